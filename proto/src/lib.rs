@@ -1,0 +1,18 @@
+//! The protocols of Sockeye, without I/O: HPACK (RFC 7541), HTTP/2 (RFC 9113) and WebSocket (RFC 6455), with the
+//! extended CONNECT that joins them (RFC 8441).
+//!
+//! No machine here opens a socket, reads a clock or draws a random number: the caller hands in bytes, instants and
+//! keys. Every machine speaks one grammar: `handle_*` comes from the network or the clock, `poll_*` goes out, a plain
+//! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
+//! bytes to send and one event.
+
+mod protocol;
+
+#[cfg(feature = "http2")]
+pub mod h2;
+#[cfg(feature = "http2")]
+pub mod hpack;
+#[cfg(feature = "web-socket")]
+pub mod ws;
+
+pub use protocol::Protocol;
