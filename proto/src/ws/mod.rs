@@ -21,6 +21,7 @@
 
 mod close;
 mod error;
+pub mod handshake;
 mod message;
 
 use std::time::Instant;
