@@ -1,0 +1,147 @@
+//! Every limit, with its default and its reason.
+
+use std::time::Duration;
+
+/// The largest flow-control window, in octets (RFC 9113 §6.9.1).
+pub(super) const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// The window of a stream before any SETTINGS, and of the connection at its start, in octets (RFC 9113 §6.9.2).
+pub(super) const DEFAULT_WINDOW: u32 = 65_535;
+/// The smallest SETTINGS_MAX_FRAME_SIZE, in octets (RFC 9113 §6.5.2).
+pub(super) const MIN_MAX_FRAME_SIZE: u32 = 1 << 14;
+/// The largest SETTINGS_MAX_FRAME_SIZE, in octets (RFC 9113 §6.5.2).
+pub(super) const MAX_MAX_FRAME_SIZE: u32 = (1 << 24) - 1;
+/// What goes past a soft limit of header lists by this factor is an attack.
+pub(super) const HARD_HEADER_FACTOR: u32 = 4;
+
+/// The limits and choices of one [`Connection`](super::Connection).
+///
+/// What one connection can make its holder store is bounded by `max_concurrent_streams × initial_window_size +
+/// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, and about
+/// 100 octets for each stream.
+///
+/// ```
+/// use sockeye_proto::h2::Config;
+///
+/// let config = Config { max_concurrent_streams: 100_000, ..Config::default() };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Server: advertise SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3); a client never sends it. Default: true, it is
+    /// what this crate is for.
+    pub enable_connect_protocol: bool,
+    /// Streams of the peer at once, and ours. Default: 100, what RFC 9113 §6.5.2 recommends at least; every WebSocket
+    /// is a stream, so a server of many raises it (100,000 works). More are refused with REFUSED_STREAM.
+    pub max_concurrent_streams: u32,
+    /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own.
+    pub initial_window_size: u32,
+    /// Octets that all receive windows together may grow beyond their initial size. Default: 1.5 MiB, enough for one
+    /// upload at full speed over a long path beside a few smaller ones.
+    pub window_pool: u32,
+    /// Octets to which a receive window may grow, by doubling, for a reader that keeps up. Default: 1 MiB, some 80 Mbit/s
+    /// over a path of 100 ms.
+    pub max_window_size: u32,
+    /// Octets of payload of the largest frame taken, 2¹⁴ to 2²⁴−1. Default: 16,384, the smallest allowed: a larger frame
+    /// only delays others.
+    pub max_frame_size: u32,
+    /// Octets of a header list: names, values and 32 for each field (RFC 9113 §10.5.1). Default: 16 KiB. Past it a
+    /// request is answered with 431, past four times it the connection ends.
+    pub max_header_list_size: u32,
+    /// Fields of a header list, each cookie crumb counted. Default: 100. Past it as for the size.
+    pub max_header_fields: u32,
+    /// CONTINUATION frames of one header block. Default: 8, far beyond what 16 KiB of fields need.
+    pub max_continuations: u32,
+    /// Octets of the HPACK table that the peer may use for what it sends to us. Default: 4096, the protocol's own.
+    pub max_hpack_len_decoder: u32,
+    /// Octets of the HPACK table that we use at most for what we send. Default: 4096, the protocol's own.
+    pub max_hpack_len_encoder: u32,
+    /// Time to the peer's preface with its SETTINGS. Default: 10 s.
+    pub handshake_timeout: Duration,
+    /// Time to the acknowledgement of our SETTINGS. Default: 10 s.
+    pub settings_timeout: Duration,
+    /// Time from HEADERS to END_HEADERS. Default: 10 s.
+    pub header_timeout: Duration,
+    /// Time for which a stream with data to send may be blocked, within which 16 KiB must go. Default: 60 s. Past it
+    /// (within twice the time, as streams are looked at once in each period) the stream is reset with CANCEL.
+    pub progress_timeout: Duration,
+    /// Silence of the peer after which a PING asks whether it is there. Default: none, a connection may be silent.
+    pub keep_alive_interval: Option<Duration>,
+    /// Time to the answer of that PING. Default: 20 s.
+    pub keep_alive_timeout: Duration,
+    /// Time for which [`Connection::drain`](super::Connection::drain) waits for the peer to have seen its first GOAWAY.
+    /// Default: 2 s, some round trips of the slowest path.
+    pub drain_timeout: Duration,
+    /// Octets of frames waiting for `poll_transmit`, beyond which [`Stream::write`](super::Stream::write) takes nothing.
+    /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short.
+    pub max_send_buffer: usize,
+    /// Streams reset by the peer before their answer had begun, and streams reset for the peer's faults. Default: a
+    /// burst of 200, then 100 a second: a page that cancels as one types stays far below, a reset flood far above.
+    pub resets: Rate,
+    /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, SETTINGS after the
+    /// first. Default: a burst of 1000, then 33 a second; each request makes up for two.
+    pub glitches: Rate,
+    /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
+    /// header blocks) by this. Default: 1 MiB, then 1 KiB a second, which is far more than any keep-alive.
+    pub overhead: Rate,
+    /// Seeds the hash of stream numbers, so that nobody can choose colliding ones. Default: 0; give a random number.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enable_connect_protocol: true,
+            max_concurrent_streams: 100,
+            initial_window_size: DEFAULT_WINDOW,
+            window_pool: 1536 << 10,
+            max_window_size: 1 << 20,
+            max_frame_size: MIN_MAX_FRAME_SIZE,
+            max_header_list_size: 16 << 10,
+            max_header_fields: 100,
+            max_continuations: 8,
+            max_hpack_len_decoder: 4096,
+            max_hpack_len_encoder: 4096,
+            handshake_timeout: Duration::from_secs(10),
+            settings_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            progress_timeout: Duration::from_secs(60),
+            keep_alive_interval: None,
+            keep_alive_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(2),
+            max_send_buffer: 256 << 10,
+            resets: Rate { burst: 200, per_second: 100 },
+            glitches: Rate { burst: 1000, per_second: 33 },
+            overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
+            seed: 0,
+        }
+    }
+}
+
+/// What a token bucket allows: so many at once, and so many each second for ever.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// At once.
+    pub burst: u32,
+    /// Each second.
+    pub per_second: u32,
+}
+
+/// How often each limit was met: all zero for an honest peer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Streams refused with REFUSED_STREAM.
+    pub streams_refused: u64,
+    /// Header lists past the limits, answered with 431 or a reset.
+    pub header_lists_refused: u64,
+    /// RST_STREAM received.
+    pub resets_received: u64,
+    /// RST_STREAM sent for the peer's faults.
+    pub resets_for_faults: u64,
+    /// Frames that did nothing.
+    pub glitches: u64,
+    /// Times that reading stopped until answers had been sent.
+    pub stops: u64,
+    /// Streams reset because they were blocked for too long.
+    pub streams_without_progress: u64,
+    /// Connection errors of the peer, limits included: 0 or 1.
+    pub connection_errors: u64,
+}
