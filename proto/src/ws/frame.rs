@@ -75,7 +75,7 @@ impl Header {
         let mut key = 0;
         if expected.masked {
             let Some(octets) = octets[size..].first_chunk() else { return Ok(None) };
-            key = u32::from_ne_bytes(*octets);
+            key = u32::from_le_bytes(*octets);
             size += 4;
         }
         Ok(Some(Self { size, fin, opcode, length, key }))
@@ -147,5 +147,5 @@ pub(super) fn encode(output: &mut BytesMut, opcode: Opcode, payload: &[u8], key:
     output.put_slice(&key);
     let start = output.len();
     output.put_slice(payload);
-    mask::apply(&mut output[start..], u32::from_ne_bytes(key));
+    mask::apply(&mut output[start..], u32::from_le_bytes(key));
 }

@@ -164,21 +164,20 @@ impl WebSocket {
     /// event. Octets after the last event are dropped. `now` is asked only where a limit needs the time, at most once.
     pub fn handle_data(&mut self, now: impl FnOnce() -> Instant, input: &mut BytesMut) {
         let now = LazyCell::new(now);
-        while self.event.is_none() && !input.is_empty() {
-            let result = match self.progress {
-                Progress::Open | Progress::CloseSent => self.handle_frame(&now, input),
-                Progress::Eof | Progress::Closed => return input.clear(),
-            };
-            if let Err(violation) = result {
+        while self.event.is_none() && !input.is_empty() && self.is_reading() {
+            if let Err(violation) = self.handle_frame(&now, input) {
                 self.fail(violation);
             }
+        }
+        if !self.is_reading() {
+            input.clear();
         }
     }
 
     /// The transport's end, END_STREAM or a TCP FIN, once all octets before it were taken by
     /// [`handle_data`](Self::handle_data). Without the peer's Close it makes an [`Event::Eof`].
     pub fn handle_eof(&mut self) {
-        if let Progress::Open | Progress::CloseSent = self.progress {
+        if self.is_reading() {
             self.progress = Progress::Eof;
             self.partial = None;
         }
@@ -280,6 +279,10 @@ impl WebSocket {
             Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
             _ => 0, // discarded as it comes
         }
+    }
+
+    fn is_reading(&self) -> bool {
+        matches!(self.progress, Progress::Open | Progress::CloseSent)
     }
 
     fn check_open(&self) -> Option<()> {

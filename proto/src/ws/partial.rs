@@ -122,3 +122,31 @@ impl Assembly {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory follows what came, not what was announced: at most twice as much, and no more than can still come.
+    #[test]
+    fn memory_follows_what_came() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            for piece in [1, 3, 1000, 16_384] {
+                let total = 1 << 17;
+                let mut message = Assembly::new(opcode);
+                while message.len() < total {
+                    let piece = piece.min(total - message.len());
+                    message.push(&vec![b'x'; piece], total - message.len()).unwrap();
+                    let capacity = match &message {
+                        Assembly::Text(text) => text.capacity(),
+                        Assembly::Binary(octets) => octets.capacity(),
+                        Assembly::Discarded(_) => unreachable!(),
+                    };
+                    // A text has room for an incomplete character as well, and the allocator rounds up to 8.
+                    assert!(capacity <= (2 * message.len()).min(total) + 8, "{capacity} for {}", message.len());
+                }
+                assert_eq!(message.finish().unwrap().map(|message| message.len()), Some(total));
+            }
+        }
+    }
+}

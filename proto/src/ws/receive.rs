@@ -11,6 +11,9 @@ use super::frame::{Expected, Header, Opcode};
 use super::partial::{Assembly, Reading};
 use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, close, mask};
 
+/// The least payload that is cut out of its buffer rather than copied: below it there was nothing to measure.
+const LEAST_CUT: usize = 4096;
+
 impl WebSocket {
     /// Takes one frame off `input`, or as much of it as there is.
     pub(super) fn handle_frame(
@@ -174,6 +177,11 @@ impl WebSocket {
 
 /// Takes a whole payload off `input`.
 fn take_payload(input: &mut BytesMut, length: usize) -> Bytes {
+    // A large payload is cut out of the buffer, which it then keeps from being reused or freed: only where it is most of
+    // that buffer. A small one is copied for less than the cut costs.
+    if length >= LEAST_CUT && length >= input.capacity() / 2 {
+        return input.split_to(length).freeze();
+    }
     let payload = Bytes::copy_from_slice(&input[..length]);
     input.advance(length);
     payload

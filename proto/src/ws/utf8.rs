@@ -20,6 +20,12 @@ impl Utf8Buffer {
         self.text.len() + usize::from(self.tail_length)
     }
 
+    /// Octets that there is memory for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Appends a piece. `spare` is how many octets to have room for, at least, when the buffer must grow.
     pub(super) fn push(&mut self, mut octets: &[u8], spare: usize) -> Result<(), InvalidUtf8> {
         if self.text.capacity() - self.text.len() < octets.len() + self.tail.len() {
