@@ -1,11 +1,10 @@
 //! How a tower service answers one request on a stream.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use http::{Method, Request, Response, StatusCode};
-use http_body::Body as _;
 use tower_service::Service;
 
 use crate::connection::Accept;
@@ -15,16 +14,22 @@ use crate::{Body, BoxError, Result};
 
 /// What a connection asks of a service.
 pub trait HttpService:
-    Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static
+    Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
+    + Clone
+    + Send
+    + 'static
 {
     /// The content of its responses.
-    type Content: http_body::Body<Data: Buf, Error: Into<BoxError>> + Send + 'static;
+    type Content: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static;
 }
 
 impl<S, B> HttpService for S
 where
-    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError>, Future: Send> + Clone + Send + 'static,
-    B: http_body::Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError> + Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
 {
     type Content = B;
 }
@@ -60,7 +65,7 @@ async fn answer<S: HttpService>(mut service: S, request: Request<Body>, owner: O
 /// Sends a response, and its content as the peer takes it. A tunnel's handler goes on alone.
 pub(crate) async fn respond<B>(mut response: Response<B>, method: &Method, owner: Owner) -> Option<Next>
 where
-    B: http_body::Body<Data: Buf, Error: Into<BoxError>>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     let tunnel = response.extensions_mut().remove::<Tunnel>().filter(|_| response.status().is_success());
     let (parts, body) = response.into_parts();
@@ -88,7 +93,7 @@ where
 
 async fn send_content<B>(mut body: Pin<&mut B>, owner: &Owner) -> Result<(), BoxError>
 where
-    B: http_body::Body<Data: Buf, Error: Into<BoxError>>,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         match frame.map_err(Into::into)?.into_data() {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
-use crate::stream::Owner;
+use crate::stream::{Input, Owner};
 use crate::{BoxError, Error};
 
 /// The content of a request or a response, with its trailers.
@@ -88,11 +88,12 @@ impl http_body::Body for Body {
             Inner::Stream { owner, ended, .. } => {
                 let mut content = BytesMut::new();
                 match ready!(owner.poll_receive(cx, &mut content)) {
-                    Ok(true) => Poll::Ready(Some(Ok(Frame::data(content.freeze())))),
-                    Ok(false) => {
+                    Ok(Input::Octets) => Poll::Ready(Some(Ok(Frame::data(content.freeze())))),
+                    Ok(Input::End) => {
                         *ended = true;
                         Poll::Ready(owner.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))))
                     }
+                    Ok(Input::GoingAway) => self.poll_frame(cx),
                     Err(error) => {
                         *ended = true;
                         Poll::Ready(Some(Err(error)))

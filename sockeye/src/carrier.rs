@@ -1,5 +1,6 @@
 //! What all streams of one connection share, on both sides of their cells.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -176,5 +177,11 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         self.registry.leave(self.number);
+    }
+}
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.number)
     }
 }

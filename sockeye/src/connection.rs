@@ -211,7 +211,9 @@ where
             Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream),
             Event::Readable(id) => self.deliver(id),
             Event::Writable(id) => self.exchange(id.slot(), now),
-            Event::Finished { id, trailers } => self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now),
+            Event::Finished { id, trailers } => {
+                self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
+            }
             Event::Reset { id, reason, .. } => {
                 self.end(id, None, Received::Dead(Death::Reset(reason.code())), now);
             }
@@ -497,10 +499,13 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> 
     shared.take_waiting(carrier.limits.stream_send)
 }
 
+// Nothing in it is pinned in place.
+impl<T: Unpin, A> Unpin for Connection<T, A> {}
+
 impl<T, A> Future for Connection<T, A>
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    A: Accept + Unpin,
+    A: Accept,
 {
     type Output = Result;
 

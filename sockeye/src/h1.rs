@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http::{Request, Response, StatusCode};
-use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -37,7 +36,9 @@ where
     T: Transport + 'static,
     S: HttpService,
 {
-    let answer = service_fn(|request: Request<Incoming>| {
+    let shared = carrier.clone();
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let carrier = &shared;
         carrier.requests.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::Requests);
         let mut request = request.map(Body::from);

@@ -20,7 +20,7 @@
 
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
@@ -141,7 +141,7 @@ impl Stream {
     /// Sends a response, and waits until its content is on its way.
     pub async fn respond<B>(self, response: Response<B>)
     where
-        B: http_body::Body<Data: Buf, Error: Into<BoxError>>,
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let method = self.request.method().clone();
         drop(self.request);

@@ -85,11 +85,11 @@ pub use answer::HttpService;
 pub use server::{Server, serve};
 
 #[cfg(feature = "web-socket")]
+pub use socket::WebSocket;
+#[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::{CloseCode, CloseFrame, Config as WebSocketConfig, Message};
-#[cfg(feature = "web-socket")]
-pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]
 pub use split::{Receiver, Sender};
 #[cfg(feature = "web-socket")]

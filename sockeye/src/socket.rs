@@ -142,11 +142,11 @@ impl WebSocket {
     /// [`Error::Invalid`] for another code or a longer reason; otherwise as [`close`](Self::close).
     pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
         self.start_close(code, reason)?;
+        let timeout = self.owner.carrier().limits.close_timeout;
         let answered = async {
             while self.recv().await?.is_some() {}
             Ok(())
         };
-        let timeout = self.owner.carrier().limits.close_timeout;
         match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => {

@@ -4,10 +4,10 @@
 //! the inbox and takes what is to be sent from the outbox. The application does the reverse, through an [`Owner`].
 //! Whoever changes something that the carrier must see puts the cell on the carrier's ready list.
 
-use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::{fmt, mem};
 
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
@@ -341,7 +341,8 @@ impl Owner {
 
     /// Appends what has arrived to `input`.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
-        let mut shared = self.0.lock();
+        let mut guard = self.0.lock();
+        let shared = &mut *guard;
         if shared.inbox.is_empty() {
             return match shared.received {
                 Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
@@ -355,7 +356,7 @@ impl Owner {
         }
         let inbox = mem::take(&mut shared.inbox);
         let more = mem::take(&mut shared.more);
-        drop(shared);
+        drop(guard);
         if input.is_empty() {
             *input = inbox;
         } else {
@@ -480,6 +481,12 @@ impl Owner {
     /// The close code for the closer.
     pub(crate) fn close_with(&self, code: u16) {
         self.0.lock().rare().close_code = Some(code);
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner of slot {}", self.0.slot)
     }
 }
 

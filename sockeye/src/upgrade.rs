@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Extensions, HeaderMap, Request, Response, Version, request};
+use http::header::SEC_WEBSOCKET_VERSION;
+use http::{Extensions, HeaderMap, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -213,8 +214,8 @@ impl Upgrade {
     /// the stream over, the same as for a request that asks for none.
     pub fn from_request<B>(request: &mut Request<B>) -> std::result::Result<Self, Refusal> {
         let peer = request.extensions_mut().remove::<Peer>();
-        if let Some(protocol) = request.extensions_mut().remove::<hyper::ext::Protocol>() {
-            request.extensions_mut().insert(Protocol::new(protocol.as_str()));
+        if is_extended_connect_of_hyper(request) {
+            request.extensions_mut().insert(Protocol::websocket());
         }
         let carrier = peer.as_ref().map(|peer| peer.carrier.clone());
         let offer = match Offer::from_request(request) {
@@ -326,6 +327,16 @@ impl Way {
             Self::Hyper(_, carrier) => carrier,
         }
     }
+}
+
+/// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The
+/// rest of the request tells as much: a CONNECT with a path is an extended one, and only a WebSocket's has a version.
+fn is_extended_connect_of_hyper<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+        && request.method() == Method::CONNECT
+        && request.uri().path_and_query().is_some()
+        && request.extensions().get::<Protocol>().is_none()
+        && request.headers().contains_key(SEC_WEBSOCKET_VERSION)
 }
 
 /// Takes a request's head; its body stays.

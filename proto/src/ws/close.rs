@@ -1,6 +1,13 @@
 use std::fmt;
 
+use bytes::{BufMut, BytesMut};
 use bytestring::ByteString;
+
+use super::Violation;
+use super::frame::{self, MAX_CONTROL_SIZE, Opcode};
+
+/// The longest reason: what a control frame holds beside the code.
+pub(super) const MAX_REASON_SIZE: usize = MAX_CONTROL_SIZE - 2;
 
 /// The status code of a closing handshake (RFC 6455 §7.4).
 ///
@@ -88,4 +95,33 @@ pub struct CloseFrame {
     pub code: CloseCode,
     /// Text for people, not for programs; at most 123 octets, mostly empty.
     pub reason: ByteString,
+}
+
+impl CloseFrame {
+    /// Reads the body of a Close frame.
+    pub(super) fn decode(body: &[u8]) -> Result<Self, Violation> {
+        match body {
+            [] => Ok(Self { code: CloseCode::NO_STATUS, reason: ByteString::new() }),
+            // RFC 6455 §5.5.1: "the first two bytes of the body MUST be a 2-byte unsigned integer".
+            [_] => Err(Violation::CloseBody),
+            [high, low, reason @ ..] => {
+                let code = CloseCode(u16::from_be_bytes([*high, *low]));
+                if !code.is_sendable() {
+                    return Err(Violation::CloseCode);
+                }
+                let reason = ByteString::try_from(reason).map_err(|_| Violation::CloseReason)?;
+                Ok(Self { code, reason })
+            }
+        }
+    }
+}
+
+/// Appends a Close frame; an empty one for [`CloseCode::NO_STATUS`]. The reason has at most [`MAX_REASON_SIZE`] octets.
+pub(super) fn encode(output: &mut BytesMut, code: CloseCode, reason: &str, key: Option<[u8; 4]>) {
+    let mut body = BytesMut::new();
+    if code != CloseCode::NO_STATUS {
+        body.put_u16(code.0);
+        body.put_slice(reason.as_bytes());
+    }
+    frame::encode(output, Opcode::Close, &body, key);
 }
