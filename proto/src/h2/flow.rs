@@ -1,0 +1,129 @@
+//! Flow-control windows (RFC 9113 §5.2, §6.9).
+//!
+//! The connection's receive window is as large as can be and credited on receipt, so that a stream that nobody reads
+//! never stops its siblings. What bounds memory is the window of each stream, credited when the application reads.
+
+use super::config::{Config, MAX_WINDOW};
+
+/// A window that its reader empties by half within this time, in milliseconds, is too small for its peer: it doubles.
+const GROWTH_MILLISECONDS: u32 = 250;
+
+/// What we may still send on a stream, kept relative to the peer's SETTINGS_INITIAL_WINDOW_SIZE, so that a change of
+/// that costs nothing here (RFC 9113 §6.9.2).
+#[derive(Clone, Copy, Default)]
+pub(super) struct SendWindow {
+    /// WINDOW_UPDATEs received, less octets sent. Both ends fit: the window is never above 2³¹−1, and we send only from
+    /// a window above 0.
+    difference: i32,
+}
+
+impl SendWindow {
+    /// Octets that may be sent: negative after a decrease of the initial window.
+    #[inline]
+    pub(super) fn available(self, initial: u32) -> i64 {
+        i64::from(initial) + i64::from(self.difference)
+    }
+
+    #[inline]
+    pub(super) fn consume(&mut self, octets: u32) {
+        self.difference -= octets as i32;
+    }
+
+    /// Takes a WINDOW_UPDATE; false where the window would pass 2³¹−1 (RFC 9113 §6.9.1).
+    pub(super) fn update(&mut self, increment: u32, initial: u32) -> bool {
+        let fits = self.available(initial) + i64::from(increment) <= i64::from(MAX_WINDOW);
+        if fits {
+            self.difference = (i64::from(self.difference) + i64::from(increment)) as i32;
+        }
+        fits
+    }
+
+    pub(super) fn difference(self) -> i32 {
+        self.difference
+    }
+}
+
+/// What the peer may still send on a stream.
+pub(super) struct RecvWindow {
+    /// Octets the peer may send: negative after our own decrease of the initial window (RFC 9113 §6.9.2).
+    credit: i32,
+    /// Octets of the whole window.
+    size: u32,
+    /// Octets read and not yet credited.
+    returned: u32,
+    /// When credit was last given, in milliseconds of the connection's life.
+    updated_at: u32,
+}
+
+impl RecvWindow {
+    pub(super) fn new(credit: u32, size: u32) -> Self {
+        Self { credit: credit as i32, size, returned: 0, updated_at: 0 }
+    }
+
+    /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them.
+    #[inline]
+    pub(super) fn receive(&mut self, octets: u32) -> bool {
+        let fits = i64::from(octets) <= i64::from(self.credit);
+        if fits {
+            self.credit -= octets as i32;
+        }
+        fits
+    }
+
+    /// Gives back what was read. Returns the WINDOW_UPDATE to send, once half of the window has gathered.
+    #[inline]
+    pub(super) fn give_back(&mut self, octets: u32, now: u32, pool: &mut WindowPool) -> Option<u32> {
+        self.returned += octets;
+        if self.returned == 0 || self.returned < self.size / 2 {
+            return None;
+        }
+        let growth = if now.wrapping_sub(self.updated_at) < GROWTH_MILLISECONDS { pool.take(self.size) } else { 0 };
+        let increment = self.returned + growth;
+        self.size += growth;
+        self.credit += increment as i32;
+        self.returned = 0;
+        self.updated_at = now;
+        Some(increment)
+    }
+
+    /// Our decrease of the initial window was acknowledged.
+    pub(super) fn decrease(&mut self, octets: u32) {
+        self.credit -= octets as i32;
+    }
+
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+}
+
+/// The octets by which all receive windows of a connection together may grow.
+pub(super) struct WindowPool {
+    left: u32,
+    initial: u32,
+    max_window_size: u32,
+}
+
+impl WindowPool {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            left: config.window_pool,
+            initial: config.initial_window_size,
+            max_window_size: config.max_window_size.min(MAX_WINDOW),
+        }
+    }
+
+    /// The growth granted to a window of this size: double, the largest size, or nothing.
+    fn take(&mut self, size: u32) -> u32 {
+        let growth = size.min(self.max_window_size.saturating_sub(size));
+        if growth > self.left {
+            return 0;
+        }
+        self.left -= growth;
+        growth
+    }
+
+    /// A window is gone.
+    pub(super) fn put_back(&mut self, window: &RecvWindow) {
+        self.left += window.size().saturating_sub(self.initial);
+    }
+}

@@ -1,0 +1,250 @@
+//! The state of one stream (RFC 9113 §5.1), and the table of all.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use slab::Slab;
+
+use super::StreamId;
+use super::config::Config;
+use super::flow::{RecvWindow, SendWindow};
+
+/// The state of a stream that is held. Idle streams are not held, closed ones until the application releases them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// At least one side goes on: "open" while both do, "half-closed" after.
+    Active { recv: Side, send: Side },
+    /// Both sides are over.
+    Closed(Ending),
+}
+
+/// How far one direction of a stream is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// The (final) header is still to come.
+    Head,
+    /// DATA or trailers may come.
+    Body,
+    /// END_STREAM came.
+    Ended,
+}
+
+/// Why a stream is closed: what is to be said to late frames depends on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Ending {
+    /// END_STREAM both ways.
+    Finished,
+    /// The peer's RST_STREAM.
+    ResetByPeer,
+    /// Our RST_STREAM, which frames of the peer may have crossed.
+    ResetByUs,
+}
+
+impl State {
+    fn new(recv: Side, send: Side) -> Self {
+        match (recv, send) {
+            (Side::Ended, Side::Ended) => Self::Closed(Ending::Finished),
+            _ => Self::Active { recv, send },
+        }
+    }
+
+    /// The receiving side went on.
+    pub(super) fn set_recv(&mut self, side: Side) {
+        if let Self::Active { send, .. } = *self {
+            *self = Self::new(side, send);
+        }
+    }
+
+    /// The sending side went on.
+    pub(super) fn set_send(&mut self, side: Side) {
+        if let Self::Active { recv, .. } = *self {
+            *self = Self::new(recv, side);
+        }
+    }
+
+    /// The receiving side, `Ended` when closed.
+    pub(super) fn recv(self) -> Side {
+        match self {
+            Self::Active { recv, .. } => recv,
+            Self::Closed(_) => Side::Ended,
+        }
+    }
+
+    /// The sending side, `Ended` when closed.
+    pub(super) fn send(self) -> Side {
+        match self {
+            Self::Active { send, .. } => send,
+            Self::Closed(_) => Side::Ended,
+        }
+    }
+
+    pub(super) fn is_closed(self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+/// What the request's method means for what follows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exchange {
+    /// A message each way.
+    Ordinary,
+    /// HEAD: the response has no content, whatever its content-length says (RFC 9113 §8.1.1).
+    Head,
+    /// CONNECT, plain or extended: a tunnel (RFC 9113 §8.5).
+    Tunnel,
+}
+
+impl Exchange {
+    pub(super) fn new(method: &http::Method) -> Self {
+        match *method {
+            http::Method::HEAD => Self::Head,
+            http::Method::CONNECT => Self::Tunnel,
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+/// What a stream whose `write` took less than it was offered waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wait {
+    /// Nothing.
+    None,
+    /// Its own window.
+    Window,
+    /// Its turn: it stands in the queue.
+    Turn,
+    /// The application, which has been told that it may write.
+    Application,
+}
+
+/// How much DATA may still come (RFC 9113 §8.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct ContentLength(u64);
+
+impl ContentLength {
+    /// As much as comes.
+    pub(super) const ANY: Self = Self(u64::MAX);
+    /// Nothing.
+    pub(super) const NONE: Self = Self(0);
+
+    pub(super) fn exactly(octets: u64) -> Self {
+        Self(octets)
+    }
+
+    /// Takes octets of DATA; false where they are too many, or too few at the end.
+    #[inline]
+    pub(super) fn take(&mut self, octets: usize, end_stream: bool) -> bool {
+        if *self == Self::ANY {
+            return true;
+        }
+        let left = self.0.checked_sub(octets as u64);
+        self.0 = left.unwrap_or(0);
+        left.is_some() && (!end_stream || self.0 == 0)
+    }
+}
+
+/// All that is kept of a stream.
+pub(super) struct Entry {
+    pub(super) id: u32,
+    pub(super) state: State,
+    pub(super) exchange: Exchange,
+    pub(super) wait: Wait,
+    /// Octets sent since the stream began to be watched for progress, `None` while it is not.
+    pub(super) progress: Option<u32>,
+    pub(super) send_window: SendWindow,
+    pub(super) recv_window: RecvWindow,
+    pub(super) expected: ContentLength,
+    /// DATA received and not read.
+    pub(super) unread: BytesMut,
+}
+
+/// What is known about a stream number.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    /// Held in this slot.
+    Held(u32),
+    /// Closed a short while ago.
+    Closed(Ending),
+}
+
+/// All streams that are held, and those closed lately.
+///
+/// One look-up by number tells both apart. The verbs of the application come by slot, without one.
+pub(super) struct Streams {
+    places: HashMap<u32, Place, FixedState>,
+    slots: Slab<Entry>,
+    /// The numbers of closed streams, oldest first.
+    closed: VecDeque<u32>,
+    max_closed: usize,
+}
+
+impl Streams {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            places: HashMap::with_hasher(FixedState::with_seed(config.seed)),
+            slots: Slab::new(),
+            closed: VecDeque::new(),
+            // As many as can be closed at once, so that what crosses our resets is always known.
+            max_closed: (config.max_concurrent_streams as usize).clamp(100, 1 << 14),
+        }
+    }
+
+    #[inline]
+    pub(super) fn place(&self, stream_id: u32) -> Option<Place> {
+        self.places.get(&stream_id).copied()
+    }
+
+    #[inline]
+    pub(super) fn slot(&mut self, slot: u32) -> &mut Entry {
+        &mut self.slots[slot as usize]
+    }
+
+    /// The entry of a stream, unless it was released.
+    #[inline]
+    pub(super) fn get(&self, id: StreamId) -> Option<&Entry> {
+        self.slots.get(id.slot()).filter(|entry| entry.id == id.value())
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: StreamId) -> Option<&mut Entry> {
+        self.slots.get_mut(id.slot()).filter(|entry| entry.id == id.value())
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) -> StreamId {
+        let value = entry.id;
+        let id = StreamId::new(value, self.slots.insert(entry) as u32);
+        self.places.insert(value, Place::Held(id.slot));
+        id
+    }
+
+    /// Lets go of a stream that is held. Its ending is remembered for a while.
+    pub(super) fn remove(&mut self, id: StreamId, ending: Ending) -> Entry {
+        self.remember(id.value(), ending);
+        self.slots.remove(id.slot())
+    }
+
+    /// Remembers the ending of a stream, whether it was held or not.
+    pub(super) fn remember(&mut self, stream_id: u32, ending: Ending) {
+        if let Some(Place::Closed(_)) = self.places.insert(stream_id, Place::Closed(ending)) {
+            return;
+        }
+        self.closed.push_back(stream_id);
+        if self.closed.len() > self.max_closed {
+            self.closed.pop_front().map(|oldest| self.places.remove(&oldest));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Entry)> {
+        self.slots.iter_mut().map(|(slot, entry)| (StreamId::new(entry.id, slot as u32), entry))
+    }
+}

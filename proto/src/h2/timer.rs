@@ -1,0 +1,97 @@
+//! What waits for a time: one deadline each for the connection, and one queue for all streams.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::StreamId;
+
+/// The deadlines of a connection, by what they end.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// The peer's preface and first SETTINGS.
+    pub(super) preface: Option<Instant>,
+    /// The acknowledgement of our SETTINGS.
+    pub(super) settings: Option<Instant>,
+    /// END_HEADERS.
+    pub(super) header: Option<Instant>,
+    /// The peer's sight of our first GOAWAY.
+    pub(super) drain: Option<Instant>,
+    /// When to ask, or when to give up asking, whether the peer is there.
+    pub(super) keep_alive: KeepAlive,
+    /// The streams that were blocked.
+    pub(super) progress: Watches,
+}
+
+impl Timers {
+    pub(super) fn next(&self) -> Option<Instant> {
+        let keep_alive = match self.keep_alive {
+            KeepAlive::Off => None,
+            KeepAlive::AskAt(at) | KeepAlive::GiveUpAt(at) => Some(at),
+        };
+        [self.preface, self.settings, self.header, self.drain, keep_alive, self.progress.next()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+#[derive(Default)]
+pub(super) enum KeepAlive {
+    #[default]
+    Off,
+    /// A PING goes unless something comes first.
+    AskAt(Instant),
+    /// The connection ends unless something comes first.
+    GiveUpAt(Instant),
+}
+
+/// The streams whose writes were blocked, in the order in which they are to be looked at again: all wait for equally
+/// long, so a queue is enough.
+#[derive(Default)]
+pub(super) struct Watches {
+    queue: VecDeque<(Instant, StreamId)>,
+    /// Streams that were blocked by a verb of the application, which brings no time along. The next look at the clock
+    /// puts them in the queue.
+    unstamped: Vec<StreamId>,
+    /// The latest time known.
+    now: Option<Instant>,
+}
+
+impl Watches {
+    /// Begins to watch a stream that is not watched yet.
+    pub(super) fn push(&mut self, id: StreamId) {
+        self.unstamped.push(id);
+    }
+
+    /// Stamps what is new.
+    #[inline]
+    pub(super) fn advance(&mut self, now: Instant, timeout: Duration) {
+        self.now = Some(now);
+        for id in self.unstamped.drain(..) {
+            self.queue.push_back((now + timeout, id));
+        }
+    }
+
+    /// The next stream whose time has come.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<StreamId> {
+        let is_due = self.queue.front().is_some_and(|&(at, _)| at <= now);
+        if is_due { self.queue.pop_front().map(|(_, id)| id) } else { None }
+    }
+
+    /// How many are watched.
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.unstamped.len()
+    }
+
+    /// Forgets streams that are gone.
+    pub(super) fn retain(&mut self, is_live: impl Fn(StreamId) -> bool) {
+        self.queue.retain(|&(_, id)| is_live(id));
+        self.unstamped.retain(|&id| is_live(id));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        // A stream without a time asks for a look at the clock at once.
+        let unstamped = self.now.filter(|_| !self.unstamped.is_empty());
+        unstamped.or_else(|| self.queue.front().map(|(at, _)| *at))
+    }
+}
