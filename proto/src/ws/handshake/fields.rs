@@ -48,10 +48,7 @@ pub(super) fn unique_tokens(headers: &HeaderMap, name: &HeaderName) -> Result<Ve
             tokens.push(token.into());
         }
     }
-    match tokens.is_empty() && headers.contains_key(name) {
-        true => Err(Malformed::Syntax),
-        false => Ok(tokens),
-    }
+    if tokens.is_empty() && headers.contains_key(name) { Err(Malformed::Syntax) } else { Ok(tokens) }
 }
 
 /// The value of a field that may stand only once; `Err` where it stands more often.

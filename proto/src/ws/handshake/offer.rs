@@ -76,8 +76,8 @@ impl Offer {
     }
 
     /// The origin of the page that opens the socket; `None` where the client is no browser.
-    pub fn origin(&self) -> Option<&[u8]> {
-        self.origin.as_ref().map(HeaderValue::as_bytes)
+    pub fn origin(&self) -> Option<&HeaderValue> {
+        self.origin.as_ref()
     }
 
     /// The host and port asked for: of the request's target (`:authority`), else of its `Host`.
