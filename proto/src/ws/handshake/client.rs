@@ -79,8 +79,9 @@ impl ClientHandshake {
         let (scheme, authority) = self.target()?;
         let mut request = Request::new(());
         *request.headers_mut() = self.checked_headers()?;
-        let path = self.uri.path_and_query().filter(|path| !path.as_str().is_empty());
-        let path = path.cloned().unwrap_or(PathAndQuery::from_static("/"));
+        // RFC 6455 §3: an empty path is "/". Printing adds it also before a lone query.
+        let path = self.uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
+        let path = PathAndQuery::try_from(path).map_err(|_| RequestError::Uri)?;
         match carrier {
             Carrier::Http1 { key } => {
                 *request.uri_mut() = path.into();

@@ -52,10 +52,8 @@ impl Extension {
                 extensions.push(cursor.extension()?);
             }
         }
-        match extensions.is_empty() && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS) {
-            true => Err(Malformed::Syntax),
-            false => Ok(extensions),
-        }
+        let is_empty = extensions.is_empty() && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
+        if is_empty { Err(Malformed::Syntax) } else { Ok(extensions) }
     }
 
     /// Whether every name and value is a token, as the grammar asks.
@@ -102,10 +100,8 @@ impl<'a> Cursor<'a> {
             let value = if self.eat('=') { Some(self.value()?) } else { None };
             extension.parameters.push((name, value));
         }
-        match self.rest.is_empty() || self.rest.starts_with(',') {
-            true => Ok(extension),
-            false => Err(Malformed::Syntax),
-        }
+        let is_whole = self.rest.is_empty() || self.rest.starts_with(',');
+        if is_whole { Ok(extension) } else { Err(Malformed::Syntax) }
     }
 
     /// Takes a token with the space on both its sides.

@@ -2,7 +2,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::MAX_ELEMENTS;
+use super::{MAX_ELEMENTS, Refusal};
 
 /// A field did not follow its grammar, or went past a limit.
 #[derive(Debug)]
@@ -11,6 +11,16 @@ pub(super) enum Malformed {
     Syntax,
     /// More than [`MAX_ELEMENTS`].
     TooMany,
+}
+
+impl Malformed {
+    /// What it means for a handshake; `syntax` is the field's own refusal.
+    pub(super) fn refusal(self, syntax: Refusal) -> Refusal {
+        match self {
+            Self::Syntax => syntax,
+            Self::TooMany => Refusal::TooMany,
+        }
+    }
 }
 
 /// Whether `text` is a token (RFC 9110 §5.6.2).
@@ -48,10 +58,7 @@ pub(super) fn unique_tokens(headers: &HeaderMap, name: &HeaderName) -> Result<Ve
             tokens.push(token.into());
         }
     }
-    match tokens.is_empty() && headers.contains_key(name) {
-        true => Err(Malformed::Syntax),
-        false => Ok(tokens),
-    }
+    if tokens.is_empty() && headers.contains_key(name) { Err(Malformed::Syntax) } else { Ok(tokens) }
 }
 
 /// The value of a field that may stand only once; `Err` where it stands more often.

@@ -5,7 +5,7 @@ use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOC
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
-use super::fields::{Malformed, has_token, single, unique_tokens};
+use super::fields::{has_token, single, unique_tokens};
 use super::{Extension, Refusal, VERSION, accept_for};
 use crate::Protocol;
 
@@ -49,14 +49,14 @@ impl Offer {
             }
             None => return Ok(None),
         };
-        let list_error = |syntax| move |error| if let Malformed::TooMany = error { Refusal::TooMany } else { syntax };
         Ok(Some(Self {
             answer,
             secure: request.uri().scheme() == Some(&Scheme::HTTPS),
             authority: authority(request)?,
             origin: single(headers, &ORIGIN).map_err(|_| Refusal::Origin)?.cloned(),
-            protocols: unique_tokens(headers, &SEC_WEBSOCKET_PROTOCOL).map_err(list_error(Refusal::Protocols))?,
-            extensions: Extension::parse_all(headers).map_err(list_error(Refusal::Extensions))?,
+            protocols: unique_tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
+                .map_err(|error| error.refusal(Refusal::Protocols))?,
+            extensions: Extension::parse_all(headers).map_err(|error| error.refusal(Refusal::Extensions))?,
         }))
     }
 
@@ -76,8 +76,8 @@ impl Offer {
     }
 
     /// The origin of the page that opens the socket; `None` where the client is no browser.
-    pub fn origin(&self) -> Option<&[u8]> {
-        self.origin.as_ref().map(HeaderValue::as_bytes)
+    pub fn origin(&self) -> Option<&HeaderValue> {
+        self.origin.as_ref()
     }
 
     /// The host and port asked for: of the request's target (`:authority`), else of its `Host`.

@@ -32,16 +32,16 @@ impl OriginPolicy {
         let Some(origin) = offer.origin() else {
             return Ok(());
         };
-        let allowed = match self {
-            Self::SameOrigin => Origin::parse(origin).is_some_and(|origin| origin.is_same(offer)),
-            Self::List(list) => {
-                let parsed = Origin::parse(origin);
-                list.iter().any(|entry| match &parsed {
-                    Some(origin) => Origin::parse(entry.as_bytes()).is_some_and(|entry| entry == *origin),
-                    None => entry.as_bytes() == origin,
-                })
+        let page = Origin::parse(origin.as_bytes());
+        let allowed = match (self, &page) {
+            (Self::Any, _) => true,
+            (Self::SameOrigin, Some(page)) => {
+                let ours = Origin::new(page.scheme.clone(), offer.authority());
+                *page == ours && (page.scheme == Scheme::HTTPS || !offer.is_secure())
             }
-            Self::Any => true,
+            (Self::SameOrigin, None) => false,
+            (Self::List(list), Some(_)) => list.iter().any(|entry| Origin::parse(entry.as_bytes()) == page),
+            (Self::List(list), None) => list.iter().any(|entry| entry.as_bytes() == origin),
         };
         if allowed { Ok(()) } else { Err(Refusal::Origin) }
     }
@@ -56,24 +56,17 @@ struct Origin {
 }
 
 impl Origin {
+    fn new(scheme: Scheme, authority: &Authority) -> Self {
+        let default_port = match scheme.as_str() {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => None,
+        };
+        Self { scheme, host: authority.host().to_ascii_lowercase(), port: authority.port_u16().or(default_port) }
+    }
+
     fn parse(text: &[u8]) -> Option<Self> {
         let uri = Uri::try_from(text).ok()?;
-        let scheme = uri.scheme()?.clone();
-        let (host, port) = host_and_port(uri.authority()?, &scheme);
-        Some(Self { scheme, host, port })
+        Some(Self::new(uri.scheme()?.clone(), uri.authority()?))
     }
-
-    fn is_same(&self, offer: &Offer) -> bool {
-        (self.scheme == Scheme::HTTPS || !offer.is_secure())
-            && host_and_port(offer.authority(), &self.scheme) == (self.host.clone(), self.port)
-    }
-}
-
-fn host_and_port(authority: &Authority, scheme: &Scheme) -> (String, Option<u16>) {
-    let default = match scheme.as_str() {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    };
-    (authority.host().to_ascii_lowercase(), authority.port_u16().or(default))
 }
