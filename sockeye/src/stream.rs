@@ -459,15 +459,6 @@ impl Owner {
         self.0.queue();
     }
 
-    pub(crate) fn reset(&self, code: u32) {
-        let mut shared = self.0.lock();
-        if !matches!(shared.sent, Sent::Dead(_)) {
-            shared.sent = Sent::Resetting(code);
-        }
-        drop(shared);
-        self.0.queue();
-    }
-
     /// The peer of this tunnel broke its protocol: RST_STREAM follows soon if the end cannot be sent.
     pub(crate) fn fail(&self) {
         self.0.lock().failed = true;

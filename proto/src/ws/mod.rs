@@ -21,8 +21,8 @@
 
 mod close;
 mod error;
-pub mod handshake;
 mod frame;
+pub mod handshake;
 mod mask;
 mod message;
 mod partial;
