@@ -202,10 +202,8 @@ pub enum Violation {
     ExtendedConnectEnded,
     /// `content-length` is not one number.
     ContentLength,
-    /// The DATA is not as long as `content-length` said.
+    /// The DATA is not as long as `content-length`, or a response that has no content (HEAD, 204, 304), said.
     ContentLengthMismatch,
-    /// DATA where the response has no content (HEAD, 204, 304).
-    ContentForbidden,
     /// DATA before the response's header.
     DataBeforeHead,
     /// An informational response ended the stream.
@@ -319,8 +317,7 @@ impl Violation {
             V::ProtocolWithoutConnect => (S, PROTOCOL, "RFC 8441 §4", ":protocol without CONNECT"),
             V::ExtendedConnectEnded => (S, PROTOCOL, "RFC 8441 §5", "extended CONNECT with END_STREAM"),
             V::ContentLength => (S, PROTOCOL, "§8.1.1", "bad content-length"),
-            V::ContentLengthMismatch => (S, PROTOCOL, "§8.1.1", "content-length differs from the DATA"),
-            V::ContentForbidden => (S, PROTOCOL, "§8.1.1", "DATA in a response without content"),
+            V::ContentLengthMismatch => (S, PROTOCOL, "§8.1.1", "DATA of another length than announced"),
             V::DataBeforeHead => (S, PROTOCOL, "§8.1", "DATA before the header"),
             V::InformationalEnded => (S, PROTOCOL, "§8.1", "informational response with END_STREAM"),
             V::TrailersNotLast => (S, PROTOCOL, "§8.1", "trailers without END_STREAM"),

@@ -62,8 +62,8 @@ impl RecvWindow {
 
     /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them.
     #[inline]
-    pub(super) fn receive(&mut self, octets: u32) -> bool {
-        let fits = i64::from(octets) <= i64::from(self.credit);
+    pub(super) fn receive(&mut self, octets: usize) -> bool {
+        let fits = octets as i64 <= i64::from(self.credit);
         if fits {
             self.credit -= octets as i32;
         }
@@ -72,11 +72,17 @@ impl RecvWindow {
 
     /// Gives back what was read. Returns the WINDOW_UPDATE to send, once half of the window has gathered.
     #[inline]
-    pub(super) fn give_back(&mut self, octets: u32, now: u32, pool: &mut WindowPool) -> Option<u32> {
-        self.returned += octets;
+    pub(super) fn give_back(
+        &mut self,
+        octets: usize,
+        pool: &mut WindowPool,
+        clock: impl FnOnce() -> u32,
+    ) -> Option<u32> {
+        self.returned += octets as u32;
         if self.returned == 0 || self.returned < self.size / 2 {
             return None;
         }
+        let now = clock();
         let growth = if now.wrapping_sub(self.updated_at) < GROWTH_MILLISECONDS { pool.take(self.size) } else { 0 };
         let increment = self.returned + growth;
         self.size += growth;

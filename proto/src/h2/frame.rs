@@ -52,12 +52,7 @@ impl Head {
     #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let &[a, b, c, kind, flags, ref id @ ..] = bytes.first_chunk::<HEAD_LENGTH>()?;
-        Some(Self {
-            length: u32::from_be_bytes([0, a, b, c]) as usize,
-            kind,
-            flags,
-            stream_id: read_u31(id),
-        })
+        Some(Self { length: u32::from_be_bytes([0, a, b, c]) as usize, kind, flags, stream_id: read_u31(id) })
     }
 
     #[inline]

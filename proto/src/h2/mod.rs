@@ -1,18 +1,90 @@
 //! HTTP/2 (RFC 9113) with the extended CONNECT (RFC 8441), for both roles.
+//!
+//! A [`Connection`] does no I/O. Its owner goes round, from top to bottom:
+//!
+//! 1. octets from the transport go into [`handle_data`](Connection::handle_data), time into
+//!    [`handle_timeout`](Connection::handle_timeout);
+//! 2. [`poll_event`](Connection::poll_event) says what happened, until it says nothing;
+//! 3. the application reads, writes, responds, with the verbs of [`Stream`];
+//! 4. [`poll_transmit`](Connection::poll_transmit) yields what to send. Then `poll_event` may have more (streams that
+//!    waited for room), and `handle_data` too where [`is_stopped`](Connection::is_stopped) held it back.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use bytes::BytesMut;
+//! use sockeye_proto::h2::{Config, Connection, Event, Role};
+//!
+//! let now = Instant::now();
+//! let mut client = Connection::new(Role::Client, Config::default(), now);
+//! let mut server = Connection::new(Role::Server, Config::default(), now);
+//!
+//! let request = http::Request::get("https://example.com/").body(()).unwrap();
+//! let id = client.open(&request, true)?;
+//! let mut wire = BytesMut::new();
+//! client.poll_transmit(&mut wire);
+//! server.handle_data(now, &mut wire);
+//! while let Some(event) = server.poll_event() {
+//!     if let Event::Request { id, request, .. } = event {
+//!         assert_eq!(request.uri().path(), "/");
+//!         let mut stream = server.stream(id).unwrap();
+//!         stream.respond(&http::Response::new(()), false).unwrap();
+//!         stream.write(b"hello", true);
+//!         stream.release();
+//!     }
+//! }
+//! server.poll_transmit(&mut wire);
+//! client.handle_data(now, &mut wire);
+//! assert_eq!(client.stream(id).unwrap().read(), "hello");
+//! # Ok::<(), sockeye_proto::h2::OpenError>(())
+//! ```
 
 mod config;
 mod error;
+mod event;
+mod flow;
+mod frame;
+mod head;
+mod limit;
+mod message;
+mod recv;
+mod send;
 mod settings;
+mod state;
 mod stream;
+mod timer;
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::BytesMut;
+use http::Request;
 
-pub use config::{Config, Counters, Rate};
-pub use error::{ConnectionError, OpenError, Reason, Scope, SendError, Violation};
-pub use settings::Settings;
-pub use stream::{Stream, StreamId};
+use self::config::{DEFAULT_WINDOW, MAX_WINDOW};
+use self::flow::{RecvWindow, SendWindow, WindowPool};
+use self::limit::{Bucket, Overhead};
+use self::message::PartialBlock;
+use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Wait};
+use self::timer::{KeepAlive, Timers};
+use crate::hpack::{Decoder, Encoder};
+
+pub use self::config::{Config, Counters, Rate};
+pub use self::error::{ConnectionError, OpenError, Reason, Scope, SendError, Violation};
+pub use self::event::Event;
+pub use self::settings::Settings;
+pub use self::stream::{Stream, StreamId};
+
+/// The payload of the PING that asks whether the peer is there.
+const KEEP_ALIVE: [u8; 8] = *b"sockeye?";
+/// The payload of the PING that goes with the first GOAWAY.
+const DRAIN: [u8; 8] = *b"sockeye!";
+/// Octets beyond [`Config::max_send_buffer`] that answers and control frames may take before reading stops.
+const CONTROL_ROOM: usize = 64 << 10;
+/// Octets that a blocked stream has to send within [`Config::progress_timeout`].
+const MIN_PROGRESS: u32 = 16 << 10;
+/// Octets of buffers kept for reuse, and of each one.
+const MAX_SPARE: usize = 64 << 10;
+const MAX_SPARE_BUFFER: usize = 4 << 10;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,138 +95,455 @@ pub enum Role {
     Server,
 }
 
-/// One HTTP/2 connection.
-#[derive(Debug)]
-pub struct Connection {}
+/// One HTTP/2 connection, without its transport: see the [module](self).
+pub struct Connection {
+    role: Role,
+    config: Config,
+    phase: Phase,
+    shutdown: Shutdown,
+    /// When the connection began, and the latest time known.
+    start: Instant,
+    now: Instant,
 
-#[allow(unused_variables)]
+    // Receiving.
+    decoder: Decoder,
+    /// A header block without its END_HEADERS.
+    partial_block: Option<Box<PartialBlock>>,
+    /// Octets received since the connection's window was last credited.
+    uncredited: u32,
+    pool: WindowPool,
+    /// Whether the peer has acknowledged our SETTINGS.
+    settings_acknowledged: bool,
+    /// The answer of this kind waits in the output; a second one must wait for it to be sent.
+    settings_ack_waits: bool,
+    ping_ack_waits: bool,
+    stopped: bool,
+
+    // Sending.
+    encoder: Encoder,
+    output: BytesMut,
+    peer_settings: Settings,
+    /// What we may still send on the connection.
+    send_window: u32,
+    /// No stream's [`SendWindow::difference`] is above this: a change of the initial window needs to look at the streams
+    /// only where this does not rule an overflow out.
+    max_difference: i32,
+    /// The initial window grew: streams that wait for theirs are looked at, once in a batch.
+    initial_window_grew: bool,
+    /// The streams that wait for their turn to write.
+    turns: VecDeque<StreamId>,
+    /// Turns given since the last `poll_transmit`, for which the output keeps room.
+    turns_given: usize,
+    /// Our PINGs that are not answered.
+    pings: u32,
+
+    streams: Streams,
+    /// The highest stream of the peer, and the highest that we acted on, which is what GOAWAY says.
+    last_peer_id: u32,
+    last_accepted_id: u32,
+    /// The next stream of ours.
+    next_id: u32,
+    /// The last stream and the reason of the peer's GOAWAY.
+    peer_goaway: Option<(u32, Reason)>,
+    /// Emptied buffers for the next DATA, and the octets they hold.
+    spare: Vec<BytesMut>,
+    spare_octets: usize,
+
+    events: VecDeque<Event>,
+    timers: Timers,
+    resets: Bucket,
+    glitches: Bucket,
+    overhead: Overhead,
+    counters: Counters,
+}
+
+/// How far the connection is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// The client's preface is to come.
+    Preface,
+    /// The peer's first SETTINGS are to come.
+    Settings,
+    Open,
+    /// Nothing is parsed any more.
+    Closed,
+}
+
+/// Our own graceful end (RFC 9113 §6.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Shutdown {
+    No,
+    /// A GOAWAY that still lets every stream in, so that none that is on its way is lost.
+    Announced,
+    /// The GOAWAY with the last stream.
+    Final,
+}
+
 impl Connection {
-    /// A connection that begins now: our preface is ready for [`poll_transmit`](Self::poll_transmit).
+    /// A connection that begins now: our preface is ready for [`poll_transmit`](Self::poll_transmit) at once.
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
-        todo!()
+        let mut output = BytesMut::with_capacity(128);
+        if role == Role::Client {
+            output.extend_from_slice(frame::PREFACE);
+        }
+        frame::put_settings(&mut output, &settings::ours(role, &config));
+        // The window of the connection is as large as can be: what bounds memory are those of the streams.
+        frame::put_window_update(&mut output, 0, MAX_WINDOW - DEFAULT_WINDOW);
+        let timers = Timers { preface: Some(now + config.handshake_timeout), ..Timers::default() };
+        let mut connection = Self {
+            role,
+            phase: if role == Role::Server { Phase::Preface } else { Phase::Settings },
+            shutdown: Shutdown::No,
+            start: now,
+            now,
+            decoder: Decoder::new(config.max_hpack_len_decoder as usize, head::hard_limits(&config)),
+            partial_block: None,
+            uncredited: 0,
+            pool: WindowPool::new(&config),
+            settings_acknowledged: false,
+            settings_ack_waits: false,
+            ping_ack_waits: false,
+            stopped: false,
+            encoder: Encoder::new(config.max_hpack_len_encoder as usize),
+            output,
+            peer_settings: Settings::default(),
+            send_window: DEFAULT_WINDOW,
+            max_difference: 0,
+            initial_window_grew: false,
+            turns: VecDeque::new(),
+            turns_given: 0,
+            pings: 0,
+            streams: Streams::new(&config),
+            last_peer_id: 0,
+            last_accepted_id: 0,
+            next_id: if role == Role::Client { 1 } else { 2 },
+            peer_goaway: None,
+            spare: Vec::new(),
+            spare_octets: 0,
+            events: VecDeque::new(),
+            timers,
+            resets: Bucket::new(config.resets, now),
+            glitches: Bucket::new(config.glitches, now),
+            overhead: Overhead::new(&config, now),
+            counters: Counters::default(),
+            config,
+        };
+        connection.restart_keep_alive();
+        connection
     }
-    /// Takes whole frames off the front of `input`; see [`is_stopped`](Self::is_stopped).
+
+    /// Takes whole frames off the front of `input` and leaves a partial one: call again with the same buffer, and more
+    /// behind. It also leaves what [`is_stopped`](Self::is_stopped) holds back. Once the connection is closed all is
+    /// dropped.
     pub fn handle_data(&mut self, now: Instant, input: &mut BytesMut) {
-        todo!()
+        self.recv(now, input);
     }
-    /// The transport has ended.
+
+    /// The transport has ended: no octets follow.
     pub fn handle_eof(&mut self, now: Instant) {
-        todo!()
+        self.now = now;
+        let error = match self.peer_goaway {
+            Some((_, reason)) if reason != Reason::NO_ERROR => Some(ConnectionError::GoAway(reason)),
+            _ if self.streams.iter().any(|entry| !entry.state.is_closed()) => Some(ConnectionError::Eof),
+            _ => None,
+        };
+        self.end(error);
     }
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come.
+
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come; at any other time this does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.advance(now);
+        let is_due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
+        if is_due(self.timers.preface) {
+            return self.fail(Violation::PrefaceTimeout);
+        }
+        if is_due(self.timers.settings) {
+            return self.fail(Violation::SettingsTimeout);
+        }
+        if is_due(self.timers.header) {
+            return self.fail(Violation::HeaderTimeout);
+        }
+        match self.timers.keep_alive {
+            KeepAlive::GiveUpAt(at) if at <= now => return self.fail(Violation::KeepAliveTimeout),
+            KeepAlive::AskAt(at) if at <= now => {
+                frame::put_ping(&mut self.output, KEEP_ALIVE, false);
+                self.timers.keep_alive = KeepAlive::GiveUpAt(now + self.config.keep_alive_timeout);
+            }
+            _ => {}
+        }
+        self.reset_streams_without_progress();
+        if is_due(self.timers.drain) {
+            self.finish_drain();
+        }
     }
-    /// Client: opens a stream.
-    pub fn open(&mut self, request: &http::Request<()>, end_stream: bool) -> Result<StreamId, OpenError> {
-        todo!()
+
+    /// Client: opens a stream and sends `request` on it. With a [`Protocol`](crate::Protocol) among its extensions, a
+    /// CONNECT is an extended one (RFC 8441 §4).
+    ///
+    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2), and so is `host`, which the URI
+    /// says.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Nothing was sent then.
+    pub fn open(&mut self, request: &Request<()>, end_stream: bool) -> Result<StreamId, OpenError> {
+        let max_streams = self.peer_settings.max_concurrent_streams.unwrap_or(u32::MAX);
+        let max_streams = max_streams.min(self.config.max_concurrent_streams);
+        if self.phase == Phase::Closed {
+            return Err(OpenError::Closed);
+        }
+        if self.shutdown != Shutdown::No || self.peer_goaway.is_some() {
+            return Err(OpenError::GoingAway);
+        }
+        let is_extended = request.extensions().get::<crate::Protocol>().is_some();
+        // RFC 8441 §3
+        if is_extended && !self.peer_settings.enable_connect_protocol {
+            return Err(OpenError::ExtendedConnectNotAllowed);
+        }
+        // RFC 8441 §5: END_STREAM would end the tunnel before it begins.
+        if self.role == Role::Server || (is_extended && end_stream) {
+            return Err(OpenError::Malformed);
+        }
+        if self.streams.len() >= max_streams as usize {
+            return Err(OpenError::TooManyStreams);
+        }
+        if self.next_id > MAX_WINDOW {
+            return Err(OpenError::StreamIdsUsedUp);
+        }
+        let fields = head::request_fields(request).ok_or(OpenError::Malformed)?;
+        frame::put_headers(&mut self.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
+        let send = if end_stream { Side::Ended } else { Side::Body };
+        let state = State::Active { recv: Side::Head, send };
+        let id = self.insert(self.next_id, state, Exchange::new(request.method()), ContentLength::ANY);
+        self.next_id += 2;
+        Ok(id)
     }
-    /// One stream, `None` once released.
+
+    /// The verbs of one stream, `None` once it was released.
+    #[inline]
     pub fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
-        todo!()
+        self.streams.get(id).is_some().then(|| Stream::new(self, id))
     }
-    /// Sends a PING, answered by [`Event::Pong`].
+
+    /// Sends a PING; [`Event::Pong`] says that it was answered.
     pub fn ping(&mut self, payload: [u8; 8]) {
-        todo!()
+        if self.phase != Phase::Closed {
+            self.pings = self.pings.saturating_add(1);
+            frame::put_ping(&mut self.output, payload, false);
+        }
     }
-    /// Begins a graceful end.
+
+    /// Begins a graceful end: no stream is lost that the peer opens before it knows (RFC 9113 §6.8). Streams go on;
+    /// [`Event::Closed`] follows when the last one was released.
     pub fn drain(&mut self, now: Instant) {
-        todo!()
+        if self.phase == Phase::Closed || self.shutdown != Shutdown::No {
+            return;
+        }
+        if self.role == Role::Client {
+            // A server opens no streams: there are none to wait for.
+            return self.finish_drain();
+        }
+        self.shutdown = Shutdown::Announced;
+        self.timers.drain = Some(now + self.config.drain_timeout);
+        frame::put_goaway(&mut self.output, MAX_WINDOW, Reason::NO_ERROR, "");
+        frame::put_ping(&mut self.output, DRAIN, false);
     }
-    /// Ends the connection at once, by GOAWAY.
+
+    /// Ends the connection at once: GOAWAY, and nothing after.
     pub fn close(&mut self, reason: Reason) {
-        todo!()
+        if self.phase != Phase::Closed {
+            frame::put_goaway(&mut self.output, self.last_accepted_id, reason, "");
+            self.end(None);
+        }
     }
-    /// What happened, oldest first.
+
+    /// What happened, oldest first. `None` until one of the other functions was called.
     pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
+        self.events.pop_front().or_else(|| self.next_turn())
     }
-    /// Appends everything to send.
+
+    /// Appends all that is to be sent, in order. An empty `output` is exchanged for the full one and used for what
+    /// follows, so nothing is copied.
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
-        todo!()
+        if output.is_empty() {
+            std::mem::swap(&mut self.output, output);
+        } else {
+            output.extend_from_slice(&self.output);
+            self.output.clear();
+        }
+        self.settings_ack_waits = false;
+        self.ping_ack_waits = false;
+        self.stopped = false;
+        self.turns_given = 0;
     }
-    /// When to call [`handle_timeout`](Self::handle_timeout).
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if it is. May change with every call.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
+        if self.phase == Phase::Closed { None } else { self.timers.next() }
     }
-    /// Whether reading waits for the next `poll_transmit`.
+
+    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent: call it again after
+    /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
-        todo!()
+        self.stopped
     }
-    /// Whether the connection is over.
+
+    /// Whether the connection is over. What is left to transmit should still be sent.
     pub fn is_closed(&self) -> bool {
-        todo!()
+        self.phase == Phase::Closed
     }
-    /// The peer's settings, once they have come.
+
+    /// Streams held: open, or closed and not released.
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The peer's settings, once its first SETTINGS have come.
     pub fn peer_settings(&self) -> Option<&Settings> {
-        todo!()
+        let settings_came = !matches!(self.phase, Phase::Preface | Phase::Settings);
+        settings_came.then_some(&self.peer_settings)
     }
-    /// Client: whether the peer has offered the extended CONNECT.
+
+    /// Client: whether the peer has offered the extended CONNECT (RFC 8441 §3).
     pub fn extended_connect_allowed(&self) -> bool {
-        todo!()
+        self.role == Role::Client && self.peer_settings.enable_connect_protocol
     }
+
     /// How often each limit was met.
     pub fn counters(&self) -> &Counters {
-        todo!()
+        &self.counters
     }
-    /// Gives a buffer of [`Stream::read`] back for reuse; optional.
-    pub fn recycle(&mut self, buffer: BytesMut) {
-        todo!()
+
+    /// Gives a buffer that came from [`Stream::read`] back, to be used for what comes next. Optional: it saves an
+    /// allocation for each stream and batch. Buffers above 4 KiB are dropped, and all together above 64 KiB.
+    pub fn recycle(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        let octets = buffer.capacity();
+        if (1..=MAX_SPARE_BUFFER).contains(&octets) && self.spare_octets + octets <= MAX_SPARE {
+            self.spare_octets += octets;
+            self.spare.push(buffer);
+        }
     }
 }
 
-/// What happened on a connection.
-#[derive(Debug)]
-pub enum Event {
-    /// Server: a request came. An extended CONNECT has a [`Protocol`](crate::Protocol) among its extensions.
-    Request {
-        /// Its stream.
-        id: StreamId,
-        /// Its header.
-        request: Box<http::Request<()>>,
-        /// Whether nothing follows.
-        end_stream: bool,
-    },
-    /// Client: a response came, or an informational one (1xx), which another follows.
-    Response {
-        /// Its stream.
-        id: StreamId,
-        /// Its header.
-        response: Box<http::Response<()>>,
-        /// Whether nothing follows.
-        end_stream: bool,
-    },
-    /// [`Stream::unread`] went from zero to more.
-    Readable(StreamId),
-    /// The peer has ended its side; unread data may remain.
-    Finished {
-        /// The stream.
-        id: StreamId,
-        /// The trailers, if any came.
-        trailers: Option<Box<http::HeaderMap>>,
-    },
-    /// The stream, whose [`write`](Stream::write) had taken less than it was offered, may write more.
-    Writable(StreamId),
-    /// The stream is dead; data that had arrived stays readable until it is released.
-    Reset {
-        /// The stream.
-        id: StreamId,
-        /// Why.
-        reason: Reason,
-        /// By the peer, or by us for its fault.
-        remote: bool,
-    },
-    /// The peer's SETTINGS were applied, the first or a change.
-    Settings,
-    /// A PING of ours was answered.
-    Pong([u8; 8]),
-    /// The peer takes no stream of ours above `last`.
-    GoAway {
-        /// The last stream it may have acted on.
-        last: u32,
-        /// Why.
-        reason: Reason,
-    },
-    /// The connection is over: the last event.
-    Closed(Option<ConnectionError>),
+/// What both directions share.
+impl Connection {
+    /// Takes note of the time.
+    fn advance(&mut self, now: Instant) {
+        self.now = now;
+        self.timers.progress.advance(now, self.config.progress_timeout);
+    }
+
+    fn restart_keep_alive(&mut self) {
+        if let Some(interval) = self.config.keep_alive_interval {
+            self.timers.keep_alive = KeepAlive::AskAt(self.now + interval);
+        }
+    }
+
+    fn insert(&mut self, stream_id: u32, state: State, exchange: Exchange, expected: ContentLength) -> StreamId {
+        let window = self.config.initial_window_size.min(MAX_WINDOW);
+        // RFC 9113 §6.5.3: the peer may not know of a smaller window yet.
+        let credit = if self.settings_acknowledged { window } else { window.max(DEFAULT_WINDOW) };
+        self.streams.insert(Entry {
+            id: stream_id,
+            state,
+            exchange,
+            wait: Wait::None,
+            progress: None,
+            send_window: SendWindow::default(),
+            recv_window: RecvWindow::new(credit, window),
+            expected,
+            unread: BytesMut::new(),
+        })
+    }
+
+    /// Whether we open streams of this number.
+    fn is_ours(&self, stream_id: u32) -> bool {
+        (stream_id % 2 == 1) == (self.role == Role::Client)
+    }
+
+    /// Whether a stream was never opened (RFC 9113 §5.1).
+    fn is_idle(&self, stream_id: u32) -> bool {
+        if self.is_ours(stream_id) { stream_id >= self.next_id } else { stream_id > self.last_peer_id }
+    }
+
+    /// A connection error (RFC 9113 §5.4.1): GOAWAY, and not an octet more is parsed.
+    fn fail(&mut self, violation: Violation) {
+        self.counters.connection_errors += 1;
+        let debug = violation.to_string();
+        frame::put_goaway(&mut self.output, self.last_accepted_id, violation.reason(), &debug);
+        self.end(Some(ConnectionError::Violation(violation)));
+    }
+
+    fn end(&mut self, error: Option<ConnectionError>) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closed;
+            self.stopped = false;
+            self.events.push_back(Event::Closed(error));
+        }
+    }
+
+    /// The peer knows that we go away: what comes from now on is not acted on.
+    fn finish_drain(&mut self) {
+        self.timers.drain = None;
+        self.shutdown = Shutdown::Final;
+        frame::put_goaway(&mut self.output, self.last_accepted_id, Reason::NO_ERROR, "");
+        self.end_if_drained();
+    }
+
+    /// Ends a connection on which nothing can happen any more.
+    fn end_if_drained(&mut self) {
+        if !self.streams.is_empty() {
+            return;
+        }
+        match (self.shutdown, self.role, self.peer_goaway) {
+            (Shutdown::Final, ..) => self.end(None),
+            (_, Role::Client, Some((_, Reason::NO_ERROR))) => self.close(Reason::NO_ERROR),
+            (_, Role::Client, Some((_, reason))) => self.end(Some(ConnectionError::GoAway(reason))),
+            _ => {}
+        }
+    }
+
+    /// Resets a stream that goes on, without an event.
+    fn reset(&mut self, id: StreamId, reason: Reason) {
+        let Some(entry) = self.streams.get_mut(id) else { return };
+        if !entry.state.is_closed() && self.phase != Phase::Closed {
+            entry.state = State::Closed(Ending::ResetByUs);
+            entry.wait = Wait::None;
+            frame::put_rst_stream(&mut self.output, id.value(), reason);
+        }
+    }
+
+    fn reset_streams_without_progress(&mut self) {
+        while let Some(id) = self.timers.progress.pop(self.now) {
+            let Some(entry) = self.streams.get_mut(id) else { continue };
+            let progress = entry.progress.take();
+            if !matches!(entry.wait, Wait::Window | Wait::Turn) {
+                continue;
+            }
+            if progress.is_some_and(|octets| octets < MIN_PROGRESS) {
+                self.counters.streams_without_progress += 1;
+                self.reset(id, Violation::NoProgress.reason());
+                self.events.push_back(Event::Reset { id, reason: Violation::NoProgress.reason(), remote: false });
+            } else {
+                entry.progress = Some(0);
+                self.timers.progress.push(id);
+            }
+        }
+        self.timers.progress.advance(self.now, self.config.progress_timeout);
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.role)
+            .field("phase", &self.phase)
+            .field("shutdown", &self.shutdown)
+            .field("streams", &self.streams.len())
+            .finish_non_exhaustive()
+    }
 }

@@ -196,8 +196,14 @@ impl Streams {
         self.places.get(&stream_id).copied()
     }
 
+    /// The entry of a stream that is held.
     #[inline]
-    pub(super) fn slot(&mut self, slot: u32) -> &mut Entry {
+    pub(super) fn slot(&self, slot: u32) -> &Entry {
+        &self.slots[slot as usize]
+    }
+
+    #[inline]
+    pub(super) fn slot_mut(&mut self, slot: u32) -> &mut Entry {
         &mut self.slots[slot as usize]
     }
 
@@ -242,6 +248,10 @@ impl Streams {
 
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slots.iter().map(|(_, entry)| entry)
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (StreamId, &mut Entry)> {

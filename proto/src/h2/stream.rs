@@ -1,79 +1,128 @@
-//! One stream.
+//! One stream, as its application sees it.
 
 use bytes::BytesMut;
+use http::{HeaderMap, Response};
 
+use super::state::{Entry, Side};
 use super::{Connection, Reason, SendError};
 
-/// A stream, by the RFC's number and by the slot that it holds.
+/// A stream: its number, and the slot that it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StreamId {
-    value: u32,
-    slot: u32,
+    pub(super) value: u32,
+    pub(super) slot: u32,
 }
 
 impl StreamId {
-    /// The stream identifier on the wire.
+    pub(super) const fn new(value: u32, slot: u32) -> Self {
+        Self { value, slot }
+    }
+
+    /// The stream identifier on the wire (RFC 9113 §5.1.1).
     pub const fn value(self) -> u32 {
         self.value
     }
 
-    /// A small dense index, stable while the stream is held and reused after: an index for a `Vec` of the caller's.
+    /// A small dense index, stable while the stream is held and reused after it was released: an index for a `Vec` of
+    /// the caller's.
     pub const fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
-/// The verbs of one stream.
-#[derive(Debug)]
+/// The verbs of one stream, from [`Connection::stream`].
 pub struct Stream<'a> {
-    #[allow(dead_code)]
     connection: &'a mut Connection,
+    id: StreamId,
 }
 
-#[allow(unused_variables)]
-impl Stream<'_> {
-    /// This stream.
+impl<'a> Stream<'a> {
+    /// The stream must be held.
+    pub(super) fn new(connection: &'a mut Connection, id: StreamId) -> Self {
+        Self { connection, id }
+    }
+
+    fn entry(&self) -> &Entry {
+        self.connection.streams.slot(self.id.slot)
+    }
+
+    /// Which stream this is.
     pub fn id(&self) -> StreamId {
-        todo!()
+        self.id
     }
-    /// All DATA received and unread, by move; gives window credit back.
+
+    /// All DATA received and not read yet, by move. This is what gives window credit back to the peer (RFC 9113 §6.9).
     pub fn read(&mut self) -> BytesMut {
-        todo!()
+        self.connection.read(self.id)
     }
-    /// Octets received and unread.
+
+    /// Octets received and not read yet.
     pub fn unread(&self) -> usize {
-        todo!()
+        self.entry().unread.len()
     }
-    /// Sends what windows and buffers allow, at most 16 KiB, and says how much that was.
+
+    /// Sends what windows and buffers allow of `data` in one DATA frame, at most 16 KiB, and returns how much that was.
+    ///
+    /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.
+    /// Whenever less was taken than offered, [`Event::Writable`](super::Event::Writable) follows as soon as more may be
+    /// written; streams that wait are served in turn. A stream whose side is ended or reset takes nothing, and no event
+    /// follows. The header must have been sent.
     pub fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
-        todo!()
+        self.connection.write(self.id, data, end_stream)
     }
-    /// Sends the response, or an informational one (1xx).
-    pub fn respond(&mut self, response: &http::Response<()>, end_stream: bool) -> Result<(), SendError> {
-        todo!()
+
+    /// Server: sends the response, or an informational one (1xx), which the response follows.
+    ///
+    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after a reset, [`SendError::OutOfOrder`] after the response or for 101, or where an
+    /// informational response would end the stream.
+    pub fn respond(&mut self, response: &Response<()>, end_stream: bool) -> Result<(), SendError> {
+        self.connection.respond(self.id, response, end_stream)
     }
-    /// Sends trailers, which end our side.
-    pub fn send_trailers(&mut self, trailers: &http::HeaderMap) -> Result<(), SendError> {
-        todo!()
+
+    /// Sends trailers, which end our side (RFC 9113 §8.1). All data must have been taken by [`write`](Self::write).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::Closed`] after the end or a reset, [`SendError::OutOfOrder`] before the header.
+    pub fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+        self.connection.send_trailers(self.id, trailers)
     }
-    /// Resets the stream; nothing if it is closed already.
+
+    /// Sends RST_STREAM, unless the stream is closed already. It still is to be released.
     pub fn reset(&mut self, reason: Reason) {
-        todo!()
+        self.connection.reset(self.id, reason);
     }
-    /// The application is done with this stream.
+
+    /// The application is done with this stream: its slot may be reused, unread data is dropped.
+    ///
+    /// A stream that is not closed is reset: with NO_ERROR where a server has ended an ordinary response early (RFC 9113
+    /// §8.1), else with CANCEL.
     pub fn release(self) {
-        todo!()
+        self.connection.release(self.id);
     }
-    /// Whether both sides have ended, or either was reset.
+
+    /// Whether both sides have ended, or the stream was reset.
     pub fn is_closed(&self) -> bool {
-        todo!()
+        self.entry().state.is_closed()
     }
-    /// Whether the peer has ended its side, or the stream was reset.
+
+    /// Whether no more data will come. Unread data may remain.
     pub fn is_recv_closed(&self) -> bool {
-        todo!()
+        self.entry().state.recv() == Side::Ended
     }
-    /// Whether we have ended our side, or the stream was reset.
+
+    /// Whether no more data can be sent.
     pub fn is_send_closed(&self) -> bool {
-        todo!()
+        self.entry().state.send() == Side::Ended
+    }
+}
+
+impl std::fmt::Debug for Stream<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("id", &self.id).field("state", &self.entry().state).finish()
     }
 }

@@ -1,0 +1,410 @@
+//! Header lists and the messages that they begin or end (RFC 9113 §8): every rule that makes a message malformed.
+
+use std::ops::Range;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+
+use super::Violation;
+use super::config::{Config, HARD_HEADER_FACTOR};
+use super::state::{ContentLength, Exchange};
+use crate::Protocol;
+use crate::hpack::{Field, Limits};
+
+/// What a field costs in a header list beside its octets (RFC 9113 §6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+
+/// The hard limits, at which decoding stops.
+pub(super) fn hard_limits(config: &Config) -> Limits {
+    Limits {
+        max_list_size: config.max_header_list_size.saturating_mul(HARD_HEADER_FACTOR) as usize,
+        max_fields: config.max_header_fields.saturating_mul(HARD_HEADER_FACTOR) as usize,
+    }
+}
+
+/// Whether a field speaks of a connection of HTTP/1.1. It makes a message malformed (RFC 9113 §8.2.2), and is left out
+/// of what we send.
+fn is_connection_specific(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade")
+}
+
+/// Which part of a message a header block is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Request,
+    Response,
+    Trailers,
+}
+
+#[derive(Clone, Copy)]
+enum Pseudo {
+    Method,
+    Scheme,
+    Authority,
+    Path,
+    Protocol,
+    Status,
+}
+
+/// A header list as it is decoded: each field is checked when it is visited, and kept as little as can be.
+pub(super) struct HeaderList {
+    part: Part,
+    soft: Limits,
+    size: usize,
+    count: usize,
+    /// The values of all fields, one after the other: they end up in one allocation.
+    values: Vec<u8>,
+    pseudo: [Option<Range<usize>>; 6],
+    fields: Vec<(HeaderName, Range<usize>, bool)>,
+    /// The first rule broken. The rest of the list is only decoded.
+    violation: Option<Violation>,
+}
+
+impl HeaderList {
+    pub(super) fn new(part: Part, config: &Config) -> Self {
+        let soft = Limits {
+            max_list_size: config.max_header_list_size as usize,
+            max_fields: config.max_header_fields as usize,
+        };
+        Self {
+            part,
+            soft,
+            size: 0,
+            count: 0,
+            values: Vec::new(),
+            pseudo: Default::default(),
+            fields: Vec::new(),
+            violation: None,
+        }
+    }
+
+    /// Takes one field as HPACK decodes it.
+    pub(super) fn visit(&mut self, field: Field<'_>) {
+        self.size += field.name.len() + field.value.len() + FIELD_OVERHEAD;
+        self.count += 1;
+        if self.violation.is_some() {
+            return;
+        }
+        let taken = if self.size > self.soft.max_list_size || self.count > self.soft.max_fields {
+            Err(Violation::HeaderListTooLarge)
+        } else if field.name.first() == Some(&b':') {
+            self.visit_pseudo(field)
+        } else {
+            self.visit_regular(field)
+        };
+        self.violation = taken.err();
+    }
+
+    fn visit_pseudo(&mut self, field: Field<'_>) -> Result<(), Violation> {
+        let pseudo = match (self.part, field.name) {
+            (Part::Trailers, _) => return Err(Violation::PseudoHeaderInTrailers),
+            (Part::Request, b":method") => Pseudo::Method,
+            (Part::Request, b":scheme") => Pseudo::Scheme,
+            (Part::Request, b":authority") => Pseudo::Authority,
+            (Part::Request, b":path") => Pseudo::Path,
+            (Part::Request, b":protocol") => Pseudo::Protocol,
+            (Part::Response, b":status") => Pseudo::Status,
+            _ => return Err(Violation::PseudoHeaderUnknown),
+        };
+        // RFC 9113 §8.3
+        if !self.fields.is_empty() {
+            return Err(Violation::PseudoHeaderOrder);
+        }
+        let value = self.keep_value(field.value)?;
+        match self.pseudo[pseudo as usize].replace(value) {
+            None => Ok(()),
+            Some(_) => Err(Violation::PseudoHeaderRepeated),
+        }
+    }
+
+    fn visit_regular(&mut self, field: Field<'_>) -> Result<(), Violation> {
+        // RFC 9113 §8.2.1; `from_lowercase` takes nothing but lowercase token characters.
+        let name = HeaderName::from_lowercase(field.name).map_err(|_| Violation::FieldName)?;
+        if is_connection_specific(&name) {
+            return Err(Violation::ConnectionSpecificField);
+        }
+        // RFC 9113 §8.2.2
+        if name == header::TE && !field.value.eq_ignore_ascii_case(b"trailers") {
+            return Err(Violation::TeField);
+        }
+        let value = self.keep_value(field.value)?;
+        self.fields.push((name, value, field.sensitive));
+        Ok(())
+    }
+
+    fn keep_value(&mut self, value: &[u8]) -> Result<Range<usize>, Violation> {
+        // RFC 9113 §8.2.1 forbids NUL, LF, CR and outer white space; RFC 9110 §5.5 the other control characters.
+        let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        let is_control = |&byte: &u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
+        if is_space(value.first()) || is_space(value.last()) || value.iter().any(is_control) {
+            return Err(Violation::FieldValue);
+        }
+        let start = self.values.len();
+        self.values.extend_from_slice(value);
+        Ok(start..self.values.len())
+    }
+
+    /// The whole list as a request, and how much content it announces.
+    pub(super) fn into_request(
+        self,
+        connect_protocol_offered: bool,
+        end_stream: bool,
+    ) -> Result<(Request<()>, ContentLength), Violation> {
+        let (mut parsed, headers) = self.into_parsed()?;
+        let method = parsed.take(Pseudo::Method).ok_or(Violation::PseudoHeaderMissing)?;
+        let method = Method::from_bytes(&method).map_err(|_| Violation::Method)?;
+        let protocol = parsed.take(Pseudo::Protocol);
+        // RFC 8441 §3: what counts is what we advertised.
+        if protocol.is_some() && !connect_protocol_offered {
+            return Err(Violation::ProtocolNotOffered);
+        }
+        // RFC 8441 §4
+        if protocol.is_some() && method != Method::CONNECT {
+            return Err(Violation::ProtocolWithoutConnect);
+        }
+        if protocol.is_some() && end_stream {
+            return Err(Violation::ExtendedConnectEnded);
+        }
+        let is_plain_connect = method == Method::CONNECT && protocol.is_none();
+        let uri = parsed.uri(&method, is_plain_connect, &headers)?;
+        let mut expected = ContentLength::ANY;
+        if method != Method::CONNECT {
+            expected = content_length(&headers)?;
+            // RFC 9113 §8.1.1
+            if !expected.take(0, end_stream) {
+                return Err(Violation::ContentLengthMismatch);
+            }
+        }
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        if let Some(protocol) = protocol {
+            let protocol = std::str::from_utf8(&protocol).map_err(|_| Violation::FieldValue)?;
+            request.extensions_mut().insert(Protocol::new(protocol));
+        }
+        Ok((request, expected))
+    }
+
+    /// The whole list as a response, and how much content is to follow.
+    pub(super) fn into_response(
+        self,
+        exchange: Exchange,
+        end_stream: bool,
+    ) -> Result<(Response<()>, ContentLength), Violation> {
+        let (mut parsed, headers) = self.into_parsed()?;
+        let status = parsed.take(Pseudo::Status).ok_or(Violation::PseudoHeaderMissing)?;
+        let status = StatusCode::from_bytes(&status).map_err(|_| Violation::Status)?;
+        // RFC 9113 §8.6: HTTP/2 has no 101.
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Violation::Status);
+        }
+        // RFC 9113 §8.1
+        if status.is_informational() && end_stream {
+            return Err(Violation::InformationalEnded);
+        }
+        // RFC 9113 §8.1.1, RFC 9110 §9.3.6
+        let expected = match exchange {
+            _ if status.is_informational() => ContentLength::ANY,
+            Exchange::Tunnel if status.is_success() => ContentLength::ANY,
+            Exchange::Head => ContentLength::NONE,
+            _ if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) => ContentLength::NONE,
+            _ => content_length(&headers)?,
+        };
+        if !expected.clone().take(0, end_stream) {
+            return Err(Violation::ContentLengthMismatch);
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.version_mut() = Version::HTTP_2;
+        *response.headers_mut() = headers;
+        Ok((response, expected))
+    }
+
+    /// The whole list as trailers.
+    pub(super) fn into_trailers(self) -> Result<HeaderMap, Violation> {
+        self.into_parsed().map(|(_, headers)| headers)
+    }
+
+    fn into_parsed(self) -> Result<(PseudoHeaders, HeaderMap), Violation> {
+        if let Some(violation) = self.violation {
+            return Err(violation);
+        }
+        let values = Bytes::from(self.values.into_boxed_slice());
+        let is_cookie = |name: &HeaderName| name == header::COOKIE;
+        let cookies = self.fields.iter().filter(|(name, ..)| is_cookie(name)).count();
+        let capacity = self.fields.len() - cookies.saturating_sub(1);
+        let mut headers = HeaderMap::try_with_capacity(capacity).map_err(|_| Violation::HeaderListTooLarge)?;
+        if cookies > 1 {
+            let crumbs = self.fields.iter().filter(|(name, ..)| is_cookie(name));
+            headers.insert(header::COOKIE, join_cookies(crumbs.map(|(_, range, _)| &values[range.clone()]))?);
+        }
+        for (name, range, sensitive) in self.fields {
+            if cookies > 1 && is_cookie(&name) {
+                continue;
+            }
+            let value = HeaderValue::from_maybe_shared(values.slice(range));
+            let mut value = value.map_err(|_| Violation::FieldValue)?;
+            value.set_sensitive(sensitive);
+            headers.try_append(name, value).map_err(|_| Violation::HeaderListTooLarge)?;
+        }
+        let pseudo = self.pseudo.map(|range| range.map(|range| values.slice(range)));
+        Ok((PseudoHeaders(pseudo), headers))
+    }
+}
+
+/// RFC 9113 §8.2.3: crumbs are joined before the field goes where HTTP/2 is not known.
+fn join_cookies<'a>(crumbs: impl Iterator<Item = &'a [u8]>) -> Result<HeaderValue, Violation> {
+    let mut joined = BytesMut::new();
+    for (index, crumb) in crumbs.enumerate() {
+        if index > 0 {
+            joined.put_slice(b"; ");
+        }
+        joined.put_slice(crumb);
+    }
+    let mut value = HeaderValue::from_maybe_shared(joined.freeze()).map_err(|_| Violation::FieldValue)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// RFC 9110 §8.6: one number, which may stand there more than once.
+fn content_length(headers: &HeaderMap) -> Result<ContentLength, Violation> {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else {
+        return Ok(ContentLength::ANY);
+    };
+    let text = first.to_str().map_err(|_| Violation::ContentLength)?;
+    // `parse` would take a sign.
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) || values.any(|value| value != first) {
+        return Err(Violation::ContentLength);
+    }
+    let octets = text.parse::<u64>().ok().filter(|&octets| octets < u64::MAX);
+    octets.map(ContentLength::exactly).ok_or(Violation::ContentLength)
+}
+
+/// The pseudo-header fields of a list.
+struct PseudoHeaders([Option<Bytes>; 6]);
+
+impl PseudoHeaders {
+    fn take(&mut self, pseudo: Pseudo) -> Option<Bytes> {
+        self.0[pseudo as usize].take()
+    }
+
+    /// RFC 9113 §8.3.1 for requests, §8.5 for CONNECT, RFC 8441 §4 for the extended one, which has all of them.
+    fn uri(&mut self, method: &Method, is_plain_connect: bool, headers: &HeaderMap) -> Result<Uri, Violation> {
+        let (scheme, path) = (self.take(Pseudo::Scheme), self.take(Pseudo::Path));
+        let authority = self.take(Pseudo::Authority).map(parse_authority).transpose()?;
+        let mut parts = http::uri::Parts::default();
+        if is_plain_connect {
+            if scheme.is_some() || path.is_some() || authority.is_none() {
+                return Err(Violation::ConnectPseudoHeaders);
+            }
+            check_host(authority.as_ref(), None, headers)?;
+            parts.authority = authority;
+            return Uri::from_parts(parts).map_err(|_| Violation::Authority);
+        }
+        let (Some(scheme), Some(path)) = (scheme, path) else {
+            return Err(Violation::PseudoHeaderMissing);
+        };
+        let scheme = Scheme::try_from(&scheme[..]).map_err(|_| Violation::SchemeSyntax)?;
+        let host = check_host(authority.as_ref(), Some(&scheme), headers)?;
+        // RFC 9113 §8.3.1: the authority of `http` and `https` is mandatory, in one field or the other.
+        parts.authority = Some(authority.or(host).ok_or(Violation::PseudoHeaderMissing)?);
+        parts.path_and_query = Some(parse_path(path, method)?);
+        parts.scheme = Some(scheme);
+        Uri::from_parts(parts).map_err(|_| Violation::Path)
+    }
+}
+
+/// RFC 9113 §8.3.1: a path starts with `/`; only OPTIONS may have `*`. A fragment is no part of it.
+fn parse_path(path: Bytes, method: &Method) -> Result<PathAndQuery, Violation> {
+    let is_path = path.starts_with(b"/") || (path == "*" && method == Method::OPTIONS);
+    if !is_path || path.contains(&b'#') {
+        return Err(Violation::Path);
+    }
+    PathAndQuery::from_maybe_shared(path).map_err(|_| Violation::Path)
+}
+
+/// RFC 9113 §8.3.1: no user information.
+fn parse_authority(authority: Bytes) -> Result<Authority, Violation> {
+    if authority.contains(&b'@') {
+        return Err(Violation::Authority);
+    }
+    Authority::from_maybe_shared(authority).map_err(|_| Violation::Authority)
+}
+
+/// RFC 9113 §8.3.1: where there is a `host` as well, it names the same. Returns it.
+fn check_host(
+    authority: Option<&Authority>,
+    scheme: Option<&Scheme>,
+    headers: &HeaderMap,
+) -> Result<Option<Authority>, Violation> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else {
+        return Ok(None);
+    };
+    if hosts.next().is_some() {
+        return Err(Violation::Authority);
+    }
+    let host = parse_authority(Bytes::copy_from_slice(host.as_bytes()))?;
+    let default_port = match scheme {
+        Some(scheme) if *scheme == Scheme::HTTPS => ":443",
+        Some(scheme) if *scheme == Scheme::HTTP => ":80",
+        _ => "",
+    };
+    fn without<'a>(authority: &'a Authority, port: &str) -> &'a str {
+        authority.as_str().strip_suffix(port).unwrap_or(authority.as_str())
+    }
+    match authority {
+        Some(authority) if !without(authority, default_port).eq_ignore_ascii_case(without(&host, default_port)) => {
+            Err(Violation::HostMismatch)
+        }
+        _ => Ok(Some(host)),
+    }
+}
+
+/// The fields of a request to send, `None` where its URI lacks what HTTP/2 needs.
+pub(super) fn request_fields(request: &Request<()>) -> Option<impl Iterator<Item = Field<'_>>> {
+    let uri = request.uri();
+    let protocol = request.extensions().get::<Protocol>();
+    let is_plain_connect = request.method() == Method::CONNECT && protocol.is_none();
+    let authority = uri.authority()?;
+    if authority.as_str().contains('@') || (protocol.is_some() && request.method() != Method::CONNECT) {
+        return None;
+    }
+    let (scheme, path) = match uri.path_and_query() {
+        _ if is_plain_connect => (None, None),
+        path => (Some(uri.scheme_str()?), Some(path.map_or("/", PathAndQuery::as_str))),
+    };
+    let pseudo = [
+        Some((":method", request.method().as_str())),
+        protocol.map(|protocol| (":protocol", protocol.as_str())),
+        scheme.map(|scheme| (":scheme", scheme)),
+        Some((":authority", authority.as_str())),
+        path.map(|path| (":path", path)),
+    ];
+    let pseudo = pseudo.into_iter().flatten().map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));
+    // The authority of the URI says it.
+    let headers = header_fields(request.headers()).filter(|field| field.name != b"host");
+    Some(pseudo.chain(headers))
+}
+
+/// The fields of a response to send.
+pub(super) fn response_fields<'a>(status: &'a StatusCode, headers: &'a HeaderMap) -> impl Iterator<Item = Field<'a>> {
+    let status = Field::new(b":status", status.as_str().as_bytes());
+    std::iter::once(status).chain(header_fields(headers))
+}
+
+/// The fields of a map, without those that speak of a connection of HTTP/1.1 (RFC 9113 §8.2.2).
+pub(super) fn header_fields(headers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
+    let is_wanted = |name: &HeaderName, value: &HeaderValue| {
+        !is_connection_specific(name) && (name != header::TE || value.as_bytes().eq_ignore_ascii_case(b"trailers"))
+    };
+    headers.iter().filter(move |(name, value)| is_wanted(name, value)).map(|(name, value)| Field {
+        name: name.as_str().as_bytes(),
+        value: value.as_bytes(),
+        sensitive: value.is_sensitive(),
+    })
+}

@@ -1,0 +1,470 @@
+//! What the peer sends: frames in order, and each type's rules (RFC 9113 §4 to §6). Header blocks are in `message`.
+
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+
+use super::config::DEFAULT_WINDOW;
+use super::frame::{self, HEAD_LENGTH, Head, PREFACE, flag, kind, read_u31};
+use super::settings::max_frame_size;
+use super::state::{Ending, Place, Side, State, Wait};
+use super::{CONTROL_ROOM, Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Shutdown, StreamId, Violation};
+
+/// Octets of the connection's window that gather before they are credited: never so many that the peer would wait.
+const CREDIT_BATCH: u32 = 1 << 30;
+
+impl Connection {
+    /// [`handle_data`](Connection::handle_data): one position moves over the input, which is advanced once.
+    pub(super) fn recv(&mut self, now: Instant, input: &mut BytesMut) {
+        if self.stopped {
+            return;
+        }
+        self.advance(now);
+        let mut position = 0;
+        if self.phase != Phase::Closed
+            && let Err(violation) = self.handle_frames(input, &mut position)
+        {
+            self.fail(violation);
+        }
+        if self.phase == Phase::Closed {
+            input.clear();
+            return;
+        }
+        if position > 0 {
+            input.advance(position);
+            self.restart_keep_alive();
+        }
+        self.finish_batch(position);
+    }
+
+    fn handle_frames(&mut self, input: &[u8], position: &mut usize) -> Result<(), Violation> {
+        if self.phase == Phase::Preface {
+            let length = input.len().min(PREFACE.len());
+            // RFC 9113 §3.4: what differs is answered at its first octet.
+            if input[..length] != PREFACE[..length] {
+                return Err(Violation::Preface);
+            }
+            if length < PREFACE.len() {
+                return Ok(());
+            }
+            *position = length;
+            self.phase = Phase::Settings;
+        }
+        while let Some(head) = Head::parse(&input[*position..]) {
+            self.check_head(&head)?;
+            let start = *position + HEAD_LENGTH;
+            let Some(payload) = input.get(start..start + head.length) else { break };
+            if self.must_stop(&head) {
+                self.counters.stops += 1;
+                self.stopped = true;
+                break;
+            }
+            // A later version can take a large payload out of the input here, instead of copying it.
+            self.handle_frame(&head, payload)?;
+            *position = start + head.length;
+            if self.phase == Phase::Closed {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a head alone can break, so that nobody waits for the payload.
+    #[inline]
+    fn check_head(&self, head: &Head) -> Result<(), Violation> {
+        // RFC 9113 §3.4
+        if self.phase == Phase::Settings && (head.kind != kind::SETTINGS || head.has(flag::ACK)) {
+            return Err(Violation::FirstFrame);
+        }
+        // RFC 9113 §4.2
+        if head.length > max_frame_size(&self.config) as usize {
+            return Err(Violation::FrameTooLarge);
+        }
+        // RFC 9113 §6.10: nothing comes between the frames of a header block.
+        if self.partial_block.is_some() && head.kind != kind::CONTINUATION {
+            return Err(Violation::ContinuationMissing);
+        }
+        Ok(())
+    }
+
+    /// Whether a frame has to wait until answers have been sent.
+    #[inline]
+    fn must_stop(&self, head: &Head) -> bool {
+        match head.kind {
+            kind::SETTINGS if self.settings_ack_waits && !head.has(flag::ACK) => true,
+            kind::PING if self.ping_ack_waits && !head.has(flag::ACK) => true,
+            _ => self.output.len() > self.config.max_send_buffer + CONTROL_ROOM,
+        }
+    }
+
+    fn handle_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        match head.kind {
+            kind::DATA => self.handle_data_frame(head, payload),
+            kind::HEADERS => self.handle_headers(head, payload),
+            kind::PRIORITY => self.handle_priority(head, payload),
+            kind::RST_STREAM => self.handle_rst_stream(head, payload),
+            kind::SETTINGS => self.handle_settings(head, payload),
+            // RFC 9113 §8.4: a client cannot push, and we never allow a server to.
+            kind::PUSH_PROMISE => Err(Violation::PushPromise),
+            kind::PING => self.handle_ping(head, payload),
+            kind::GOAWAY => self.handle_goaway(head, payload),
+            kind::WINDOW_UPDATE => self.handle_window_update(head, payload),
+            kind::CONTINUATION => self.handle_continuation(head, payload),
+            // RFC 9113 §5.5
+            _ => self.glitch(),
+        }
+    }
+
+    /// What is done once for all frames of a batch.
+    fn finish_batch(&mut self, octets: usize) {
+        self.overhead.add_received(octets);
+        if self.overhead.is_too_much(self.now) {
+            return self.fail(Violation::TooMuchOverhead);
+        }
+        if std::mem::take(&mut self.initial_window_grew) {
+            let initial = self.peer_settings.initial_window_size;
+            for (id, entry) in self.streams.iter_mut() {
+                if entry.wait == Wait::Window && entry.send_window.available(initial) > 0 {
+                    entry.wait = Wait::Turn;
+                    self.turns.push_back(id);
+                }
+            }
+        }
+    }
+
+    /// DATA (RFC 9113 §6.1): the path that every message takes.
+    #[inline]
+    fn handle_data_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        let stream_id = checked_stream_id(head)?;
+        let data = strip_padding(head, payload)?;
+        self.credit_connection(payload.len());
+        let Some(Place::Held(slot)) = self.streams.place(stream_id) else {
+            return self.handle_stray_frame(stream_id);
+        };
+        let end_stream = head.has(flag::END_STREAM);
+        let entry = self.streams.slot_mut(slot);
+        match entry.state {
+            State::Active { recv: Side::Body, .. } => {}
+            State::Active { recv: Side::Head, .. } => return self.fault(stream_id, Violation::DataBeforeHead),
+            State::Active { recv: Side::Ended, .. } => return self.fault(stream_id, Violation::StreamHalfClosed),
+            State::Closed(ending) => return self.handle_late_frame(stream_id, ending),
+        }
+        // RFC 9113 §6.9.1: the padding counts as well.
+        if !entry.recv_window.receive(payload.len()) {
+            return self.fault(stream_id, Violation::StreamWindowExceeded);
+        }
+        // RFC 9113 §8.1.1
+        if !entry.expected.take(data.len(), end_stream) {
+            return self.fault(stream_id, Violation::ContentLengthMismatch);
+        }
+        let id = StreamId::new(stream_id, slot);
+        if !data.is_empty() {
+            self.overhead.add_useful(HEAD_LENGTH + data.len());
+            if entry.unread.is_empty() {
+                self.events.push_back(Event::Readable(id));
+                if let Some(spare) = self.spare.pop() {
+                    self.spare_octets -= spare.capacity();
+                    entry.unread = spare;
+                }
+            }
+            entry.unread.extend_from_slice(data);
+        }
+        if end_stream {
+            entry.state.set_recv(Side::Ended);
+            self.events.push_back(Event::Finished { id, trailers: None });
+        } else if data.len() < payload.len() {
+            self.give_back(id, payload.len() - data.len());
+        }
+        if data.is_empty() && !end_stream { self.glitch() } else { Ok(()) }
+    }
+
+    /// The connection's window is credited on receipt.
+    #[inline]
+    fn credit_connection(&mut self, octets: usize) {
+        self.uncredited += octets as u32;
+        if self.uncredited >= CREDIT_BATCH {
+            frame::put_window_update(&mut self.output, 0, self.uncredited);
+            self.uncredited = 0;
+        }
+    }
+
+    /// Gives credit back to a stream whose peer may still send.
+    pub(super) fn give_back(&mut self, id: StreamId, octets: usize) {
+        let Some(entry) = self.streams.get_mut(id) else { return };
+        if self.phase == Phase::Closed || entry.state.recv() == Side::Ended {
+            return;
+        }
+        let clock = || self.now.saturating_duration_since(self.start).as_millis() as u32;
+        if let Some(increment) = entry.recv_window.give_back(octets, &mut self.pool, clock) {
+            frame::put_window_update(&mut self.output, id.value(), increment);
+        }
+    }
+
+    /// PRIORITY (RFC 9113 §6.3): its content is no longer used.
+    fn handle_priority(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        let stream_id = checked_stream_id(head)?;
+        let violation = match payload.first_chunk::<4>() {
+            _ if payload.len() != 5 => Violation::PriorityLength,
+            // RFC 7540 §5.3.1
+            Some(dependency) if read_u31(dependency) == stream_id => Violation::SelfDependency,
+            _ => return self.glitch(),
+        };
+        // RFC 9113 §5.1: an idle stream cannot be reset, so that the connection must end.
+        if self.is_idle(stream_id) { Err(violation) } else { self.fault(stream_id, violation) }
+    }
+
+    /// RST_STREAM (RFC 9113 §6.4).
+    fn handle_rst_stream(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        let stream_id = checked_stream_id(head)?;
+        let code: [u8; 4] = payload.try_into().map_err(|_| Violation::FrameLength)?;
+        let reason = Reason::new(u32::from_be_bytes(code));
+        self.counters.resets_received += 1;
+        let Some(Place::Held(slot)) = self.streams.place(stream_id) else {
+            return self.handle_stray_or_ignore(stream_id);
+        };
+        let entry = self.streams.slot_mut(slot);
+        let State::Active { send, .. } = entry.state else {
+            return self.glitch();
+        };
+        entry.state = State::Closed(Ending::ResetByPeer);
+        entry.wait = Wait::None;
+        self.events.push_back(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: true });
+        // A reset that comes before the answer has cost us and not the peer. After it, it is an ordinary end.
+        if send == Side::Head && !self.resets.take(self.now) {
+            return Err(Violation::TooManyResets);
+        }
+        Ok(())
+    }
+
+    /// SETTINGS (RFC 9113 §6.5).
+    fn handle_settings(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        if head.stream_id != 0 {
+            return Err(Violation::StreamIdNotZero);
+        }
+        if head.has(flag::ACK) {
+            return if payload.is_empty() { self.handle_settings_ack() } else { Err(Violation::SettingsAckLength) };
+        }
+        let (values, []) = payload.as_chunks::<6>() else {
+            return Err(Violation::SettingsLength);
+        };
+        let peer = if self.role == Role::Client { Role::Server } else { Role::Client };
+        // RFC 9113 §6.5.3: in the order in which they appear.
+        for &[a, b, c, d, e, f] in values {
+            let before = self.peer_settings;
+            self.peer_settings.apply(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]), peer)?;
+            if self.peer_settings.initial_window_size != before.initial_window_size {
+                self.handle_initial_window_change(before.initial_window_size)?;
+            }
+            if self.peer_settings.header_table_size != before.header_table_size {
+                self.encoder.set_max_table_size(self.peer_settings.header_table_size as usize);
+            }
+        }
+        frame::put_settings_ack(&mut self.output);
+        self.settings_ack_waits = true;
+        self.events.push_back(Event::Settings);
+        if self.phase == Phase::Settings {
+            self.phase = Phase::Open;
+            self.timers.preface = None;
+            if !self.settings_acknowledged {
+                self.timers.settings = Some(self.now + self.config.settings_timeout);
+            }
+            return Ok(());
+        }
+        self.glitch()
+    }
+
+    /// RFC 9113 §6.9.2: all streams' windows move. They are kept relative to the initial one, so nothing is to be done
+    /// unless one might have passed 2³¹−1.
+    fn handle_initial_window_change(&mut self, before: u32) -> Result<(), Violation> {
+        let initial = self.peer_settings.initial_window_size;
+        self.initial_window_grew |= initial > before;
+        let overflows = |difference: i32| i64::from(initial) + i64::from(difference) > i64::from(super::MAX_WINDOW);
+        if overflows(self.max_difference) {
+            let differences = self.streams.iter().map(|entry| entry.send_window.difference());
+            self.max_difference = differences.max().unwrap_or(0).max(0);
+            if overflows(self.max_difference) {
+                return Err(Violation::InitialWindowOverflow);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_settings_ack(&mut self) -> Result<(), Violation> {
+        if self.settings_acknowledged {
+            return self.glitch();
+        }
+        self.settings_acknowledged = true;
+        self.timers.settings = None;
+        self.decoder.handle_settings_acknowledged();
+        // RFC 9113 §6.9.2: a smaller window holds from now on, for the streams that are open as well.
+        let decrease = DEFAULT_WINDOW.saturating_sub(self.config.initial_window_size);
+        if decrease > 0 {
+            for (_, entry) in self.streams.iter_mut() {
+                entry.recv_window.decrease(decrease);
+            }
+        }
+        Ok(())
+    }
+
+    /// PING (RFC 9113 §6.7).
+    fn handle_ping(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        if head.stream_id != 0 {
+            return Err(Violation::StreamIdNotZero);
+        }
+        let payload: [u8; 8] = payload.try_into().map_err(|_| Violation::FrameLength)?;
+        if !head.has(flag::ACK) {
+            frame::put_ping(&mut self.output, payload, true);
+            self.ping_ack_waits = true;
+            return Ok(());
+        }
+        match payload {
+            DRAIN if self.shutdown == Shutdown::Announced => self.finish_drain(),
+            // Any input has answered this one already.
+            KEEP_ALIVE if self.config.keep_alive_interval.is_some() => {}
+            _ if self.pings > 0 => {
+                self.pings -= 1;
+                self.events.push_back(Event::Pong(payload));
+            }
+            _ => return self.glitch(),
+        }
+        Ok(())
+    }
+
+    /// GOAWAY (RFC 9113 §6.8).
+    fn handle_goaway(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        if head.stream_id != 0 {
+            return Err(Violation::StreamIdNotZero);
+        }
+        let (Some(last), Some(code)) = (payload.first_chunk::<4>(), payload.get(4..8)) else {
+            return Err(Violation::FrameLength);
+        };
+        let last = read_u31(last);
+        let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
+        let before = self.peer_goaway.replace((last, reason));
+        self.events.push_back(Event::GoAway { last, reason });
+        // A second one follows where the first let everything in; a repetition does nothing.
+        if before.is_some_and(|(before, _)| last >= before) {
+            return self.glitch();
+        }
+        let is_client = self.role == Role::Client;
+        for (id, entry) in self.streams.iter_mut() {
+            if is_client && id.value() > last && !entry.state.is_closed() {
+                entry.state = State::Closed(Ending::ResetByPeer);
+                entry.wait = Wait::None;
+                self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
+            }
+        }
+        self.end_if_drained();
+        Ok(())
+    }
+
+    /// WINDOW_UPDATE (RFC 9113 §6.9).
+    fn handle_window_update(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+        let increment: &[u8; 4] = payload.try_into().map_err(|_| Violation::FrameLength)?;
+        let increment = read_u31(increment);
+        if head.stream_id == 0 {
+            return self.handle_connection_window_update(increment);
+        }
+        let stream_id = head.stream_id;
+        let Some(Place::Held(slot)) = self.streams.place(stream_id) else {
+            return self.handle_stray_or_ignore(stream_id);
+        };
+        let initial = self.peer_settings.initial_window_size;
+        let entry = self.streams.slot_mut(slot);
+        if entry.state.is_closed() {
+            return self.glitch();
+        }
+        if increment == 0 {
+            return self.fault(stream_id, Violation::StreamWindowUpdateZero);
+        }
+        if !entry.send_window.update(increment, initial) {
+            return self.fault(stream_id, Violation::StreamWindowOverflow);
+        }
+        self.max_difference = self.max_difference.max(entry.send_window.difference());
+        if entry.wait == Wait::Window && entry.send_window.available(initial) > 0 {
+            entry.wait = Wait::Turn;
+            self.turns.push_back(StreamId::new(stream_id, slot));
+        }
+        Ok(())
+    }
+
+    fn handle_connection_window_update(&mut self, increment: u32) -> Result<(), Violation> {
+        if increment == 0 {
+            return Err(Violation::ConnectionWindowUpdateZero);
+        }
+        let window = self.send_window.checked_add(increment).filter(|&window| window <= super::MAX_WINDOW);
+        self.send_window = window.ok_or(Violation::ConnectionWindowOverflow)?;
+        Ok(())
+    }
+
+    /// A frame of a stream that is not held.
+    pub(super) fn handle_stray_frame(&mut self, stream_id: u32) -> Result<(), Violation> {
+        match self.streams.place(stream_id) {
+            Some(Place::Closed(ending)) => self.handle_late_frame(stream_id, ending),
+            _ => self.handle_stray_or_ignore(stream_id),
+        }
+    }
+
+    /// RFC 9113 §5.1 "idle": an error; and "closed": WINDOW_UPDATE and RST_STREAM may have crossed our END_STREAM, and of
+    /// streams closed longer ago nothing is known.
+    fn handle_stray_or_ignore(&mut self, stream_id: u32) -> Result<(), Violation> {
+        if stream_id == 0 {
+            return Err(Violation::StreamIdZero);
+        }
+        if self.is_idle(stream_id) { Err(Violation::StreamIdle) } else { self.glitch() }
+    }
+
+    /// RFC 9113 §5.1 "closed": DATA or HEADERS after the end.
+    pub(super) fn handle_late_frame(&mut self, stream_id: u32, ending: Ending) -> Result<(), Violation> {
+        match ending {
+            Ending::Finished => Err(Violation::StreamClosed),
+            Ending::ResetByPeer => self.fault(stream_id, Violation::StreamReset),
+            // The peer may not have known.
+            Ending::ResetByUs => Ok(()),
+        }
+    }
+
+    /// A stream error (RFC 9113 §5.4.2): the peer's fault. The stream, held or not, is not idle.
+    pub(super) fn fault(&mut self, stream_id: u32, violation: Violation) -> Result<(), Violation> {
+        let reason = violation.reason();
+        if let Some(Place::Held(slot)) = self.streams.place(stream_id) {
+            let entry = self.streams.slot_mut(slot);
+            let was_closed = entry.state.is_closed();
+            entry.state = State::Closed(Ending::ResetByUs);
+            entry.wait = Wait::None;
+            if !was_closed {
+                self.events.push_back(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: false });
+            }
+        } else {
+            self.streams.remember(stream_id, Ending::ResetByUs);
+        }
+        frame::put_rst_stream(&mut self.output, stream_id, reason);
+        self.counters.resets_for_faults += 1;
+        if self.resets.take(self.now) { Ok(()) } else { Err(Violation::TooManyResets) }
+    }
+
+    /// A frame that does nothing.
+    pub(super) fn glitch(&mut self) -> Result<(), Violation> {
+        self.counters.glitches += 1;
+        if self.glitches.take(self.now) { Ok(()) } else { Err(Violation::TooManyGlitches) }
+    }
+}
+
+/// RFC 9113 §6: the frames of a stream name one.
+#[inline]
+pub(super) fn checked_stream_id(head: &Head) -> Result<u32, Violation> {
+    if head.stream_id == 0 { Err(Violation::StreamIdZero) } else { Ok(head.stream_id) }
+}
+
+/// The payload of DATA or HEADERS without its padding (RFC 9113 §6.1).
+#[inline]
+pub(super) fn strip_padding<'a>(head: &Head, payload: &'a [u8]) -> Result<&'a [u8], Violation> {
+    if !head.has(flag::PADDED) {
+        return Ok(payload);
+    }
+    let (&padding, rest) = payload.split_first().ok_or(Violation::FrameLength)?;
+    // RFC 9113 §6.1: "If the length of the padding is the length of the frame payload or greater, the recipient MUST treat
+    // this as a connection error (Section 5.4.1) of type PROTOCOL_ERROR."
+    let length = rest.len().checked_sub(padding.into()).ok_or(Violation::Padding)?;
+    Ok(&rest[..length])
+}
