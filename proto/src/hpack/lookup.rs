@@ -51,6 +51,7 @@ impl Lookup {
         self.sets = Vec::new();
     }
 
+    /// Their number is a power of two. Where there are none, no index is in bounds.
     fn set(&self, hash: u64) -> usize {
         hash as usize & self.sets.len().wrapping_sub(1)
     }
