@@ -86,6 +86,12 @@ fn data_after_our_close_is_discarded() {
     ];
     assert_eq!(feed(&mut socket, &wire.concat()), []);
     assert_eq!(feed(&mut socket, &frame(FIN | CLOSE, "")), [closed(CloseCode::NO_STATUS, "")]);
+
+    let mut socket = server();
+    let last = frame(FIN | TEXT, "last frame");
+    feed(&mut socket, &last[..10]);
+    socket.close(CloseCode::NORMAL, "").unwrap();
+    assert_eq!(feed(&mut socket, &last[10..]), []);
 }
 
 /// §7.1.7: rules hold between the two Closes; the Close is not sent twice.

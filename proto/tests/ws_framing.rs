@@ -207,4 +207,9 @@ fn output_appends_in_order() {
     socket.send_into(&"three".into(), &mut output).unwrap();
     assert!(!socket.is_transmit_pending());
     assert_eq!(output, [bare(FIN | TEXT, "one"), bare(FIN | TEXT, "two"), bare(FIN | TEXT, "three")].concat());
+
+    let mut full = BytesMut::from(&b"before"[..]);
+    socket.send(&"x".repeat(100).into()).unwrap();
+    socket.poll_transmit(&mut full);
+    assert_eq!(full, [&b"before"[..], &bare(FIN | TEXT, [b'x'; 100])].concat());
 }

@@ -64,6 +64,11 @@ fn limits_after_our_close() {
         socket.close(CloseCode::NORMAL, "").unwrap();
         assert_eq!(feed(&mut socket, &wire), [Event::Failed(Violation::MessageTooBig)]);
     }
+    let mut socket = limited(10);
+    feed(&mut socket, &frame(BINARY, [0; 6]));
+    socket.close(CloseCode::NORMAL, "").unwrap();
+    assert_eq!(feed(&mut socket, &frame(CONTINUATION, [0; 5])), [Event::Failed(Violation::MessageTooBig)]);
+
     let mut socket = server();
     socket.close(CloseCode::NORMAL, "").unwrap();
     assert_eq!(feed(&mut socket, &frame(FIN | PING, "").repeat(21)), [Event::Failed(Violation::TooManyPings)]);

@@ -39,13 +39,14 @@ impl WebSocket {
                     Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
                     _ => Message::Binary(payload),
                 }));
-                return Ok(());
             }
-            Opcode::Close | Opcode::Ping | Opcode::Pong => self.handle_control(header.opcode, payload, now)?,
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                self.handle_control(header.opcode, payload, now)?;
+                input.advance(header.length);
+            }
             // Discarded: our Close is sent.
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => {}
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => input.advance(header.length),
         }
-        input.advance(header.length);
         self.settle();
         Ok(())
     }
@@ -102,6 +103,7 @@ impl WebSocket {
         if header.opcode.is_control() {
             control.extend_from_slice(piece);
         } else if let Some(message) = &mut partial.message {
+            // Room for what may follow this frame too: or each small fragment would move the message to a larger buffer.
             let room = self.config.max_message_size - message.len();
             message.push(piece, if header.fin { header.length } else { room })?;
         }
@@ -114,11 +116,10 @@ impl WebSocket {
         partial.reading = Reading::default();
         if header.opcode.is_control() {
             self.handle_control(header.opcode, &control, now)?;
-        } else if header.fin {
-            partial.fragments = 0;
-            if let Some(message) = partial.message.take() {
-                self.event = message.finish()?.map(Event::Message);
-            }
+        } else if header.fin
+            && let Some(message) = partial.message.take()
+        {
+            self.event = message.finish()?.map(Event::Message);
         }
         self.settle();
         Ok(())
@@ -167,7 +168,7 @@ impl WebSocket {
         self.event = Some(Event::Failed(violation));
     }
 
-    /// Gives up what an idle socket does not need.
+    /// Gives up what an idle socket does not need, such as the count of a message's fragments once it is whole.
     fn settle(&mut self) {
         if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
             self.partial = None;
@@ -185,4 +186,74 @@ fn take_payload(input: &mut BytesMut, length: usize) -> Bytes {
     let payload = Bytes::copy_from_slice(&input[..length]);
     input.advance(length);
     payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CloseCode, Config};
+    use super::*;
+
+    fn client() -> WebSocket {
+        WebSocket::new(Role::Client { mask_key: || [1, 2, 3, 4] }, Config::default())
+    }
+
+    fn feed(socket: &mut WebSocket, octets: &[u8]) -> Option<Event> {
+        let mut input = BytesMut::from(octets);
+        socket.handle_data(Instant::now, &mut input);
+        assert!(input.is_empty());
+        socket.poll_event()
+    }
+
+    /// Between messages, and once it is closed, a socket owns no memory but itself.
+    #[test]
+    fn idle_socket_holds_nothing() {
+        let wholes: [&[&[u8]]; 4] = [
+            &[b"\x81", b"\x02Hi"],
+            &[b"\x81\x02H", b"i"],
+            &[b"\x89\x02H", b"i"],
+            &[b"\x01\x01H", b"\x8A\x00", b"\x80\x01i"],
+        ];
+        let ends: [&[&[u8]]; 3] = [&[b"\x01\x02Hi", b"\x88\x00"], &[b"\x01\x02H", b"i\xFF"], &[b"\x88", b"\x00"]];
+        for pieces in wholes.iter().chain(&ends) {
+            let mut socket = client();
+            for piece in &pieces[..pieces.len() - 1] {
+                feed(&mut socket, piece);
+                assert!(socket.partial.is_some());
+            }
+            feed(&mut socket, pieces[pieces.len() - 1]);
+            socket.poll_transmit(&mut BytesMut::new());
+            assert!(socket.partial.is_none(), "{pieces:x?}");
+            assert_eq!((socket.output.capacity(), socket.pong), (0, None));
+        }
+        let mut socket = client();
+        feed(&mut socket, b"\x01\x05Hi");
+        socket.handle_eof();
+        assert!(socket.partial.is_none());
+    }
+
+    /// Our Close frees what came of a message, and its length still counts for the limits.
+    #[test]
+    fn close_frees_the_message() {
+        let mut socket = client();
+        feed(&mut socket, b"\x01\x05Hi");
+        socket.close(CloseCode::NORMAL, "").unwrap();
+        let message = socket.partial.unwrap().message;
+        assert!(matches!(message, Some(Assembly::Discarded(2))));
+    }
+
+    /// A large payload that fills its buffer becomes the message without a copy; one that would pin a larger buffer does
+    /// not, nor does a small one.
+    #[test]
+    fn large_payload_is_cut_out() {
+        for (size, capacity, is_cut) in [(10_000, 12_000, true), (10_000, 30_000, false), (100, 120, false)] {
+            let mut input = BytesMut::with_capacity(capacity);
+            crate::ws::frame::encode(&mut input, Opcode::Binary, &vec![7; size], None);
+            let payload = input[input.len() - size..].as_ptr();
+            let mut socket = client();
+            socket.handle_data(Instant::now, &mut input);
+            let Some(Event::Message(message)) = socket.poll_event() else { panic!("no message") };
+            assert_eq!(message, vec![7; size].into());
+            assert_eq!(message.as_bytes().as_ptr() == payload, is_cut, "{size} of {capacity}");
+        }
+    }
 }
