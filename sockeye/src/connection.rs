@@ -53,6 +53,7 @@ pub(crate) struct Connection<T, A> {
     ready: Vec<u32>,
     input: BytesMut,
     output: BytesMut,
+    unflushed: bool,
     read_ended: bool,
     /// When abandoned tunnels have had their time.
     deadlines: BinaryHeap<Reverse<Deadline>>,
@@ -141,6 +142,7 @@ where
             ready: Vec::new(),
             input,
             output: BytesMut::new(),
+            unflushed: false,
             read_ended: false,
             deadlines: BinaryHeap::new(),
             timer: None,
@@ -332,11 +334,14 @@ where
             if self.output.is_empty() {
                 self.machine.poll_transmit(&mut self.output);
                 if self.output.is_empty() {
-                    return progress;
+                    return progress | self.flush(cx);
                 }
             }
             match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
-                Poll::Ready(Ok(n)) if n > 0 => self.output.advance(n),
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.output.advance(n);
+                    self.unflushed = true;
+                }
                 Poll::Ready(result) => {
                     let error = result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
                     self.abort(error);
@@ -346,6 +351,22 @@ where
             }
             progress = true;
         }
+    }
+
+    /// A transport such as TLS may keep some of what was written.
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unflushed {
+            match Pin::new(&mut self.transport).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => {
+                    self.unflushed = false;
+                    self.abort(error);
+                    return true;
+                }
+                Poll::Pending => {}
+            }
+        }
+        false
     }
 
     /// The transport takes nothing any more.
@@ -517,7 +538,7 @@ where
             let mut progress = this.receive(cx, now);
             progress |= this.run(now);
             progress |= this.transmit(cx);
-            if this.machine.is_closed() && this.output.is_empty() {
+            if this.machine.is_closed() && this.output.is_empty() && !this.unflushed {
                 ready!(this.poll_over(cx));
                 this.publish_counters();
                 return Poll::Ready(mem::replace(&mut this.result, Ok(())));

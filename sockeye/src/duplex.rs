@@ -36,6 +36,8 @@ pub(crate) struct Duplex<T> {
     waker: Waker,
     /// Taken from the outbox and not yet written.
     output: BytesMut,
+    /// A transport such as TLS may keep some of what was written.
+    unflushed: bool,
     read: Read,
     shut_down: bool,
     /// When the peer has had its time to end its half.
@@ -60,6 +62,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             handler,
             waker,
             output: BytesMut::new(),
+            unflushed: false,
             read: Read::Open,
             shut_down: false,
             deadline: None,
@@ -72,7 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         let abandoned = {
             let mut shared = self.cell.lock();
             let wanted = shared.is_abandoned() || shared.inbox.is_empty();
-            shared.more |= !wanted;
+            shared.more = !wanted;
             if self.read != Read::Open || !wanted {
                 return false;
             }
@@ -141,6 +144,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 }
             };
             if self.output.is_empty() {
+                if mem::take(&mut self.unflushed) {
+                    match Pin::new(&mut self.transport).poll_flush(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => self.die(),
+                        Poll::Pending => self.unflushed = true,
+                    }
+                }
                 if !finishing || self.shut_down || Pin::new(&mut self.transport).poll_shutdown(cx).is_pending() {
                     return progress;
                 }
@@ -150,7 +160,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             }
             match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
                 Poll::Ready(Ok(0) | Err(_)) => self.die(),
-                Poll::Ready(Ok(n)) => self.output.advance(n),
+                Poll::Ready(Ok(n)) => {
+                    self.output.advance(n);
+                    self.unflushed = true;
+                }
                 Poll::Pending => return progress,
             }
             if self.output.is_empty() {

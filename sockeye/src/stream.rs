@@ -33,7 +33,7 @@ const WOKEN: u8 = 2;
 pub(crate) struct Shared {
     /// Received, and not yet taken by the application.
     pub(crate) inbox: BytesMut,
-    /// The carrier holds octets that found the inbox in use.
+    /// The carrier holds octets that found the inbox in use; it wants to know when that has been emptied.
     pub(crate) more: bool,
     pub(crate) received: Received,
     receiver: Option<Waker>,
@@ -355,7 +355,7 @@ impl Owner {
             };
         }
         let inbox = mem::take(&mut shared.inbox);
-        let more = mem::take(&mut shared.more);
+        let more = shared.more;
         drop(guard);
         if input.is_empty() {
             *input = inbox;
