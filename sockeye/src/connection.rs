@@ -210,8 +210,8 @@ where
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream),
-            Event::Readable(id) => self.deliver(id),
+            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream, now),
+            Event::Readable(id) => self.handle_readable(id, now),
             Event::Writable(id) => self.exchange(id.slot(), now),
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
@@ -229,7 +229,7 @@ where
         }
     }
 
-    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool) {
+    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
         self.carrier.requests.fetch_add(1, Ordering::Relaxed);
         self.carrier.metrics().count(Counter::Requests);
         let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
@@ -241,24 +241,27 @@ where
         let body = if end_stream { Body::empty() } else { Body::stream(owner.share(), length) };
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
+        cell.start();
         let waker = Waker::from(cell.clone());
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
-        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker: waker.clone(), lingers: false });
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
         let handler = self.accept.accept(request, owner);
         if let Some(slot) = &mut self.slots[id.slot()] {
             slot.handler = handler;
         }
-        waker.wake();
+        self.look_after(id.slot(), true, now);
     }
 
-    /// Moves what has arrived into the cell, if it is empty.
-    fn deliver(&mut self, id: StreamId) {
+    /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
+    /// processor's cache.
+    fn handle_readable(&mut self, id: StreamId, now: Instant) {
         let Self { slots, machine, .. } = self;
-        if let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) {
-            slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
-        }
+        let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        let woken = slot.cell.start();
+        let awaited = slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
+        self.look_after(id.slot(), woken || awaited, now);
     }
 
     fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
@@ -270,10 +273,18 @@ where
         }
     }
 
-    /// Polls the handler of a stream that changed, then exchanges what there is.
+    /// Looks at a stream of the ready list.
     fn visit(&mut self, index: usize, now: Instant) {
+        if let Some(slot) = self.slots.get(index).and_then(Option::as_ref) {
+            let woken = slot.cell.start();
+            self.look_after(index, woken, now);
+        }
+    }
+
+    /// Polls the handler of a stream if it was woken, then exchanges what there is.
+    fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
-        if slot.cell.take_woken() {
+        if woken {
             while let Some(handler) = &mut slot.handler
                 && let Poll::Ready(next) = tunnel::poll_caught(handler, &slot.cell, &slot.waker)
             {
@@ -289,14 +300,16 @@ where
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(mut stream) = self.machine.stream(slot.id) else { return };
         let mut refill = false;
+        let mut spare = BytesMut::new();
         let mut shared = slot.cell.lock();
         if shared.is_abandoned() {
             // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
             if shared.tunnel {
                 drop(stream.read());
             }
-        } else {
-            refill = shared.more && shared.inbox.is_empty();
+        } else if shared.inbox.is_empty() {
+            refill = mem::take(&mut shared.more);
+            spare = mem::take(&mut shared.inbox);
         }
         let waiting = send(&mut stream, &mut shared, &self.carrier);
         let over = shared.is_abandoned() && {
@@ -316,15 +329,15 @@ where
             shared.rebook(&self.carrier);
         }
         drop(shared);
-        waiting.wake();
+        slot.cell.wake(waiting);
         let id = slot.id;
         if over {
             stream.release();
             self.slots[index] = None;
         } else if refill {
-            slot.cell.lock().more = false;
-            self.deliver(id);
+            self.handle_readable(id, now);
         }
+        self.machine.recycle(spare);
     }
 
     /// Writes as much of the batch as the transport takes; whether anything happened.

@@ -75,6 +75,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         let abandoned = {
             let mut shared = self.cell.lock();
             let wanted = shared.is_abandoned() || shared.inbox.is_empty();
+            if wanted {
+                shared.inbox = BytesMut::new();
+            }
             shared.more = !wanted;
             if self.read != Read::Open || !wanted {
                 return false;
@@ -87,7 +90,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         match result {
             Poll::Ready(Ok(1..)) if abandoned => buffer.clear(),
             Poll::Ready(Ok(1..)) => {
-                self.cell.deliver(|| BytesMut::from(&buffer[..]));
+                if self.cell.deliver(|| BytesMut::from(&buffer[..])) {
+                    self.waker.wake_by_ref();
+                }
                 buffer.clear();
             }
             Poll::Ready(Ok(0)) => {
@@ -110,7 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 
     /// Polls the handler if it asked for it.
     fn run(&mut self) -> bool {
-        if !self.cell.take_woken() {
+        if !self.cell.start() {
             return false;
         }
         if let Some(handler) = &mut self.handler
@@ -137,7 +142,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                     let waiting = shared.take_waiting(0);
                     let finishing = shared.sent == Sent::Finishing;
                     drop(shared);
-                    waiting.wake();
+                    self.cell.wake(waiting);
                     finishing
                 } else {
                     false
