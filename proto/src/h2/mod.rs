@@ -417,6 +417,8 @@ impl Connection {
     /// allocation for each stream and batch. Buffers above 4 KiB are dropped, and all together above 64 KiB.
     pub fn recycle(&mut self, mut buffer: BytesMut) {
         buffer.clear();
+        // What was read out of its front counts again.
+        let _ = buffer.try_reclaim(1);
         let octets = buffer.capacity();
         if (1..=MAX_SPARE_BUFFER).contains(&octets) && self.spare_octets + octets <= MAX_SPARE {
             self.spare_octets += octets;
