@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Black-box conformance of `sockeye serve`: HTTP/2, header compression, and WebSockets on HTTP/2 streams.
 
 One line per case, then how many passed; the exit status is 1 when one did not.
