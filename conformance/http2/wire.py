@@ -181,6 +181,9 @@ class Connection:
             return None
         if received.type == WINDOW_UPDATE:
             self._note_credit(received)
+        if received.type == DATA and received.payload:
+            # No case is about the connection's window running out: only streams are ever held back.
+            self.send(window_update(0, len(received.payload)))
         if received.type == HEADERS:
             block, flags = received.payload, received.flags
             while not flags & END_HEADERS:
