@@ -40,28 +40,30 @@ const BROWSERS = {
   },
 };
 
-/** What runs in the page, besides its own `sockeye`: a small promise-shaped WebSocket, and the server's statistics. */
-function pageHelpers() {
-  window.openSocket = (url, protocols = ['echo']) =>
-    new Promise((resolve, reject) => {
-      const socket = new WebSocket(url, protocols);
-      socket.binaryType = 'arraybuffer';
-      socket.onopen = () => resolve(socket);
-      socket.onerror = () => reject(new Error(`${url} did not open`));
-    });
-  window.echo = (socket, message) =>
-    new Promise((resolve, reject) => {
-      socket.onmessage = (event) => resolve(event.data);
-      socket.onclose = (event) => reject(new Error(`closed with ${event.code} ${event.reason}`));
-      socket.send(message);
-    });
-  window.closeSocket = (socket) =>
-    new Promise((resolve) => {
-      socket.onclose = (event) => resolve({ code: event.code, clean: event.wasClean });
-      socket.close(1000, 'done');
-    });
-  window.stats = async () => (await fetch('/stats', { cache: 'no-store' })).json();
-  window.echoUrl = `wss://${location.host}/echo`;
+/** Put into the page as `conformance`: a small promise-shaped WebSocket, and the server's statistics. */
+function helpers() {
+  window.conformance = {
+    url: `wss://${location.host}/echo`,
+    open: (url) =>
+      new Promise((resolve, reject) => {
+        const socket = new WebSocket(url, ['echo']);
+        socket.binaryType = 'arraybuffer';
+        socket.onopen = () => resolve(socket);
+        socket.onerror = () => reject(new Error(`${url} did not open`));
+      }),
+    echo: (socket, message) =>
+      new Promise((resolve, reject) => {
+        socket.onmessage = (event) => resolve(event.data);
+        socket.onclose = (event) => reject(new Error(`closed with ${event.code} ${event.reason}`));
+        socket.send(message);
+      }),
+    close: (socket) =>
+      new Promise((resolve) => {
+        socket.onclose = (event) => resolve({ code: event.code, clean: event.wasClean });
+        socket.close(1000, 'done');
+      }),
+    stats: async () => (await fetch('/stats', { cache: 'no-store' })).json(),
+  };
 }
 
 /** Fails unless every open WebSocket of the server is on the asking page's own HTTP/2 connection. */
@@ -89,17 +91,17 @@ async function check(name, report) {
     await run('the page loads over HTTP/2', async () => {
       await page.goto(`${server.url}/`, { waitUntil: 'load' });
       equal(await page.evaluate(() => performance.getEntriesByType('navigation')[0].nextHopProtocol), 'h2', 'protocol');
-      await page.evaluate(pageHelpers);
+      await page.evaluate(helpers);
     });
     await run(`the page opens ${SOCKETS} WebSockets, all on its own HTTP/2 connection`, async () => {
       await page.evaluate((count) => window.sockeye.open(count), SOCKETS);
-      onOneConnection(await page.evaluate(() => window.stats()), SOCKETS);
+      onOneConnection(await page.evaluate(() => conformance.stats()), SOCKETS);
     });
     await run('a screenshot of the page at work', async () => {
       await sleep(3000);
       await mkdir(SCREENSHOTS, { recursive: true });
       await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
-      onOneConnection(await page.evaluate(() => window.stats()), SOCKETS);
+      onOneConnection(await page.evaluate(() => conformance.stats()), SOCKETS);
     });
     await run('the page closes them all with 1000', async () => {
       const codes = await page.evaluate(() => window.sockeye.close());
@@ -118,12 +120,12 @@ async function check(name, report) {
       await run(`${title} comes back, and 1000 at the end`, async () => {
         const result = await page.evaluate(async (source) => {
           const message = new Function(`return (${source})()`)();
-          const socket = await window.openSocket(window.echoUrl);
-          const returned = await window.echo(socket, message);
+          const socket = await conformance.open(conformance.url);
+          const returned = await conformance.echo(socket, message);
           const octets = (data) => (typeof data === 'string' ? data : new Uint8Array(data).join());
           const same = typeof returned === typeof message || returned instanceof ArrayBuffer;
           const whole = same && octets(returned) === octets(message);
-          return { protocol: socket.protocol, whole, ...(await window.closeSocket(socket)) };
+          return { protocol: socket.protocol, whole, ...(await conformance.close(socket)) };
         }, make.toString());
         equal(result, { protocol: 'echo', whole: true, code: 1000, clean: true }, 'exchange');
       });
@@ -132,9 +134,9 @@ async function check(name, report) {
     await run(`${CYCLES} times open, echo, close: never off the HTTP/2 connection`, async () => {
       for (let cycle = 0; cycle < CYCLES; cycle += 1) {
         const [stats, closed] = await page.evaluate(async (text) => {
-          const socket = await window.openSocket(window.echoUrl);
-          if ((await window.echo(socket, text)) !== text) throw new Error('another message came back');
-          return [await window.stats(), await window.closeSocket(socket)];
+          const socket = await conformance.open(conformance.url);
+          if ((await conformance.echo(socket, text)) !== text) throw new Error('another message came back');
+          return [await conformance.stats(), await conformance.close(socket)];
         }, `cycle ${cycle}`);
         onOneConnection(stats);
         equal(closed, { code: 1000, clean: true }, `close in cycle ${cycle}`);
@@ -143,10 +145,10 @@ async function check(name, report) {
     await run(`${SOCKETS} at once, closed at once, opened again: still on one connection`, async () => {
       for (let round = 0; round < 3; round += 1) {
         const stats = await page.evaluate(async (count) => {
-          const open = Array.from({ length: count }, () => window.openSocket(window.echoUrl));
+          const open = Array.from({ length: count }, () => conformance.open(conformance.url));
           const sockets = await Promise.all(open);
-          const seen = await window.stats();
-          const closed = await Promise.all(sockets.map(window.closeSocket));
+          const seen = await conformance.stats();
+          const closed = await Promise.all(sockets.map(conformance.close));
           if (closed.some(({ code, clean }) => code !== 1000 || !clean)) throw new Error(JSON.stringify(closed));
           return seen;
         }, SOCKETS - 1); // one stream is left for the request
@@ -155,21 +157,21 @@ async function check(name, report) {
     }, 60);
     await run(`the first WebSocket to an origin works (over ${firstSocket})`, async () => {
       const result = await page.evaluate(async (url) => {
-        window.first = await window.openSocket(url);
-        return window.echo(window.first, 'first');
+        conformance.first = await conformance.open(url);
+        return conformance.echo(conformance.first, 'first');
       }, `${other.url.replace('http', 'ws')}/echo`);
       equal(result, 'first', 'echo');
       const { connections } = JSON.parse((await get(other.url, '/stats')).body);
       equal(connections.filter(({ sockets }) => sockets).map(({ version }) => version), [firstSocket], 'version');
-      equal((await page.evaluate(() => window.closeSocket(window.first))).code, 1000, 'close code');
+      equal((await page.evaluate(() => conformance.close(conformance.first))).code, 1000, 'close code');
     });
     await run("no error in the page's own program", async () => equal(complaints, [], 'errors'));
     await run('the server that stops says 1001 to every WebSocket, and ends cleanly', async () => {
       await page.evaluate(async () => {
-        const sockets = await Promise.all(Array.from({ length: 10 }, () => window.openSocket(window.echoUrl)));
-        window.codes = Promise.all(sockets.map((socket) => new Promise((resolve) => (socket.onclose = (event) => resolve(event.code)))));
+        const sockets = await Promise.all(Array.from({ length: 10 }, () => conformance.open(conformance.url)));
+        conformance.codes = Promise.all(sockets.map((socket) => new Promise((resolve) => (socket.onclose = (event) => resolve(event.code)))));
       });
-      const codes = page.evaluate(() => window.codes);
+      const codes = page.evaluate(() => conformance.codes);
       equal(await server.stop(), 0, 'exit status');
       equal([...new Set(await codes)], [1001], 'close codes');
     });
