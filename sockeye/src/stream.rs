@@ -128,6 +128,8 @@ const GOING_AWAY: u16 = 1001;
 const UNEXPECTED_CONDITION: u16 = 1011;
 /// RFC 9113 §7.
 const INTERNAL_ERROR: u32 = 0x2;
+/// RFC 9113 §7.
+const REFUSED_STREAM: u32 = 0x7;
 
 impl StreamCell {
     pub(crate) fn new(carrier: Arc<Carrier>, slot: u32) -> Arc<Self> {
@@ -454,6 +456,16 @@ impl Owner {
                 shared.rare().trailers_out = trailers;
             }
             shared.sent = Sent::Finishing;
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
+    pub(crate) fn refuse(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            shared.sent = Sent::Resetting(REFUSED_STREAM);
         }
         drop(shared);
         self.0.queue();
