@@ -163,6 +163,8 @@ impl WebSocket {
             return Ok(());
         }
         self.machine.close(code, reason).map_err(Error::invalid)?;
+        // What is unfinished is of no use any more: the machine has let go of it.
+        self.owner.carrier().budget.release(&mut self.ticket);
         match self.owner.send_now(|outbox| self.machine.poll_transmit(outbox)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
@@ -220,23 +222,36 @@ impl WebSocket {
             }
             if self.machine.buffered() > 0 {
                 let carrier = self.owner.carrier();
-                ready!(carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.ticket, self.machine.buffered()));
+                let held = carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.ticket, self.machine.buffered());
+                // Of a stream that has ended no more comes than what is there.
+                if held.is_pending() && !self.owner.is_ended(cx) {
+                    return Poll::Pending;
+                }
             }
             match ready!(self.owner.poll_receive(cx, &mut self.input)) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.machine.handle_eof(),
                 Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
                 Err(error) => {
-                    self.ended = true;
+                    self.give_up();
                     return Poll::Ready(Err(error));
                 }
             }
         }
     }
 
+    /// The stream is dead: an unfinished message goes with it.
+    fn give_up(&mut self) {
+        self.ended = true;
+        self.machine.handle_eof();
+        self.machine.poll_event();
+        self.owner.carrier().budget.release(&mut self.ticket);
+    }
+
     /// The machine's last event: what is left to say goes out with the END_STREAM.
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
         self.ended = true;
+        self.owner.carrier().budget.release(&mut self.ticket);
         if let Event::Failed(_) = event {
             self.owner.fail();
         }

@@ -370,6 +370,15 @@ impl Owner {
         Poll::Ready(Ok(Input::Octets))
     }
 
+    /// Whether all that the peer sends is there; otherwise the receiver is woken when something arrives.
+    pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        let mut shared = self.0.lock();
+        if shared.received == Received::Open {
+            register(&mut shared.receiver, cx);
+        }
+        shared.received != Received::Open
+    }
+
     pub(crate) fn take_trailers(&self) -> Option<HeaderMap> {
         self.0.lock().rare.as_mut()?.trailers_in.take()
     }
