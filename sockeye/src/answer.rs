@@ -80,6 +80,10 @@ where
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
         *head.status_mut() = StatusCode::NOT_IMPLEMENTED;
     }
+    if parts.status.is_informational() {
+        // RFC 9110 §15.2: an interim response, which another has to follow; RFC 9113 §8.6 has no 101 at all.
+        *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
     let end_stream = method == Method::HEAD || body.is_end_stream();
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
         head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());

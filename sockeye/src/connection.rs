@@ -11,7 +11,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
@@ -246,6 +246,9 @@ where
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
+        if self.phase != Phase::Running {
+            cell.go_away();
+        }
         self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
         let handler = self.accept.accept(request, owner);
         if let Some(slot) = &mut self.slots[id.slot()] {
@@ -314,11 +317,11 @@ where
         let waiting = send(&mut stream, &mut shared, &self.carrier);
         let over = shared.is_abandoned() && {
             let (tunnel, failed) = (shared.tunnel, shared.failed);
-            let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
-            let over = stream.is_closed() || sent && !tunnel;
+            let (sent, dead) = (shared.sent == Sent::Finished, matches!(shared.sent, Sent::Dead(_)));
+            let over = stream.is_closed() || dead || sent && !tunnel;
             if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
                 let limits = &self.carrier.limits;
-                let time = if failed { limits.failed_timeout } else { limits.close_timeout };
+                let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
                 let deadline = Deadline { due: now + time, slot: index, stream_id: slot.id.value() };
                 self.deadlines.push(Reverse(deadline));
             }
@@ -389,7 +392,7 @@ where
         }
         self.output = BytesMut::new();
         self.read_ended = true;
-        self.machine.handle_eof(Instant::now());
+        self.machine.handle_eof(now());
         // What it says goes nowhere.
         self.machine.poll_transmit(&mut BytesMut::new());
         self.machine.close(Reason::NO_ERROR);
@@ -433,7 +436,7 @@ where
         if timer.as_mut().poll(cx).is_pending() {
             return false;
         }
-        let now = Instant::now();
+        let now = now();
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
         }
@@ -455,20 +458,22 @@ where
         }
     }
 
-    /// The machine is done and all it said is written: the transport is shut down, and the handlers see that their
+    /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
     /// streams are gone and have some time to end.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        if self.over.is_none() {
-            for slot in self.slots.iter().flatten() {
+        let slots = &self.slots;
+        let time = self.carrier.limits.close_timeout;
+        let over = self.over.get_or_insert_with(|| {
+            for slot in slots.iter().flatten() {
                 slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+                // One that nobody holds any more has no other reason to be looked at.
+                slot.cell.queue();
             }
-            let sleep = tokio::time::sleep(self.carrier.limits.close_timeout);
-            self.over = Some(Over { deadline: Box::pin(sleep), transport: Shutdown::Write });
+            Over { deadline: Box::pin(tokio::time::sleep(time)), transport: Shutdown::Write }
+        });
+        if self.output.is_empty() && !self.unflushed {
+            over.transport.poll(cx, &mut self.transport, self.read_ended);
         }
-        while self.run(now) {}
-        let Some(over) = &mut self.over else { return Poll::Ready(()) };
-        over.transport.poll(cx, &mut self.transport, self.read_ended);
         let done = over.transport == Shutdown::Done && self.slots.iter().all(Option::is_none);
         if done || over.deadline.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -546,13 +551,12 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
         for _ in 0..MAX_TURNS {
-            let now = Instant::now();
+            let now = now();
             this.follow(now);
             let mut progress = this.receive(cx, now);
             progress |= this.run(now);
             progress |= this.transmit(cx);
-            if this.machine.is_closed() && this.output.is_empty() && !this.unflushed {
-                ready!(this.poll_over(cx));
+            if this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
                 return Poll::Ready(mem::replace(&mut this.result, Ok(())));
             }
@@ -575,6 +579,11 @@ impl<T, A> Drop for Connection<T, A> {
             slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
     }
+}
+
+/// The time, by the clock that tokio's timers go by.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn connection_error(error: h2::ConnectionError) -> Error {

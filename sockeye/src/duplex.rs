@@ -218,9 +218,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.follow();
-            let mut progress = self.receive(cx);
-            progress |= self.run();
+            let mut progress = self.run();
+            // Before any look into the cell: what another task changes from here on comes back by the ready list.
             self.cell.unqueue();
+            progress |= self.receive(cx);
             progress |= self.transmit(cx);
             if self.poll_over(cx).is_ready() {
                 return Poll::Ready(());

@@ -22,6 +22,7 @@ use crate::answer::HttpService;
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::Counter;
 use crate::server::Transport;
+use crate::tunnel::{self, Panicked};
 use crate::{Body, BoxError, Error, Peer, Result};
 
 /// Serves one connection until it ends or a WebSocket takes it over.
@@ -38,12 +39,12 @@ where
 {
     let shared = carrier.clone();
     let answer = service_fn(move |request: Request<Incoming>| {
-        let carrier = &shared;
+        let carrier = shared.clone();
         carrier.requests.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::Requests);
         let mut request = request.map(Body::from);
         request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });
-        answer(service.clone(), request)
+        answer(service.clone(), request, carrier)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -71,14 +72,18 @@ where
 async fn answer<S: HttpService>(
     mut service: S,
     request: Request<Body>,
+    carrier: Arc<Carrier>,
 ) -> Result<Response<Either<S::Content, Body>>, Infallible> {
-    let called = async {
+    let mut called = pin!(async {
         poll_fn(|cx| service.poll_ready(cx)).await?;
         service.call(request).await
-    };
-    Ok(called.await.map_or_else(
-        |error| {
-            let error: BoxError = error.into();
+    });
+    let caught = poll_fn(|cx| match tunnel::catch(&carrier, || called.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(|result| result.map_err(Into::into)),
+        Err(Panicked) => Poll::Ready(Err("the service panicked".into())),
+    });
+    Ok(caught.await.map_or_else(
+        |error: BoxError| {
             tracing::error!(%error, "a service failed");
             let mut response = Response::new(Either::Right(Body::empty()));
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

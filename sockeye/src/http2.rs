@@ -25,7 +25,7 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinHandle;
 
 use crate::carrier::{Carrier, Limits, Phase};
@@ -40,7 +40,8 @@ pub use sockeye_proto::h2::{Config, Rate, Reason};
 /// One HTTP/2 connection, accepted; a task of its own sees to its frames, so that its streams go on whatever this side
 /// waits for.
 ///
-/// Dropped, it takes no new streams; those that there are go on, and the connection ends with the last.
+/// Dropped, it takes no new streams and refuses those that nobody took; the others go on, and the connection ends with
+/// the last.
 #[derive(Debug)]
 pub struct Connection {
     streams: mpsc::UnboundedReceiver<Stream>,
@@ -89,6 +90,10 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.carrier.enter(Phase::Draining);
+        self.streams.close();
+        while let Ok(stream) = self.streams.try_recv() {
+            stream.owner.refuse();
+        }
     }
 }
 
@@ -97,8 +102,9 @@ struct ToHandle(mpsc::UnboundedSender<Stream>);
 
 impl Accept for ToHandle {
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
-        // Nobody there to take it: the dropped owner resets the stream.
-        self.0.send(Stream { request, owner }).ok();
+        if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
+            stream.owner.refuse();
+        }
         None
     }
 }

@@ -39,6 +39,9 @@
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
 //! message), and a message of 1 MiB at most, each by its setting.
 
+// What the halves of the crate share has parts that one half alone does not use.
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
+
 #[cfg(feature = "http2")]
 mod answer;
 mod body;

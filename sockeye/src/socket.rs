@@ -163,6 +163,8 @@ impl WebSocket {
             return Ok(());
         }
         self.0.machine.close(code, reason).map_err(Error::invalid)?;
+        // What is unfinished is of no use any more: the machine has let go of it.
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
         match self.0.owner.send_now(|outbox| self.0.machine.poll_transmit(outbox)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
@@ -220,23 +222,37 @@ impl WebSocket {
             }
             if self.0.machine.buffered() > 0 {
                 let carrier = self.0.owner.carrier();
-                ready!(carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered()));
+                let held =
+                    carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered());
+                // Of a stream that has ended no more comes than what is there.
+                if held.is_pending() && !self.0.owner.is_ended(cx) {
+                    return Poll::Pending;
+                }
             }
             match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.0.machine.handle_eof(),
                 Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
                 Err(error) => {
-                    self.0.ended = true;
+                    self.give_up();
                     return Poll::Ready(Err(error));
                 }
             }
         }
     }
 
+    /// The stream is dead: an unfinished message goes with it.
+    fn give_up(&mut self) {
+        self.0.ended = true;
+        self.0.machine.handle_eof();
+        self.0.machine.poll_event();
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+    }
+
     /// The machine's last event: what is left to say goes out with the END_STREAM.
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
         self.0.ended = true;
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
         if let Event::Failed(_) = event {
             self.0.owner.fail();
         }

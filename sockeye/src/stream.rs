@@ -128,6 +128,8 @@ const GOING_AWAY: u16 = 1001;
 const UNEXPECTED_CONDITION: u16 = 1011;
 /// RFC 9113 §7.
 const INTERNAL_ERROR: u32 = 0x2;
+/// RFC 9113 §7.
+const REFUSED_STREAM: u32 = 0x7;
 
 impl StreamCell {
     pub(crate) fn new(carrier: Arc<Carrier>, slot: u32) -> Arc<Self> {
@@ -394,6 +396,15 @@ impl Owner {
         Poll::Ready(Ok(Input::Octets))
     }
 
+    /// Whether all that the peer sends is there; otherwise the receiver is woken when something arrives.
+    pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        let mut shared = self.0.lock();
+        if shared.received == Received::Open {
+            self.register(&mut shared.receiver, cx);
+        }
+        shared.received != Received::Open
+    }
+
     pub(crate) fn take_trailers(&self) -> Option<HeaderMap> {
         self.0.lock().rare.as_mut()?.trailers_in.take()
     }
@@ -491,6 +502,16 @@ impl Owner {
                 shared.rare().trailers_out = trailers;
             }
             shared.sent = Sent::Finishing;
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
+    pub(crate) fn refuse(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            shared.sent = Sent::Resetting(REFUSED_STREAM);
         }
         drop(shared);
         self.0.queue();

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use crate::carrier::Carrier;
 use crate::metrics::Counter;
 use crate::stream::StreamCell;
 
@@ -44,12 +45,21 @@ pub(crate) fn handler(future: impl Future<Output = ()> + Send + 'static) -> Hand
 
 /// Polls a handler. One that panics is done, and takes nobody with it.
 pub(crate) fn poll_caught(handler: &mut Handler, cell: &Arc<StreamCell>, waker: &Waker) -> Poll<Option<Next>> {
-    let poll = || handler.as_mut().poll(&mut Context::from_waker(waker));
-    catch_unwind(AssertUnwindSafe(poll)).unwrap_or_else(|_| {
-        tracing::error!("a handler panicked");
-        cell.carrier().metrics().count(Counter::Panics);
+    catch(cell.carrier(), || handler.as_mut().poll(&mut Context::from_waker(waker))).unwrap_or_else(|Panicked| {
         cell.panicked();
         Poll::Ready(None)
+    })
+}
+
+/// Foreign code panicked.
+pub(crate) struct Panicked;
+
+/// Runs foreign code; what it was called on is not to be used again where it panics.
+pub(crate) fn catch<T>(carrier: &Carrier, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        tracing::error!("a handler or a service panicked");
+        carrier.metrics().count(Counter::Panics);
+        Panicked
     })
 }
 

@@ -190,7 +190,7 @@ pub struct Upgrade {
 /// How the stream gets from the server to the socket.
 enum Way {
     /// A stream of our own HTTP/2, taken over at once.
-    Stream(Arc<StreamCell>),
+    Stream(Owner),
     /// An upgrade of hyper's, which is whole only after the response was sent.
     Hyper(OnUpgrade, Arc<Carrier>),
 }
@@ -227,7 +227,9 @@ impl Upgrade {
             }
         };
         let way = match (peer, request.extensions_mut().remove::<OnUpgrade>()) {
-            (Some(Peer { cell: Some(cell), .. }), _) => Way::Stream(cell),
+            (Some(Peer { cell: Some(cell), .. }), _) => {
+                Way::Stream(Owner::take_over(&cell).ok_or(Refusal::websocket_required(Version::HTTP_2))?)
+            }
             (Some(peer), Some(upgrade)) => Way::Hyper(upgrade, peer.carrier),
             (None, Some(upgrade)) => {
                 let registry = Arc::new(Registry::default());
@@ -281,18 +283,15 @@ impl Upgrade {
         };
         let (role, config) = (Role::Server, self.settings.config);
         match self.way {
-            Way::Stream(cell) => {
-                let (Some(owner), Some(supervisor)) = (Owner::take_over(&cell), Owner::take_over(&cell)) else {
-                    return refused(Refusal::websocket_required(Version::HTTP_2));
-                };
+            Way::Stream(owner) => {
+                let supervisor = owner.share();
                 let socket = WebSocket::new(role, config, owner, self.request, protocol);
-                let future = Supervised { future: handler.handle(socket), owner: supervisor };
-                response.extensions_mut().insert(Tunnel::new(future));
+                response.extensions_mut().insert(Tunnel::new(Supervised::new(handler, socket, supervisor)));
             }
             Way::Hyper(upgrade, carrier) => {
                 let cell = StreamCell::new_tunnel(carrier);
                 let socket = WebSocket::new(role, config, Owner::new(&cell), self.request, protocol);
-                let future = Supervised { future: handler.handle(socket), owner: Owner::new(&cell) };
+                let future = Supervised::new(handler, socket, Owner::new(&cell));
                 tokio::spawn(duplex::after_upgrade(upgrade, cell, tunnel::handler(future)));
             }
         }
@@ -302,10 +301,9 @@ impl Upgrade {
     /// Takes the stream over without a handler: the response is sent and the socket is here.
     pub fn take(self) -> Result<WebSocket> {
         let (response, protocol) = self.negotiate().map_err(Error::handshake)?;
-        let Way::Stream(cell) = self.way else {
+        let Way::Stream(owner) = self.way else {
             return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
         };
-        let owner = Owner::take_over(&cell).ok_or(Error::Closed)?;
         owner.respond(response, false, true);
         Ok(WebSocket::new(Role::Server, self.settings.config, owner, self.request, protocol))
     }
@@ -323,7 +321,7 @@ impl Upgrade {
 impl Way {
     fn carrier(&self) -> &Carrier {
         match self {
-            Self::Stream(cell) => cell.carrier(),
+            Self::Stream(owner) => owner.carrier(),
             Self::Hyper(_, carrier) => carrier,
         }
     }
@@ -357,18 +355,44 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
 
 pin_project_lite::pin_project! {
     /// A handler, whose result says how to close the socket if it is still open.
-    struct Supervised<F> {
+    struct Supervised<H: Handler> {
         #[pin]
-        future: F,
+        stage: Stage<H, H::Future>,
         owner: Owner,
     }
 }
 
-impl<F: Future<Output: Outcome>> Future for Supervised<F> {
+pin_project_lite::pin_project! {
+    /// What the handler does as it is called may use the socket, so it is called once the response has been sent.
+    #[project = StageProjection]
+    enum Stage<H, F> {
+        Waiting { start: Option<(H, WebSocket)> },
+        Running { #[pin] future: F },
+    }
+}
+
+impl<H: Handler> Supervised<H> {
+    fn new(handler: H, socket: WebSocket, owner: Owner) -> Self {
+        Self { stage: Stage::Waiting { start: Some((handler, socket)) }, owner }
+    }
+}
+
+impl<H: Handler> Future for Supervised<H> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.project();
-        this.future.poll(cx).map(|outcome| this.owner.close_with(outcome.close_code().into()))
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Waiting { start } => {
+                    // Nothing is left of a handler that panicked as it was called.
+                    let Some((handler, socket)) = start.take() else { return Poll::Ready(()) };
+                    this.stage.set(Stage::Running { future: handler.handle(socket) });
+                }
+                StageProjection::Running { future } => {
+                    return future.poll(cx).map(|outcome| this.owner.close_with(outcome.close_code().into()));
+                }
+            }
+        }
     }
 }
