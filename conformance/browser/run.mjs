@@ -100,7 +100,7 @@ async function check(name, report) {
     await run('a screenshot of the page at work', async () => {
       await sleep(3000);
       await mkdir(SCREENSHOTS, { recursive: true });
-      await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`) });
+      await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
       onOneConnection(await page.evaluate(() => conformance.stats()), SOCKETS);
     });
     await run('the page closes them all with 1000', async () => {
