@@ -34,6 +34,10 @@ impl Site {
                 websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
             return service.call(request).await;
         }
+        if request.method() == Method::CONNECT {
+            // What follows a CONNECT is no content, and has no end to wait for.
+            return Ok(text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n"));
+        }
         let (head, body) = request.into_parts();
         // An answer waits for the end of the request's content.
         let received = match count(body).await {

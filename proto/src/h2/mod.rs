@@ -497,10 +497,10 @@ impl Connection {
         if !self.streams.is_empty() {
             return;
         }
-        match (self.shutdown, self.role, self.peer_goaway) {
+        match (self.shutdown, self.peer_goaway) {
             (Shutdown::Final, ..) => self.end(None),
-            (_, Role::Client, Some((_, Reason::NO_ERROR))) => self.close(Reason::NO_ERROR),
-            (_, Role::Client, Some((_, reason))) => self.end(Some(ConnectionError::GoAway(reason))),
+            (.., Some((_, Reason::NO_ERROR))) => self.close(Reason::NO_ERROR),
+            (.., Some((_, reason))) => self.end(Some(ConnectionError::GoAway(reason))),
             _ => {}
         }
     }

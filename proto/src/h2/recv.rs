@@ -80,6 +80,16 @@ impl Connection {
         if head.length > max_frame_size(&self.config) as usize {
             return Err(Violation::FrameTooLarge);
         }
+        let is_possible = match head.kind {
+            kind::SETTINGS => head.length % 6 == 0,
+            kind::PING => head.length == 8,
+            kind::GOAWAY => head.length >= 8,
+            kind::RST_STREAM | kind::WINDOW_UPDATE => head.length == 4,
+            _ => true,
+        };
+        if !is_possible {
+            return Err(if head.kind == kind::SETTINGS { Violation::SettingsLength } else { Violation::FrameLength });
+        }
         // RFC 9113 §6.10: nothing comes between the frames of a header block.
         if self.partial_block.is_some() && head.kind != kind::CONTINUATION {
             return Err(Violation::ContinuationMissing);
