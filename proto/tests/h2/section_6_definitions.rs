@@ -321,7 +321,7 @@ fn windows_grow_for_fast_readers() {
         ..Config::default()
     };
     let mut tested = Tested::server_with(config);
-    let mut grown = |tested: &mut Tested, stream_id: u32, rounds: usize| {
+    let grown = |tested: &mut Tested, stream_id: u32, rounds: usize| {
         let id = tested.accept(stream_id, false, POST);
         let mut extra = 0;
         for _ in 0..rounds {
