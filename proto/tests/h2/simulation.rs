@@ -206,7 +206,8 @@ fn run(seed: u64) {
 
 #[test]
 fn seeds() {
-    for seed in 0..iterations() / 100 {
+    // One takes as long as a thousand mutated sessions.
+    for seed in 0..(iterations() / 100).min(500) {
         run(seed);
     }
 }
