@@ -1,1 +1,99 @@
-//! WebSockets over HTTP/2 (RFC 8441).
+//! WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
+//!
+//! [`serve`] runs any tower service on an HTTP/2 engine of its own, with HTTP/1.1 beside it on the same port; the service
+//! that [`websocket`] makes from an async function answers handshakes, here or in hyper and axum.
+//!
+//! ```no_run
+//! use sockeye::{Result, WebSocket, serve, websocket};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     serve(listener, websocket(echo)).await
+//! }
+//!
+//! async fn echo(mut socket: WebSocket) -> Result {
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.send(message).await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! - `http2`: HTTP/2 and the [`Server`], which also speaks HTTP/1.1.
+//! - `web-socket`: [`WebSocket`]; over HTTP/2 where `http2` is on too.
+//! - `tls`: [`Server::tls`].
+//!
+//! # Memory
+//!
+//! An idle socket owns no buffers. What one HTTP/2 connection can hold is at most
+//!
+//! ```text
+//!   streams × (2 × window + send buffer + message)     receive windows and outboxes, each at most once over
+//! + window pool + unfinished messages                  1.5 MiB + 4 MiB
+//! + 256 KiB of frames to send + 256 KiB being read
+//! ```
+//!
+//! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
+//! message), and a message of 1 MiB at most, each by its setting.
+
+// What the halves of the crate share has parts that one half alone does not use.
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
+
+#[cfg(feature = "http2")]
+mod answer;
+mod body;
+mod budget;
+mod buffers;
+mod carrier;
+#[cfg(feature = "http2")]
+mod connection;
+#[cfg(feature = "web-socket")]
+mod duplex;
+mod error;
+#[cfg(feature = "http2")]
+mod h1;
+#[cfg(feature = "http2")]
+pub mod http2;
+mod metrics;
+mod peer;
+mod registry;
+#[cfg(feature = "http2")]
+mod server;
+#[cfg(feature = "web-socket")]
+mod socket;
+#[cfg(feature = "web-socket")]
+mod split;
+mod stream;
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+mod takeover;
+#[cfg(feature = "tls")]
+mod tls;
+mod tunnel;
+#[cfg(feature = "web-socket")]
+mod upgrade;
+
+pub use body::Body;
+pub use error::{BoxError, Error, Result};
+pub use metrics::Counter;
+pub use peer::Peer;
+pub use registry::{ConnectionStats, Handle};
+pub use sockeye_proto::Protocol;
+
+#[cfg(feature = "http2")]
+pub use answer::HttpService;
+#[cfg(feature = "http2")]
+pub use server::{Server, serve};
+
+#[cfg(feature = "web-socket")]
+pub use socket::WebSocket;
+#[cfg(feature = "web-socket")]
+pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
+#[cfg(feature = "web-socket")]
+pub use sockeye_proto::ws::{CloseCode, CloseFrame, Config as WebSocketConfig, Message};
+#[cfg(feature = "web-socket")]
+pub use split::{Receiver, Sender};
+#[cfg(feature = "web-socket")]
+pub use upgrade::{Handler, Outcome, Upgrade, WebSocketService, websocket};

@@ -132,8 +132,6 @@ pub struct Connection {
     initial_window_grew: bool,
     /// The streams that wait for their turn to write.
     turns: VecDeque<StreamId>,
-    /// Turns given since the last `poll_transmit`, for which the output keeps room.
-    turns_given: usize,
     /// Our PINGs that are not answered.
     pings: u32,
 
@@ -211,7 +209,6 @@ impl Connection {
             max_difference: 0,
             initial_window_grew: false,
             turns: VecDeque::new(),
-            turns_given: 0,
             pings: 0,
             streams: Streams::new(&config),
             last_peer_id: 0,
@@ -378,7 +375,6 @@ impl Connection {
         self.settings_ack_waits = false;
         self.ping_ack_waits = false;
         self.stopped = false;
-        self.turns_given = 0;
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if it is. May change with every call.
@@ -422,6 +418,8 @@ impl Connection {
     /// allocation for each stream and batch. Buffers above 4 KiB are dropped, and all together above 64 KiB.
     pub fn recycle(&mut self, mut buffer: BytesMut) {
         buffer.clear();
+        // What was read out of its front counts again.
+        let _ = buffer.try_reclaim(1);
         let octets = buffer.capacity();
         if (1..=MAX_SPARE_BUFFER).contains(&octets) && self.spare_octets + octets <= MAX_SPARE {
             self.spare_octets += octets;

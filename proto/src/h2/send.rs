@@ -25,10 +25,6 @@ impl Connection {
         if self.phase == Phase::Closed || entry.state.send() != Side::Body {
             return 0;
         }
-        if entry.wait == Wait::Application {
-            entry.wait = Wait::None;
-            self.turns_given = self.turns_given.saturating_sub(1);
-        }
         // RFC 9113 §6.9.1: both windows have to allow it.
         let window = entry.send_window.available(initial).clamp(0, self.send_window.into()) as usize;
         let taken = if has_room { data.len().min(window).min(QUANTUM) } else { 0 };
@@ -80,21 +76,17 @@ impl Connection {
         }
     }
 
-    /// The next stream that waits, as long as there is room for a whole quantum of each that was told.
+    /// The next stream that waits, as long as something could be written.
     pub(super) fn next_turn(&mut self) -> Option<Event> {
-        let promised = self.turns_given * QUANTUM;
-        if self.phase == Phase::Closed
-            || self.output.len() + promised >= self.config.max_send_buffer
-            || promised >= self.send_window as usize
-        {
+        let has_room = self.output.len() < self.config.max_send_buffer && self.send_window > 0;
+        if self.phase == Phase::Closed || !has_room {
             return None;
         }
         while let Some(id) = self.turns.pop_front() {
             if let Some(entry) = self.streams.get_mut(id)
                 && entry.wait == Wait::Turn
             {
-                entry.wait = Wait::Application;
-                self.turns_given += 1;
+                entry.wait = Wait::None;
                 return Some(Event::Writable(id));
             }
         }

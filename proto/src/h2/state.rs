@@ -115,8 +115,6 @@ pub(super) enum Wait {
     Window,
     /// Its turn: it stands in the queue.
     Turn,
-    /// The application, which has been told that it may write.
-    Application,
 }
 
 /// How much DATA may still come (RFC 9113 §8.1.1).

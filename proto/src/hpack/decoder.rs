@@ -5,9 +5,9 @@ use super::{Error, Field, INITIAL_TABLE_SIZE, Limits, huffman, integer, static_t
 
 /// Decodes the header blocks of one direction of a connection, in the order in which they arrived.
 ///
-/// It owns the peer's dynamic table, which takes no memory until the first insertion, at most twice
-/// SETTINGS_HEADER_TABLE_SIZE for the fields themselves and 16 octets more for each. Time is linear in the octets of
-/// the block and of the header list, whatever they hold.
+/// It owns the peer's dynamic table, which takes no memory until the first insertion. From then on it may take twice as
+/// many octets as SETTINGS_HEADER_TABLE_SIZE has (or 4,096, if the setting is smaller), and 32 more for each of its
+/// fields. Time is linear in the octets of the block and of the header list, whatever they hold.
 #[derive(Debug)]
 pub struct Decoder {
     table: DynamicTable,

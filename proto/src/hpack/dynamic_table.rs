@@ -121,3 +121,81 @@ impl DynamicTable {
 fn clamp(max_size: usize) -> usize {
     max_size.min(u32::MAX as usize)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table as §2.3.2 and §4 describe it.
+    struct Model {
+        fields: VecDeque<(Vec<u8>, Vec<u8>)>,
+        max_size: usize,
+    }
+
+    impl Model {
+        fn size(&self) -> usize {
+            self.fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum()
+        }
+
+        fn insert(&mut self, field: &Field<'_>) {
+            self.fields.push_front((field.name.into(), field.value.into()));
+            self.evict();
+        }
+
+        fn evict(&mut self) {
+            while self.size() > self.max_size {
+                self.fields.pop_back();
+            }
+        }
+    }
+
+    /// With any insertions and changes of size, and memory within the bound that the decoder's documentation states.
+    #[test]
+    fn the_table_is_what_the_rfc_describes() {
+        const TEXT: &[u8; 1000] = &{
+            let mut text = [0; 1000];
+            let mut position = 0;
+            while position < text.len() {
+                text[position] = (position * position / 7) as u8;
+                position += 1;
+            }
+            text
+        };
+        let mut table = DynamicTable::new(4096);
+        let mut model = Model { fields: VecDeque::new(), max_size: 4096 };
+        let mut bound = 4096;
+        for step in 0..20_000_usize {
+            let random = step.wrapping_mul(0x9e37_79b9).rotate_left(7) % 1_000_003;
+            // Spells of short fields and of long ones.
+            let longest = [10, 60, 400, 1000][step / 500 % 4];
+            let (name, value) = (&TEXT[..random % 40], &TEXT[random % 13..][..random % longest % 900]);
+            if step % 700 == 699 {
+                let max_size = [0, 33, 500, 4096, 1000, 4096][step / 700 % 6];
+                table.set_max_size(max_size);
+                model.max_size = max_size;
+                model.evict();
+                bound = if model.fields.is_empty() { max_size } else { bound.max(max_size) };
+            }
+            table.insert(&Field::new(name, value));
+            model.insert(&Field::new(name, value));
+            assert_eq!((table.size, table.entries.len()), (model.size(), model.fields.len()), "step {step}");
+            if step % 16 == 0 {
+                for (position, (name, value)) in model.fields.iter().enumerate() {
+                    assert_eq!(table.get(position), Some((&name[..], &value[..])), "step {step}");
+                }
+                assert_eq!(table.get(model.fields.len()), None);
+            }
+            assert!(table.octets.capacity() <= 2 * bound, "step {step}: {}", table.octets.capacity());
+        }
+    }
+
+    #[test]
+    fn an_empty_table_owns_no_memory() {
+        let mut table = DynamicTable::new(4096);
+        assert_eq!((table.octets.capacity(), table.entries.capacity()), (0, 0));
+        table.insert(&Field::new(b"name", b"value"));
+        assert_eq!(table.octets.capacity(), MIN_CAPACITY);
+        table.set_max_size(0);
+        assert_eq!((table.octets.capacity(), table.entries.capacity()), (0, 0));
+    }
+}

@@ -27,16 +27,13 @@ pub struct Encoder {
     smallest_change: Option<usize>,
 }
 
-/// How a literal begins: its bits above the name's index, and the bits of that index (RFC 7541 §6.2).
-#[derive(Clone, Copy)]
-struct Pattern {
-    bits: u8,
-    prefix_bits: u32,
+/// What the peer is to do with a literal (RFC 7541 §6.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Literal {
+    IncrementalIndexing,
+    WithoutIndexing,
+    NeverIndexed,
 }
-
-const INCREMENTAL_INDEXING: Pattern = Pattern { bits: 0x40, prefix_bits: 6 };
-const WITHOUT_INDEXING: Pattern = Pattern { bits: 0x00, prefix_bits: 4 };
-const NEVER_INDEXED: Pattern = Pattern { bits: 0x10, prefix_bits: 4 };
 
 impl Encoder {
     /// `max_table_size` is how many octets we are willing to spend on the dynamic table, whatever the peer allows.
@@ -85,34 +82,45 @@ impl Encoder {
             Some(Match::Field(index) | Match::Name(index)) => (Some(index), index as u64),
             None => (None, HASHER.hash_one(field.name)),
         };
-        if field.sensitive || is_secret(static_index, field.value) {
-            let name_index = static_index.or_else(|| self.find_name(name_hash, field.name));
-            return encode_literal(NEVER_INDEXED, name_index, field, output);
-        }
-        if is_of_one_message(static_index, field.value) || field.size() > self.table.max_size() / 2 {
-            let name_index = static_index.or_else(|| self.find_name(name_hash, field.name));
-            return encode_literal(WITHOUT_INDEXING, name_index, field, output);
+        let find_name = || self.find(name_hash, |name, _| name == field.name);
+        let literal = self.choose_literal(static_index, field);
+        if literal != Literal::IncrementalIndexing {
+            let name_index = static_index.or_else(|| find_name().map(dynamic_index));
+            return encode_literal(literal, name_index, field, output);
         }
         let field_hash = HASHER.hash_one((name_hash, field.value));
-        if let Some(index) = self.find(field_hash, |name, value| name == field.name && value == field.value) {
-            return integer::encode(index, 7, 0x80, output);
+        if let Some(position) = self.find(field_hash, |name, value| name == field.name && value == field.value) {
+            return integer::encode(dynamic_index(position), 7, 0x80, output);
         }
-        let name_index = static_index.or_else(|| self.find_name(name_hash, field.name));
-        encode_literal(INCREMENTAL_INDEXING, name_index, field, output);
+        let name_position = if static_index.is_none() { find_name() } else { None };
+        encode_literal(literal, static_index.or(name_position.map(dynamic_index)), field, output);
         self.table.insert(field);
-        let new_name_hash = name_index.is_none().then_some(name_hash);
-        self.lookup.insert([Some(field_hash), new_name_hash], self.table.max_size());
+        self.lookup.note(field_hash, None, self.table.max_size());
+        if static_index.is_none() {
+            self.lookup.note(name_hash, name_position, self.table.max_size());
+        }
+        self.lookup.advance();
     }
 
-    fn find_name(&self, name_hash: u64, wanted: &[u8]) -> Option<usize> {
-        self.find(name_hash, |name, _| name == wanted)
-    }
-
-    /// The index of an entry of the dynamic table.
+    /// A position in the dynamic table.
     fn find(&self, hash: u64, is_wanted: impl Fn(&[u8], &[u8]) -> bool) -> Option<usize> {
-        let matches = |position| self.table.get(position).is_some_and(|(name, value)| is_wanted(name, value));
-        self.lookup.find(hash, matches).map(|position| static_table::LEN + 1 + position)
+        self.lookup.find(hash, |position| self.table.get(position).is_some_and(|(name, value)| is_wanted(name, value)))
     }
+
+    fn choose_literal(&self, static_index: Option<usize>, field: &Field<'_>) -> Literal {
+        if field.sensitive || is_secret(static_index, field.value) {
+            Literal::NeverIndexed
+        } else if is_of_one_message(static_index, field.value) || field.size() > self.table.max_size() / 2 {
+            Literal::WithoutIndexing
+        } else {
+            Literal::IncrementalIndexing
+        }
+    }
+}
+
+/// RFC 7541 §2.3.3: the dynamic table's indices follow those of the static table.
+fn dynamic_index(position: usize) -> usize {
+    static_table::LEN + 1 + position
 }
 
 /// Whoever makes fields meet in the look-up gets them sent as literals, and no more: no seed is needed.
@@ -121,9 +129,9 @@ const HASHER: FixedState = FixedState::with_seed(0);
 /// RFC 7541 §7.1.3: "An encoder might also choose not to index values for header fields that are considered to be
 /// highly valuable or sensitive to recovery, such as the Cookie or Authorization header fields." Long cookies are
 /// left: they cannot be guessed, and repeat with every request.
-fn is_secret(name_index: Option<usize>, value: &[u8]) -> bool {
+fn is_secret(static_index: Option<usize>, value: &[u8]) -> bool {
     const MIN_UNGUESSABLE: usize = 20;
-    match name_index {
+    match static_index {
         Some(static_table::AUTHORIZATION | static_table::PROXY_AUTHORIZATION) => true,
         Some(static_table::COOKIE) => value.len() < MIN_UNGUESSABLE,
         _ => false,
@@ -131,10 +139,10 @@ fn is_secret(name_index: Option<usize>, value: &[u8]) -> bool {
 }
 
 /// Whether the value is unlikely to come again soon, so that it would only drive others out of the table.
-fn is_of_one_message(name_index: Option<usize>, value: &[u8]) -> bool {
+fn is_of_one_message(static_index: Option<usize>, value: &[u8]) -> bool {
     /// Longer than the paths of most WebSockets, which a page opens again and again.
     const MAX_COMMON_PATH: usize = 64;
-    match name_index {
+    match static_index {
         Some(static_table::PATH) => value.len() > MAX_COMMON_PATH || value.contains(&b'?'),
         Some(
             static_table::AGE
@@ -155,8 +163,13 @@ fn is_of_one_message(name_index: Option<usize>, value: &[u8]) -> bool {
     }
 }
 
-fn encode_literal(pattern: Pattern, name_index: Option<usize>, field: &Field<'_>, output: &mut BytesMut) {
-    integer::encode(name_index.unwrap_or(0), pattern.prefix_bits, pattern.bits, output);
+fn encode_literal(literal: Literal, name_index: Option<usize>, field: &Field<'_>, output: &mut BytesMut) {
+    let (prefix_bits, pattern) = match literal {
+        Literal::IncrementalIndexing => (6, 0x40),
+        Literal::WithoutIndexing => (4, 0x00),
+        Literal::NeverIndexed => (4, 0x10),
+    };
+    integer::encode(name_index.unwrap_or(0), prefix_bits, pattern, output);
     if name_index.is_none() {
         encode_string(field.name, output);
     }

@@ -27,17 +27,22 @@ impl Lookup {
             .find(|position| is_wanted(*position))
     }
 
-    /// Takes note of one more field in the table, which is to be found by each of the hashes.
-    pub(super) fn insert(&mut self, hashes: [Option<u64>; 2], max_table_size: usize) {
+    /// Lets the hash lead to the field that is inserted next, and no longer to the one at position `former`.
+    pub(super) fn note(&mut self, hash: u64, former: Option<usize>, max_table_size: usize) {
         if self.sets.is_empty() {
             let sets = (max_table_size / OCTETS_PER_SET).clamp(1, MAX_SETS).next_power_of_two();
             self.sets = vec![[0; WAYS]; sets];
         }
-        for hash in hashes.into_iter().flatten() {
-            let set = self.set(hash);
-            self.sets[set].rotate_right(1);
-            self.sets[set][0] = self.next;
-        }
+        let former = former.map(|position| self.next.wrapping_sub(1).wrapping_sub(position as u16));
+        let set = self.set(hash);
+        let set = &mut self.sets[set];
+        let dropped = set.iter().position(|number| Some(*number) == former).unwrap_or(WAYS - 1);
+        set[..=dropped].rotate_right(1);
+        set[0] = self.next;
+    }
+
+    /// A field was inserted: every position grows by one.
+    pub(super) fn advance(&mut self) {
         self.next = self.next.wrapping_add(1);
     }
 
@@ -46,6 +51,7 @@ impl Lookup {
         self.sets = Vec::new();
     }
 
+    /// Their number is a power of two. Where there are none, no index is in bounds.
     fn set(&self, hash: u64) -> usize {
         hash as usize & self.sets.len().wrapping_sub(1)
     }

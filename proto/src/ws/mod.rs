@@ -1,1 +1,299 @@
-//! WebSocket (RFC 6455).
+//! WebSocket (RFC 6455): one end of one socket, once its handshake is done.
+//!
+//! ```
+//! use std::time::Instant;
+//!
+//! use bytes::BytesMut;
+//! use sockeye_proto::ws::{Config, Event, Message, Role, WebSocket};
+//!
+//! let mask_key = || [0x37, 0xFA, 0x21, 0x3D]; // in earnest: from a strong source of randomness
+//! let mut client = WebSocket::new(Role::Client { mask_key }, Config::default());
+//! let mut server = WebSocket::new(Role::Server, Config::default());
+//!
+//! client.send(&Message::from("Hello"))?;
+//! let mut wire = BytesMut::new();
+//! client.poll_transmit(&mut wire);
+//!
+//! server.handle_data(Instant::now, &mut wire);
+//! assert_eq!(server.poll_event(), Some(Event::Message("Hello".into())));
+//! # Ok::<(), sockeye_proto::ws::SendError>(())
+//! ```
+
+mod close;
+mod error;
+mod frame;
+pub mod handshake;
+mod mask;
+mod message;
+mod partial;
+mod rate;
+mod receive;
+mod utf8;
+
+use std::cell::LazyCell;
+use std::mem;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+pub use close::{CloseCode, CloseFrame};
+pub use error::{CloseError, PingError, SendError, Violation};
+pub use message::Message;
+
+use frame::Opcode;
+use partial::Partial;
+
+/// Which end of the socket this is.
+#[derive(Clone, Copy, Debug)]
+pub enum Role {
+    /// Takes masked frames and sends them bare (RFC 6455 §5.1).
+    Server,
+    /// Takes bare frames and masks what it sends.
+    Client {
+        /// Draws the key of one frame, which must be unpredictable (RFC 6455 §5.3).
+        mask_key: fn() -> [u8; 4],
+    },
+}
+
+impl Role {
+    /// The key of the next frame that we send.
+    fn mask_key(self) -> Option<[u8; 4]> {
+        match self {
+            Self::Server => None,
+            Self::Client { mask_key } => Some(mask_key()),
+        }
+    }
+}
+
+/// The limits of one WebSocket. None of them is met by honest traffic.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Octets in a message, whole: 1 MiB by default. A message of exactly this size passes; a longer one fails with
+    /// 1009 at its length, before its payload. It bounds what one socket can make us hold.
+    pub max_message_size: usize,
+    /// Frames in a message: 1024 by default, then 1009. Each costs work and, if it is empty, counts for no octet.
+    pub max_fragments: u32,
+    /// Pings that may come at once: 20 by default, then 1008. Each asks us for an answer that costs as much.
+    pub ping_burst: u32,
+    /// Pings per second in the long run: 10 by default, then 1008.
+    pub pings_per_second: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { max_message_size: 1 << 20, max_fragments: 1024, ping_burst: 20, pings_per_second: 10 }
+    }
+}
+
+/// What has happened to a [`WebSocket`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A whole message.
+    Message(Message),
+    /// A Pong, which answers our [`ping`](WebSocket::ping) or comes unasked (RFC 6455 §5.5.3). Pings make no event:
+    /// they are answered.
+    Pong(Bytes),
+    /// The peer's Close. Ours was sent before or has been queued as the answer. The last event.
+    Close(CloseFrame),
+    /// The peer broke a rule. Our Close has been queued, unless one was sent before. The last event.
+    Failed(Violation),
+    /// The transport ended without the peer's Close, which is code 1006 to the application (RFC 6455 §7.1.5). The last
+    /// event.
+    Eof,
+}
+
+/// How far the closing handshake is (RFC 6455 §7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Messages go both ways.
+    Open,
+    /// Our Close is sent, the peer's is awaited; what else it sends is discarded.
+    Closing,
+    /// Both Closes are done, or a rule was broken, or the transport has ended: nothing is read any more, and nothing
+    /// follows what [`poll_transmit`](WebSocket::poll_transmit) hands out, so that END_STREAM can go with it.
+    Closed,
+}
+
+/// One end of a WebSocket whose handshake is done.
+///
+/// Octets of the transport go in by [`handle_data`](Self::handle_data), events come out of
+/// [`poll_event`](Self::poll_event), and what is to be sent out of [`poll_transmit`](Self::poll_transmit). Pings and the
+/// peer's Close are answered without being asked. While nothing is under way it owns no memory but itself.
+#[derive(Debug)]
+pub struct WebSocket {
+    role: Role,
+    config: Config,
+    progress: Progress,
+    event: Option<Event>,
+    output: BytesMut,
+    /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
+    /// it, so a peer that pings and does not read makes us hold one.
+    pong: Option<Box<[u8]>>,
+    pings: rate::Bucket,
+    partial: Option<Box<Partial>>,
+}
+
+/// [`State`], and what of it is still to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Open,
+    CloseSent,
+    /// Closed by the end of the transport, of which [`Event::Eof`] is to tell.
+    Eof,
+    Closed,
+}
+
+impl WebSocket {
+    /// A socket in the open state.
+    pub fn new(role: Role, config: Config) -> Self {
+        Self {
+            role,
+            config,
+            progress: Progress::Open,
+            event: None,
+            output: BytesMut::new(),
+            pong: None,
+            pings: rate::Bucket::default(),
+            partial: None,
+        }
+    }
+
+    /// Takes octets from the front of `input` until one event is pending or `input` is empty. Then call
+    /// [`poll_event`](Self::poll_event), and this again while `input` is not empty.
+    ///
+    /// A frame that is not whole is taken into the machine, so that nothing is left in `input` but what follows the
+    /// event. Octets after the last event are dropped. `now` is asked only where a limit needs the time, at most once.
+    pub fn handle_data(&mut self, now: impl FnOnce() -> Instant, input: &mut BytesMut) {
+        let now = LazyCell::new(now);
+        while self.event.is_none() && !input.is_empty() && self.is_reading() {
+            if let Err(violation) = self.handle_frame(&now, input) {
+                self.fail(violation);
+            }
+        }
+        if !self.is_reading() {
+            input.clear();
+        }
+    }
+
+    /// The transport's end, END_STREAM or a TCP FIN, once all octets before it were taken by
+    /// [`handle_data`](Self::handle_data). Without the peer's Close it makes an [`Event::Eof`].
+    pub fn handle_eof(&mut self) {
+        if self.is_reading() {
+            self.progress = Progress::Eof;
+            self.partial = None;
+        }
+    }
+
+    /// The next event, if one is pending.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.event.is_none() && self.progress == Progress::Eof {
+            self.progress = Progress::Closed;
+            return Some(Event::Eof);
+        }
+        self.event.take()
+    }
+
+    /// Queues a message, as one frame. There is no limit but the caller's: [`State::Open`] is all that it takes.
+    pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
+        self.check_open().ok_or(SendError::Closed)?;
+        encode_message(&mut self.output, message, self.role.mask_key());
+        Ok(())
+    }
+
+    /// [`poll_transmit`](Self::poll_transmit) and [`send`](Self::send) in one, without a buffer between: appends what
+    /// is queued to `output`, and then the message.
+    pub fn send_into(&mut self, message: &Message, output: &mut BytesMut) -> Result<(), SendError> {
+        self.check_open().ok_or(SendError::Closed)?;
+        self.poll_transmit(output);
+        encode_message(output, message, self.role.mask_key());
+        Ok(())
+    }
+
+    /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
+        self.check_open().ok_or(PingError::Closed)?;
+        if payload.len() > frame::MAX_CONTROL_SIZE {
+            return Err(PingError::PayloadTooLong);
+        }
+        frame::encode(&mut self.output, Opcode::Ping, payload, self.role.mask_key());
+        Ok(())
+    }
+
+    /// Queues a Close. Nothing can be sent after it, and of what comes only the peer's Close matters; the limits hold
+    /// for the rest as before.
+    ///
+    /// The reason has at most 123 octets. [`CloseCode::NO_STATUS`] with an empty reason makes an empty Close.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result<(), CloseError> {
+        self.check_open().ok_or(CloseError::Closed)?;
+        let is_empty = code == CloseCode::NO_STATUS && reason.is_empty();
+        if !is_empty && !code.is_sendable() {
+            return Err(CloseError::InvalidCode);
+        }
+        if reason.len() > close::MAX_REASON_SIZE {
+            return Err(CloseError::ReasonTooLong);
+        }
+        close::encode(&mut self.output, code, reason, self.role.mask_key());
+        self.progress = Progress::CloseSent;
+        if let Some(partial) = &mut self.partial {
+            partial.discard_message();
+        }
+        Ok(())
+    }
+
+    /// Appends all that is to be sent to `output`, whole frames, and gives the machine's buffer up. Where `output` is
+    /// empty and has no room it becomes that buffer, without a copy.
+    ///
+    /// The Pong comes first: RFC 6455 §5.5.2 wants it "as soon as is practical". The rest keeps its order.
+    pub fn poll_transmit(&mut self, output: &mut BytesMut) {
+        if let Some(payload) = self.pong.take() {
+            frame::encode(output, Opcode::Pong, &payload, self.role.mask_key());
+        }
+        if self.output.is_empty() {
+            return;
+        }
+        let queued = mem::take(&mut self.output);
+        if output.is_empty() && output.capacity() < queued.len() {
+            *output = queued;
+        } else {
+            output.extend_from_slice(&queued);
+        }
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something to hand out.
+    pub fn is_transmit_pending(&self) -> bool {
+        self.pong.is_some() || !self.output.is_empty()
+    }
+
+    /// How far the closing handshake is.
+    pub fn state(&self) -> State {
+        match self.progress {
+            Progress::Open => State::Open,
+            Progress::CloseSent => State::Closing,
+            Progress::Eof | Progress::Closed => State::Closed,
+        }
+    }
+
+    /// Octets held of a message that is not whole: at most [`Config::max_message_size`]. The memory they take is at
+    /// most twice as much.
+    pub fn buffered(&self) -> usize {
+        match self.progress {
+            Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
+            _ => 0, // discarded as it comes
+        }
+    }
+
+    fn is_reading(&self) -> bool {
+        matches!(self.progress, Progress::Open | Progress::CloseSent)
+    }
+
+    fn check_open(&self) -> Option<()> {
+        (self.progress == Progress::Open).then_some(())
+    }
+}
+
+fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>) {
+    match message {
+        Message::Text(text) => frame::encode(output, Opcode::Text, text.as_bytes(), key),
+        Message::Binary(octets) => frame::encode(output, Opcode::Binary, octets, key),
+    }
+}

@@ -1,0 +1,105 @@
+//! `sockeye serve`.
+
+use std::io::{Write as _, stdout};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use sockeye::{Handle, OriginPolicy, Server, http2};
+use tokio::net::TcpListener;
+
+use crate::certificate;
+use crate::site::Site;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
+    listen: SocketAddr,
+    /// The certificate chain, in PEM. Without one, a self-signed certificate for localhost is made.
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "cleartext")]
+    cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// No TLS: HTTP/2 by prior knowledge, and HTTP/1.1.
+    #[arg(long)]
+    cleartext: bool,
+    /// Octets in a WebSocket message, beyond which a socket is closed with 1009.
+    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
+    max_message_size: usize,
+    /// Streams, and so WebSockets, that one HTTP/2 connection may have open at once.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_streams: u32,
+    /// An origin whose pages may open WebSockets, or "any"; may be repeated. By default the same origin.
+    #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
+    origin: Vec<String>,
+}
+
+fn parse_origin(origin: &str) -> Result<String, String> {
+    let is_origin = |uri: &http::Uri| uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/";
+    match origin.parse::<http::Uri>() {
+        _ if matches!(origin, "any" | "null") => Ok(origin.to_owned()),
+        Ok(uri) if is_origin(&uri) && !origin.ends_with('/') => Ok(origin.to_owned()),
+        _ => Err("an origin is a scheme and a host, such as https://example.com, or any".to_owned()),
+    }
+}
+
+impl Arguments {
+    fn origins(&self) -> OriginPolicy {
+        match &self.origin[..] {
+            [] => OriginPolicy::SameOrigin,
+            list if list.iter().any(|origin| origin == "any") => OriginPolicy::Any,
+            list => OriginPolicy::List(list.to_vec()),
+        }
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let config = http2::Config { max_concurrent_streams: arguments.max_streams, ..http2::Config::default() };
+    let mut server = Server::new().http2(config);
+    if !arguments.cleartext {
+        server = server.tls(match (&arguments.cert, &arguments.key) {
+            (Some(cert), Some(key)) => certificate::load(cert, key)?,
+            (None, None) => certificate::make()?,
+            _ => bail!("--cert and --key go together"),
+        });
+    }
+    let listen = arguments.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let scheme = if arguments.cleartext { "http" } else { "https" };
+    // A reader of this line may have gone away, which is no reason to stop.
+    writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
+
+    let handle = server.handle();
+    let site = Site::new(handle.clone(), arguments.max_message_size, arguments.origins());
+    tokio::spawn(shut_down_on_signal(handle));
+    server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
+    Ok(())
+}
+
+/// The first signal asks for a graceful end, a second one does not wait for it.
+async fn shut_down_on_signal(handle: Handle) {
+    if let Err(error) = wait_for_signal().await {
+        return tracing::warn!(%error, "no signal can be awaited");
+    }
+    tracing::info!("shutting down");
+    handle.shutdown();
+    wait_for_signal().await.ok();
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

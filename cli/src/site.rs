@@ -1,0 +1,128 @@
+//! What `sockeye serve` answers: `/`, `/echo`, `/stats`, and 404.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::BodyExt as _;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use sockeye::{Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, WebSocket, websocket};
+use tower_service::Service as _;
+
+const PAGE: &str = include_str!("page.html");
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+#[derive(Clone)]
+pub(crate) struct Site {
+    handle: Handle,
+    max_message_size: usize,
+    origins: OriginPolicy,
+}
+
+impl Site {
+    pub(crate) fn new(handle: Handle, max_message_size: usize, origins: OriginPolicy) -> Self {
+        Self { handle, max_message_size, origins }
+    }
+
+    pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        if request.uri().path() == "/echo" {
+            let mut service =
+                websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
+            return service.call(request).await;
+        }
+        let (head, body) = request.into_parts();
+        // An answer waits for the end of the request's content.
+        let received = match count(body).await {
+            Ok(received) => received,
+            Err(error) => return Ok(text(StatusCode::BAD_REQUEST, format!("The content broke off: {error}.\n"))),
+        };
+        Ok(match (&head.method, head.uri.path()) {
+            (&Method::GET | &Method::HEAD, "/") => respond(HTML, PAGE),
+            (&Method::POST, "/") => text(StatusCode::OK, format!("{received} octets received.\n")),
+            (&Method::GET | &Method::HEAD, "/stats") => respond(JSON, self.stats(head.extensions.get())),
+            (_, "/") => not_allowed("GET, HEAD, POST"),
+            (_, "/stats") => not_allowed("GET, HEAD"),
+            _ => text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n"),
+        })
+    }
+
+    fn stats(&self, peer: Option<&Peer>) -> String {
+        let you = peer.map(Peer::connection);
+        let connections = self.handle.connections();
+        let stats = Stats {
+            sockets: connections.iter().map(|connection| connection.sockets).sum(),
+            connections: connections.into_iter().map(|connection| Connection::new(connection, you)).collect(),
+            counters: Counter::ALL
+                .iter()
+                .map(|counter| (counter.name().to_owned(), self.handle.counter(*counter).into()))
+                .collect(),
+        };
+        serde_json::to_string(&stats).unwrap_or_default()
+    }
+}
+
+async fn echo(mut socket: WebSocket) -> sockeye::Result {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+/// The server's side of things.
+#[derive(Serialize)]
+struct Stats {
+    connections: Vec<Connection>,
+    sockets: usize,
+    counters: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Connection {
+    id: u64,
+    peer: Option<SocketAddr>,
+    version: &'static str,
+    sockets: usize,
+    requests: u64,
+    /// Whether this connection asked.
+    you: bool,
+}
+
+impl Connection {
+    fn new(stats: ConnectionStats, you: Option<u64>) -> Self {
+        let version = if stats.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
+        let ConnectionStats { id, peer, sockets, requests, .. } = stats;
+        Self { id, peer, version, sockets, requests, you: you == Some(id) }
+    }
+}
+
+/// Reads content to its end, and keeps nothing but its length.
+async fn count(mut body: Body) -> Result<usize, BoxError> {
+    let mut octets = 0;
+    while let Some(frame) = body.frame().await {
+        octets += frame?.data_ref().map_or(0, bytes::Bytes::len);
+    }
+    Ok(octets)
+}
+
+fn respond(content_type: &'static str, content: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(content.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn text(status: StatusCode, content: impl Into<Body>) -> Response<Body> {
+    let mut response = respond(TEXT, content);
+    *response.status_mut() = status;
+    response
+}
+
+fn not_allowed(methods: &'static str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("Here are only {methods}.\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
+}

@@ -1,0 +1,172 @@
+use std::{error, fmt};
+
+use super::CloseCode;
+
+/// A rule that the peer broke: one variant per rule.
+///
+/// The machine has then queued a Close with [`code`](Self::code), unless it had sent its Close before, and parses no
+/// octet after the offending one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Violation {
+    /// A reserved bit is set that no negotiated extension has given a meaning (§5.2).
+    ReservedBits,
+    /// An opcode from 0x3 to 0x7 or from 0xB to 0xF (§5.2).
+    ReservedOpcode,
+    /// A payload length that fits a shorter encoding (§5.2).
+    LengthNotMinimal,
+    /// A 64-bit payload length whose most significant bit is set (§5.2).
+    LengthOutOfRange,
+    /// A client's frame without a mask (§5.1).
+    Unmasked,
+    /// A server's frame with a mask (§5.1).
+    Masked,
+    /// A continuation frame outside of a fragmented message (§5.4).
+    UnexpectedContinuation,
+    /// A text or binary frame inside of a fragmented message (§5.4).
+    InterleavedMessage,
+    /// A control frame without FIN (§5.5).
+    FragmentedControl,
+    /// A control frame of more than 125 octets (§5.5).
+    ControlTooLong,
+    /// A Close frame with a body of one octet, which is no code (§5.5.1).
+    CloseBody,
+    /// A Close frame with a code that must not be sent (§7.4).
+    CloseCode,
+    /// A Close frame whose reason is not UTF-8 (§5.5.1).
+    CloseReason,
+    /// A text message that is not UTF-8 (§8.1).
+    Text,
+    /// A message of more than [`max_message_size`](super::Config::max_message_size) octets (§10.4).
+    MessageTooBig,
+    /// A message of more than [`max_fragments`](super::Config::max_fragments) frames (§10.4).
+    TooManyFragments,
+    /// More pings than [`ping_burst`](super::Config::ping_burst) and
+    /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
+    TooManyPings,
+}
+
+impl Violation {
+    /// The code that the peer is told in the Close frame (RFC 6455 §7.4.1).
+    pub const fn code(self) -> CloseCode {
+        match self {
+            Self::CloseReason | Self::Text => CloseCode::INVALID_PAYLOAD,
+            Self::TooManyPings => CloseCode::POLICY_VIOLATION,
+            Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
+            Self::ReservedBits
+            | Self::ReservedOpcode
+            | Self::LengthNotMinimal
+            | Self::LengthOutOfRange
+            | Self::Unmasked
+            | Self::Masked
+            | Self::UnexpectedContinuation
+            | Self::InterleavedMessage
+            | Self::FragmentedControl
+            | Self::ControlTooLong
+            | Self::CloseBody
+            | Self::CloseCode => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+
+    /// The section of RFC 6455 that has the rule.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Unmasked | Self::Masked => "5.1",
+            Self::ReservedBits | Self::ReservedOpcode | Self::LengthNotMinimal | Self::LengthOutOfRange => "5.2",
+            Self::UnexpectedContinuation | Self::InterleavedMessage => "5.4",
+            Self::FragmentedControl | Self::ControlTooLong => "5.5",
+            Self::CloseBody | Self::CloseReason => "5.5.1",
+            Self::CloseCode => "7.4",
+            Self::Text => "8.1",
+            Self::MessageTooBig | Self::TooManyFragments | Self::TooManyPings => "10.4",
+        }
+    }
+
+    /// What is wrong, in a few words of ASCII: also the reason that the peer reads in the Close frame.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::ReservedBits => "reserved bit set",
+            Self::ReservedOpcode => "reserved opcode",
+            Self::LengthNotMinimal => "payload length not in its shortest encoding",
+            Self::LengthOutOfRange => "payload length out of range",
+            Self::Unmasked => "frame of a client without a mask",
+            Self::Masked => "frame of a server with a mask",
+            Self::UnexpectedContinuation => "continuation frame outside of a message",
+            Self::InterleavedMessage => "data frame inside of a fragmented message",
+            Self::FragmentedControl => "fragmented control frame",
+            Self::ControlTooLong => "control frame of more than 125 octets",
+            Self::CloseBody => "close frame of one octet",
+            Self::CloseCode => "close code that must not be sent",
+            Self::CloseReason => "close reason is not UTF-8",
+            Self::Text => "text is not UTF-8",
+            Self::MessageTooBig => "message too big",
+            Self::TooManyFragments => "too many fragments",
+            Self::TooManyPings => "too many pings",
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} (RFC 6455 §{})", self.reason(), self.section())
+    }
+}
+
+impl error::Error for Violation {}
+
+/// Why [`send`](super::WebSocket::send) took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// A Close was sent or received, or the transport has ended: no message can follow (RFC 6455 §5.5.1).
+    Closed,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the WebSocket is closed")
+    }
+}
+
+impl error::Error for SendError {}
+
+/// Why [`ping`](super::WebSocket::ping) took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PingError {
+    /// A Close was sent or received, or the transport has ended.
+    Closed,
+    /// The payload has more than 125 octets (RFC 6455 §5.5).
+    PayloadTooLong,
+}
+
+impl fmt::Display for PingError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Closed => "the WebSocket is closed",
+            Self::PayloadTooLong => "a ping carries at most 125 octets",
+        })
+    }
+}
+
+impl error::Error for PingError {}
+
+/// Why [`close`](super::WebSocket::close) took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseError {
+    /// A Close was sent or received already, or the transport has ended.
+    Closed,
+    /// The code must not be sent (RFC 6455 §7.4), or there is a reason without a code.
+    InvalidCode,
+    /// The reason has more than 123 octets (RFC 6455 §5.5).
+    ReasonTooLong,
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Closed => "the WebSocket is closed",
+            Self::InvalidCode => "the close code must not be sent",
+            Self::ReasonTooLong => "a close reason has at most 123 octets",
+        })
+    }
+}
+
+impl error::Error for CloseError {}

@@ -1,0 +1,151 @@
+//! The header of a frame (RFC 6455 §5.2), in and out.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Violation, mask};
+
+/// The longest header: 2 octets, a 64-bit length and a key.
+pub(super) const MAX_HEADER_SIZE: usize = 14;
+
+/// The longest payload of a control frame (RFC 6455 §5.5).
+pub(super) const MAX_CONTROL_SIZE: usize = 125;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opcode {
+    Continuation = 0x0,
+    Text = 0x1,
+    Binary = 0x2,
+    Close = 0x8,
+    Ping = 0x9,
+    Pong = 0xA,
+}
+
+impl Opcode {
+    pub(super) fn is_control(self) -> bool {
+        self as u8 & 0x8 != 0
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// The header's own octets.
+    pub(super) size: usize,
+    pub(super) fin: bool,
+    pub(super) opcode: Opcode,
+    /// The payload's octets.
+    pub(super) length: usize,
+    /// The key as [`mask::apply`] takes it; zero where there is no mask.
+    pub(super) key: u32,
+}
+
+/// What the next header is judged by: the rules that depend on more than the frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    /// Whether frames are masked: as the role says, until an extension says otherwise.
+    pub(super) masked: bool,
+    /// Whether a fragmented message is open, so that a data frame must continue it.
+    pub(super) continuation: bool,
+    /// Octets that the message may still grow by.
+    pub(super) room: usize,
+}
+
+impl Header {
+    /// Reads the header at the front of `octets`: `None` if it is not whole. A violation shows as soon as its octet is
+    /// there.
+    #[inline]
+    pub(super) fn decode(octets: &[u8], expected: Expected) -> Result<Option<Self>, Violation> {
+        let Some(&first) = octets.first() else { return Ok(None) };
+        let (fin, opcode) = decode_first(first, expected.continuation)?;
+        let Some(&second) = octets.get(1) else { return Ok(None) };
+        // RFC 6455 §5.1: a client masks all its frames, a server none.
+        match (expected.masked, second & 0x80 != 0) {
+            (true, false) => return Err(Violation::Unmasked),
+            (false, true) => return Err(Violation::Masked),
+            _ => {}
+        }
+        let short = second & 0x7F;
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL_SIZE {
+            return Err(Violation::ControlTooLong);
+        }
+        let Some((length, mut size)) = decode_length(octets, short)? else { return Ok(None) };
+        let length = match usize::try_from(length) {
+            Ok(length) if length <= expected.room || opcode.is_control() => length,
+            _ => return Err(Violation::MessageTooBig),
+        };
+        let mut key = 0;
+        if expected.masked {
+            let Some(octets) = octets[size..].first_chunk() else { return Ok(None) };
+            key = u32::from_le_bytes(*octets);
+            size += 4;
+        }
+        Ok(Some(Self { size, fin, opcode, length, key }))
+    }
+}
+
+#[inline]
+fn decode_first(first: u8, continuation: bool) -> Result<(bool, Opcode), Violation> {
+    let fin = first & 0x80 != 0;
+    // permessage-deflate will give RSV1 its meaning here; RSV2 and RSV3 have none.
+    if first & 0x70 != 0 {
+        return Err(Violation::ReservedBits);
+    }
+    let opcode = match first & 0x0F {
+        0x0 => Opcode::Continuation,
+        0x1 => Opcode::Text,
+        0x2 => Opcode::Binary,
+        0x8 => Opcode::Close,
+        0x9 => Opcode::Ping,
+        0xA => Opcode::Pong,
+        _ => return Err(Violation::ReservedOpcode),
+    };
+    match opcode {
+        // RFC 6455 §5.5: control frames "MUST NOT be fragmented".
+        Opcode::Close | Opcode::Ping | Opcode::Pong if !fin => Err(Violation::FragmentedControl),
+        // RFC 6455 §5.4: "the fragments of one message MUST NOT be interleaved between the fragments of another".
+        Opcode::Text | Opcode::Binary if continuation => Err(Violation::InterleavedMessage),
+        Opcode::Continuation if !continuation => Err(Violation::UnexpectedContinuation),
+        _ => Ok((fin, opcode)),
+    }
+}
+
+/// The payload's length and where it ends in `octets`; `None` if it is not whole.
+#[inline]
+fn decode_length(octets: &[u8], short: u8) -> Result<Option<(u64, usize)>, Violation> {
+    // RFC 6455 §5.2: "in all cases, the minimal number of bytes MUST be used to encode the length".
+    match short {
+        126 => match octets[2..].first_chunk().map(|length| u16::from_be_bytes(*length)) {
+            None => Ok(None),
+            Some(..126) => Err(Violation::LengthNotMinimal),
+            Some(length) => Ok(Some((length.into(), 4))),
+        },
+        127 => match octets[2..].first_chunk().map(|length| u64::from_be_bytes(*length)) {
+            None => Ok(None),
+            Some(..0x1_0000) => Err(Violation::LengthNotMinimal),
+            // RFC 6455 §5.2: "the most significant bit MUST be 0".
+            Some(length) if length >> 63 != 0 => Err(Violation::LengthOutOfRange),
+            Some(length) => Ok(Some((length, 10))),
+        },
+        short => Ok(Some((short.into(), 2))),
+    }
+}
+
+/// Appends one frame with FIN, masked where there is a key.
+pub(super) fn encode(output: &mut BytesMut, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
+    output.reserve(MAX_HEADER_SIZE + payload.len());
+    let first = 0x80 | opcode as u8;
+    let mask = if key.is_some() { 0x80 } else { 0 };
+    if payload.len() < 126 {
+        output.put_slice(&[first, mask | payload.len() as u8]);
+    } else if let Ok(length) = u16::try_from(payload.len()) {
+        let [high, low] = length.to_be_bytes();
+        output.put_slice(&[first, mask | 126, high, low]);
+    } else {
+        output.put_slice(&[first, mask | 127]);
+        output.put_u64(payload.len() as u64);
+    }
+    let Some(key) = key else { return output.put_slice(payload) };
+    output.put_slice(&key);
+    let start = output.len();
+    output.put_slice(payload);
+    mask::apply(&mut output[start..], u32::from_le_bytes(key));
+}

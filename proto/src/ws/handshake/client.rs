@@ -1,0 +1,266 @@
+//! The client's side of the handshake.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+
+use super::fields::{has_token, is_token, join, unique_tokens};
+use super::{Extension, VERSION, accept_for};
+use crate::Protocol;
+
+/// What a client asks for. It is built once, makes a request for whichever carrier there is, and then checks the answer:
+///
+/// ```
+/// use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
+///
+/// let mut handshake = ClientHandshake::new("wss://example.com/chat".parse()?);
+/// handshake.protocols = vec!["chat".into(), "superchat".into()];
+/// let request = handshake.request(Carrier::Http2)?;
+/// assert_eq!(request.method(), "CONNECT");
+/// assert_eq!(request.uri(), "https://example.com/chat");
+///
+/// let response = http::Response::builder().header("sec-websocket-protocol", "chat").body(())?;
+/// let accepted = handshake.check(Carrier::Http2, &response)?;
+/// assert_eq!(accepted.protocol.as_deref(), Some("chat"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientHandshake {
+    /// Where to: `wss`, `ws`, `https` or `http`, with a host and without user information.
+    pub uri: Uri,
+    /// Subprotocols to offer, the preferred one first: distinct tokens.
+    pub protocols: Vec<String>,
+    /// Extensions to offer, the preferred one first.
+    pub extensions: Vec<Extension>,
+    /// Other header fields to send, such as `origin`, `cookie` and `authorization`; none of the handshake's own.
+    pub headers: HeaderMap,
+}
+
+/// What carries the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// An HTTP/1.1 upgrade (RFC 6455 §4.1).
+    Http1 {
+        /// Sixteen random octets, new for each connection, for `Sec-WebSocket-Key`.
+        key: [u8; 16],
+    },
+    /// An extended CONNECT (RFC 8441 §5), which needs no key.
+    Http2,
+}
+
+/// What the server chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The subprotocol, one of those offered; `None` where the server wants none.
+    pub protocol: Option<String>,
+    /// The extensions in use, in the order in which they apply. Each was offered by name; whether its parameters answer
+    /// those offered is for the extension to judge.
+    pub extensions: Vec<Extension>,
+}
+
+impl ClientHandshake {
+    /// Asks for this resource, without a subprotocol or an extension.
+    pub fn new(uri: Uri) -> Self {
+        Self { uri, protocols: Vec::new(), extensions: Vec::new(), headers: HeaderMap::new() }
+    }
+
+    /// The request to send: over HTTP/1.1 a GET whose target is the path, as [`Host`](HOST) names the rest; over HTTP/2 a
+    /// CONNECT with [`Protocol::websocket`] among its extensions.
+    ///
+    /// # Errors
+    ///
+    /// Whatever cannot be sent as it is.
+    pub fn request(&self, carrier: Carrier) -> Result<Request<()>, RequestError> {
+        let (scheme, authority) = self.target()?;
+        let mut request = Request::new(());
+        *request.headers_mut() = self.checked_headers()?;
+        // RFC 6455 §3: an empty path is "/". Printing adds it also before a lone query.
+        let path = self.uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
+        let path = PathAndQuery::try_from(path).map_err(|_| RequestError::Uri)?;
+        match carrier {
+            Carrier::Http1 { key } => {
+                *request.uri_mut() = path.into();
+                *request.version_mut() = Version::HTTP_11;
+                let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestError::Uri)?;
+                let key = HeaderValue::from_str(&STANDARD.encode(key)).expect("base64 is visible ASCII");
+                let headers = request.headers_mut();
+                headers.insert(HOST, host);
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(SEC_WEBSOCKET_KEY, key);
+            }
+            Carrier::Http2 => {
+                let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+                *request.uri_mut() = uri.build().map_err(|_| RequestError::Uri)?;
+                *request.method_mut() = Method::CONNECT;
+                *request.version_mut() = Version::HTTP_2;
+                request.extensions_mut().insert(Protocol::websocket());
+            }
+        }
+        Ok(request)
+    }
+
+    /// Checks the server's answer: over HTTP/1.1 a 101 with the right `Sec-WebSocket-Accept`, over HTTP/2 any 2xx.
+    /// `carrier` is what the request was made with.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the answer breaks. The connection (over HTTP/2: the stream) is then of no use.
+    pub fn check<B>(&self, carrier: Carrier, response: &Response<B>) -> Result<Accepted, ResponseError> {
+        let (status, headers) = (response.status(), response.headers());
+        match carrier {
+            Carrier::Http1 { key } => {
+                if status != StatusCode::SWITCHING_PROTOCOLS {
+                    return Err(ResponseError::Status(status));
+                }
+                check_upgraded(headers, &accept_for(STANDARD.encode(key).as_bytes()))?;
+            }
+            Carrier::Http2 if !status.is_success() => return Err(ResponseError::Status(status)),
+            Carrier::Http2 => {}
+        }
+        let extensions = Extension::parse_all(headers).map_err(|_| ResponseError::Extensions)?;
+        // RFC 6455 §4.1: an extension that was not offered fails the connection.
+        let offered = |extension: &Extension| self.extensions.iter().any(|offer| offer.name == extension.name);
+        if !extensions.iter().all(offered) {
+            return Err(ResponseError::Extensions);
+        }
+        let mut protocols = unique_tokens(headers, &SEC_WEBSOCKET_PROTOCOL).map_err(|_| ResponseError::Protocol)?;
+        let protocol = protocols.pop();
+        // RFC 6455 §4.1: so does a subprotocol that was not, or more than one.
+        let offered = protocol.as_ref().is_none_or(|protocol| self.protocols.contains(protocol));
+        if !offered || !protocols.is_empty() {
+            return Err(ResponseError::Protocol);
+        }
+        Ok(Accepted { protocol, extensions })
+    }
+
+    /// The `:scheme` (RFC 8441 §5: "https" for `wss`) and the authority without a port that the scheme implies.
+    fn target(&self) -> Result<(Scheme, Authority), RequestError> {
+        let (scheme, default_port) = match self.uri.scheme_str() {
+            Some("wss" | "https") => (Scheme::HTTPS, 443),
+            Some("ws" | "http") => (Scheme::HTTP, 80),
+            _ => return Err(RequestError::Uri),
+        };
+        let authority = self.uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = authority.ok_or(RequestError::Uri)?.clone();
+        match authority.port_u16() {
+            Some(port) if port == default_port => {
+                let host = Authority::try_from(authority.host()).map_err(|_| RequestError::Uri)?;
+                Ok((scheme, host))
+            }
+            _ => Ok((scheme, authority)),
+        }
+    }
+
+    /// The caller's fields and those that both carriers send.
+    fn checked_headers(&self) -> Result<HeaderMap, RequestError> {
+        if let Some(name) = self.headers.keys().find(|name| is_reserved(name)) {
+            return Err(RequestError::Header(name.clone()));
+        }
+        let mut headers = self.headers.clone();
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
+        if !self.protocols.is_empty() {
+            let distinct = |(index, name): (usize, &String)| is_token(name) && !self.protocols[..index].contains(name);
+            if !self.protocols.iter().enumerate().all(distinct) {
+                return Err(RequestError::Protocols);
+            }
+            let value = HeaderValue::from_str(&join(&self.protocols)).map_err(|_| RequestError::Protocols)?;
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+        }
+        if !self.extensions.is_empty() {
+            if !self.extensions.iter().all(Extension::is_well_formed) {
+                return Err(RequestError::Extensions);
+            }
+            let value = HeaderValue::from_str(&join(&self.extensions)).map_err(|_| RequestError::Extensions)?;
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, value);
+        }
+        Ok(headers)
+    }
+}
+
+/// Fields that the handshake writes itself, or that would announce content.
+fn is_reserved(name: &HeaderName) -> bool {
+    [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+        || name.as_str().starts_with("sec-websocket-")
+}
+
+/// The rules of a 101 (RFC 6455 §4.1).
+fn check_upgraded(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), ResponseError> {
+    if !has_token(headers, &UPGRADE, "websocket") {
+        return Err(ResponseError::Upgrade);
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(ResponseError::Connection);
+    }
+    match headers.get(SEC_WEBSOCKET_ACCEPT) {
+        Some(value) if value.as_bytes().trim_ascii() == accept.as_bytes() => Ok(()),
+        _ => Err(ResponseError::Accept),
+    }
+}
+
+/// Why a [`ClientHandshake`] cannot be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Not a `wss`, `ws`, `https` or `http` URI with a host and without user information.
+    Uri,
+    /// The subprotocols are not distinct tokens.
+    Protocols,
+    /// An extension's name, or a parameter's name or value, is not a token.
+    Extensions,
+    /// A field that the handshake writes itself.
+    Header(HeaderName),
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uri => {
+                f.write_str("the URI must be wss, ws, https or http, with a host and without user information")
+            }
+            Self::Protocols => f.write_str("the subprotocols must be distinct tokens"),
+            Self::Extensions => f.write_str("the names and values of extensions must be tokens"),
+            Self::Header(name) => write!(f, "the handshake writes the header field {name} itself"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+/// Why a server's answer opens no WebSocket: one variant per rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResponseError {
+    /// The server answered something else: a refusal, a redirection, a challenge.
+    Status(StatusCode),
+    /// A 101 for something other than WebSocket (RFC 6455 §4.1).
+    Upgrade,
+    /// A 101 whose `Connection` does not list `upgrade` (RFC 6455 §4.1).
+    Connection,
+    /// `Sec-WebSocket-Accept` does not match the key (RFC 6455 §4.1).
+    Accept,
+    /// A subprotocol that was not offered, or more than one (RFC 6455 §4.1).
+    Protocol,
+    /// An extension that was not offered, or a field that does not follow the grammar (RFC 6455 §4.1, §9.1).
+    Extensions,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "the server answered {status}"),
+            Self::Upgrade => f.write_str("the server switched to a protocol other than WebSocket"),
+            Self::Connection => f.write_str("the server's 101 lacks Connection: Upgrade"),
+            Self::Accept => f.write_str("the server's Sec-WebSocket-Accept does not match the key"),
+            Self::Protocol => f.write_str("the server chose a subprotocol that was not offered"),
+            Self::Extensions => f.write_str("the server chose an extension that was not offered"),
+        }
+    }
+}
+
+impl std::error::Error for ResponseError {}

@@ -1,0 +1,152 @@
+//! What is held of a frame or a message that is not whole.
+
+use bytes::{Buf, BytesMut};
+
+use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode};
+use super::utf8::Utf8Buffer;
+use super::{Message, Violation};
+
+/// Octets held between two reads. A socket that is idle, or whose frames come whole, has none of this.
+#[derive(Debug, Default)]
+pub(super) struct Partial {
+    pub(super) reading: Reading,
+    /// The message whose last frame has not ended.
+    pub(super) message: Option<Assembly>,
+    /// The frames of that message that have begun.
+    pub(super) fragments: u32,
+}
+
+/// Where in a frame the last read ended.
+#[derive(Debug)]
+pub(super) enum Reading {
+    /// Between two frames, or in a header, of which these octets came.
+    Header { octets: [u8; MAX_HEADER_SIZE], length: usize },
+    /// In a payload. Of its header, the length is what is missing and the key stands for what comes next. The payload
+    /// of a control frame is kept here; that of any other goes on to the message.
+    Payload { header: Header, control: Vec<u8> },
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self::Header { octets: [0; MAX_HEADER_SIZE], length: 0 }
+    }
+}
+
+impl Reading {
+    /// Takes the next header off `input`: `None` if it is not whole, and then `input` is empty.
+    pub(super) fn take_header(
+        &mut self,
+        input: &mut BytesMut,
+        expected: Expected,
+    ) -> Result<Option<Header>, Violation> {
+        let Self::Header { octets, length } = self else { return Ok(None) };
+        // One octet at a time, since only the header's own octets say how many it has.
+        while let Some(&octet) = input.first() {
+            octets[*length] = octet;
+            *length += 1;
+            input.advance(1);
+            if let Some(header) = Header::decode(&octets[..*length], expected)? {
+                *length = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Partial {
+    /// Whether nothing is held.
+    pub(super) fn is_idle(&self) -> bool {
+        self.message.is_none() && matches!(self.reading, Reading::Header { length: 0, .. })
+    }
+
+    /// Octets held of the message.
+    pub(super) fn message_len(&self) -> usize {
+        self.message.as_ref().map_or(0, Assembly::len)
+    }
+
+    /// Drops the message's octets, now and as they come.
+    pub(super) fn discard_message(&mut self) {
+        if let Some(message) = &mut self.message {
+            *message = Assembly::Discarded(message.len());
+        }
+    }
+}
+
+/// A message that comes in pieces: payload octets, unmasked and (once there is an extension for it) inflated.
+#[derive(Debug)]
+pub(super) enum Assembly {
+    Text(Utf8Buffer),
+    Binary(Vec<u8>),
+    /// Only its length is kept, for the limits.
+    Discarded(usize),
+}
+
+impl Assembly {
+    pub(super) fn new(opcode: Opcode) -> Self {
+        if opcode == Opcode::Text { Self::Text(Utf8Buffer::default()) } else { Self::Binary(Vec::new()) }
+    }
+
+    /// The message's octets so far.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(octets) => octets.len(),
+            Self::Discarded(length) => *length,
+        }
+    }
+
+    /// Appends a piece. `limit` octets, this piece's included, may come at most: memory grows with what came, never
+    /// with what a length announces, and never past that.
+    pub(super) fn push(&mut self, piece: &[u8], limit: usize) -> Result<(), Violation> {
+        let growth = self.len().max(piece.len()).min(limit);
+        match self {
+            Self::Text(text) => text.push(piece, growth).map_err(|_| Violation::Text)?,
+            Self::Binary(octets) => {
+                if octets.capacity() - octets.len() < piece.len() {
+                    octets.reserve_exact(growth);
+                }
+                octets.extend_from_slice(piece);
+            }
+            Self::Discarded(length) => *length += piece.len(),
+        }
+        Ok(())
+    }
+
+    /// The message, unless it is discarded.
+    pub(super) fn finish(self) -> Result<Option<Message>, Violation> {
+        match self {
+            Self::Text(text) => text.finish().map(|text| Some(text.into())).map_err(|_| Violation::Text),
+            Self::Binary(octets) => Ok(Some(octets.into())),
+            Self::Discarded(_) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Memory follows what came, not what was announced: at most twice as much, and no more than can still come.
+    #[test]
+    fn memory_follows_what_came() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            for piece in [1, 3, 1000, 16_384] {
+                let total = 1 << 17;
+                let mut message = Assembly::new(opcode);
+                while message.len() < total {
+                    let piece = piece.min(total - message.len());
+                    message.push(&vec![b'x'; piece], total - message.len()).unwrap();
+                    let capacity = match &message {
+                        Assembly::Text(text) => text.capacity(),
+                        Assembly::Binary(octets) => octets.capacity(),
+                        Assembly::Discarded(_) => unreachable!(),
+                    };
+                    // A text has room for an incomplete character as well, and the allocator rounds up to 8.
+                    assert!(capacity <= (2 * message.len()).min(total) + 8, "{capacity} for {}", message.len());
+                }
+                assert_eq!(message.finish().unwrap().map(|message| message.len()), Some(total));
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What comes from the peer: from frames to events.
+
+use std::mem;
+use std::ops::Deref;
+use std::time::Instant;
+
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
+
+use super::frame::{Expected, Header, Opcode};
+use super::partial::{Assembly, Reading};
+use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, close, mask};
+
+/// The least payload that is cut out of its buffer rather than copied: below it there was nothing to measure.
+const LEAST_CUT: usize = 4096;
+
+impl WebSocket {
+    /// Takes one frame off `input`, or as much of it as there is.
+    pub(super) fn handle_frame(
+        &mut self,
+        now: &impl Deref<Target = Instant>,
+        input: &mut BytesMut,
+    ) -> Result<(), Violation> {
+        if let Some(Reading::Payload { .. }) = self.partial.as_ref().map(|partial| &partial.reading) {
+            return self.handle_payload(now, input);
+        }
+        let Some(header) = self.take_header(input)? else { return Ok(()) };
+        let continues = header.opcode == Opcode::Continuation;
+        if header.length > input.len() || continues || !header.fin {
+            return self.begin_payload(header, now, input);
+        }
+        // The common case: the whole frame is there, and the message or the control frame with it.
+        let payload = &mut input[..header.length];
+        mask::apply(payload, header.key);
+        match header.opcode {
+            Opcode::Text | Opcode::Binary if self.progress == Progress::Open => {
+                let payload = take_payload(input, header.length);
+                self.event = Some(Event::Message(match header.opcode {
+                    Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
+                    _ => Message::Binary(payload),
+                }));
+            }
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                self.handle_control(header.opcode, payload, now)?;
+                input.advance(header.length);
+            }
+            // Discarded: our Close is sent.
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => input.advance(header.length),
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes the next frame's header off `input`: `None` if it is not whole.
+    fn take_header(&mut self, input: &mut BytesMut) -> Result<Option<Header>, Violation> {
+        let mut expected = Expected {
+            masked: matches!(self.role, Role::Server),
+            continuation: false,
+            room: self.config.max_message_size,
+        };
+        if let Some(partial) = &mut self.partial {
+            expected.continuation = partial.message.is_some();
+            expected.room -= partial.message_len();
+            return partial.reading.take_header(input, expected);
+        }
+        if let Some(header) = Header::decode(input, expected)? {
+            input.advance(header.size);
+            return Ok(Some(header));
+        }
+        self.partial.insert(Box::default()).reading.take_header(input, expected)
+    }
+
+    /// Goes on from a header to a payload that is not whole, or that makes no message of its own.
+    fn begin_payload(
+        &mut self,
+        header: Header,
+        now: &impl Deref<Target = Instant>,
+        input: &mut BytesMut,
+    ) -> Result<(), Violation> {
+        let partial = self.partial.get_or_insert_default();
+        partial.reading = Reading::Payload { header, control: Vec::new() };
+        if !header.opcode.is_control() {
+            // RFC 6455 §10.4: a limit on what is reassembled.
+            if partial.fragments == self.config.max_fragments {
+                return Err(Violation::TooManyFragments);
+            }
+            partial.fragments += 1;
+            partial.message.get_or_insert_with(|| Assembly::new(header.opcode));
+            if self.progress != Progress::Open {
+                partial.discard_message();
+            }
+        }
+        self.handle_payload(now, input)
+    }
+
+    /// Takes what there is of the current frame's payload.
+    fn handle_payload(&mut self, now: &impl Deref<Target = Instant>, input: &mut BytesMut) -> Result<(), Violation> {
+        let Some(partial) = &mut self.partial else { return Ok(()) };
+        let Reading::Payload { header, control } = &mut partial.reading else { return Ok(()) };
+        let length = header.length.min(input.len());
+        let piece = &mut input[..length];
+        header.key = mask::apply(piece, header.key);
+        if header.opcode.is_control() {
+            control.extend_from_slice(piece);
+        } else if let Some(message) = &mut partial.message {
+            // Room for what may follow this frame too: or each small fragment would move the message to a larger buffer.
+            let room = self.config.max_message_size - message.len();
+            message.push(piece, if header.fin { header.length } else { room })?;
+        }
+        input.advance(length);
+        header.length -= length;
+        if header.length > 0 {
+            return Ok(());
+        }
+        let (header, control) = (*header, mem::take(control));
+        partial.reading = Reading::default();
+        if header.opcode.is_control() {
+            self.handle_control(header.opcode, &control, now)?;
+        } else if header.fin
+            && let Some(message) = partial.message.take()
+        {
+            self.event = message.finish()?.map(Event::Message);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn handle_control(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        now: &impl Deref<Target = Instant>,
+    ) -> Result<(), Violation> {
+        let is_open = self.progress == Progress::Open;
+        match opcode {
+            Opcode::Ping => {
+                if !self.pings.take(**now, self.config.ping_burst, self.config.pings_per_second) {
+                    return Err(Violation::TooManyPings);
+                }
+                // After our Close the peer reads no Pong (RFC 6455 §1.4).
+                if is_open {
+                    self.pong = Some(payload.into());
+                }
+            }
+            Opcode::Pong if is_open => self.event = Some(Event::Pong(Bytes::copy_from_slice(payload))),
+            Opcode::Close => {
+                let frame = CloseFrame::decode(payload)?;
+                if is_open {
+                    // RFC 6455 §5.5.1: "it typically echos the status code it received".
+                    close::encode(&mut self.output, frame.code, "", self.role.mask_key());
+                }
+                self.progress = Progress::Closed;
+                self.partial = None;
+                self.event = Some(Event::Close(frame));
+            }
+            Opcode::Pong | Opcode::Continuation | Opcode::Text | Opcode::Binary => {}
+        }
+        Ok(())
+    }
+
+    /// _Fail the WebSocket Connection_ (RFC 6455 §7.1.7).
+    pub(super) fn fail(&mut self, violation: Violation) {
+        if self.progress == Progress::Open {
+            close::encode(&mut self.output, violation.code(), violation.reason(), self.role.mask_key());
+        }
+        self.progress = Progress::Closed;
+        self.partial = None;
+        self.event = Some(Event::Failed(violation));
+    }
+
+    /// Gives up what an idle socket does not need, such as the count of a message's fragments once it is whole.
+    fn settle(&mut self) {
+        if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
+            self.partial = None;
+        }
+    }
+}
+
+/// Takes a whole payload off `input`.
+fn take_payload(input: &mut BytesMut, length: usize) -> Bytes {
+    // A large payload is cut out of the buffer, which it then keeps from being reused or freed: only where it is most of
+    // that buffer. A small one is copied for less than the cut costs.
+    if length >= LEAST_CUT && length >= input.capacity() / 2 {
+        return input.split_to(length).freeze();
+    }
+    let payload = Bytes::copy_from_slice(&input[..length]);
+    input.advance(length);
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CloseCode, Config};
+    use super::*;
+
+    fn client() -> WebSocket {
+        WebSocket::new(Role::Client { mask_key: || [1, 2, 3, 4] }, Config::default())
+    }
+
+    fn feed(socket: &mut WebSocket, octets: &[u8]) -> Option<Event> {
+        let mut input = BytesMut::from(octets);
+        socket.handle_data(Instant::now, &mut input);
+        assert!(input.is_empty());
+        socket.poll_event()
+    }
+
+    /// Between messages, and once it is closed, a socket owns no memory but itself.
+    #[test]
+    fn idle_socket_holds_nothing() {
+        let wholes: [&[&[u8]]; 4] = [
+            &[b"\x81", b"\x02Hi"],
+            &[b"\x81\x02H", b"i"],
+            &[b"\x89\x02H", b"i"],
+            &[b"\x01\x01H", b"\x8A\x00", b"\x80\x01i"],
+        ];
+        let ends: [&[&[u8]]; 3] = [&[b"\x01\x02Hi", b"\x88\x00"], &[b"\x01\x02H", b"i\xFF"], &[b"\x88", b"\x00"]];
+        for pieces in wholes.iter().chain(&ends) {
+            let mut socket = client();
+            for piece in &pieces[..pieces.len() - 1] {
+                feed(&mut socket, piece);
+                assert!(socket.partial.is_some());
+            }
+            feed(&mut socket, pieces[pieces.len() - 1]);
+            socket.poll_transmit(&mut BytesMut::new());
+            assert!(socket.partial.is_none(), "{pieces:x?}");
+            assert_eq!((socket.output.capacity(), socket.pong), (0, None));
+        }
+        let mut socket = client();
+        feed(&mut socket, b"\x01\x05Hi");
+        socket.handle_eof();
+        assert!(socket.partial.is_none());
+    }
+
+    /// Our Close frees what came of a message, and its length still counts for the limits.
+    #[test]
+    fn close_frees_the_message() {
+        let mut socket = client();
+        feed(&mut socket, b"\x01\x05Hi");
+        socket.close(CloseCode::NORMAL, "").unwrap();
+        let message = socket.partial.unwrap().message;
+        assert!(matches!(message, Some(Assembly::Discarded(2))));
+    }
+
+    /// A large payload that fills its buffer becomes the message without a copy; one that would pin a larger buffer does
+    /// not, nor does a small one.
+    #[test]
+    fn large_payload_is_cut_out() {
+        for (size, capacity, is_cut) in [(10_000, 12_000, true), (10_000, 30_000, false), (100, 120, false)] {
+            let mut input = BytesMut::with_capacity(capacity);
+            crate::ws::frame::encode(&mut input, Opcode::Binary, &vec![7; size], None);
+            let payload = input[input.len() - size..].as_ptr();
+            let mut socket = client();
+            socket.handle_data(Instant::now, &mut input);
+            let Some(Event::Message(message)) = socket.poll_event() else { panic!("no message") };
+            assert_eq!(message, vec![7; size].into());
+            assert_eq!(message.as_bytes().as_ptr() == payload, is_cut, "{size} of {capacity}");
+        }
+    }
+}

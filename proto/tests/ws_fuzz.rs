@@ -1,0 +1,126 @@
+//! Random and mutated octets into both roles, with verbs of the application between: no panic, memory within the bound,
+//! the same outcome however the octets are cut. `SOCKEYE_FUZZ_ITERATIONS` sets how many inputs.
+
+mod ws_common;
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+use sockeye_proto::ws::{CloseCode, Config, Event, Role, State, WebSocket};
+use ws_common::*;
+
+const CONFIG: Config = Config { max_message_size: 300, max_fragments: 6, ping_burst: 5, pings_per_second: 1 };
+
+fn iterations() -> u64 {
+    std::env::var("SOCKEYE_FUZZ_ITERATIONS").map_or(20_000, |count| count.parse().expect("a number"))
+}
+
+/// A session of frames that are mostly right, so that mutations reach far into it.
+fn session(random: &mut Random, masked: bool) -> Vec<u8> {
+    let mut wire = Vec::new();
+    let mut open = false;
+    for _ in 0..random.below(8) {
+        let mut size = [random.below(8), random.below(126), 126 + random.below(200)][random.below(3)];
+        let fin = if random.below(3) > 0 { FIN } else { 0 };
+        let first = match random.below(12) {
+            0 => FIN | PING,
+            1 => FIN | PONG,
+            2 if random.below(3) == 0 => FIN | CLOSE,
+            _ if open => fin | CONTINUATION,
+            _ => fin | [TEXT, BINARY][random.below(2)],
+        };
+        if first & 0x8 == 0 {
+            open = first & FIN == 0;
+        } else {
+            size = size.min(125);
+        }
+        let text: String = "aé€😀".chars().cycle().skip(random.below(4)).take(size).collect();
+        let mut payload = text.as_bytes()[..size].to_vec();
+        if first == FIN | CLOSE && size > 1 {
+            payload[..2].copy_from_slice(&1000u16.to_be_bytes());
+        }
+        match masked {
+            true => wire.extend(frame(first, payload)),
+            false => wire.extend(bare(first, &payload[..size.min(125)])),
+        }
+    }
+    wire
+}
+
+fn mutate(random: &mut Random, wire: &mut Vec<u8>) {
+    for _ in 0..random.below(4) {
+        let at = random.below(wire.len() + 1);
+        match random.below(4) {
+            0 => wire.truncate(at),
+            1 => wire.insert(at, random.next() as u8),
+            _ if at == wire.len() => {}
+            2 => wire[at] ^= 1 << random.below(8),
+            _ => wire[at] = random.next() as u8,
+        }
+    }
+}
+
+/// Feeds all of `wire`, cut at random, and checks at each step what must always hold.
+fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, has_verbs: bool) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut rest = wire;
+    let largest = 1 + random.below(wire.len() + 1);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at((1 + random.below(largest)).min(rest.len()));
+        rest = after;
+        let mut input = BytesMut::from(piece);
+        while !input.is_empty() {
+            socket.handle_data(|| now, &mut input);
+            let event = socket.poll_event();
+            assert!(event.is_some() || input.is_empty(), "without an event all input is taken");
+            assert_eq!(socket.poll_event(), None, "one event at a time");
+            events.extend(event);
+            assert!(socket.buffered() <= CONFIG.max_message_size);
+        }
+        if has_verbs {
+            let was_open = socket.state() == State::Open;
+            let accepted = match random.below(16) {
+                0 => socket.send(&"text".into()).is_ok(),
+                1 => socket.ping(b"ping").is_ok(),
+                2 if random.below(4) == 0 => socket.close(CloseCode::NORMAL, "").is_ok(),
+                _ => was_open,
+            };
+            assert_eq!(accepted, was_open, "a verb is taken while the socket is open, and only then");
+        }
+    }
+    let is_last = |event: &Event| matches!(event, Event::Close(_) | Event::Failed(_));
+    let last = events.iter().position(is_last);
+    assert!(last.is_none_or(|last| last + 1 == events.len()), "nothing follows the last event");
+    assert_eq!(last.is_some(), socket.state() == State::Closed);
+    events
+}
+
+#[test]
+fn octets_of_all_kinds() {
+    let now = Instant::now();
+    for seed in 0..iterations() {
+        let mut random = Random(seed);
+        let masked = random.below(2) == 0;
+        let role = if masked { Role::Server } else { Role::Client { mask_key: || KEY } };
+        let mut wire = session(&mut random, masked);
+        if random.below(8) == 0 {
+            wire = (0..random.below(64)).map(|_| random.next() as u8).collect();
+        }
+        mutate(&mut random, &mut wire);
+
+        let mut socket = WebSocket::new(role, CONFIG);
+        run(&mut socket, now, &wire, &mut random, true);
+        // Whatever it sent, a peer without limits finds no fault with it.
+        let lenient = Config { ping_burst: 1000, ..Config::default() };
+        let mut peer = WebSocket::new(if masked { Role::Client { mask_key: || KEY } } else { Role::Server }, lenient);
+        let answers = feed(&mut peer, &sent(&mut socket));
+        assert!(!answers.iter().any(|event| matches!(event, Event::Failed(_))), "seed {seed}: {answers:?}");
+
+        let whole = run(&mut WebSocket::new(role, CONFIG), now, &wire, &mut Random(seed), false);
+        let mut socket = WebSocket::new(role, CONFIG);
+        assert_eq!(feed_at(&mut socket, now, &wire), whole, "seed {seed}");
+        socket.handle_eof();
+        assert_eq!(socket.poll_event().is_none(), matches!(whole.last(), Some(Event::Close(_) | Event::Failed(_))));
+        assert_eq!(socket.buffered(), 0);
+    }
+}

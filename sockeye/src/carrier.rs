@@ -1,0 +1,187 @@
+//! What all streams of one connection share, on both sides of their cells.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use http::Version;
+
+use crate::budget::Budget;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+
+/// The shared part of a connection.
+pub(crate) struct Carrier {
+    ready: Mutex<Ready>,
+    /// Octets that stayed in outboxes after their carrier had taken what it could.
+    blocked: AtomicUsize,
+    phase: AtomicU8,
+    /// Among all connections of its server.
+    pub(crate) number: u64,
+    pub(crate) limits: Limits,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) version: Version,
+    pub(crate) secure: bool,
+    /// For messages that are not yet whole.
+    pub(crate) budget: Budget,
+    /// WebSockets open now.
+    pub(crate) sockets: AtomicUsize,
+    /// Requests so far.
+    pub(crate) requests: AtomicU64,
+    registry: Arc<Registry>,
+}
+
+/// The slots that changed since the carrier last looked, and how to wake it while it sleeps.
+#[derive(Default)]
+struct Ready {
+    slots: Vec<u32>,
+    sleeper: Option<Waker>,
+}
+
+/// How far its end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// No new streams; those that there are go on, WebSockets say Close 1001.
+    Draining,
+    /// What is left is cut off.
+    Ending,
+}
+
+/// What one connection may hold for its streams.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Octets in one stream's outbox beyond which a sender waits.
+    pub(crate) stream_send: usize,
+    /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
+    pub(crate) connection_send: usize,
+    /// Octets of unfinished messages of all sockets beyond which all but the oldest wait.
+    pub(crate) unfinished_messages: usize,
+    /// How long a tunnel's peer may take to end its half after we ended ours.
+    pub(crate) close_timeout: Duration,
+    /// The same for a peer that broke the tunnel's protocol.
+    pub(crate) failed_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            stream_send: 64 * 1024,
+            connection_send: 1024 * 1024,
+            unfinished_messages: 4 * 1024 * 1024,
+            close_timeout: Duration::from_secs(5),
+            failed_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Carrier {
+    /// A connection that the registry lists until the last of its streams is gone.
+    pub(crate) fn new(
+        registry: &Arc<Registry>,
+        limits: Limits,
+        peer: Option<SocketAddr>,
+        version: Version,
+        secure: bool,
+    ) -> Arc<Self> {
+        registry.enter(|number| Self {
+            ready: Mutex::default(),
+            blocked: AtomicUsize::new(0),
+            phase: AtomicU8::new(Phase::Running as u8),
+            number,
+            limits,
+            peer,
+            version,
+            secure,
+            budget: Budget::new(limits.unfinished_messages),
+            sockets: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            registry: registry.clone(),
+        })
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.registry.metrics
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the carrier to look at a slot.
+    pub(crate) fn push_ready(&self, slot: u32) {
+        let sleeper = {
+            let mut ready = self.ready();
+            ready.slots.push(slot);
+            ready.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Draining,
+            _ => Phase::Ending,
+        }
+    }
+
+    /// Asks the carrier to enter a later phase.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        let sleeper = self.ready().sleeper.take();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// For the carrier: exchanges an empty list for the slots that changed.
+    pub(crate) fn take_ready(&self, slots: &mut Vec<u32>) {
+        debug_assert!(slots.is_empty(), "the slots of the last turn were all looked at");
+        std::mem::swap(&mut self.ready().slots, slots);
+    }
+
+    /// For the carrier as it goes to sleep: false if there is something to do after all.
+    pub(crate) fn sleep(&self, cx: &Context<'_>) -> bool {
+        let mut ready = self.ready();
+        if !ready.slots.is_empty() {
+            return false;
+        }
+        // An idle connection owns no buffers.
+        ready.slots = Vec::new();
+        ready.sleeper = Some(cx.waker().clone());
+        true
+    }
+
+    /// Whether a stream whose outbox holds `outbox` octets may add to it.
+    pub(crate) fn admits(&self, outbox: usize) -> bool {
+        outbox == 0
+            || outbox < self.limits.stream_send && self.blocked.load(Ordering::Relaxed) < self.limits.connection_send
+    }
+
+    /// For the carrier: what stays in an outbox grew or shrank.
+    pub(crate) fn rebook(&self, before: usize, after: usize) {
+        if after > before {
+            self.blocked.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.blocked.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Carrier {
+    fn drop(&mut self) {
+        self.registry.leave(self.number);
+    }
+}
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.number)
+    }
+}

@@ -1,0 +1,597 @@
+//! The task that owns one HTTP/2 connection: its transport, its protocol machine and its handlers.
+//!
+//! A turn is one batch: one read, all of its frames, all the handlers that they wake, one write. Nothing but the cells
+//! of [`crate::stream`] crosses to other tasks, so no lock stands around protocol state.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Request};
+use sockeye_proto::h2::{self, Event, Reason, StreamId};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+use tokio_util::io::poll_read_buf;
+
+use crate::carrier::{Carrier, Phase};
+use crate::metrics::Counter;
+use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting};
+use crate::tunnel::{self, Handler, Next};
+use crate::{Body, Error, Peer, Result, buffers};
+
+/// Batches in one poll of the task, after which others of its thread get their turn.
+const MAX_TURNS: u32 = 16;
+
+/// What to do with a request.
+pub(crate) trait Accept {
+    /// The handler to poll inside the connection's task; none where the request went elsewhere.
+    fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler>;
+
+    /// Whether no request can be accepted any more, so that the connection ends once its streams have.
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+/// One HTTP/2 connection, as a future that is done when it is over.
+pub(crate) struct Connection<T, A> {
+    transport: T,
+    accept: A,
+    machine: h2::Connection,
+    carrier: Arc<Carrier>,
+    /// By [`StreamId::slot`].
+    slots: Vec<Option<Slot>>,
+    ready: Vec<u32>,
+    input: BytesMut,
+    output: BytesMut,
+    unflushed: bool,
+    read_ended: bool,
+    /// When abandoned tunnels have had their time.
+    deadlines: BinaryHeap<Reverse<Deadline>>,
+    timer: Option<Pin<Box<Sleep>>>,
+    phase: Phase,
+    counted: h2::Counters,
+    over: Option<Over>,
+    result: Result,
+}
+
+/// What is left when the machine is done.
+struct Over {
+    deadline: Pin<Box<Sleep>>,
+    transport: Shutdown,
+}
+
+/// How far the transport's end is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shutdown {
+    /// Our end is to be sent.
+    Write,
+    /// Reading on to the peer's end, since a transport closed with octets unread would take back our last ones.
+    Read,
+    Done,
+}
+
+impl Shutdown {
+    fn poll<T: AsyncRead + AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) {
+        if *self == Self::Write {
+            *self = match Pin::new(&mut *transport).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) if !read_ended => Self::Read,
+                Poll::Ready(_) => Self::Done,
+                Poll::Pending => Self::Write,
+            };
+        }
+        let mut discarded = [0; 4096];
+        while *self == Self::Read {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => *self = Self::Done,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+/// When the peer of an abandoned tunnel has had its time to end its half.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Deadline {
+    due: Instant,
+    slot: usize,
+    stream_id: u32,
+}
+
+/// What belongs to one stream.
+struct Slot {
+    id: StreamId,
+    cell: Arc<StreamCell>,
+    handler: Option<Handler>,
+    /// Of the handler.
+    waker: Waker,
+    /// A deadline was set for the peer to end its half.
+    lingers: bool,
+}
+
+impl<T, A> Connection<T, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    A: Accept,
+{
+    /// `input` is what was read from the transport before.
+    pub(crate) fn new(
+        transport: T,
+        input: BytesMut,
+        machine: h2::Connection,
+        carrier: Arc<Carrier>,
+        accept: A,
+    ) -> Self {
+        Self {
+            transport,
+            accept,
+            machine,
+            carrier,
+            slots: Vec::new(),
+            ready: Vec::new(),
+            input,
+            output: BytesMut::new(),
+            unflushed: false,
+            read_ended: false,
+            deadlines: BinaryHeap::new(),
+            timer: None,
+            phase: Phase::Running,
+            counted: h2::Counters::default(),
+            over: None,
+            result: Ok(()),
+        }
+    }
+
+    /// Reads once, and hands over what is there; whether anything happened.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.machine.is_stopped() || self.machine.is_closed() {
+            return false;
+        }
+        let before = self.input.len();
+        let mut progress = false;
+        if !self.read_ended {
+            buffers::fill(&mut self.input);
+            match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
+                Poll::Ready(Ok(0)) => self.end_of_transport(now),
+                Poll::Ready(Err(error)) => {
+                    self.result = Err(error.into());
+                    self.end_of_transport(now);
+                }
+                Poll::Ready(Ok(_)) | Poll::Pending => {}
+            }
+            progress = self.read_ended || self.input.len() > before;
+        }
+        if !self.input.is_empty() {
+            let before = self.input.len();
+            self.machine.handle_data(now, &mut self.input);
+            progress |= self.input.len() < before;
+        }
+        progress
+    }
+
+    fn end_of_transport(&mut self, now: Instant) {
+        self.read_ended = true;
+        self.machine.handle_data(now, &mut self.input);
+        self.machine.handle_eof(now);
+    }
+
+    /// Handles what the machine has to say, then looks at every stream that changed; whether anything happened.
+    fn run(&mut self, now: Instant) -> bool {
+        let mut progress = self.handle_events(now);
+        let mut ready = mem::take(&mut self.ready);
+        self.carrier.take_ready(&mut ready);
+        progress |= !ready.is_empty();
+        for slot in ready.drain(..) {
+            self.visit(slot as usize, now);
+        }
+        self.ready = ready;
+        progress | self.handle_events(now)
+    }
+
+    fn handle_events(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(event) = self.machine.poll_event() {
+            self.handle_event(event, now);
+            progress = true;
+        }
+        progress
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream, now),
+            Event::Readable(id) => self.handle_readable(id, now),
+            Event::Writable(id) => self.exchange(id.slot(), now),
+            Event::Finished { id, trailers } => {
+                self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
+            }
+            Event::Reset { id, reason, .. } => {
+                self.end(id, None, Received::Dead(Death::Reset(reason.code())), now);
+            }
+            Event::Closed(error) => {
+                if let (Some(error), Ok(())) = (error, &self.result) {
+                    tracing::debug!(%error, "an HTTP/2 connection ended");
+                    self.result = Err(connection_error(error));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
+        self.carrier.requests.fetch_add(1, Ordering::Relaxed);
+        self.carrier.metrics().count(Counter::Requests);
+        let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
+        let owner = Owner::new(&cell);
+        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if end_stream {
+            cell.end(BytesMut::new(), None, Received::Finished);
+        }
+        let body = if end_stream { Body::empty() } else { Body::stream(owner.share(), length) };
+        let mut request = request.map(|()| body);
+        request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
+        cell.start();
+        let waker = Waker::from(cell.clone());
+        if self.slots.len() <= id.slot() {
+            self.slots.resize_with(id.slot() + 1, || None);
+        }
+        if self.phase != Phase::Running {
+            cell.go_away();
+        }
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
+        let handler = self.accept.accept(request, owner);
+        if let Some(slot) = &mut self.slots[id.slot()] {
+            slot.handler = handler;
+        }
+        self.look_after(id.slot(), true, now);
+    }
+
+    /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
+    /// processor's cache.
+    fn handle_readable(&mut self, id: StreamId, now: Instant) {
+        let Self { slots, machine, .. } = self;
+        let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        let woken = slot.cell.start();
+        let awaited = slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
+        self.look_after(id.slot(), woken || awaited, now);
+    }
+
+    fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
+        let Self { slots, machine, .. } = self;
+        if let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) {
+            let rest = machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default();
+            slot.cell.end(rest, trailers, received);
+            self.exchange(id.slot(), now);
+        }
+    }
+
+    /// Looks at a stream of the ready list.
+    fn visit(&mut self, index: usize, now: Instant) {
+        if let Some(slot) = self.slots.get(index).and_then(Option::as_ref) {
+            let woken = slot.cell.start();
+            self.look_after(index, woken, now);
+        }
+    }
+
+    /// Polls the handler of a stream if it was woken, then exchanges what there is.
+    fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        if woken {
+            while let Some(handler) = &mut slot.handler
+                && let Poll::Ready(next) = tunnel::poll_caught(handler, &slot.cell, &slot.waker)
+            {
+                slot.handler = next.map(|Next(handler)| handler);
+            }
+        }
+        slot.cell.unqueue();
+        self.exchange(index, now);
+    }
+
+    /// Moves octets between a stream's cell and the machine, both ways, and sees to its end.
+    fn exchange(&mut self, index: usize, now: Instant) {
+        let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(mut stream) = self.machine.stream(slot.id) else { return };
+        let mut refill = false;
+        let mut spare = BytesMut::new();
+        let mut shared = slot.cell.lock();
+        if shared.is_abandoned() {
+            // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
+            if shared.tunnel {
+                drop(stream.read());
+            }
+        } else if shared.inbox.is_empty() {
+            refill = mem::take(&mut shared.more);
+            spare = mem::take(&mut shared.inbox);
+        }
+        let waiting = send(&mut stream, &mut shared, &self.carrier);
+        let over = shared.is_abandoned() && {
+            let (tunnel, failed) = (shared.tunnel, shared.failed);
+            let (sent, dead) = (shared.sent == Sent::Finished, matches!(shared.sent, Sent::Dead(_)));
+            let over = stream.is_closed() || dead || sent && !tunnel;
+            if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
+                let limits = &self.carrier.limits;
+                let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
+                let deadline = Deadline { due: now + time, slot: index, stream_id: slot.id.value() };
+                self.deadlines.push(Reverse(deadline));
+            }
+            over
+        };
+        if over {
+            shared.outbox = BytesMut::new();
+            shared.rebook(&self.carrier);
+        }
+        drop(shared);
+        slot.cell.wake(waiting);
+        let id = slot.id;
+        if over {
+            stream.release();
+            self.slots[index] = None;
+        } else if refill {
+            self.handle_readable(id, now);
+        }
+        self.machine.recycle(spare);
+    }
+
+    /// Writes as much of the batch as the transport takes; whether anything happened.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            if self.output.is_empty() {
+                self.machine.poll_transmit(&mut self.output);
+                if self.output.is_empty() {
+                    return progress | self.flush(cx);
+                }
+            }
+            match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.output.advance(n);
+                    self.unflushed = true;
+                }
+                Poll::Ready(result) => {
+                    let error = result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.abort(error);
+                    return true;
+                }
+                Poll::Pending => return progress,
+            }
+            progress = true;
+        }
+    }
+
+    /// A transport such as TLS may keep some of what was written.
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.unflushed {
+            match Pin::new(&mut self.transport).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => {
+                    self.unflushed = false;
+                    self.abort(error);
+                    return true;
+                }
+                Poll::Pending => {}
+            }
+        }
+        false
+    }
+
+    /// The transport takes nothing any more.
+    fn abort(&mut self, error: io::Error) {
+        if self.result.is_ok() {
+            self.result = Err(error.into());
+        }
+        self.output = BytesMut::new();
+        self.read_ended = true;
+        self.machine.handle_eof(now());
+        // What it says goes nowhere.
+        self.machine.poll_transmit(&mut BytesMut::new());
+        self.machine.close(Reason::NO_ERROR);
+        self.machine.poll_transmit(&mut BytesMut::new());
+    }
+
+    /// Follows the server as it shuts down.
+    fn follow(&mut self, now: Instant) {
+        let phase = if self.accept.is_finished() { Phase::Draining } else { Phase::Running };
+        let phase = phase.max(self.carrier.phase());
+        if phase == self.phase {
+            return;
+        }
+        if self.phase == Phase::Running {
+            self.machine.drain(now);
+            for slot in self.slots.iter().flatten() {
+                slot.cell.go_away();
+            }
+        }
+        if phase == Phase::Ending {
+            for index in 0..self.slots.len() {
+                if let Some(slot) = &mut self.slots[index] {
+                    slot.handler = None;
+                }
+                self.exchange(index, now);
+            }
+            self.machine.close(Reason::NO_ERROR);
+        }
+        self.phase = phase;
+    }
+
+    /// Sees to what is due; whether anything was.
+    fn handle_timeouts(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = self.deadlines.peek().map(|Reverse(deadline)| deadline.due);
+        let Some(due) = deadline.into_iter().chain(self.machine.poll_timeout()).min() else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+        // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
+        if timer.is_elapsed() || timer.deadline().into_std() > due {
+            timer.as_mut().reset(due.into());
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = now();
+        if self.machine.poll_timeout().is_some_and(|due| due <= now) {
+            self.machine.handle_timeout(now);
+        }
+        while let Some(Reverse(deadline)) = self.deadlines.peek().copied()
+            && deadline.due <= now
+        {
+            self.deadlines.pop();
+            self.handle_deadline(deadline, now);
+        }
+        true
+    }
+
+    fn handle_deadline(&mut self, deadline: Deadline, now: Instant) {
+        let slot = self.slots.get(deadline.slot).and_then(Option::as_ref);
+        if let Some(slot) = slot.filter(|slot| slot.id.value() == deadline.stream_id) {
+            self.carrier.metrics().count(Counter::CloseTimeouts);
+            slot.cell.lock().sent = Sent::Resetting(Reason::CANCEL.code());
+            self.exchange(deadline.slot, now);
+        }
+    }
+
+    /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
+    /// streams are gone and have some time to end.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let slots = &self.slots;
+        let time = self.carrier.limits.close_timeout;
+        let over = self.over.get_or_insert_with(|| {
+            for slot in slots.iter().flatten() {
+                slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+                // One that nobody holds any more has no other reason to be looked at.
+                slot.cell.queue();
+            }
+            Over { deadline: Box::pin(tokio::time::sleep(time)), transport: Shutdown::Write }
+        });
+        if self.output.is_empty() && !self.unflushed {
+            over.transport.poll(cx, &mut self.transport, self.read_ended);
+        }
+        let done = over.transport == Shutdown::Done && self.slots.iter().all(Option::is_none);
+        if done || over.deadline.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Goes to sleep, without buffers; false if there is something to do.
+    fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.publish_counters();
+        buffers::give_back(&mut self.input);
+        buffers::give_back(&mut self.output);
+        self.ready = Vec::new();
+        self.carrier.sleep(cx)
+    }
+
+    fn publish_counters(&mut self) {
+        let counters = *self.machine.counters();
+        if counters != self.counted {
+            let before = mem::replace(&mut self.counted, counters);
+            let metrics = self.carrier.metrics();
+            metrics.add(Counter::StreamsRefused, counters.streams_refused - before.streams_refused);
+            metrics.add(Counter::HeaderListsRefused, counters.header_lists_refused - before.header_lists_refused);
+            metrics.add(Counter::ResetsReceived, counters.resets_received - before.resets_received);
+            metrics.add(Counter::ResetsForFaults, counters.resets_for_faults - before.resets_for_faults);
+            metrics.add(Counter::Glitches, counters.glitches - before.glitches);
+            metrics.add(Counter::ReadingStopped, counters.stops - before.stops);
+            let stuck = counters.streams_without_progress - before.streams_without_progress;
+            metrics.add(Counter::StreamsWithoutProgress, stuck);
+            metrics.add(Counter::ConnectionErrors, counters.connection_errors - before.connection_errors);
+        }
+    }
+}
+
+/// Gives the machine what the application wants sent, as far as it takes it.
+fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> Waiting {
+    if let Some((head, end_stream)) = shared.rare.as_mut().and_then(|rare| rare.head.take())
+        && let Err(error) = stream.respond(&head, end_stream)
+    {
+        tracing::debug!(%error, "a response could not be sent");
+    }
+    if let Sent::Resetting(code) = shared.sent {
+        shared.outbox = BytesMut::new();
+        stream.reset(Reason::new(code));
+        shared.sent = Sent::Dead(Death::Reset(code));
+    }
+    let finishing = shared.sent == Sent::Finishing;
+    if (finishing || !shared.outbox.is_empty()) && !stream.is_send_closed() {
+        let trailers = shared.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
+        let taken = stream.write(&shared.outbox, finishing && !trailers);
+        if taken == shared.outbox.len() {
+            shared.outbox = BytesMut::new();
+            let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
+            if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
+                tracing::debug!(%error, "trailers could not be sent");
+            }
+        } else {
+            shared.outbox.advance(taken);
+        }
+    }
+    if finishing && stream.is_send_closed() {
+        shared.sent = Sent::Finished;
+    }
+    shared.rebook(carrier);
+    shared.take_waiting(carrier.limits.stream_send)
+}
+
+// Nothing in it is pinned in place.
+impl<T: Unpin, A> Unpin for Connection<T, A> {}
+
+impl<T, A> Future for Connection<T, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    A: Accept,
+{
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let this = &mut *self;
+        for _ in 0..MAX_TURNS {
+            let now = now();
+            this.follow(now);
+            let mut progress = this.receive(cx, now);
+            progress |= this.run(now);
+            progress |= this.transmit(cx);
+            if this.machine.is_closed() && this.poll_over(cx).is_ready() {
+                this.publish_counters();
+                return Poll::Ready(mem::replace(&mut this.result, Ok(())));
+            }
+            if !progress && !this.handle_timeouts(cx) && this.sleep(cx) {
+                return Poll::Pending;
+            }
+            if !tokio::task::coop::has_budget_remaining() {
+                break;
+            }
+        }
+        this.handle_timeouts(cx);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<T, A> Drop for Connection<T, A> {
+    fn drop(&mut self) {
+        for slot in self.slots.iter().flatten() {
+            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+        }
+    }
+}
+
+/// The time, by the clock that tokio's timers go by.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn connection_error(error: h2::ConnectionError) -> Error {
+    match error {
+        h2::ConnectionError::Violation(violation) => {
+            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
+        }
+        h2::ConnectionError::GoAway(reason) => Error::Reset(reason.code()),
+        h2::ConnectionError::Eof => Error::Disconnected,
+    }
+}

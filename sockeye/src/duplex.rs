@@ -1,0 +1,246 @@
+//! The carrier of one WebSocket over one connection of HTTP/1.1: the task that owns the upgraded transport.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Buf, BytesMut};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+use tokio_util::io::poll_read_buf;
+
+use crate::buffers;
+use crate::carrier::Phase;
+use crate::metrics::Counter;
+use crate::stream::{Death, Received, Sent, StreamCell};
+use crate::tunnel::{self, Handler};
+
+/// Runs a socket once hyper has sent the response.
+pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
+    match upgrade.await {
+        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, Some(handler)).await,
+        Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
+    }
+}
+
+/// Moves octets between the transport and the cell, and polls the handler, until the socket is closed and abandoned.
+pub(crate) struct Duplex<T> {
+    transport: T,
+    cell: Arc<StreamCell>,
+    handler: Option<Handler>,
+    /// Of the handler.
+    waker: Waker,
+    /// Taken from the outbox and not yet written.
+    output: BytesMut,
+    /// A transport such as TLS may keep some of what was written.
+    unflushed: bool,
+    read: Read,
+    shut_down: bool,
+    /// When the peer has had its time to end its half.
+    deadline: Option<Pin<Box<Sleep>>>,
+    told_to_go: bool,
+}
+
+/// How far reading is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Open,
+    Ended,
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
+    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
+        let waker = Waker::from(cell.clone());
+        waker.wake_by_ref();
+        Self {
+            transport,
+            cell,
+            handler,
+            waker,
+            output: BytesMut::new(),
+            unflushed: false,
+            read: Read::Open,
+            shut_down: false,
+            deadline: None,
+            told_to_go: false,
+        }
+    }
+
+    /// Reads once into an empty inbox; whether anything happened.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let abandoned = {
+            let mut shared = self.cell.lock();
+            let wanted = shared.is_abandoned() || shared.inbox.is_empty();
+            if wanted {
+                shared.inbox = BytesMut::new();
+            }
+            shared.more = !wanted;
+            if self.read != Read::Open || !wanted {
+                return false;
+            }
+            shared.is_abandoned()
+        };
+        let mut buffer = BytesMut::new();
+        buffers::fill(&mut buffer);
+        let result = poll_read_buf(Pin::new(&mut self.transport), cx, &mut buffer);
+        match result {
+            Poll::Ready(Ok(1..)) if abandoned => buffer.clear(),
+            Poll::Ready(Ok(1..)) => {
+                if self.cell.deliver(|| BytesMut::from(&buffer[..])) {
+                    self.waker.wake_by_ref();
+                }
+                buffer.clear();
+            }
+            Poll::Ready(Ok(0)) => {
+                self.read = Read::Ended;
+                self.cell.end(BytesMut::new(), None, Received::Finished);
+            }
+            Poll::Ready(Err(_)) => self.die(),
+            Poll::Pending => {}
+        }
+        buffers::give_back(&mut buffer);
+        result.is_ready()
+    }
+
+    fn die(&mut self) {
+        self.read = Read::Ended;
+        self.shut_down = true;
+        self.output = BytesMut::new();
+        self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+    }
+
+    /// Polls the handler if it asked for it.
+    fn run(&mut self) -> bool {
+        if !self.cell.start() {
+            return false;
+        }
+        if let Some(handler) = &mut self.handler
+            && tunnel::poll_caught(handler, &self.cell, &self.waker).is_ready()
+        {
+            self.handler = None;
+        }
+        true
+    }
+
+    /// Writes what there is; whether anything happened.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        loop {
+            let finishing = {
+                let mut shared = self.cell.lock();
+                if let Sent::Resetting(_) = shared.sent {
+                    drop(shared);
+                    self.die();
+                    return true;
+                }
+                if self.output.is_empty() {
+                    self.output = mem::take(&mut shared.outbox);
+                    let waiting = shared.take_waiting(0);
+                    let finishing = shared.sent == Sent::Finishing;
+                    drop(shared);
+                    self.cell.wake(waiting);
+                    finishing
+                } else {
+                    false
+                }
+            };
+            if self.output.is_empty() {
+                if mem::take(&mut self.unflushed) {
+                    match Pin::new(&mut self.transport).poll_flush(cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(_)) => self.die(),
+                        Poll::Pending => self.unflushed = true,
+                    }
+                }
+                if !finishing || self.shut_down || Pin::new(&mut self.transport).poll_shutdown(cx).is_pending() {
+                    return progress;
+                }
+                self.shut_down = true;
+                self.cell.lock().sent = Sent::Finished;
+                return true;
+            }
+            match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
+                Poll::Ready(Ok(0) | Err(_)) => self.die(),
+                Poll::Ready(Ok(n)) => {
+                    self.output.advance(n);
+                    self.unflushed = true;
+                }
+                Poll::Pending => return progress,
+            }
+            if self.output.is_empty() {
+                self.output = BytesMut::new();
+            }
+            progress = true;
+        }
+    }
+
+    /// Whether the socket is over: abandoned, and ended by the peer or out of time.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (abandoned, failed) = {
+            let shared = self.cell.lock();
+            (shared.is_abandoned(), shared.failed)
+        };
+        if !abandoned {
+            return Poll::Pending;
+        }
+        if self.shut_down && self.read == Read::Ended {
+            return Poll::Ready(());
+        }
+        let limits = &self.cell.carrier().limits;
+        let time = if failed { limits.failed_timeout } else { limits.close_timeout };
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        ready!(deadline.as_mut().poll(cx));
+        self.cell.carrier().metrics().count(Counter::CloseTimeouts);
+        Poll::Ready(())
+    }
+
+    /// Follows the server as it shuts down.
+    fn follow(&mut self) {
+        match self.cell.carrier().phase() {
+            Phase::Running => {}
+            Phase::Draining => {
+                if !mem::replace(&mut self.told_to_go, true) {
+                    self.cell.go_away();
+                }
+            }
+            Phase::Ending => self.handler = None,
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.follow();
+            let mut progress = self.run();
+            // Before any look into the cell: what another task changes from here on comes back by the ready list.
+            self.cell.unqueue();
+            progress |= self.receive(cx);
+            progress |= self.transmit(cx);
+            if self.poll_over(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if progress && !tokio::task::coop::has_budget_remaining() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if !progress && self.cell.carrier().sleep(cx) {
+                return Poll::Pending;
+            }
+            // What stands on the list is this stream: it was looked at, or is now.
+            self.cell.carrier().take_ready(&mut Vec::new());
+        }
+    }
+}
+
+impl<T> Drop for Duplex<T> {
+    fn drop(&mut self) {
+        self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+    }
+}

@@ -1,0 +1,138 @@
+//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use http::{Request, Response, StatusCode};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::answer::HttpService;
+use crate::carrier::{Carrier, Phase};
+use crate::metrics::Counter;
+use crate::server::Transport;
+use crate::tunnel::{self, Panicked};
+use crate::{Body, BoxError, Error, Peer, Result};
+
+/// Serves one connection until it ends or a WebSocket takes it over.
+pub(crate) async fn serve<T, S>(
+    transport: T,
+    read: BytesMut,
+    carrier: Arc<Carrier>,
+    header_timeout: Duration,
+    service: S,
+) -> Result
+where
+    T: Transport + 'static,
+    S: HttpService,
+{
+    let shared = carrier.clone();
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let carrier = shared.clone();
+        carrier.requests.fetch_add(1, Ordering::Relaxed);
+        carrier.metrics().count(Counter::Requests);
+        let mut request = request.map(Body::from);
+        request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });
+        answer(service.clone(), request, carrier)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        .serve_connection(TokioIo::new(Rewound { read, transport }), answer)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    let done = poll_fn(|cx| {
+        // First the waker, then the look: a change between them wakes.
+        carrier.sleep(cx);
+        match carrier.phase() {
+            Phase::Draining if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Phase::Ending => return Poll::Ready(Ok(())),
+            Phase::Running | Phase::Draining => {}
+        }
+        connection.as_mut().poll(cx)
+    });
+    done.await.map_err(|error| Error::Application(error.into()))
+}
+
+async fn answer<S: HttpService>(
+    mut service: S,
+    request: Request<Body>,
+    carrier: Arc<Carrier>,
+) -> Result<Response<Either<S::Content, Body>>, Infallible> {
+    let mut called = pin!(async {
+        poll_fn(|cx| service.poll_ready(cx)).await?;
+        service.call(request).await
+    });
+    let caught = poll_fn(|cx| match tunnel::catch(&carrier, || called.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(|result| result.map_err(Into::into)),
+        Err(Panicked) => Poll::Ready(Err("the service panicked".into())),
+    });
+    Ok(caught.await.map_or_else(
+        |error: BoxError| {
+            tracing::error!(%error, "a service failed");
+            let mut response = Response::new(Either::Right(Body::empty()));
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            response
+        },
+        |response| response.map(Either::Left),
+    ))
+}
+
+/// A transport of which something was read already.
+struct Rewound<T> {
+    read: BytesMut,
+    transport: T,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.transport).poll_read(cx, buffer);
+        }
+        let taken = self.read.len().min(buffer.remaining());
+        buffer.put_slice(&self.read[..taken]);
+        self.read.advance(taken);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(cx, octets)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(cx, octets)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,156 @@
+//! The low-level way: one HTTP/2 connection over any transport, its streams one by one.
+//!
+//! ```no_run
+//! use sockeye::{Result, http2};
+//!
+//! async fn accept(transport: tokio::net::TcpStream) -> Result {
+//!     let mut connection = http2::Connection::accept(transport, http2::Config::default());
+//!     while let Some(stream) = connection.next().await? {
+//!         if stream.protocol().is_none() {
+//!             stream.respond(http::Response::new("only WebSockets here".to_owned())).await;
+//!             continue;
+//!         }
+//!         let mut socket = stream.into_websocket()?;
+//!         socket.send("hello").await?;
+//!         socket.close().await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
+use sockeye_proto::Protocol;
+use sockeye_proto::h2;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::{self, error::SendError};
+use tokio::task::JoinHandle;
+
+use crate::carrier::{Carrier, Limits, Phase};
+use crate::connection::Accept;
+use crate::registry::Registry;
+use crate::stream::Owner;
+use crate::tunnel::Handler;
+use crate::{Body, BoxError, Error, Result, answer, connection, server};
+
+pub use sockeye_proto::h2::{Config, Rate, Reason};
+
+/// One HTTP/2 connection, accepted; a task of its own sees to its frames, so that its streams go on whatever this side
+/// waits for.
+///
+/// Dropped, it takes no new streams and refuses those that nobody took; the others go on, and the connection ends with
+/// the last.
+#[derive(Debug)]
+pub struct Connection {
+    streams: mpsc::UnboundedReceiver<Stream>,
+    carrier: Arc<Carrier>,
+    task: Option<JoinHandle<Result>>,
+}
+
+impl Connection {
+    /// Accepts the connection at the other end of `transport`: its preface is awaited as RFC 9113 §3.4 says. Call it
+    /// inside a tokio runtime.
+    pub fn accept<T>(transport: T, config: Config) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let registry = Arc::new(Registry::default());
+        let carrier = Carrier::new(&registry, Limits::default(), None, Version::HTTP_2, false);
+        // No more wait here than the connection admits streams.
+        let (sender, streams) = mpsc::unbounded_channel();
+        let machine = server::machine(h2::Role::Server, &config);
+        let accept = ToHandle(sender);
+        let task = connection::Connection::new(transport, BytesMut::new(), machine, carrier.clone(), accept);
+        Self { streams, carrier, task: Some(tokio::spawn(task)) }
+    }
+
+    /// The next stream that the peer opens; `None` once the connection has ended. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection otherwise than cleanly.
+    pub async fn next(&mut self) -> Result<Option<Stream>> {
+        if let Some(stream) = self.streams.recv().await {
+            return Ok(Some(stream));
+        }
+        let Some(task) = &mut self.task else { return Ok(None) };
+        let result = task.await;
+        self.task = None;
+        result.map_err(Error::application)?.map(|()| None)
+    }
+
+    /// Begins a graceful end: GOAWAY, and Close 1001 on every WebSocket (RFC 9113 §6.8).
+    pub fn shutdown(&self) {
+        self.carrier.enter(Phase::Draining);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.carrier.enter(Phase::Draining);
+        self.streams.close();
+        while let Ok(stream) = self.streams.try_recv() {
+            stream.owner.refuse();
+        }
+    }
+}
+
+/// Hands every request over to the [`Connection`].
+struct ToHandle(mpsc::UnboundedSender<Stream>);
+
+impl Accept for ToHandle {
+    fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+        if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
+            stream.owner.refuse();
+        }
+        None
+    }
+}
+
+/// A stream that the peer opened: a request that waits for its response, or for its stream to be taken over.
+///
+/// Dropped, it is reset with INTERNAL_ERROR.
+#[derive(Debug)]
+pub struct Stream {
+    pub(crate) request: Request<Body>,
+    pub(crate) owner: Owner,
+}
+
+impl Stream {
+    /// The request's method; CONNECT for a WebSocket.
+    pub fn method(&self) -> &Method {
+        self.request.method()
+    }
+
+    /// The request's target.
+    pub fn uri(&self) -> &Uri {
+        self.request.uri()
+    }
+
+    /// The `:protocol` of an extended CONNECT (RFC 8441 §4).
+    pub fn protocol(&self) -> Option<&Protocol> {
+        self.request.extensions().get()
+    }
+
+    /// The request's header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        self.request.headers()
+    }
+
+    /// The request, with its content to be read.
+    pub fn request(&mut self) -> &mut Request<Body> {
+        &mut self.request
+    }
+
+    /// Sends a response, and waits until its content is on its way.
+    pub async fn respond<B>(self, response: Response<B>)
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let method = self.request.method().clone();
+        drop(self.request);
+        answer::respond(response, &method, self.owner).await;
+    }
+}

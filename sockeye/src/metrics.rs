@@ -1,0 +1,99 @@
+//! What the server counts: every limit that was met, and what is open now.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Declares the counters once: the enum, all of it, and the names.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+        /// How often something happened that a limit or a policy is about. All stay at zero with honest peers, apart
+        /// from the plain totals.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum Counter {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Counter {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in snake case, as in the JSON of `/stats`.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections accepted.
+    Connections => "connections",
+    /// Requests answered, WebSockets included.
+    Requests => "requests",
+    /// WebSockets opened.
+    WebSockets => "web_sockets",
+    /// Connections closed since they did not say what they speak, or finish TLS, in time.
+    HandshakeTimeouts => "handshake_timeouts",
+    /// TLS handshakes that failed.
+    TlsFailures => "tls_failures",
+    /// WebSocket handshakes refused for their shape.
+    HandshakesRefused => "handshakes_refused",
+    /// WebSocket handshakes refused for their origin.
+    OriginsRefused => "origins_refused",
+    /// WebSockets failed for breaking a rule of RFC 6455.
+    WebSocketViolations => "web_socket_violations",
+    /// WebSockets failed for a message, or its fragments, past the limit (1009).
+    MessagesTooBig => "messages_too_big",
+    /// WebSockets failed for too many pings (1008).
+    PingFloods => "ping_floods",
+    /// Times that an unfinished message had to wait for others of its connection.
+    UnfinishedMessagesWaited => "unfinished_messages_waited",
+    /// WebSockets reset since their peer did not end its half in time after ours.
+    CloseTimeouts => "close_timeouts",
+    /// Handlers and services that panicked.
+    Panics => "panics",
+    /// HTTP/2: streams refused past the limit of concurrent ones.
+    StreamsRefused => "streams_refused",
+    /// HTTP/2: header lists past their limits.
+    HeaderListsRefused => "header_lists_refused",
+    /// HTTP/2: RST_STREAM received.
+    ResetsReceived => "resets_received",
+    /// HTTP/2: streams reset for a fault of the peer.
+    ResetsForFaults => "resets_for_faults",
+    /// HTTP/2: frames without effect.
+    Glitches => "glitches",
+    /// HTTP/2: times that reading stopped until acknowledgements had gone out.
+    ReadingStopped => "reading_stopped",
+    /// HTTP/2: streams reset since they took nothing for too long.
+    StreamsWithoutProgress => "streams_without_progress",
+    /// HTTP/2: connections ended for a fault of the peer.
+    ConnectionErrors => "connection_errors",
+}
+
+/// The counters of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics([AtomicU64; Counter::ALL.len()]);
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; Counter::ALL.len()])
+    }
+}
+
+impl Metrics {
+    pub(crate) fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    pub(crate) fn add(&self, counter: Counter, n: u64) {
+        if n > 0 {
+            self.0[counter as usize].fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+}

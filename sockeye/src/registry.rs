@@ -1,0 +1,147 @@
+//! The connections of one server, and what it counts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use http::Version;
+use tokio::sync::Notify;
+
+use crate::carrier::{Carrier, Phase};
+use crate::metrics::{Counter, Metrics};
+
+/// Every connection of a server, from its first octet of HTTP to the end of its last stream.
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) metrics: Metrics,
+    book: Mutex<Book>,
+    /// Signals that the last connection has left.
+    emptied: Notify,
+    /// Signals that the server is to shut down.
+    shutdown: Notify,
+}
+
+struct Book {
+    next: u64,
+    phase: Phase,
+    connections: BTreeMap<u64, Weak<Carrier>>,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self { next: 1, phase: Phase::Running, connections: BTreeMap::new() }
+    }
+}
+
+impl Registry {
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists a connection under a number of its own.
+    pub(crate) fn enter(&self, make: impl FnOnce(u64) -> Carrier) -> Arc<Carrier> {
+        self.metrics.count(Counter::Connections);
+        let mut book = self.book();
+        let number = book.next;
+        book.next += 1;
+        let carrier = Arc::new(make(number));
+        book.connections.insert(number, Arc::downgrade(&carrier));
+        let phase = book.phase;
+        drop(book);
+        carrier.enter(phase);
+        carrier
+    }
+
+    pub(crate) fn leave(&self, number: u64) {
+        let mut book = self.book();
+        book.connections.remove(&number);
+        if book.connections.is_empty() {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Takes all connections, and those to come, to a later phase.
+    pub(crate) fn advance(&self, phase: Phase) {
+        let carriers: Vec<_> = {
+            let mut book = self.book();
+            book.phase = book.phase.max(phase);
+            book.connections.values().filter_map(Weak::upgrade).collect()
+        };
+        for carrier in carriers {
+            carrier.enter(phase);
+        }
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn wait_empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.book().connections.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    pub(crate) async fn wait_shutdown(&self) {
+        self.shutdown.notified().await;
+    }
+}
+
+/// A view of a running server: what is open, what was counted, and the way to end it. Clones see the same server.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Registry>);
+
+impl Handle {
+    /// Begins a graceful shutdown: no new connections, GOAWAY and Close 1001 on those that there are. The server's
+    /// `serve` returns once all have ended, or their time is up.
+    pub fn shutdown(&self) {
+        self.0.shutdown.notify_one();
+    }
+
+    /// How often something was counted.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.0.metrics.get(counter)
+    }
+
+    /// The connections that are open, in the order in which they came.
+    pub fn connections(&self) -> Vec<ConnectionStats> {
+        let carriers: Vec<_> = self.0.book().connections.values().filter_map(Weak::upgrade).collect();
+        carriers.iter().map(|carrier| ConnectionStats::of(carrier)).collect()
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle").field("connections", &self.0.book().connections.len()).finish_non_exhaustive()
+    }
+}
+
+/// One connection, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionStats {
+    /// Its number among all of its server, from 1.
+    pub id: u64,
+    /// Its address, where the transport has one.
+    pub peer: Option<SocketAddr>,
+    /// What it speaks.
+    pub version: Version,
+    /// WebSockets open.
+    pub sockets: usize,
+    /// Requests so far, WebSocket handshakes included.
+    pub requests: u64,
+}
+
+impl ConnectionStats {
+    fn of(carrier: &Carrier) -> Self {
+        Self {
+            id: carrier.number,
+            peer: carrier.peer,
+            version: carrier.version,
+            sockets: carrier.sockets.load(Ordering::Relaxed),
+            requests: carrier.requests.load(Ordering::Relaxed),
+        }
+    }
+}

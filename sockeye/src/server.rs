@@ -1,0 +1,298 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::Version;
+use sockeye_proto::h2;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use crate::answer::{ByService, HttpService};
+use crate::carrier::{Carrier, Limits, Phase};
+use crate::connection::Connection;
+use crate::metrics::Counter;
+use crate::registry::{Handle, Registry};
+use crate::{Error, Result, h1};
+
+/// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, until the listener fails.
+///
+/// ```no_run
+/// use sockeye::{Result, WebSocket, serve, websocket};
+///
+/// #[tokio::main]
+/// async fn main() -> Result {
+///     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+///     serve(listener, websocket(echo)).await
+/// }
+///
+/// async fn echo(mut socket: WebSocket) -> Result {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Server::serve`].
+pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result {
+    Server::new().serve(listener, service).await
+}
+
+/// A server with its settings.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use sockeye::{Server, http2};
+///
+/// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> sockeye::Result {
+/// let server = Server::new()
+///     .http2(http2::Config { max_concurrent_streams: 10_000, ..http2::Config::default() })
+///     .keep_alive(Duration::from_secs(30), Duration::from_secs(10));
+/// let handle = server.handle();
+/// tokio::spawn(async move {
+///     tokio::signal::ctrl_c().await.ok();
+///     handle.shutdown();
+/// });
+/// server.serve(listener, app).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    http2: h2::Config,
+    limits: Limits,
+    handshake_timeout: Duration,
+    shutdown_timeout: Duration,
+    pub(crate) secure: Option<Secure>,
+    registry: Arc<Registry>,
+}
+
+/// What a secure transport is once its handshake is done.
+pub(crate) struct Secured {
+    pub(crate) transport: Box<dyn Transport>,
+    /// What ALPN settled on.
+    pub(crate) version: Option<Version>,
+}
+
+/// How a TCP connection becomes a secure transport.
+pub(crate) type Secure = Arc<dyn Fn(TcpStream) -> Securing + Send + Sync>;
+pub(crate) type Securing = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
+
+/// Anything that octets go over.
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server in cleartext, with every limit at its default.
+    pub fn new() -> Self {
+        Self {
+            http2: h2::Config::default(),
+            limits: Limits::default(),
+            handshake_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(5),
+            secure: None,
+            registry: Arc::default(),
+        }
+    }
+
+    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection.
+    #[must_use]
+    pub fn http2(mut self, config: h2::Config) -> Self {
+        self.http2 = config;
+        self
+    }
+
+    /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
+    #[must_use]
+    pub fn stream_send_buffer(mut self, octets: usize) -> Self {
+        self.limits.stream_send = octets;
+        self
+    }
+
+    /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
+    #[must_use]
+    pub fn connection_send_buffer(mut self, octets: usize) -> Self {
+        self.limits.connection_send = octets;
+        self
+    }
+
+    /// Octets of one connection's unfinished messages beyond which all but the oldest wait; 4 MiB by default.
+    #[must_use]
+    pub fn unfinished_messages(mut self, octets: usize) -> Self {
+        self.limits.unfinished_messages = octets;
+        self
+    }
+
+    /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later. Off by default.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.http2.keep_alive_interval = Some(interval);
+        self.http2.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Time for TLS, for the first octets of HTTP and for the head of an HTTP/1.1 request; 10 seconds by default.
+    #[must_use]
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.handshake_timeout = time;
+        self.http2.handshake_timeout = time;
+        self
+    }
+
+    /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
+    #[must_use]
+    pub fn close_timeout(mut self, time: Duration) -> Self {
+        self.limits.close_timeout = time;
+        self.limits.failed_timeout = self.limits.failed_timeout.min(time);
+        self
+    }
+
+    /// Time for what is open to end after [`Handle::shutdown`]; 5 seconds by default. Then handlers are dropped.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, time: Duration) -> Self {
+        self.shutdown_timeout = time;
+        self
+    }
+
+    /// A view of the server while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(self.registry.clone())
+    }
+
+    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
+    pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let span = tracing::debug_span!("connection", %peer);
+                        tokio::spawn(self.clone().run(stream, peer, service.clone()).instrument(span));
+                    }
+                    Err(error) => wait_out(&error).await,
+                },
+                () = self.registry.wait_shutdown() => break,
+            }
+        }
+        drop(listener);
+        self.registry.advance(Phase::Draining);
+        if timeout(self.shutdown_timeout, self.registry.wait_empty()).await.is_err() {
+            self.registry.advance(Phase::Ending);
+            timeout(self.limits.failed_timeout, self.registry.wait_empty()).await.ok();
+        }
+        Ok(())
+    }
+
+    async fn run<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) {
+        if let Err(error) = self.try_run(stream, peer, service).await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
+        }
+    }
+
+    async fn try_run<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) -> Result {
+        stream.set_nodelay(true)?;
+        let metrics = &self.registry.metrics;
+        let too_late = |step| {
+            metrics.count(Counter::HandshakeTimeouts);
+            Error::Timeout(step)
+        };
+        let Some(secure) = &self.secure else {
+            let (version, transport, read) = timeout(self.handshake_timeout, sniff(stream))
+                .await
+                .map_err(|_| too_late("the first octets of HTTP"))??;
+            return self.run_http(transport, read, version, peer, false, service).await;
+        };
+        let secured = timeout(self.handshake_timeout, secure(stream)).await.map_err(|_| too_late("TLS"))?;
+        let Secured { transport, version } = secured.inspect_err(|_| metrics.count(Counter::TlsFailures))?;
+        let (version, transport, read) = match version {
+            Some(version) => (version, transport, BytesMut::new()),
+            None => timeout(self.handshake_timeout, sniff(transport))
+                .await
+                .map_err(|_| too_late("the first octets of HTTP"))??,
+        };
+        self.run_http(transport, read, version, peer, true, service).await
+    }
+
+    async fn run_http<T, S>(
+        &self,
+        transport: T,
+        read: BytesMut,
+        version: Version,
+        peer: SocketAddr,
+        secure: bool,
+        service: S,
+    ) -> Result
+    where
+        T: Transport + 'static,
+        S: HttpService,
+    {
+        let carrier = Carrier::new(&self.registry, self.limits, Some(peer), version, secure);
+        if version == Version::HTTP_2 {
+            let machine = machine(h2::Role::Server, &self.http2);
+            Connection::new(transport, read, machine, carrier, ByService(service)).await
+        } else {
+            h1::serve(transport, read, carrier, self.handshake_timeout, service).await
+        }
+    }
+}
+
+/// A machine whose hash nobody can foresee.
+pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
+    use std::hash::{BuildHasher, RandomState};
+    let seed = RandomState::new().hash_one(0_u8);
+    h2::Connection::new(role, h2::Config { seed, ..config.clone() }, Instant::now())
+}
+
+/// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Tells HTTP/2 by its preface, and gives back what was read for it.
+async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, BytesMut)> {
+    let mut read = BytesMut::with_capacity(PREFACE.len());
+    while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+        // No further than the preface: what follows belongs into the connection's own buffer.
+        let mut rest = (&mut transport).take((PREFACE.len() - read.len()) as u64);
+        if rest.read_buf(&mut read).await? == 0 {
+            break;
+        }
+    }
+    let version = if read[..] == PREFACE[..] { Version::HTTP_2 } else { Version::HTTP_11 };
+    Ok((version, transport, read))
+}
+
+/// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
+async fn wait_out(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        tracing::warn!(%error, "no connection can be accepted; trying again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("http2", &self.http2)
+            .field("limits", &self.limits)
+            .field("tls", &self.secure.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,355 @@
+use std::fmt;
+use std::future::poll_fn;
+use std::mem;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use futures_core::Stream;
+use futures_sink::Sink;
+use http::{Version, request};
+use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
+
+use crate::budget::Ticket;
+use crate::metrics::Counter;
+use crate::stream::{Input, Owner};
+use crate::{Error, Result};
+
+/// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
+///
+/// Pings are answered and the closing handshake is done while [`recv`](Self::recv) or [`close`](Self::close) waits, so
+/// one of them should. Every async function is cancel safe: dropping its future before it is ready loses no message and
+/// sends none in part.
+///
+/// A dropped socket is closed: with code 1000 after its handler returned `Ok`, 1011 after it returned an error, and 1001
+/// where it is dropped without a handler's result.
+///
+/// ```
+/// # use sockeye::{Result, WebSocket};
+/// async fn echo(mut socket: WebSocket) -> Result {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct WebSocket(Box<Inner>);
+
+/// Boxed, since a handler's future holds its argument twice.
+struct Inner {
+    machine: ws::WebSocket,
+    owner: Owner,
+    /// Received and not yet looked at; empty while the socket is idle.
+    input: BytesMut,
+    /// Whether the end was reported.
+    ended: bool,
+    ticket: Ticket,
+    request: request::Parts,
+    protocol: Option<Box<str>>,
+    close_frame: Option<CloseFrame>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(
+        role: ws::Role,
+        config: ws::Config,
+        owner: Owner,
+        request: request::Parts,
+        protocol: Option<String>,
+    ) -> Self {
+        let carrier = owner.carrier();
+        carrier.sockets.fetch_add(1, Ordering::Relaxed);
+        carrier.metrics().count(Counter::WebSockets);
+        Self(Box::new(Inner {
+            machine: ws::WebSocket::new(role, config),
+            owner,
+            input: BytesMut::new(),
+            ended: false,
+            ticket: Ticket::default(),
+            request,
+            protocol: protocol.map(String::into_boxed_str),
+            close_frame: None,
+        }))
+    }
+
+    /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violation`] where the peer broke a rule or a limit (it was sent a Close with the code),
+    /// [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`] and [`Error::Disconnected`] where it
+    /// or its connection broke off. RFC 6455 §7.1.5 calls the last three code 1006. Messages that had arrived before are
+    /// delivered first.
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Sends a message, once there is room for it: while the peer does not read, this waits. Octets wait in a buffer of
+    /// 64 KiB per socket and 1 MiB per connection, or one whole message where that is more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] after a Close was sent or received; [`Error::Reset`] or [`Error::Disconnected`] where the stream
+    /// broke off.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result {
+        let message = message.into();
+        poll_fn(|cx| self.poll_send(cx, &message)).await
+    }
+
+    /// Waits until everything sent has been handed to the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reset`] or [`Error::Disconnected`].
+    pub async fn flush(&mut self) -> Result {
+        poll_fn(|cx| self.0.owner.poll_flush(cx)).await
+    }
+
+    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2). The Pong is taken silently.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
+    pub async fn ping(&mut self, payload: &[u8]) -> Result {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        poll_fn(|cx| {
+            owner.poll_send(cx, |outbox| {
+                machine.ping(payload).map_err(Error::invalid)?;
+                machine.poll_transmit(outbox);
+                Ok(())
+            })
+        })
+        .await?
+    }
+
+    /// Closes the socket with code 1000 and waits for the peer's Close; messages that still arrive are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] where the peer does not answer within 5 seconds; otherwise as [`recv`](Self::recv).
+    pub async fn close(&mut self) -> Result {
+        self.close_with(CloseCode::NORMAL, "").await
+    }
+
+    /// Closes the socket with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 octets, and waits for
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for another code or a longer reason; otherwise as [`close`](Self::close).
+    pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
+        self.start_close(code, reason)?;
+        let timeout = self.0.owner.carrier().limits.close_timeout;
+        let answered = async {
+            while self.recv().await?.is_some() {}
+            Ok(())
+        };
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.0.ended = true;
+                self.finish();
+                Err(Error::Timeout("the closing handshake"))
+            }
+        }
+    }
+
+    /// Queues our Close, unless one was sent.
+    pub(crate) fn start_close(&mut self, code: CloseCode, reason: &str) -> Result {
+        if self.0.machine.state() != State::Open {
+            return Ok(());
+        }
+        self.0.machine.close(code, reason).map_err(Error::invalid)?;
+        // What is unfinished is of no use any more: the machine has let go of it.
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+        match self.0.owner.send_now(|outbox| self.0.machine.poll_transmit(outbox)) {
+            Ok(()) | Err(Error::Closed) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the peer's Close said, once it has come.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.0.close_frame.as_ref()
+    }
+
+    /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.protocol.as_deref()
+    }
+
+    /// The head of the request that opened the socket.
+    pub fn request(&self) -> &request::Parts {
+        &self.0.request
+    }
+
+    /// The version of HTTP that carries the socket.
+    pub fn version(&self) -> Version {
+        self.0.owner.carrier().version
+    }
+
+    /// The peer's address, where the transport has one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.owner.carrier().peer
+    }
+
+    /// Splits the socket into halves for two tasks.
+    pub fn split(self) -> (crate::Sender, crate::Receiver) {
+        crate::split::split(self)
+    }
+
+    pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        loop {
+            match self.0.machine.poll_event() {
+                Some(Event::Message(message)) => {
+                    self.0.owner.carrier().budget.release(&mut self.0.ticket);
+                    return Poll::Ready(Ok(Some(message)));
+                }
+                Some(Event::Pong(_)) => continue,
+                Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => return Poll::Ready(self.end(event)),
+                None if self.0.ended => return Poll::Ready(Ok(None)),
+                None => {}
+            }
+            if !self.0.input.is_empty() {
+                self.0.machine.handle_data(Instant::now, &mut self.0.input);
+                continue;
+            }
+            if self.0.machine.is_transmit_pending() {
+                self.0.owner.answer(|outbox| self.0.machine.poll_transmit(outbox));
+            }
+            if self.0.machine.buffered() > 0 {
+                let carrier = self.0.owner.carrier();
+                let held =
+                    carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered());
+                // Of a stream that has ended no more comes than what is there.
+                if held.is_pending() && !self.0.owner.is_ended(cx) {
+                    return Poll::Pending;
+                }
+            }
+            match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
+                Ok(Input::Octets) => {}
+                Ok(Input::End) => self.0.machine.handle_eof(),
+                Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
+                Err(error) => {
+                    self.give_up();
+                    return Poll::Ready(Err(error));
+                }
+            }
+        }
+    }
+
+    /// The stream is dead: an unfinished message goes with it.
+    fn give_up(&mut self) {
+        self.0.ended = true;
+        self.0.machine.handle_eof();
+        self.0.machine.poll_event();
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+    }
+
+    /// The machine's last event: what is left to say goes out with the END_STREAM.
+    fn end(&mut self, event: Event) -> Result<Option<Message>> {
+        self.0.ended = true;
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+        if let Event::Failed(_) = event {
+            self.0.owner.fail();
+        }
+        self.finish();
+        match event {
+            Event::Close(frame) => {
+                self.0.close_frame = Some(frame);
+                Ok(None)
+            }
+            Event::Failed(violation) => {
+                self.0.owner.carrier().metrics().count(match violation {
+                    Violation::MessageTooBig | Violation::TooManyFragments => Counter::MessagesTooBig,
+                    Violation::TooManyPings => Counter::PingFloods,
+                    _ => Counter::WebSocketViolations,
+                });
+                tracing::debug!(%violation, "a WebSocket failed");
+                Err(Error::Violation { code: u16::from(violation.code()).into(), rule: Box::new(violation) })
+            }
+            _ => Err(Error::Abnormal),
+        }
+    }
+
+    fn finish(&mut self) {
+        self.0.owner.finish(None, |outbox| self.0.machine.poll_transmit(outbox));
+    }
+
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        let sent = ready!(owner.poll_send(cx, |outbox| machine.send_into(message, outbox)))?;
+        Poll::Ready(sent.map_err(|_| Error::Closed))
+    }
+
+    pub(crate) fn poll_flush_outbox(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+        self.0.owner.poll_flush(cx)
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("version", &self.version())
+            .field("uri", &self.0.request.uri)
+            .field("protocol", &self.0.protocol)
+            .field("state", &self.0.machine.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        let carrier = self.0.owner.carrier();
+        carrier.sockets.fetch_sub(1, Ordering::Relaxed);
+        carrier.budget.release(&mut self.0.ticket);
+        if self.0.machine.state() == State::Open {
+            // The last owner knows the handler's result, and so the code.
+            let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
+            let mut machine = mem::replace(&mut self.0.machine, idle);
+            self.0.owner.close_by(Box::new(move |code, outbox| {
+                if machine.close(code.into(), "").is_ok() {
+                    machine.poll_transmit(outbox);
+                }
+            }));
+        } else {
+            self.finish();
+        }
+    }
+}
+
+/// The messages, until the socket is closed or fails.
+impl Stream for WebSocket {
+    type Item = Result<Message>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_recv(cx).map(Result::transpose)
+    }
+}
+
+/// `close` sends the Close and does not wait for the peer's: that comes as the end of the [`Stream`].
+impl<M: Into<Message>> Sink<M> for WebSocket {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        self.0.owner.poll_send(cx, |_| ())
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
+        let message = message.into();
+        let Inner { owner, machine, .. } = &mut *self.0;
+        owner.send_now(|outbox| machine.send_into(&message, outbox))?.map_err(|_| Error::Closed)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        self.poll_flush_outbox(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        self.start_close(CloseCode::NORMAL, "")?;
+        self.poll_flush_outbox(cx)
+    }
+}

@@ -1,0 +1,84 @@
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sockeye_proto::ws::{CloseCode, Message};
+
+use crate::{Result, WebSocket};
+
+/// The half of a [`WebSocket`] that sends; made by [`WebSocket::split`].
+///
+/// The socket is closed when both halves are dropped.
+#[derive(Debug)]
+pub struct Sender(Arc<Mutex<WebSocket>>);
+
+/// The half of a [`WebSocket`] that receives; made by [`WebSocket::split`].
+///
+/// It also answers pings and the peer's Close while [`recv`](Self::recv) waits, so it should.
+#[derive(Debug)]
+pub struct Receiver(Arc<Mutex<WebSocket>>);
+
+pub(crate) fn split(socket: WebSocket) -> (Sender, Receiver) {
+    let shared = Arc::new(Mutex::new(socket));
+    (Sender(shared.clone()), Receiver(shared))
+}
+
+impl Sender {
+    /// Sends a message; see [`WebSocket::send`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send`].
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result {
+        let message = message.into();
+        poll_fn(|cx| lock(&self.0).poll_send(cx, &message)).await
+    }
+
+    /// Waits until everything sent has been handed to the connection; see [`WebSocket::flush`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::flush`].
+    pub async fn flush(&mut self) -> Result {
+        poll_fn(|cx| lock(&self.0).poll_flush_outbox(cx)).await
+    }
+
+    /// Sends a Close, after which this half sends nothing more. The other half sees the peer's answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::close_with`], without the wait.
+    pub fn close(&mut self, code: CloseCode, reason: &str) -> Result {
+        lock(&self.0).start_close(code, reason)
+    }
+
+    /// Puts the halves together again; gives them back where they are of two sockets.
+    ///
+    /// # Errors
+    ///
+    /// The halves, as they were.
+    pub fn reunite(self, receiver: Receiver) -> std::result::Result<WebSocket, (Self, Receiver)> {
+        if !Arc::ptr_eq(&self.0, &receiver.0) {
+            return Err((self, receiver));
+        }
+        drop(receiver);
+        match Arc::try_unwrap(self.0) {
+            Ok(socket) => Ok(socket.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Err(_) => unreachable!("a socket has two halves"),
+        }
+    }
+}
+
+impl Receiver {
+    /// The next message; see [`WebSocket::recv`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv(&mut self) -> Result<Option<Message>> {
+        poll_fn(|cx| lock(&self.0).poll_recv(cx)).await
+    }
+}
+
+fn lock(socket: &Mutex<WebSocket>) -> MutexGuard<'_, WebSocket> {
+    socket.lock().unwrap_or_else(PoisonError::into_inner)
+}

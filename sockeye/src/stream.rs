@@ -1,0 +1,563 @@
+//! The cell that one stream's application side and its carrier share: the only thing that crosses tasks.
+//!
+//! A carrier (the task that owns an HTTP/2 connection, or one upgraded HTTP/1.1 connection) puts what it received into
+//! the inbox and takes what is to be sent from the outbox. The application does the reverse, through an [`Owner`].
+//! Whoever changes something that the carrier must see puts the cell on the carrier's ready list.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::{fmt, mem};
+
+use bytes::BytesMut;
+use http::{HeaderMap, Response};
+
+use crate::carrier::Carrier;
+use crate::{Error, Result};
+
+pub(crate) struct StreamCell {
+    carrier: Arc<Carrier>,
+    /// Where the carrier keeps what belongs to this stream.
+    slot: u32,
+    /// [`QUEUED`] and [`WOKEN`].
+    flags: AtomicU8,
+    shared: Mutex<Shared>,
+}
+
+/// The cell stands on the ready list.
+const QUEUED: u8 = 1;
+/// The handler that the carrier polls for this stream asked to be polled.
+const WOKEN: u8 = 2;
+
+/// What the lock of a cell protects.
+pub(crate) struct Shared {
+    /// Received, and not yet taken by the application.
+    pub(crate) inbox: BytesMut,
+    /// The carrier holds octets that found the inbox in use; it wants to know when that has been emptied.
+    pub(crate) more: bool,
+    pub(crate) received: Received,
+    receiver: Waiter,
+    /// To be sent, and not yet taken by the carrier.
+    pub(crate) outbox: BytesMut,
+    /// What the carrier counts of the outbox as blocked.
+    booked: usize,
+    pub(crate) sent: Sent,
+    sender: Waiter,
+    /// The receiver has an answer that found no room in the outbox.
+    answer_waits: bool,
+    /// How many [`Owner`]s there are; the last to leave ends the stream.
+    owners: u32,
+    /// The carrier is draining: a WebSocket says Close 1001.
+    going_away: bool,
+    /// A tunnel: the wire gets some time for the peer's end after the last owner has left.
+    pub(crate) tunnel: bool,
+    /// The tunnel's peer broke its protocol, and gets less of that time.
+    pub(crate) failed: bool,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What a stream has at most once, and not for long.
+#[derive(Default)]
+pub(crate) struct Rare {
+    /// The response to send, and whether it ends the stream.
+    pub(crate) head: Option<(Response<()>, bool)>,
+    pub(crate) trailers_out: Option<HeaderMap>,
+    pub(crate) trailers_in: Option<HeaderMap>,
+    closer: Option<Closer>,
+    close_code: Option<u16>,
+}
+
+/// Appends what ends a tunnel in the words of its protocol, with the given close code.
+pub(crate) type Closer = Box<dyn FnOnce(u16, &mut BytesMut) + Send>;
+
+/// How far the receiving half is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Open,
+    /// The peer ended its half; all it sent stands in the inbox.
+    Finished,
+    /// The stream is dead; what had arrived stands in the inbox.
+    Dead(Death),
+}
+
+/// What a receiver finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Octets were appended.
+    Octets,
+    /// The clean end of the peer's half.
+    End,
+    /// Nothing, but the carrier is draining; said once.
+    GoingAway,
+}
+
+/// Why a stream is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Reset by either side, with an error code of RFC 9113 §7.
+    Reset(u32),
+    /// Its connection went away.
+    Disconnected,
+}
+
+impl From<Death> for Error {
+    fn from(death: Death) -> Self {
+        match death {
+            Death::Reset(code) => Self::Reset(code),
+            Death::Disconnected => Self::Disconnected,
+        }
+    }
+}
+
+/// How far the sending half is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Open,
+    /// The outbox is the last of it.
+    Finishing,
+    /// All of it is with the carrier.
+    Finished,
+    /// To be reset with this code; the outbox is void.
+    Resetting(u32),
+    Dead(Death),
+}
+
+/// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
+const GOING_AWAY: u16 = 1001;
+/// RFC 6455 §7.4.1.
+const UNEXPECTED_CONDITION: u16 = 1011;
+/// RFC 9113 §7.
+const INTERNAL_ERROR: u32 = 0x2;
+/// RFC 9113 §7.
+const REFUSED_STREAM: u32 = 0x7;
+
+impl StreamCell {
+    pub(crate) fn new(carrier: Arc<Carrier>, slot: u32) -> Arc<Self> {
+        Arc::new(Self {
+            carrier,
+            slot,
+            flags: AtomicU8::new(0),
+            shared: Mutex::new(Shared {
+                inbox: BytesMut::new(),
+                more: false,
+                received: Received::Open,
+                receiver: Waiter::Nobody,
+                outbox: BytesMut::new(),
+                booked: 0,
+                sent: Sent::Open,
+                sender: Waiter::Nobody,
+                answer_waits: false,
+                owners: 0,
+                going_away: false,
+                tunnel: false,
+                failed: false,
+                rare: None,
+            }),
+        })
+    }
+
+    /// The only stream of an upgraded connection.
+    pub(crate) fn new_tunnel(carrier: Arc<Carrier>) -> Arc<Self> {
+        let cell = Self::new(carrier, 0);
+        cell.lock().tunnel = true;
+        cell
+    }
+
+    pub(crate) fn carrier(&self) -> &Arc<Carrier> {
+        &self.carrier
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
+        // Nothing under this lock runs foreign code: what it protects is whole even if a thread died with it.
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the cell on the ready list, unless it stands there. To be called after what the carrier is to see was done
+    /// under the lock: if the carrier looked before that, the flag is seen to be down.
+    pub(crate) fn queue(&self) {
+        if self.flags.load(Ordering::Relaxed) & QUEUED == 0 {
+            self.set(QUEUED);
+        }
+    }
+
+    fn set(&self, flags: u8) {
+        if self.flags.fetch_or(flags, Ordering::AcqRel) & QUEUED == 0 {
+            self.carrier.push_ready(self.slot);
+        }
+    }
+
+    /// For the carrier as it starts on a cell: whether to poll the handler. Until [`unqueue`](Self::unqueue), what
+    /// happens to the cell puts it on no list.
+    pub(crate) fn start(&self) -> bool {
+        let woken = self.flags.fetch_or(QUEUED, Ordering::AcqRel) & WOKEN != 0;
+        woken && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
+    }
+
+    /// For the carrier after it polled the handler and before it looks into the cell: from here on a change queues the
+    /// cell again.
+    pub(crate) fn unqueue(&self) {
+        if self.flags.fetch_and(!QUEUED, Ordering::AcqRel) & WOKEN != 0 {
+            self.queue();
+        }
+    }
+}
+
+/// A cell is the waker of the handler that the carrier polls for its stream.
+impl Wake for StreamCell {
+    fn wake(self: Arc<Self>) {
+        self.set(QUEUED | WOKEN);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.set(QUEUED | WOKEN);
+    }
+}
+
+/// The carrier's side.
+impl StreamCell {
+    /// Fills an empty inbox from `read` and wakes the receiver, except that the handler is the caller's to poll: true
+    /// says so. An inbox in use is left alone, and the carrier keeps the octets until it is empty.
+    pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
+        let receiver = {
+            let mut shared = self.lock();
+            if !shared.inbox.is_empty() {
+                shared.more = true;
+                return false;
+            }
+            shared.inbox = read();
+            mem::take(&mut shared.receiver)
+        };
+        match receiver {
+            Waiter::Handler => return true,
+            Waiter::Task(waker) => waker.wake(),
+            Waiter::Nobody => {}
+        }
+        false
+    }
+
+    /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
+    pub(crate) fn end(&self, rest: BytesMut, trailers: Option<HeaderMap>, received: Received) {
+        let waiting = {
+            let mut shared = self.lock();
+            if shared.inbox.is_empty() {
+                shared.inbox = rest;
+            } else {
+                shared.inbox.unsplit(rest);
+            }
+            shared.more = false;
+            if trailers.is_some() {
+                shared.rare().trailers_in = trailers;
+            }
+            if !matches!(shared.received, Received::Dead(_)) {
+                shared.received = received;
+            }
+            if let Received::Dead(death) = received {
+                shared.sent = Sent::Dead(death);
+                shared.outbox = BytesMut::new();
+            }
+            Waiting { sender: mem::take(&mut shared.sender), receiver: mem::take(&mut shared.receiver) }
+        };
+        self.wake(waiting);
+    }
+
+    /// The handler panicked: the tunnel ends as by an error.
+    pub(crate) fn panicked(&self) {
+        self.lock().rare().close_code = Some(UNEXPECTED_CONDITION);
+    }
+
+    /// Tells the application that the carrier is draining.
+    pub(crate) fn go_away(&self) {
+        let receiver = {
+            let mut shared = self.lock();
+            shared.going_away = true;
+            mem::take(&mut shared.receiver)
+        };
+        self.wake(Waiting { receiver, sender: Waiter::Nobody });
+    }
+
+    /// To be called without the lock.
+    pub(crate) fn wake(&self, waiting: Waiting) {
+        for waiter in [waiting.sender, waiting.receiver] {
+            match waiter {
+                Waiter::Nobody => {}
+                Waiter::Handler => self.set(QUEUED | WOKEN),
+                Waiter::Task(waker) => waker.wake(),
+            }
+        }
+    }
+}
+
+/// Who waits for one half of a stream.
+#[derive(Default)]
+enum Waiter {
+    #[default]
+    Nobody,
+    /// The handler that the carrier polls for this stream: it is woken by a flag, without counting references.
+    Handler,
+    /// Another task.
+    Task(Waker),
+}
+
+/// Who is to be woken by [`StreamCell::wake`], once no lock is held.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Waiting {
+    sender: Waiter,
+    receiver: Waiter,
+}
+
+impl Shared {
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Tells the carrier how much stays in the outbox.
+    pub(crate) fn rebook(&mut self, carrier: &Carrier) {
+        let left = self.outbox.len();
+        carrier.rebook(mem::replace(&mut self.booked, left), left);
+    }
+
+    /// No application holds the stream any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.owners == 0
+    }
+
+    /// Who waits for room, to be woken after the carrier took from the outbox.
+    pub(crate) fn take_waiting(&mut self, limit: usize) -> Waiting {
+        if self.outbox.len() > limit / 2 {
+            return Waiting::default();
+        }
+        let answers = mem::take(&mut self.answer_waits);
+        let receiver = if answers { mem::take(&mut self.receiver) } else { Waiter::Nobody };
+        Waiting { sender: mem::take(&mut self.sender), receiver }
+    }
+}
+
+/// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
+/// response that is not whole by RST_STREAM.
+pub(crate) struct Owner(Arc<StreamCell>);
+
+/// The application's side.
+impl Owner {
+    /// The first share.
+    pub(crate) fn new(cell: &Arc<StreamCell>) -> Self {
+        cell.lock().owners += 1;
+        Self(cell.clone())
+    }
+
+    /// A share of a stream that is to become a tunnel; none once it is abandoned or answered.
+    pub(crate) fn take_over(cell: &Arc<StreamCell>) -> Option<Self> {
+        let mut shared = cell.lock();
+        if shared.owners == 0 || shared.tunnel || shared.sent != Sent::Open {
+            return None;
+        }
+        shared.owners += 1;
+        drop(shared);
+        Some(Self(cell.clone()))
+    }
+
+    pub(crate) fn share(&self) -> Self {
+        Self::new(&self.0)
+    }
+
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.0.carrier
+    }
+
+    /// Appends what has arrived to `input`.
+    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
+        let mut guard = self.0.lock();
+        let shared = &mut *guard;
+        if shared.inbox.is_empty() {
+            return match shared.received {
+                Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
+                Received::Open => {
+                    self.register(&mut shared.receiver, cx);
+                    // What is left of the last octets is of use to the carrier.
+                    if input.is_empty() {
+                        mem::swap(input, &mut shared.inbox);
+                    }
+                    Poll::Pending
+                }
+                Received::Finished => Poll::Ready(Ok(Input::End)),
+                Received::Dead(death) => Poll::Ready(Err(death.into())),
+            };
+        }
+        if input.is_empty() {
+            mem::swap(input, &mut shared.inbox);
+        } else {
+            input.unsplit(mem::take(&mut shared.inbox));
+        }
+        let more = shared.more;
+        drop(guard);
+        if more {
+            self.0.queue();
+        }
+        Poll::Ready(Ok(Input::Octets))
+    }
+
+    /// Whether all that the peer sends is there; otherwise the receiver is woken when something arrives.
+    pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        let mut shared = self.0.lock();
+        if shared.received == Received::Open {
+            self.register(&mut shared.receiver, cx);
+        }
+        shared.received != Received::Open
+    }
+
+    pub(crate) fn take_trailers(&self) -> Option<HeaderMap> {
+        self.0.lock().rare.as_mut()?.trailers_in.take()
+    }
+
+    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
+        // Nothing but the cell's own waker holds the cell's address.
+        if cx.waker().data() == Arc::as_ptr(&self.0).cast() {
+            *place = Waiter::Handler;
+        } else if let Waiter::Task(waker) = place {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Waiter::Task(cx.waker().clone());
+        }
+    }
+
+    /// Waits for room, then lets `fill` append to the outbox.
+    pub(crate) fn poll_send<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
+        let mut shared = self.0.lock();
+        match shared.sent {
+            Sent::Open => {}
+            Sent::Dead(death) => return Poll::Ready(Err(death.into())),
+            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Poll::Ready(Err(Error::Closed)),
+        }
+        if !self.0.carrier.admits(shared.outbox.len()) {
+            self.register(&mut shared.sender, cx);
+            return Poll::Pending;
+        }
+        let value = fill(&mut shared.outbox);
+        drop(shared);
+        self.0.queue();
+        Poll::Ready(Ok(value))
+    }
+
+    /// Lets `fill` append to the outbox where there is room; otherwise wakes the receiver when there is.
+    pub(crate) fn answer(&self, fill: impl FnOnce(&mut BytesMut)) {
+        let mut shared = self.0.lock();
+        if shared.sent != Sent::Open {
+            return;
+        }
+        shared.answer_waits = !self.0.carrier.admits(shared.outbox.len());
+        if !shared.answer_waits {
+            fill(&mut shared.outbox);
+            drop(shared);
+            self.0.queue();
+        }
+    }
+
+    /// Lets `fill` append to the outbox whatever the room; for what is small and said once.
+    pub(crate) fn send_now<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
+        let mut shared = self.0.lock();
+        match shared.sent {
+            Sent::Open => {}
+            Sent::Dead(death) => return Err(death.into()),
+            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Err(Error::Closed),
+        }
+        let value = fill(&mut shared.outbox);
+        drop(shared);
+        self.0.queue();
+        Ok(value)
+    }
+
+    /// Waits until the carrier has taken all of the outbox.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result> {
+        let mut shared = self.0.lock();
+        if let Sent::Dead(death) = shared.sent {
+            return Poll::Ready(Err(death.into()));
+        }
+        if shared.outbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.register(&mut shared.sender, cx);
+        Poll::Pending
+    }
+
+    /// Sends the response; the tunnel's octets or the content follow.
+    pub(crate) fn respond(&self, head: Response<()>, end_stream: bool, tunnel: bool) {
+        let mut shared = self.0.lock();
+        shared.tunnel = tunnel;
+        if shared.sent == Sent::Open {
+            shared.rare().head = Some((head, end_stream));
+            if end_stream {
+                shared.sent = Sent::Finishing;
+            }
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Appends the last octets, whatever the room: they are few. The END_STREAM goes with them.
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>, fill: impl FnOnce(&mut BytesMut)) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            fill(&mut shared.outbox);
+            if trailers.is_some() {
+                shared.rare().trailers_out = trailers;
+            }
+            shared.sent = Sent::Finishing;
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
+    pub(crate) fn refuse(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            shared.sent = Sent::Resetting(REFUSED_STREAM);
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// The peer of this tunnel broke its protocol: RST_STREAM follows soon if the end cannot be sent.
+    pub(crate) fn fail(&self) {
+        self.0.lock().failed = true;
+    }
+
+    /// How to end the tunnel once the last owner has left.
+    pub(crate) fn close_by(&self, closer: Closer) {
+        self.0.lock().rare().closer = Some(closer);
+    }
+
+    /// The close code for the closer.
+    pub(crate) fn close_with(&self, code: u16) {
+        self.0.lock().rare().close_code = Some(code);
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner of slot {}", self.0.slot)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut shared = self.0.lock();
+        shared.owners -= 1;
+        if shared.owners > 0 {
+            return;
+        }
+        if shared.sent == Sent::Open {
+            let tunnel = shared.tunnel;
+            let rare = shared.rare.as_mut().filter(|_| tunnel);
+            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
+            if let Some((code, closer)) = closer {
+                closer(code, &mut shared.outbox);
+                shared.sent = Sent::Finishing;
+            } else {
+                shared.sent = Sent::Resetting(INTERNAL_ERROR);
+            }
+        }
+        drop(shared);
+        self.0.queue();
+    }
+}

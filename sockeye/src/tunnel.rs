@@ -1,0 +1,79 @@
+//! What a response carries when its stream becomes a tunnel: the future that goes on in the place of the request's.
+
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::carrier::Carrier;
+use crate::metrics::Counter;
+use crate::stream::StreamCell;
+
+/// What a connection polls for a stream until it is done, or becomes something else.
+pub(crate) type Handler = Pin<Box<dyn Future<Output = Option<Next>> + Send>>;
+
+/// The handler that follows.
+pub(crate) struct Next(pub(crate) Handler);
+
+/// An [extension](http::Extensions) of a 2xx response: once the response is sent, this runs. Whoever drops the response,
+/// as a middleware may, drops it too.
+#[derive(Clone)]
+pub(crate) struct Tunnel(Arc<Mutex<Option<Handler>>>);
+
+impl Tunnel {
+    pub(crate) fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(handler(future)))))
+    }
+
+    pub(crate) fn take(&self) -> Option<Handler> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tunnel")
+    }
+}
+
+/// A future after which nothing follows.
+pub(crate) fn handler(future: impl Future<Output = ()> + Send + 'static) -> Handler {
+    Box::pin(Quiet { future })
+}
+
+/// Polls a handler. One that panics is done, and takes nobody with it.
+pub(crate) fn poll_caught(handler: &mut Handler, cell: &Arc<StreamCell>, waker: &Waker) -> Poll<Option<Next>> {
+    catch(cell.carrier(), || handler.as_mut().poll(&mut Context::from_waker(waker))).unwrap_or_else(|Panicked| {
+        cell.panicked();
+        Poll::Ready(None)
+    })
+}
+
+/// Foreign code panicked.
+pub(crate) struct Panicked;
+
+/// Runs foreign code; what it was called on is not to be used again where it panics.
+pub(crate) fn catch<T>(carrier: &Carrier, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
+        tracing::error!("a handler or a service panicked");
+        carrier.metrics().count(Counter::Panics);
+        Panicked
+    })
+}
+
+pin_project_lite::pin_project! {
+    struct Quiet<F> {
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for Quiet<F> {
+    type Output = Option<Next>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        self.project().future.poll(cx).map(|()| None)
+    }
+}

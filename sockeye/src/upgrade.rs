@@ -1,0 +1,398 @@
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::future::{Future, Ready, ready};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::SEC_WEBSOCKET_VERSION;
+use http::{Extensions, HeaderMap, Method, Request, Response, Version, request};
+use hyper::upgrade::OnUpgrade;
+use sockeye_proto::Protocol;
+use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
+use sockeye_proto::ws::{CloseCode, Config, Role};
+use tower_service::Service;
+
+use crate::carrier::{Carrier, Limits};
+use crate::metrics::Counter;
+use crate::registry::Registry;
+use crate::stream::{Owner, StreamCell};
+use crate::tunnel::{self, Tunnel};
+use crate::{Body, Error, Peer, Result, WebSocket, duplex};
+
+/// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`]
+/// that returns nothing or a `Result`.
+///
+/// It is a tower [`Service`] that [`serve`](crate::serve) takes, that an axum `Router` takes by `route_service`, and that
+/// runs in hyper. On Sockeye's own server the handler runs inside its connection's task, which makes it cheap to wake;
+/// what keeps a processor busy for long should be spawned.
+///
+/// A request that is no WebSocket handshake is answered with 426 (HTTP/1.1) or 405 (HTTP/2), a wrong one as RFC 6455 §4.2
+/// and RFC 8441 §5 ask. By default pages of the same origin may open sockets, and clients that are no browsers.
+///
+/// ```
+/// use sockeye::{Result, WebSocket, websocket};
+///
+/// async fn echo(mut socket: WebSocket) -> Result {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// let service = websocket(echo).protocols(["echo"]).max_message_size(64 * 1024);
+/// ```
+pub fn websocket<H: Handler + Clone>(handler: H) -> WebSocketService<H> {
+    WebSocketService { handler, settings: Arc::default() }
+}
+
+/// What runs an accepted socket: any `FnOnce(WebSocket)` whose future's output is an [`Outcome`].
+pub trait Handler: Send + 'static {
+    /// What the handler returns when called.
+    type Future: Future<Output: Outcome> + Send + 'static;
+
+    /// Takes the socket.
+    fn handle(self, socket: WebSocket) -> Self::Future;
+}
+
+impl<F, R> Handler for F
+where
+    F: FnOnce(WebSocket) -> R + Send + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    type Future = R;
+
+    fn handle(self, socket: WebSocket) -> R {
+        self(socket)
+    }
+}
+
+/// A handler's result, which says with which code a socket is closed that is open when the handler ends.
+pub trait Outcome {
+    /// RFC 6455 §7.4.1: 1000 if all went well, 1011 if not.
+    fn close_code(self) -> CloseCode;
+}
+
+impl Outcome for () {
+    fn close_code(self) -> CloseCode {
+        CloseCode::NORMAL
+    }
+}
+
+impl<E: Display> Outcome for Result<(), E> {
+    fn close_code(self) -> CloseCode {
+        match self {
+            Ok(()) => CloseCode::NORMAL,
+            Err(error) => {
+                tracing::debug!(%error, "a WebSocket handler failed");
+                CloseCode::INTERNAL_ERROR
+            }
+        }
+    }
+}
+
+/// The service that [`websocket`] makes.
+#[derive(Clone, Debug)]
+pub struct WebSocketService<H> {
+    handler: H,
+    settings: Arc<Settings>,
+}
+
+/// What an endpoint settles in a handshake.
+#[derive(Clone, Debug, Default)]
+struct Settings {
+    protocols: Vec<String>,
+    origins: OriginPolicy,
+    config: Config,
+}
+
+impl<H> WebSocketService<H> {
+    /// The subprotocols spoken here (RFC 6455 §1.9). The client's first that is among them is taken; none if none is.
+    #[must_use]
+    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
+        self.edit().protocols = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whose pages may open sockets here.
+    #[must_use]
+    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+        self.edit().origins = origins;
+        self
+    }
+
+    /// Octets in a message, beyond which a socket fails with 1009. Default: 1 MiB.
+    #[must_use]
+    pub fn max_message_size(mut self, octets: usize) -> Self {
+        self.edit().config.max_message_size = octets;
+        self
+    }
+
+    /// All the limits of a socket.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.edit().config = config;
+        self
+    }
+
+    fn edit(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+impl<H: Handler + Clone, B> Service<Request<B>> for WebSocketService<H> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<std::result::Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let response = match Upgrade::from_request(&mut request) {
+            Ok(mut upgrade) => {
+                upgrade.settings = self.settings.clone();
+                upgrade.accept(self.handler.clone())
+            }
+            Err(refusal) => refused(refusal),
+        };
+        ready(Ok(response))
+    }
+}
+
+fn refused(refusal: Refusal) -> Response<Body> {
+    refusal.response().map(Body::from)
+}
+
+/// A WebSocket handshake that waits for a decision.
+///
+/// ```
+/// use sockeye::{Body, Upgrade, WebSocket};
+///
+/// async fn chat(mut request: http::Request<Body>) -> http::Response<Body> {
+///     match Upgrade::from_request(&mut request) {
+///         Ok(upgrade) => upgrade.protocols(["chat"]).accept(|mut socket: WebSocket| async move {
+///             socket.send("welcome").await
+///         }),
+///         Err(refusal) => refusal.response().map(Body::from),
+///     }
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Upgrade {
+    offer: Offer,
+    way: Way,
+    request: request::Parts,
+    settings: Arc<Settings>,
+}
+
+/// How the stream gets from the server to the socket.
+enum Way {
+    /// A stream of our own HTTP/2, taken over at once.
+    Stream(Owner),
+    /// An upgrade of hyper's, which is whole only after the response was sent.
+    Hyper(OnUpgrade, Arc<Carrier>),
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Stream(_) => "Stream",
+            Self::Hyper(..) => "Hyper",
+        })
+    }
+}
+
+impl Upgrade {
+    /// Takes the handshake out of a request of Sockeye's server, of hyper's or of axum's. What is left of the request is
+    /// its body, which has no meaning.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the request breaks, with [what to answer](Refusal::response). Where the server gave no way to take
+    /// the stream over, the same as for a request that asks for none.
+    pub fn from_request<B>(request: &mut Request<B>) -> std::result::Result<Self, Refusal> {
+        let peer = request.extensions_mut().remove::<Peer>();
+        if is_extended_connect_of_hyper(request) {
+            request.extensions_mut().insert(Protocol::websocket());
+        }
+        let carrier = peer.as_ref().map(|peer| peer.carrier.clone());
+        let offer = match Offer::from_request(request) {
+            Ok(Some(offer)) => offer,
+            Ok(None) => return Err(Refusal::websocket_required(request.version())),
+            Err(refusal) => {
+                carrier.inspect(|carrier| carrier.metrics().count(Counter::HandshakesRefused));
+                return Err(refusal);
+            }
+        };
+        let way = match (peer, request.extensions_mut().remove::<OnUpgrade>()) {
+            (Some(Peer { cell: Some(cell), .. }), _) => {
+                Way::Stream(Owner::take_over(&cell).ok_or(Refusal::websocket_required(Version::HTTP_2))?)
+            }
+            (Some(peer), Some(upgrade)) => Way::Hyper(upgrade, peer.carrier),
+            (None, Some(upgrade)) => {
+                let registry = Arc::new(Registry::default());
+                Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), None, request.version(), false))
+            }
+            (_, None) => return Err(Refusal::websocket_required(request.version())),
+        };
+        Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
+    }
+
+    /// What the client offers: subprotocols, extensions, origin.
+    pub fn offer(&self) -> &Offer {
+        &self.offer
+    }
+
+    /// The head of the request.
+    pub fn request(&self) -> &request::Parts {
+        &self.request
+    }
+
+    /// The subprotocols spoken here; see [`WebSocketService::protocols`].
+    #[must_use]
+    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
+        self.edit().protocols = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whose pages may open sockets here; those of the same origin by default.
+    #[must_use]
+    pub fn origins(mut self, origins: OriginPolicy) -> Self {
+        self.edit().origins = origins;
+        self
+    }
+
+    /// All the limits of the socket.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.edit().config = config;
+        self
+    }
+
+    fn edit(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    /// Accepts the socket, or refuses its origin. The handler begins once the response has been sent.
+    pub fn accept<H: Handler>(self, handler: H) -> Response<Body> {
+        let (mut response, protocol) = match self.negotiate() {
+            Ok(settled) => settled,
+            Err(refusal) => return refused(refusal),
+        };
+        let (role, config) = (Role::Server, self.settings.config);
+        match self.way {
+            Way::Stream(owner) => {
+                let supervisor = owner.share();
+                let socket = WebSocket::new(role, config, owner, self.request, protocol);
+                response.extensions_mut().insert(Tunnel::new(Supervised::new(handler, socket, supervisor)));
+            }
+            Way::Hyper(upgrade, carrier) => {
+                let cell = StreamCell::new_tunnel(carrier);
+                let socket = WebSocket::new(role, config, Owner::new(&cell), self.request, protocol);
+                let future = Supervised::new(handler, socket, Owner::new(&cell));
+                tokio::spawn(duplex::after_upgrade(upgrade, cell, tunnel::handler(future)));
+            }
+        }
+        response.map(|()| Body::empty())
+    }
+
+    /// Takes the stream over without a handler: the response is sent and the socket is here.
+    pub fn take(self) -> Result<WebSocket> {
+        let (response, protocol) = self.negotiate().map_err(Error::handshake)?;
+        let Way::Stream(owner) = self.way else {
+            return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
+        };
+        owner.respond(response, false, true);
+        Ok(WebSocket::new(Role::Server, self.settings.config, owner, self.request, protocol))
+    }
+
+    fn negotiate(&self) -> std::result::Result<(Response<()>, Option<String>), Refusal> {
+        if let Err(refusal) = self.settings.origins.check(&self.offer) {
+            self.way.carrier().metrics().count(Counter::OriginsRefused);
+            return Err(refusal);
+        }
+        let protocol = self.offer.select_protocol(&self.settings.protocols);
+        Ok((self.offer.accept(protocol), protocol.map(str::to_owned)))
+    }
+}
+
+impl Way {
+    fn carrier(&self) -> &Carrier {
+        match self {
+            Self::Stream(owner) => owner.carrier(),
+            Self::Hyper(_, carrier) => carrier,
+        }
+    }
+}
+
+/// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The
+/// rest of the request tells as much: a CONNECT with a path is an extended one, and only a WebSocket's has a version.
+fn is_extended_connect_of_hyper<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
+        && request.method() == Method::CONNECT
+        && request.uri().path_and_query().is_some()
+        && request.extensions().get::<Protocol>().is_none()
+        && request.headers().contains_key(SEC_WEBSOCKET_VERSION)
+}
+
+/// Takes a request's head; its body stays.
+fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
+    let (mut parts, ()) = Request::new(()).into_parts();
+    parts.method = request.method().clone();
+    parts.uri = mem::take(request.uri_mut());
+    parts.version = request.version();
+    parts.headers = mem::take::<HeaderMap>(request.headers_mut());
+    let mut extensions = mem::take::<Extensions>(request.extensions_mut());
+    extensions.remove::<Protocol>();
+    // An emptied map keeps its memory, which would stay for as long as the socket.
+    if !extensions.is_empty() {
+        parts.extensions = extensions;
+    }
+    parts
+}
+
+pin_project_lite::pin_project! {
+    /// A handler, whose result says how to close the socket if it is still open.
+    struct Supervised<H: Handler> {
+        #[pin]
+        stage: Stage<H, H::Future>,
+        owner: Owner,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// What the handler does as it is called may use the socket, so it is called once the response has been sent.
+    #[project = StageProjection]
+    enum Stage<H, F> {
+        Waiting { start: Option<(H, WebSocket)> },
+        Running { #[pin] future: F },
+    }
+}
+
+impl<H: Handler> Supervised<H> {
+    fn new(handler: H, socket: WebSocket, owner: Owner) -> Self {
+        Self { stage: Stage::Waiting { start: Some((handler, socket)) }, owner }
+    }
+}
+
+impl<H: Handler> Future for Supervised<H> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Waiting { start } => {
+                    // Nothing is left of a handler that panicked as it was called.
+                    let Some((handler, socket)) = start.take() else { return Poll::Ready(()) };
+                    this.stage.set(Stage::Running { future: handler.handle(socket) });
+                }
+                StageProjection::Running { future } => {
+                    return future.poll(cx).map(|outcome| this.owner.close_with(outcome.close_code().into()));
+                }
+            }
+        }
+    }
+}
