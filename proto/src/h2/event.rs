@@ -62,3 +62,6 @@ pub enum Event {
     /// The connection is over: comes once, as the last event. What is left to transmit should still be sent.
     Closed(Option<ConnectionError>),
 }
+
+/// Events are moved for every message.
+const _: () = assert!(size_of::<Event>() <= 24);

@@ -310,7 +310,8 @@ impl Connection {
         if self.next_id > MAX_WINDOW {
             return Err(OpenError::StreamIdsUsedUp);
         }
-        let fields = head::request_fields(request).ok_or(OpenError::Malformed)?;
+        let path = head::request_path(request.uri());
+        let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
         frame::put_headers(&mut self.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
         let send = if end_stream { Side::Ended } else { Side::Body };
         let state = State::Active { recv: Side::Head, send };

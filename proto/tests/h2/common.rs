@@ -318,10 +318,6 @@ pub fn get(uri: &str) -> Request<()> {
     Request::get(uri).body(()).unwrap()
 }
 
-pub fn post(uri: &str) -> Request<()> {
-    Request::post(uri).body(()).unwrap()
-}
-
 pub fn connect_websocket(uri: &str) -> Request<()> {
     Request::connect(uri).extension(Protocol::websocket()).body(()).unwrap()
 }
@@ -389,4 +385,9 @@ impl Random {
     pub fn one_in(&mut self, bound: usize) -> bool {
         self.below(bound) == 0
     }
+}
+
+/// How many seeds to try: more with `SOCKEYE_FUZZ_ITERATIONS`.
+pub fn iterations() -> u64 {
+    std::env::var("SOCKEYE_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }

@@ -31,8 +31,8 @@ fn large_frames() {
     tested.accept(1, false, POST);
     tested.receive(&data(1, false, &[0; 20_000]));
     tested.assert_alive();
-    tested.receive(&headers(3, false, POST)[..9]).receive(&[]);
-    tested.receive(&[0, 0x4e, 0x21, DATA, 0, 0, 0, 0, 1]);
+    tested.receive(&data(1, false, &[0; 20_001])[..9]);
+    tested.assert_connection_error(Violation::FrameTooLarge);
 }
 
 /// §4.3: "A receiver MUST terminate the connection with a connection error of type COMPRESSION_ERROR if it does not
@@ -50,14 +50,14 @@ fn broken_header_block() {
 #[test]
 fn ignored_blocks_are_decoded() {
     let mut tested = Tested::server_with(Config { max_concurrent_streams: 1, ..Config::default() });
-    tested.accept(1, false, POST);
+    let id = tested.accept(1, false, POST);
     // A literal with incremental indexing, in a request that is refused and in one that is malformed …
     let indexed = |value: &str| [&[0x40, 1, b'x', value.len() as u8][..], value.as_bytes()].concat();
     tested.receive(&frame(HEADERS, 5, 3, &[block(GET), indexed("refused")].concat()));
     tested.assert_reset(3, Reason::REFUSED_STREAM);
     tested.receive(&rst_stream(1, Reason::CANCEL));
     tested.events();
-    tested.machine.stream(tested_id(1)).map(|stream| stream.release());
+    tested.machine.stream(id).unwrap().release();
     let malformed = block(&[("BAD", "")]);
     tested.receive(&frame(HEADERS, 5, 5, &[malformed, indexed("malformed")].concat()));
     tested.assert_reset(5, Reason::PROTOCOL_ERROR);
@@ -66,12 +66,6 @@ fn ignored_blocks_are_decoded() {
     let (_, request) = tested.request();
     let values: Vec<_> = request.headers().get_all("x").iter().collect();
     assert_eq!(values, ["malformed", "refused"]);
-}
-
-fn tested_id(value: u32) -> sockeye_proto::h2::StreamId {
-    // Slots are given in order: the first stream has the first.
-    let mut probe = Tested::server();
-    probe.accept(value, true, GET)
 }
 
 /// §4.3: "Field blocks MUST be transmitted as a contiguous sequence of frames, with no interleaved frames of any other

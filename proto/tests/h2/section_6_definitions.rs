@@ -95,7 +95,8 @@ fn settings_lengths() {
 /// §6.5.2, RFC 8441 §3, RFC 9218 §2.1: values.
 #[test]
 fn settings_values() {
-    let cases: &[(Role, &[(u16, u32)], Violation)] = &[
+    type Case = (Role, &'static [(u16, u32)], Violation);
+    let cases: &[Case] = &[
         (Role::Server, &[(2, 2)], Violation::SettingEnablePush),
         (Role::Client, &[(2, 1)], Violation::SettingEnablePush),
         (Role::Server, &[(4, 1 << 31)], Violation::SettingInitialWindowSize),
@@ -321,7 +322,7 @@ fn windows_grow_for_fast_readers() {
         ..Config::default()
     };
     let mut tested = Tested::server_with(config);
-    let mut grown = |tested: &mut Tested, stream_id: u32, rounds: usize| {
+    let grown = |tested: &mut Tested, stream_id: u32, rounds: usize| {
         let id = tested.accept(stream_id, false, POST);
         let mut extra = 0;
         for _ in 0..rounds {
