@@ -86,9 +86,12 @@ fn take_frame(input: &mut BytesMut) -> Option<(u8, BytesMut)> {
     let opcode = input[0];
     let mut payload = input.split_to(size);
     payload.advance(start + 4);
-    for chunk in payload.chunks_mut(4) {
-        chunk.iter_mut().zip(key).for_each(|(octet, key)| *octet ^= key);
+    // Whole words make vector code.
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ u32::from_ne_bytes(key)).to_ne_bytes();
     }
+    rest.iter_mut().zip(key).for_each(|(octet, key)| *octet ^= key);
     Some((opcode, payload))
 }
 
