@@ -80,7 +80,7 @@ impl Connection {
             return Err(Violation::FrameTooLarge);
         }
         let is_possible = match head.kind {
-            kind::SETTINGS => head.length % 6 == 0,
+            kind::SETTINGS => head.length.is_multiple_of(6),
             kind::PING => head.length == 8,
             kind::GOAWAY => head.length >= 8,
             kind::RST_STREAM | kind::WINDOW_UPDATE => head.length == 4,
