@@ -1,0 +1,19 @@
+//! The tokio layer, from outside: each test holds one rule, and is named after it.
+
+#![cfg(all(feature = "http2", feature = "web-socket"))]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod back_pressure;
+mod cancel;
+mod closing;
+mod connection;
+mod counters;
+mod limits;
+mod peers;
+mod requests;
+mod shutdown;
+mod socket;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,0 +1,122 @@
+//! TLS: which version of HTTP it settles on, and what goes wrong there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Version;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use sockeye::{Counter, Server, websocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::common::http::Http;
+use crate::common::{Client, Running, Socket, echo, handshake, start, within};
+use crate::counters::counted;
+
+struct Secure {
+    running: Running,
+    roots: RootCertStore,
+}
+
+impl Secure {
+    async fn start(server: Server) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = CertificateDer::from(made.cert);
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        Self { running: start(server.tls(config), websocket(echo)).await, roots }
+    }
+
+    /// Offers these protocols by ALPN.
+    async fn connect(&self, offered: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut config = ClientConfig::builder().with_root_certificates(self.roots.clone()).with_no_client_auth();
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let addr: SocketAddr = self.running.addr;
+        let tcp = TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+    }
+}
+
+#[tokio::test]
+async fn alpn_settles_the_version() {
+    let secure = Secure::start(Server::new()).await;
+    let cases: [(&[&str], Version); 4] = [
+        (&["h2", "http/1.1"], Version::HTTP_2),
+        (&["http/1.1", "h2"], Version::HTTP_2),
+        (&["h2"], Version::HTTP_2),
+        (&["http/1.1"], Version::HTTP_11),
+    ];
+    for (offered, version) in cases {
+        let transport = secure.connect(offered).await.unwrap();
+        let answer = Http::over(version, transport).await.get("/").await;
+        assert_eq!(answer.head.version, version, "{offered:?}");
+    }
+}
+
+/// Then the preface tells.
+#[tokio::test]
+async fn without_alpn_the_preface_settles_the_version() {
+    let secure = Secure::start(Server::new()).await;
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let transport = secure.connect(&[]).await.unwrap();
+        let answer = Http::over(version, transport).await.get("/").await;
+        assert_eq!(answer.head.version, version);
+    }
+}
+
+#[tokio::test]
+async fn sockets_run_over_tls() {
+    let secure = Secure::start(Server::new()).await;
+    let client = Client::over(secure.connect(&["h2"]).await.unwrap(), Default::default()).await;
+    let mut socket = Socket::on(&client, &handshake("/")).await.unwrap();
+    socket.check_echo("hello").await;
+    socket.check_echo(vec![1; 1 << 20]).await;
+    socket.close(1000.into(), "").await;
+    assert_eq!(socket.close_code().await, 1000);
+}
+
+/// RFC 9113 §3.4: a connection error of type PROTOCOL_ERROR, and a GOAWAY to say so.
+#[tokio::test]
+async fn a_wrong_preface_is_told_by_goaway() {
+    let secure = Secure::start(Server::new()).await;
+    let mut transport = secure.connect(&["h2"]).await.unwrap();
+    transport.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut octets = Vec::new();
+    within(transport.read_to_end(&mut octets)).await.unwrap();
+    let mut rest = &octets[..];
+    let mut last = None;
+    while rest.len() >= 9 {
+        let length = usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        last = Some((rest[3], rest[9..9 + length].to_vec()));
+        rest = &rest[9 + length..];
+    }
+    let (kind, payload) = last.unwrap();
+    assert_eq!((kind, &payload[4..8]), (7, &[0, 0, 0, 1][..]));
+}
+
+#[tokio::test]
+async fn failures_of_tls_are_counted() {
+    let secure = Secure::start(Server::new()).await;
+    assert!(secure.connect(&["spdy/3"]).await.is_err());
+    counted(&secure.running.handle, Counter::TlsFailures, 1).await;
+    let mut plain = TcpStream::connect(secure.running.addr).await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    counted(&secure.running.handle, Counter::TlsFailures, 2).await;
+}
+
+#[tokio::test]
+async fn a_silent_handshake_is_closed_in_time() {
+    let secure = Secure::start(Server::new().handshake_timeout(Duration::from_millis(50))).await;
+    let mut silent = TcpStream::connect(secure.running.addr).await.unwrap();
+    within(silent.read_to_end(&mut Vec::new())).await.unwrap();
+    let mut silent = secure.connect(&[]).await.unwrap();
+    within(silent.read_to_end(&mut Vec::new())).await.ok();
+    counted(&secure.running.handle, Counter::HandshakeTimeouts, 2).await;
+}
