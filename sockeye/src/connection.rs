@@ -507,20 +507,25 @@ where
 
 /// Gives the machine what the application wants sent, as far as it takes it.
 fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> Waiting {
-    if let Some((head, end_stream)) = shared.rare.as_mut().and_then(|rare| rare.head.take())
-        && let Err(error) = stream.respond(&head, end_stream)
-    {
-        tracing::debug!(%error, "a response could not be sent");
+    let mut progress = false;
+    if let Some((head, end_stream)) = shared.take_head() {
+        progress = true;
+        if let Err(error) = stream.respond(&head, end_stream) {
+            tracing::debug!(%error, "a response could not be sent");
+            shared.sent = Sent::Resetting(Reason::INTERNAL_ERROR.code());
+        }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = BytesMut::new();
         stream.reset(Reason::new(code));
         shared.sent = Sent::Dead(Death::Reset(code));
+        progress = true;
     }
     let finishing = shared.sent == Sent::Finishing;
     if (finishing || !shared.outbox.is_empty()) && !stream.is_send_closed() {
         let trailers = shared.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
         let taken = stream.write(&shared.outbox, finishing && !trailers);
+        progress |= taken > 0;
         if taken == shared.outbox.len() {
             shared.outbox = BytesMut::new();
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
@@ -535,7 +540,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> 
         shared.sent = Sent::Finished;
     }
     shared.rebook(carrier);
-    shared.take_waiting(carrier.limits.stream_send)
+    if progress { shared.take_waiting(carrier) } else { Waiting::default() }
 }
 
 // Nothing in it is pinned in place.

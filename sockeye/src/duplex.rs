@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use crate::buffers;
 use crate::carrier::Phase;
 use crate::metrics::Counter;
-use crate::stream::{Death, Received, Sent, StreamCell};
+use crate::stream::{Death, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
 
 /// Runs a socket once hyper has sent the response.
@@ -139,7 +139,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 }
                 if self.output.is_empty() {
                     self.output = mem::take(&mut shared.outbox);
-                    let waiting = shared.take_waiting(0);
+                    let taken = !self.output.is_empty();
+                    let waiting = if taken { shared.take_waiting(self.cell.carrier()) } else { Waiting::default() };
                     let finishing = shared.sent == Sent::Finishing;
                     drop(shared);
                     self.cell.wake(waiting);

@@ -67,6 +67,13 @@ pub(crate) struct Rare {
     close_code: Option<u16>,
 }
 
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Self { head, trailers_out, trailers_in, closer, close_code } = self;
+        head.is_none() && trailers_out.is_none() && trailers_in.is_none() && closer.is_none() && close_code.is_none()
+    }
+}
+
 /// Appends what ends a tunnel in the words of its protocol, with the given close code.
 pub(crate) type Closer = Box<dyn FnOnce(u16, &mut BytesMut) + Send>;
 
@@ -311,6 +318,17 @@ impl Shared {
         self.rare.get_or_insert_default()
     }
 
+    /// For the carrier: the response to send.
+    pub(crate) fn take_head(&mut self) -> Option<(Response<()>, bool)> {
+        let rare = self.rare.as_mut()?;
+        let head = rare.head.take();
+        if rare.is_empty() {
+            // Most streams have nothing more of it.
+            self.rare = None;
+        }
+        head
+    }
+
     /// Tells the carrier how much stays in the outbox.
     pub(crate) fn rebook(&mut self, carrier: &Carrier) {
         let left = self.outbox.len();
@@ -323,8 +341,12 @@ impl Shared {
     }
 
     /// Who waits for room, to be woken after the carrier took from the outbox.
-    pub(crate) fn take_waiting(&mut self, limit: usize) -> Waiting {
-        if self.outbox.len() > limit / 2 {
+    ///
+    /// To be called only when it did take something: whoever waits has octets in the outbox, and to wake it for nothing
+    /// would go on for ever.
+    pub(crate) fn take_waiting(&mut self, carrier: &Carrier) -> Waiting {
+        let outbox = self.outbox.len();
+        if outbox > carrier.limits.stream_send / 2 || !carrier.admits(outbox) {
             return Waiting::default();
         }
         let answers = mem::take(&mut self.answer_waits);
