@@ -314,7 +314,7 @@ where
             refill = mem::take(&mut shared.more);
             spare = mem::take(&mut shared.inbox);
         }
-        let waiting = send(&mut stream, &mut shared, &self.carrier);
+        let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
         let over = shared.is_abandoned() && {
             let (tunnel, failed) = (shared.tunnel, shared.failed);
             let (sent, dead) = (shared.sent == Sent::Finished, matches!(shared.sent, Sent::Dead(_)));
@@ -506,7 +506,7 @@ where
 }
 
 /// Gives the machine what the application wants sent, as far as it takes it.
-fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> Waiting {
+fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
     let mut progress = false;
     if let Some((head, end_stream)) = shared.take_head() {
         progress = true;
@@ -527,7 +527,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> 
         let taken = stream.write(&shared.outbox, finishing && !trailers);
         progress |= taken > 0;
         if taken == shared.outbox.len() {
-            shared.outbox = BytesMut::new();
+            *spare = mem::take(&mut shared.outbox);
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");

@@ -280,8 +280,14 @@ impl WebSocket {
     }
 
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
-        let Inner { machine, owner, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send(cx, |outbox| machine.send_into(message, outbox)))?;
+        let Inner { machine, owner, input, .. } = &mut *self.0;
+        let sent = ready!(owner.poll_send(cx, |outbox| {
+            // The buffer of the message that this one answers will do.
+            if outbox.capacity() == 0 && input.is_empty() {
+                mem::swap(outbox, input);
+            }
+            machine.send_into(message, outbox)
+        }))?;
         Poll::Ready(sent.map_err(|_| Error::Closed))
     }
 
