@@ -65,12 +65,15 @@ ACCEPTED = [
         for huffman in (True, False)
     ),
     accepted("6.3", "a dynamic table size update", with_start(b"\x20")),
+    accepted("6.3", "a dynamic table size update to 128", with_start(integer(128, 5, 0x20))),
     accepted("4.2", "a size update to 0 and one to 4096", with_start(b"\x20\x3f\xe1\x1f")),
+    accepted("4.2", "a size update to 128 and one to 4096", with_start(integer(128, 5, 0x20) + integer(4096, 5, 0x20))),
     case("RFC 7541 §2.3.3", "an indexed field of the dynamic table is accepted", with_start(b"\x20\x3f\xe1\x1f"), answered(1, 200), lambda c: request(3, ("x-test", "sockeye"))(c), answered(3, 200), lambda c: request(5, ("x-test", "sockeye"))(c), answered(5, 200)),
 ]  # fmt: skip
 
 ERRORS = [
     error("2.3.3", "an index beyond both tables", with_field(b"\xfe")),
+    error("2.3.3", "an index a little beyond both tables", with_field(integer(70, 7, 0x80))),
     error("4.2", "a size update at the end of a header block", with_field(b"\x21")),
     error("4.2", "a size update between two fields", with_field(b"\x20" + integer(USER_AGENT, 7, 0x80))),
     error("5.1", "an integer that overflows", with_field(b"\xff" + b"\xff" * 10 + b"\x7f")),
@@ -79,8 +82,10 @@ ERRORS = [
     error("5.2", "Huffman padding longer than 7 bits", with_field(b"\x00" + NAME_IN_HUFFMAN + b"\x84" + HUFFMAN.encode(b"test") + b"\xff")),
     error("5.2", "Huffman padding that is not of EOS's bits", with_field(b"\x00" + NAME_IN_HUFFMAN + b"\x83\x49\x50\x90")),
     error("5.2", "the EOS symbol inside a Huffman coded string", with_field(b"\x00" + NAME_IN_HUFFMAN + b"\x87\xff\xff\xff\xfd\x25\x42\x7f")),
+    error("5.2", "the EOS symbol between two others", with_field(b"\x00" + NAME_IN_HUFFMAN + b"\x87\x49\x51\xff\xff\xff\xfa\x7f")),
     error("6.1", "index 0 as an indexed field", with_field(b"\x80")),
     error("6.2.1", "an index beyond both tables as a literal's name", with_field(integer(126, 6, 0x40) + string(b"ok", False))),
+    error("6.2.1", "an index a little beyond both tables as a literal's name", with_field(integer(70, 6, 0x40) + string(b"", False))),
     error("6.3", "a size update above SETTINGS_HEADER_TABLE_SIZE", above_the_table),
 ]  # fmt: skip
 

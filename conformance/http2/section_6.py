@@ -77,11 +77,11 @@ OTHER_FRAMES = [
     case("RFC 9113 §6.7", "PING with ACK is not answered", ping(b"answered", ack=True), ping(b"sockeye!"), ping_acknowledged(b"sockeye!")),
     refused("RFC 9113 §6.7", "PING on a stream", PROTOCOL_ERROR, frame(PING, 1, bytes(8))),
     refused("RFC 9113 §6.7", "PING of 6 octets", FRAME_SIZE_ERROR, frame(PING, 0, bytes(6))),
-    case("RFC 9113 §6.8", "GOAWAY ends a connection without streams", goaway(NO_ERROR, debug=b"bye"), closes),
+    case("RFC 9113 §6.8", "GOAWAY ends a connection without streams", goaway(NO_ERROR, debug=b"bye"), ping(b"sockeye!"), closes),
     case("RFC 9113 §6.8", "GOAWAY lets open streams finish", post(1), goaway(NO_ERROR), data(1, b"test", True), answered(1)),
     refused("RFC 9113 §6.8", "GOAWAY on a stream", PROTOCOL_ERROR, frame(GOAWAY, 1, bytes(8))),
     refused("RFC 9113 §6.8", "GOAWAY of 7 octets", FRAME_SIZE_ERROR, frame(GOAWAY, 0, bytes(7))),
-    case("RFC 9113 §7", "GOAWAY with an unknown error code is no special case", goaway(0xFF), closes),
+    case("RFC 9113 §7", "GOAWAY with an unknown error code is no special case", goaway(0xFF), ping(b"sockeye!"), closes),
 ]  # fmt: skip
 
 WINDOW_UPDATE_FRAMES = [
@@ -92,7 +92,7 @@ WINDOW_UPDATE_FRAMES = [
     refused("RFC 9113 §6.9", "WINDOW_UPDATE of 3 octets", FRAME_SIZE_ERROR, frame(WINDOW_UPDATE, 0, b"\0\0\1")),
     case("RFC 9113 §6.9.1", "no more DATA than a window of 1", settings((INITIAL_WINDOW_SIZE, 1)), settings_acknowledged, request(1), data_of(1, 1)),
     refused("RFC 9113 §6.9.1", "a connection window above 2^31-1", FLOW_CONTROL_ERROR, window_update(0, MAX_WINDOW), window_update(0, MAX_WINDOW)),
-    case("RFC 9113 §6.9.1", "a stream window above 2^31-1", request(1, end_stream=False), window_update(1, MAX_WINDOW), window_update(1, MAX_WINDOW), stream_error(1, FLOW_CONTROL_ERROR)),
+    case("RFC 9113 §6.9.1", "a stream window above 2^31-1", request(1, end_stream=False), window_update(1, MAX_WINDOW), window_update(1, MAX_WINDOW), reset(1, FLOW_CONTROL_ERROR)),
     case("RFC 9113 §6.9.2", "a window from 0 to 1 lets one octet out", NO_WINDOW, settings_acknowledged, request(1), settings((INITIAL_WINDOW_SIZE, 1)), settings_acknowledged, data_of(1, 1)),
     case("RFC 9113 §6.9.2", "a window may go negative", settings((INITIAL_WINDOW_SIZE, 3)), settings_acknowledged, request(1), some_data(1), settings((INITIAL_WINDOW_SIZE, 2)), settings_acknowledged, window_update(1, 2), data_of(1, 1)),
     refused("RFC 9113 §6.9.2", "a setting that takes a stream's window above 2^31-1", FLOW_CONTROL_ERROR, request(1, end_stream=False), window_update(1, MAX_WINDOW - DEFAULT_WINDOW), settings((INITIAL_WINDOW_SIZE, DEFAULT_WINDOW + 1))),

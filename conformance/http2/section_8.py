@@ -75,6 +75,7 @@ PSEUDO = [
     malformed("RFC 9113 §8.3.1", "an empty :path", path=""),
     malformed("RFC 9113 §8.3.1", "a :path without its slash", path="index.html"),
     *(malformed("RFC 9113 §8.3.1", f"no :{name}", **{name: None}) for name in ("method", "scheme", "path")),
+    malformed("RFC 9113 §8.3.1", "neither :method nor :scheme", method=None, scheme=None),
     *(malformed("RFC 9113 §8.3.1", f"a second :{name}", (f":{name}", value)) for name, value in [("method", "GET"), ("method", "/"), ("scheme", "http"), ("path", "/")]),
     malformed("RFC 9113 §8.3.1", "a second :authority", (":authority", "localhost")),
     malformed("RFC 9113 §8.3.1", "an :authority with userinfo", authority="user@localhost"),

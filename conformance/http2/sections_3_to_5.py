@@ -15,32 +15,17 @@ def first_frame_is_settings(connection):
         raise Failure(f"the first frame was {received}")
 
 
-def hung_up_after(octets):
-    """A bad preface. Over TLS it is HTTP/2 by ALPN; in cleartext it may be anything, and HTTP/1.1 may answer it."""
-
-    def step(connection):
-        connection.send(octets)
-        (connection_error(PROTOCOL_ERROR) if connection.tls else hangs_up)(connection)
-
-    return step
-
-
-def hangs_up(connection):
-    """The connection ends; what comes before may be HTTP/1.1."""
-    try:
-        while connection.socket.recv(65_536):
-            pass
-    except ConnectionError:
-        pass
-
-
 def streams_beyond_the_limit(connection):
-    """One request more than the server allows at once, none of which it can finish: no window."""
+    """One request more than the server allows at once, none of which it can finish: no window.
+
+    All have the same header block, literals that go into the server's table again and again.
+    """
     limit = connection.settings.get(MAX_CONCURRENT_STREAMS)
     if limit is None:
         raise Failure("the server sets no limit")
+    block = connection.encoder.encode(request_fields(connection))
     for index in range(limit + 1):
-        connection.send(request(1 + 2 * index)(connection))
+        connection.send(frame(HEADERS, 1 + 2 * index, block, END_STREAM | END_HEADERS))
     stream_error(1 + 2 * limit, REFUSED_STREAM, PROTOCOL_ERROR)(connection)
 
 
@@ -48,8 +33,9 @@ STARTING = [
     case("RFC 9113 §3.4", "the first frame of the server is SETTINGS", first_frame_is_settings, handshake=False),
     case("RFC 9113 §3.4", "the server acknowledges the client's first SETTINGS", barrier),
     case("RFC 9113 §3.4", "an empty SETTINGS frame will do as the client's", PREFACE + settings(), settings_acknowledged, handshake=False),
-    case("RFC 9113 §3.4", "an invalid connection preface ends the connection", hung_up_after(b"INVALID CONNECTION PREFACE\r\n\r\n"), handshake=False),
-    case("RFC 9113 §3.4", "a preface that goes wrong halfway ends the connection", hung_up_after(b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"), handshake=False),
+    refused("RFC 9113 §3.4", "an invalid connection preface", PROTOCOL_ERROR, b"INVALID CONNECTION PREFACE\r\n\r\n", handshake=False),
+    refused("RFC 9113 §3.4", "a preface that goes wrong halfway", PROTOCOL_ERROR, b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", handshake=False),
+    refused("RFC 9113 §3.4", "a preface of another protocol, without a line", PROTOCOL_ERROR, b"\x16\x03\x01\x02\x00", handshake=False),
     refused("RFC 9113 §3.4", "a first frame other than SETTINGS", PROTOCOL_ERROR, PREFACE + ping(), handshake=False),
     refused("RFC 9113 §3.4", "an acknowledgement as the first frame", PROTOCOL_ERROR, PREFACE + frame(SETTINGS, 0, flags=ACK), handshake=False),
 ]  # fmt: skip

@@ -166,6 +166,23 @@ def stream_error(stream_id, *codes, alive=True):
     return step
 
 
+def reset(stream_id, code):
+    """RST_STREAM on the stream with this code, where nothing else will do."""
+
+    def step(connection):
+        wanted = f"RST_STREAM {error_name(code)} on {stream_id}"
+        while True:
+            received = connection.poll()
+            if received is None or received.type == GOAWAY:
+                unexpected(received, wanted, connection)
+            if received.type == RST_STREAM:
+                if (received.stream_id, received.error_code) != (stream_id, code):
+                    unexpected(received, wanted, connection)
+                return barrier(connection)
+
+    return step
+
+
 def frames(connection, wanted):
     """Frames until the caller has what it wants; an error or the end of the connection is never that."""
     while True:
@@ -231,9 +248,12 @@ def some_data(stream_id):
 
 
 def settings_acknowledged(connection):
+    """SETTINGS ACK, and no more SETTINGS of the server's own once the handshake is done."""
     for received in frames(connection, "SETTINGS ACK"):
         if received.type == SETTINGS and received.flags & ACK:
             return None
+        if received.type == SETTINGS and connection.settings:
+            unexpected(received, "SETTINGS ACK", connection)
 
 
 def ping_acknowledged(payload):
