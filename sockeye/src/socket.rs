@@ -215,6 +215,10 @@ impl WebSocket {
             }
             if !self.input.is_empty() {
                 self.machine.handle_data(Instant::now, &mut self.input);
+                if self.input.is_empty() {
+                    // Empty, it would still hold the memory of what was taken from it.
+                    self.input = BytesMut::new();
+                }
                 continue;
             }
             if self.machine.is_transmit_pending() {
