@@ -317,8 +317,8 @@ where
         let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
         let over = shared.is_abandoned() && {
             let (tunnel, failed) = (shared.tunnel, shared.failed);
-            let (sent, dead) = (shared.sent == Sent::Finished, matches!(shared.sent, Sent::Dead(_)));
-            let over = stream.is_closed() || dead || sent && !tunnel;
+            let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
+            let over = stream.is_closed() || sent && !tunnel;
             if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
                 let limits = &self.carrier.limits;
                 let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
@@ -466,15 +466,15 @@ where
         let over = self.over.get_or_insert_with(|| {
             for slot in slots.iter().flatten() {
                 slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
-                // One that nobody holds any more has no other reason to be looked at.
-                slot.cell.queue();
             }
             Over { deadline: Box::pin(tokio::time::sleep(time)), transport: Shutdown::Write }
         });
         if self.output.is_empty() && !self.unflushed {
             over.transport.poll(cx, &mut self.transport, self.read_ended);
         }
-        let done = over.transport == Shutdown::Done && self.slots.iter().all(Option::is_none);
+        // A socket that is held elsewhere has in its cell all that there will be.
+        let handled = self.slots.iter().flatten().all(|slot| slot.handler.is_none());
+        let done = over.transport == Shutdown::Done && handled;
         if done || over.deadline.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -395,9 +395,12 @@ impl Owner {
                 Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
                 Received::Open => {
                     self.register(&mut shared.receiver, cx);
-                    // What is left of the last octets is of use to the carrier.
+                    // Even when it is empty, a buffer holds memory. The carrier, which is about to look, has a use for it.
                     if input.is_empty() {
-                        mem::swap(input, &mut shared.inbox);
+                        let spare = mem::take(input);
+                        if let Waiter::Handler = shared.receiver {
+                            shared.inbox = spare;
+                        }
                     }
                     Poll::Pending
                 }

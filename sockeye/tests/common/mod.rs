@@ -21,7 +21,7 @@ pub(crate) use self::client::Client;
 pub(crate) use self::socket::{Carrier, Ending, Socket, handshake};
 
 /// A test that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Awaits what has to happen soon.
 #[track_caller]

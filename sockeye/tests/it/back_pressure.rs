@@ -160,7 +160,7 @@ async fn unread_sockets_stop_nobody_else() {
         unread.push(tokio::spawn(async move {
             loop {
                 let mut octets = BytesMut::new();
-                socket.machine.send(&message()).unwrap();
+                socket.machine.send(&vec![7; 10_000].into()).unwrap();
                 socket.machine.poll_transmit(&mut octets);
                 client_send(&socket, &octets).await;
                 sent.fetch_add(octets.len(), Ordering::Relaxed);

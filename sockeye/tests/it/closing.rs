@@ -20,7 +20,9 @@ async fn start_telling() -> (Running, mpsc::UnboundedReceiver<Result>) {
         let sender = sender.clone();
         async move { drop(sender.send(echo(socket).await)) }
     };
-    (start_websocket(handler).await, results)
+    // What ends for want of time would take longer than any test waits.
+    let server = Server::new().close_timeout(Duration::from_secs(60));
+    (start(server, websocket(handler)).await, results)
 }
 
 /// Close and the end of our half, with no reset after the peer has ended its own.
@@ -323,7 +325,7 @@ async fn a_handler_goes_on_after_its_connection() {
             sender.send(result).unwrap();
         }
     };
-    let server = start_websocket(handler).await;
+    let server = start(Server::new().close_timeout(Duration::from_secs(60)), websocket(handler)).await;
     for carrier in Carrier::ALL {
         Socket::open(carrier, server.addr).await.disconnect();
         let result = within(results.recv()).await.unwrap();

@@ -1,0 +1,119 @@
+//! What idle sockets cost, by the octets that the allocator has given out.
+
+#![cfg(all(feature = "http2", feature = "web-socket"))]
+
+use std::alloc::System;
+use std::time::Duration;
+
+use sockeye::{Result, Server, WebSocket, http2, websocket};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SOCKETS: u32 = 1000;
+/// Octets of heap for one idle socket, its stream and its handler.
+const MAX: usize = 2048;
+
+fn live() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+async fn echo(mut socket: WebSocket) -> Result {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+/// A client of HTTP/2 that keeps nothing but the transport: what is counted is the server's.
+struct Client {
+    transport: TcpStream,
+}
+
+/// DATA frames echo the payload that they carried, so one kind of frame tells how many octets came back.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+
+impl Client {
+    async fn connect(listener: std::net::SocketAddr) -> Self {
+        let mut transport = TcpStream::connect(listener).await.unwrap();
+        transport.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        transport.write_all(&[&[0, 0, 4, 8, 0, 0, 0, 0, 0][..], &[0x7F, 0xFE, 0, 0]].concat()).await.unwrap();
+        Self { transport }
+    }
+
+    async fn send(&mut self, kind: u8, stream_id: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        // END_HEADERS
+        let flags = if kind == HEADERS { 4 } else { 0 };
+        let frame = [&length[1..], &[kind, flags], &stream_id.to_be_bytes(), payload].concat();
+        self.transport.write_all(&frame).await.unwrap();
+    }
+
+    /// The payload of the next frame of a kind; others are passed over.
+    async fn receive(&mut self, wanted: u8) -> Vec<u8> {
+        loop {
+            let mut head = [0; 9];
+            self.transport.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2])];
+            self.transport.read_exact(&mut payload).await.unwrap();
+            if head[3] == wanted && !payload.is_empty() {
+                return payload;
+            }
+        }
+    }
+
+    /// An extended CONNECT without any entry for a table.
+    async fn open(&mut self, stream_id: u32) {
+        let block =
+            b"\x02\x07CONNECT\0\x09:protocol\x09websocket\x86\x84\x01\x09localhost\0\x15sec-websocket-version\x0213";
+        self.send(HEADERS, stream_id, block).await;
+        self.receive(HEADERS).await;
+    }
+
+    /// A binary message of 10,000 octets, masked by zeros, there and back.
+    async fn exchange(&mut self, stream_id: u32) {
+        self.send(DATA, stream_id, &[&b"\x82\xFE\x27\x10\0\0\0\0"[..], &[7; 10_000]].concat()).await;
+        let mut received = 0;
+        while received < 4 + 10_000 {
+            received += self.receive(DATA).await.len();
+        }
+    }
+}
+
+/// Every socket has had a message of 10,000 octets: a buffer that stays shows.
+#[tokio::test]
+async fn an_idle_socket_owns_no_buffers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let config = http2::Config { max_concurrent_streams: SOCKETS + 1, ..http2::Config::default() };
+    tokio::spawn(Server::new().http2(config).serve(listener, websocket(echo)));
+    let mut client = Client::connect(addr).await;
+    client.open(1).await;
+    client.exchange(1).await;
+    let before = live();
+    for stream in 1..=SOCKETS {
+        client.open(2 * stream + 1).await;
+        client.exchange(2 * stream + 1).await;
+    }
+    let mut each = usize::MAX;
+    // The server goes to sleep a moment after its last octet.
+    for _ in 0..1000 {
+        each = live().saturating_sub(before) / SOCKETS as usize;
+        if each <= MAX {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(each <= MAX, "an idle socket holds {each} octets");
+    println!("an idle socket holds {each} octets");
+
+    // They are all still there.
+    for stream in 1..=SOCKETS {
+        client.exchange(2 * stream + 1).await;
+    }
+}
