@@ -18,11 +18,12 @@ use bytes::{Buf, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request};
 use sockeye_proto::h2::{self, Event, Reason, StreamId};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::carrier::{Carrier, Phase};
+use crate::linger::Linger;
 use crate::metrics::Counter;
 use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting};
 use crate::tunnel::{self, Handler, Next};
@@ -35,11 +36,6 @@ const MAX_TURNS: u32 = 16;
 pub(crate) trait Accept {
     /// The handler to poll inside the connection's task; none where the request went elsewhere.
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler>;
-
-    /// Whether no request can be accepted any more, so that the connection ends once its streams have.
-    fn is_finished(&self) -> bool {
-        false
-    }
 }
 
 /// One HTTP/2 connection, as a future that is done when it is over.
@@ -60,45 +56,9 @@ pub(crate) struct Connection<T, A> {
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
     counted: h2::Counters,
-    over: Option<Over>,
+    /// What is left when the machine is done.
+    linger: Option<Linger>,
     result: Result,
-}
-
-/// What is left when the machine is done.
-struct Over {
-    deadline: Pin<Box<Sleep>>,
-    transport: Shutdown,
-}
-
-/// How far the transport's end is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shutdown {
-    /// Our end is to be sent.
-    Write,
-    /// Reading on to the peer's end, since a transport closed with octets unread would take back our last ones.
-    Read,
-    Done,
-}
-
-impl Shutdown {
-    fn poll<T: AsyncRead + AsyncWrite + Unpin>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) {
-        if *self == Self::Write {
-            *self = match Pin::new(&mut *transport).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) if !read_ended => Self::Read,
-                Poll::Ready(_) => Self::Done,
-                Poll::Pending => Self::Write,
-            };
-        }
-        let mut discarded = [0; 4096];
-        while *self == Self::Read {
-            let mut buffer = ReadBuf::new(&mut discarded);
-            match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => *self = Self::Done,
-                Poll::Pending => return,
-            }
-        }
-    }
 }
 
 /// When the peer of an abandoned tunnel has had its time to end its half.
@@ -148,7 +108,7 @@ where
             timer: None,
             phase: Phase::Running,
             counted: h2::Counters::default(),
-            over: None,
+            linger: None,
             result: Ok(()),
         }
     }
@@ -401,8 +361,7 @@ where
 
     /// Follows the server as it shuts down.
     fn follow(&mut self, now: Instant) {
-        let phase = if self.accept.is_finished() { Phase::Draining } else { Phase::Running };
-        let phase = phase.max(self.carrier.phase());
+        let phase = self.carrier.phase();
         if phase == self.phase {
             return;
         }
@@ -463,19 +422,17 @@ where
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let slots = &self.slots;
         let time = self.carrier.limits.close_timeout;
-        let over = self.over.get_or_insert_with(|| {
+        let linger = self.linger.get_or_insert_with(|| {
             for slot in slots.iter().flatten() {
                 slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
             }
-            Over { deadline: Box::pin(tokio::time::sleep(time)), transport: Shutdown::Write }
+            Linger::new(time)
         });
-        if self.output.is_empty() && !self.unflushed {
-            over.transport.poll(cx, &mut self.transport, self.read_ended);
-        }
+        let written = self.output.is_empty() && !self.unflushed;
+        let shut_down = written && linger.poll_shutdown(cx, &mut self.transport, self.read_ended).is_ready();
         // A socket that is held elsewhere has in its cell all that there will be.
         let handled = self.slots.iter().flatten().all(|slot| slot.handler.is_none());
-        let done = over.transport == Shutdown::Done && handled;
-        if done || over.deadline.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { Poll::Pending }
+        if shut_down && handled { Poll::Ready(()) } else { linger.poll_deadline(cx) }
     }
 
     /// Goes to sleep, without buffers; false if there is something to do.

@@ -57,6 +57,8 @@ mod error;
 mod h1;
 #[cfg(feature = "http2")]
 pub mod http2;
+#[cfg(feature = "http2")]
+mod linger;
 mod metrics;
 mod peer;
 #[cfg(doctest)]

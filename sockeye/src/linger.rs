@@ -1,0 +1,58 @@
+//! The end of a transport whose protocol is done.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+/// Shuts a transport down and reads on to the peer's end, for some time: a transport that is closed with octets unread
+/// would take back the last that was sent.
+pub(crate) struct Linger {
+    step: Step,
+    deadline: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Write,
+    Read,
+    Done,
+}
+
+impl Linger {
+    pub(crate) fn new(time: Duration) -> Self {
+        Self { step: Step::Write, deadline: Box::pin(tokio::time::sleep(time)) }
+    }
+
+    /// Ready at the transport's end. `read_ended` says that the peer's is known already.
+    pub(crate) fn poll_shutdown<T>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) -> Poll<()>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.step == Step::Write {
+            self.step = match Pin::new(&mut *transport).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) if !read_ended => Step::Read,
+                Poll::Ready(_) => Step::Done,
+                Poll::Pending => return Poll::Pending,
+            };
+        }
+        let mut discarded = [0; 4096];
+        while self.step == Step::Read {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => self.step = Step::Done,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when there is no more time.
+    pub(crate) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.deadline.as_mut().poll(cx)
+    }
+}
