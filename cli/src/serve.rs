@@ -56,6 +56,8 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
+    let listen = arguments.listen;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let config = http2::Config { max_concurrent_streams: arguments.max_streams, ..http2::Config::default() };
     let mut server = Server::new().http2(config);
     if !arguments.cleartext {
@@ -65,41 +67,46 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
             _ => bail!("--cert and --key go together"),
         });
     }
-    let listen = arguments.listen;
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let handle = server.handle();
+    shut_down_on_signal(handle.clone())?;
     let scheme = if arguments.cleartext { "http" } else { "https" };
     // A reader of this line may have gone away, which is no reason to stop.
     writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
 
-    let handle = server.handle();
-    let site = Site::new(handle.clone(), arguments.max_message_size, arguments.origins());
-    tokio::spawn(shut_down_on_signal(handle));
+    let site = Site::new(handle, arguments.max_message_size, arguments.origins());
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }
 
-/// The first signal asks for a graceful end, a second one does not wait for it.
-async fn shut_down_on_signal(handle: Handle) {
-    if let Err(error) = wait_for_signal().await {
-        return tracing::warn!(%error, "no signal can be awaited");
-    }
-    tracing::info!("shutting down");
-    handle.shutdown();
-    wait_for_signal().await.ok();
-    std::process::exit(130);
-}
-
+/// From now on the first signal asks for a graceful end, and a second one does not wait for it.
 #[cfg(unix)]
-async fn wait_for_signal() -> std::io::Result<()> {
+fn shut_down_on_signal(handle: Handle) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
-        _ = terminate.recv() => Ok(()),
-    }
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            handle.shutdown();
+        }
+        std::process::exit(130);
+    });
+    Ok(())
 }
 
-#[cfg(not(unix))]
-async fn wait_for_signal() -> std::io::Result<()> {
-    tokio::signal::ctrl_c().await
+/// From now on the first Ctrl-C asks for a graceful end, and a second one does not wait for it.
+#[cfg(windows)]
+fn shut_down_on_signal(handle: Handle) -> Result<()> {
+    let mut interrupt = tokio::signal::windows::ctrl_c()?;
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            interrupt.recv().await;
+            handle.shutdown();
+        }
+        std::process::exit(130);
+    });
+    Ok(())
 }

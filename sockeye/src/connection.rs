@@ -210,8 +210,8 @@ where
 
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream),
-            Event::Readable(id) => self.deliver(id),
+            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream, now),
+            Event::Readable(id) => self.handle_readable(id, now),
             Event::Writable(id) => self.exchange(id.slot(), now),
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
@@ -229,7 +229,7 @@ where
         }
     }
 
-    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool) {
+    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
         self.carrier.requests.fetch_add(1, Ordering::Relaxed);
         self.carrier.metrics().count(Counter::Requests);
         let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
@@ -241,6 +241,7 @@ where
         let body = if end_stream { Body::empty() } else { Body::stream(owner.share(), length) };
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
+        cell.start();
         let waker = Waker::from(cell.clone());
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
@@ -248,20 +249,22 @@ where
         if self.phase != Phase::Running {
             cell.go_away();
         }
-        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker: waker.clone(), lingers: false });
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
         let handler = self.accept.accept(request, owner);
         if let Some(slot) = &mut self.slots[id.slot()] {
             slot.handler = handler;
         }
-        waker.wake();
+        self.look_after(id.slot(), true, now);
     }
 
-    /// Moves what has arrived into the cell, if it is empty.
-    fn deliver(&mut self, id: StreamId) {
+    /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
+    /// processor's cache.
+    fn handle_readable(&mut self, id: StreamId, now: Instant) {
         let Self { slots, machine, .. } = self;
-        if let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) {
-            slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
-        }
+        let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        let woken = slot.cell.start();
+        let awaited = slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
+        self.look_after(id.slot(), woken || awaited, now);
     }
 
     fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
@@ -273,10 +276,18 @@ where
         }
     }
 
-    /// Polls the handler of a stream that changed, then exchanges what there is.
+    /// Looks at a stream of the ready list.
     fn visit(&mut self, index: usize, now: Instant) {
+        if let Some(slot) = self.slots.get(index).and_then(Option::as_ref) {
+            let woken = slot.cell.start();
+            self.look_after(index, woken, now);
+        }
+    }
+
+    /// Polls the handler of a stream if it was woken, then exchanges what there is.
+    fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
-        if slot.cell.take_woken() {
+        if woken {
             while let Some(handler) = &mut slot.handler
                 && let Poll::Ready(next) = tunnel::poll_caught(handler, &slot.cell, &slot.waker)
             {
@@ -292,16 +303,18 @@ where
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(mut stream) = self.machine.stream(slot.id) else { return };
         let mut refill = false;
+        let mut spare = BytesMut::new();
         let mut shared = slot.cell.lock();
         if shared.is_abandoned() {
             // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
             if shared.tunnel {
                 drop(stream.read());
             }
-        } else {
-            refill = shared.more && shared.inbox.is_empty();
+        } else if shared.inbox.is_empty() {
+            refill = mem::take(&mut shared.more);
+            spare = mem::take(&mut shared.inbox);
         }
-        let waiting = send(&mut stream, &mut shared, &self.carrier);
+        let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
         let over = shared.is_abandoned() && {
             let (tunnel, failed) = (shared.tunnel, shared.failed);
             let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
@@ -319,15 +332,15 @@ where
             shared.rebook(&self.carrier);
         }
         drop(shared);
-        waiting.wake();
+        slot.cell.wake(waiting);
         let id = slot.id;
         if over {
             stream.release();
             self.slots[index] = None;
         } else if refill {
-            slot.cell.lock().more = false;
-            self.deliver(id);
+            self.handle_readable(id, now);
         }
+        self.machine.recycle(spare);
     }
 
     /// Writes as much of the batch as the transport takes; whether anything happened.
@@ -493,23 +506,28 @@ where
 }
 
 /// Gives the machine what the application wants sent, as far as it takes it.
-fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> Waiting {
-    if let Some((head, end_stream)) = shared.rare.as_mut().and_then(|rare| rare.head.take())
-        && let Err(error) = stream.respond(&head, end_stream)
-    {
-        tracing::debug!(%error, "a response could not be sent");
+fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
+    let mut progress = false;
+    if let Some((head, end_stream)) = shared.take_head() {
+        progress = true;
+        if let Err(error) = stream.respond(&head, end_stream) {
+            tracing::debug!(%error, "a response could not be sent");
+            shared.sent = Sent::Resetting(Reason::INTERNAL_ERROR.code());
+        }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = BytesMut::new();
         stream.reset(Reason::new(code));
         shared.sent = Sent::Dead(Death::Reset(code));
+        progress = true;
     }
     let finishing = shared.sent == Sent::Finishing;
     if (finishing || !shared.outbox.is_empty()) && !stream.is_send_closed() {
         let trailers = shared.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
         let taken = stream.write(&shared.outbox, finishing && !trailers);
+        progress |= taken > 0;
         if taken == shared.outbox.len() {
-            shared.outbox = BytesMut::new();
+            *spare = mem::take(&mut shared.outbox);
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");
@@ -522,7 +540,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, carrier: &Carrier) -> 
         shared.sent = Sent::Finished;
     }
     shared.rebook(carrier);
-    shared.take_waiting(carrier.limits.stream_send)
+    if progress { shared.take_waiting(carrier) } else { Waiting::default() }
 }
 
 // Nothing in it is pinned in place.

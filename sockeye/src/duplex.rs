@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use crate::buffers;
 use crate::carrier::Phase;
 use crate::metrics::Counter;
-use crate::stream::{Death, Received, Sent, StreamCell};
+use crate::stream::{Death, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
 
 /// Runs a socket once hyper has sent the response.
@@ -75,6 +75,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         let abandoned = {
             let mut shared = self.cell.lock();
             let wanted = shared.is_abandoned() || shared.inbox.is_empty();
+            if wanted {
+                shared.inbox = BytesMut::new();
+            }
             shared.more = !wanted;
             if self.read != Read::Open || !wanted {
                 return false;
@@ -87,7 +90,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         match result {
             Poll::Ready(Ok(1..)) if abandoned => buffer.clear(),
             Poll::Ready(Ok(1..)) => {
-                self.cell.deliver(|| BytesMut::from(&buffer[..]));
+                if self.cell.deliver(|| BytesMut::from(&buffer[..])) {
+                    self.waker.wake_by_ref();
+                }
                 buffer.clear();
             }
             Poll::Ready(Ok(0)) => {
@@ -110,7 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 
     /// Polls the handler if it asked for it.
     fn run(&mut self) -> bool {
-        if !self.cell.take_woken() {
+        if !self.cell.start() {
             return false;
         }
         if let Some(handler) = &mut self.handler
@@ -134,10 +139,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 }
                 if self.output.is_empty() {
                     self.output = mem::take(&mut shared.outbox);
-                    let waiting = shared.take_waiting(0);
+                    let taken = !self.output.is_empty();
+                    let waiting = if taken { shared.take_waiting(self.cell.carrier()) } else { Waiting::default() };
                     let finishing = shared.sent == Sent::Finishing;
                     drop(shared);
-                    waiting.wake();
+                    self.cell.wake(waiting);
                     finishing
                 } else {
                     false

@@ -59,6 +59,9 @@ mod h1;
 pub mod http2;
 mod metrics;
 mod peer;
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}
 mod registry;
 #[cfg(feature = "http2")]
 mod server;

@@ -263,19 +263,41 @@ pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
 
 /// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Octets within which a request line of HTTP/1.1 is looked for; RFC 9112 §3 asks for 8000 to be taken at least.
+const MAX_REQUEST_LINE: usize = 8 << 10;
 
 /// Tells HTTP/2 by its preface, and gives back what was read for it.
 async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, BytesMut)> {
     let mut read = BytesMut::with_capacity(PREFACE.len());
-    while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+    loop {
+        if let Some(version) = version(&read) {
+            return Ok((version, transport, read));
+        }
         // No further than the preface: what follows belongs into the connection's own buffer.
-        let mut rest = (&mut transport).take((PREFACE.len() - read.len()) as u64);
+        let limit = if PREFACE.starts_with(&read) { PREFACE.len() } else { MAX_REQUEST_LINE };
+        let mut rest = (&mut transport).take((limit - read.len()) as u64);
         if rest.read_buf(&mut read).await? == 0 {
-            break;
+            return Ok((Version::HTTP_11, transport, read));
         }
     }
-    let version = if read[..] == PREFACE[..] { Version::HTTP_2 } else { Version::HTTP_11 };
-    Ok((version, transport, read))
+}
+
+/// What the first octets of a connection speak, `None` while they do not tell.
+///
+/// HTTP/1.1 is what has its request line, or one too long to see: its parser judges the rest. All else counts as an
+/// HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could not read a 400.
+fn version(read: &[u8]) -> Option<Version> {
+    if PREFACE.starts_with(read) {
+        return (read.len() == PREFACE.len()).then_some(Version::HTTP_2);
+    }
+    // RFC 9112 §2.2: empty lines may come before the request line, which ends in its version (§3).
+    let start = read.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(read.len());
+    let line = &read[start..];
+    let Some(end) = line.iter().position(u8::is_ascii_control) else {
+        return (read.len() >= MAX_REQUEST_LINE).then_some(Version::HTTP_11);
+    };
+    let last_word = line[..end].rsplit(|&octet| octet == b' ').next().unwrap_or_default();
+    Some(if last_word.starts_with(b"HTTP/1.") { Version::HTTP_11 } else { Version::HTTP_2 })
 }
 
 /// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
@@ -294,5 +316,46 @@ impl std::fmt::Debug for Server {
             .field("limits", &self.limits)
             .field("tls", &self.secure.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9113 §3.4
+    #[test]
+    fn first_octets_tell_the_version() {
+        let cases: [(&[u8], Option<Version>); 13] = [
+            (b"", None),
+            (b"P", None),
+            (&PREFACE[..23], None),
+            (PREFACE, Some(Version::HTTP_2)),
+            (b"POST /path HTTP/1.", None),
+            (b"POST /path HTTP/1.1\r", Some(Version::HTTP_11)),
+            (b"GET / HTTP/1.0\nhost: a\n\n", Some(Version::HTTP_11)),
+            (b"\r\n\r\n", None),
+            (b"\r\nGET / HTTP/1.1\r\n", Some(Version::HTTP_11)),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Version::HTTP_2)),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Version::HTTP_2)),
+            (b"\x16\x03\x01\x02\x00", Some(Version::HTTP_2)),
+            (&[b'a'; MAX_REQUEST_LINE], Some(Version::HTTP_11)),
+        ];
+        for (octets, expected) in cases {
+            assert_eq!(version(octets), expected, "{}", octets.escape_ascii());
+        }
+    }
+
+    /// What was read to tell the version is not lost, and nothing behind a preface is read.
+    #[tokio::test]
+    async fn sniffing_loses_nothing() {
+        let request = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(1000));
+        let (found, mut rest, mut read) = sniff(request.as_bytes()).await.unwrap();
+        rest.read_buf(&mut read).await.unwrap();
+        assert_eq!((found, &read[..]), (Version::HTTP_11, request.as_bytes()));
+
+        let octets = [PREFACE.as_slice(), b"SETTINGS"].concat();
+        let (found, rest, read) = sniff(&octets[..]).await.unwrap();
+        assert_eq!((found, rest, &read[..]), (Version::HTTP_2, &b"SETTINGS"[..], &PREFACE[..]));
     }
 }

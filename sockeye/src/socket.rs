@@ -36,7 +36,10 @@ use crate::{Error, Result};
 ///     Ok(())
 /// }
 /// ```
-pub struct WebSocket {
+pub struct WebSocket(Box<Inner>);
+
+/// Boxed, since a handler's future holds its argument twice.
+struct Inner {
     machine: ws::WebSocket,
     owner: Owner,
     /// Received and not yet looked at; empty while the socket is idle.
@@ -44,13 +47,8 @@ pub struct WebSocket {
     /// Whether the end was reported.
     ended: bool,
     ticket: Ticket,
-    about: Box<About>,
-}
-
-/// What does not change, or once.
-struct About {
     request: request::Parts,
-    protocol: Option<String>,
+    protocol: Option<Box<str>>,
     close_frame: Option<CloseFrame>,
 }
 
@@ -65,14 +63,16 @@ impl WebSocket {
         let carrier = owner.carrier();
         carrier.sockets.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::WebSockets);
-        Self {
+        Self(Box::new(Inner {
             machine: ws::WebSocket::new(role, config),
             owner,
             input: BytesMut::new(),
             ended: false,
             ticket: Ticket::default(),
-            about: Box::new(About { request, protocol, close_frame: None }),
-        }
+            request,
+            protocol: protocol.map(String::into_boxed_str),
+            close_frame: None,
+        }))
     }
 
     /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
@@ -105,7 +105,7 @@ impl WebSocket {
     ///
     /// [`Error::Reset`] or [`Error::Disconnected`].
     pub async fn flush(&mut self) -> Result {
-        poll_fn(|cx| self.owner.poll_flush(cx)).await
+        poll_fn(|cx| self.0.owner.poll_flush(cx)).await
     }
 
     /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2). The Pong is taken silently.
@@ -114,9 +114,9 @@ impl WebSocket {
     ///
     /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
     pub async fn ping(&mut self, payload: &[u8]) -> Result {
-        let machine = &mut self.machine;
+        let Inner { machine, owner, .. } = &mut *self.0;
         poll_fn(|cx| {
-            self.owner.poll_send(cx, |outbox| {
+            owner.poll_send(cx, |outbox| {
                 machine.ping(payload).map_err(Error::invalid)?;
                 machine.poll_transmit(outbox);
                 Ok(())
@@ -142,7 +142,7 @@ impl WebSocket {
     /// [`Error::Invalid`] for another code or a longer reason; otherwise as [`close`](Self::close).
     pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
         self.start_close(code, reason)?;
-        let timeout = self.owner.carrier().limits.close_timeout;
+        let timeout = self.0.owner.carrier().limits.close_timeout;
         let answered = async {
             while self.recv().await?.is_some() {}
             Ok(())
@@ -150,7 +150,7 @@ impl WebSocket {
         match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => {
-                self.ended = true;
+                self.0.ended = true;
                 self.finish();
                 Err(Error::Timeout("the closing handshake"))
             }
@@ -159,13 +159,13 @@ impl WebSocket {
 
     /// Queues our Close, unless one was sent.
     pub(crate) fn start_close(&mut self, code: CloseCode, reason: &str) -> Result {
-        if self.machine.state() != State::Open {
+        if self.0.machine.state() != State::Open {
             return Ok(());
         }
-        self.machine.close(code, reason).map_err(Error::invalid)?;
+        self.0.machine.close(code, reason).map_err(Error::invalid)?;
         // What is unfinished is of no use any more: the machine has let go of it.
-        self.owner.carrier().budget.release(&mut self.ticket);
-        match self.owner.send_now(|outbox| self.machine.poll_transmit(outbox)) {
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+        match self.0.owner.send_now(|outbox| self.0.machine.poll_transmit(outbox)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
         }
@@ -173,27 +173,27 @@ impl WebSocket {
 
     /// What the peer's Close said, once it has come.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.about.close_frame.as_ref()
+        self.0.close_frame.as_ref()
     }
 
     /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
     pub fn protocol(&self) -> Option<&str> {
-        self.about.protocol.as_deref()
+        self.0.protocol.as_deref()
     }
 
     /// The head of the request that opened the socket.
     pub fn request(&self) -> &request::Parts {
-        &self.about.request
+        &self.0.request
     }
 
     /// The version of HTTP that carries the socket.
     pub fn version(&self) -> Version {
-        self.owner.carrier().version
+        self.0.owner.carrier().version
     }
 
     /// The peer's address, where the transport has one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.owner.carrier().peer
+        self.0.owner.carrier().peer
     }
 
     /// Splits the socket into halves for two tasks.
@@ -203,38 +203,35 @@ impl WebSocket {
 
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
         loop {
-            match self.machine.poll_event() {
+            match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
-                    self.owner.carrier().budget.release(&mut self.ticket);
+                    self.0.owner.carrier().budget.release(&mut self.0.ticket);
                     return Poll::Ready(Ok(Some(message)));
                 }
                 Some(Event::Pong(_)) => continue,
                 Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => return Poll::Ready(self.end(event)),
-                None if self.ended => return Poll::Ready(Ok(None)),
+                None if self.0.ended => return Poll::Ready(Ok(None)),
                 None => {}
             }
-            if !self.input.is_empty() {
-                self.machine.handle_data(Instant::now, &mut self.input);
-                if self.input.is_empty() {
-                    // Empty, it would still hold the memory of what was taken from it.
-                    self.input = BytesMut::new();
-                }
+            if !self.0.input.is_empty() {
+                self.0.machine.handle_data(Instant::now, &mut self.0.input);
                 continue;
             }
-            if self.machine.is_transmit_pending() {
-                self.owner.answer(|outbox| self.machine.poll_transmit(outbox));
+            if self.0.machine.is_transmit_pending() {
+                self.0.owner.answer(|outbox| self.0.machine.poll_transmit(outbox));
             }
-            if self.machine.buffered() > 0 {
-                let carrier = self.owner.carrier();
-                let held = carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.ticket, self.machine.buffered());
+            if self.0.machine.buffered() > 0 {
+                let carrier = self.0.owner.carrier();
+                let held =
+                    carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered());
                 // Of a stream that has ended no more comes than what is there.
-                if held.is_pending() && !self.owner.is_ended(cx) {
+                if held.is_pending() && !self.0.owner.is_ended(cx) {
                     return Poll::Pending;
                 }
             }
-            match ready!(self.owner.poll_receive(cx, &mut self.input)) {
+            match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
                 Ok(Input::Octets) => {}
-                Ok(Input::End) => self.machine.handle_eof(),
+                Ok(Input::End) => self.0.machine.handle_eof(),
                 Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
                 Err(error) => {
                     self.give_up();
@@ -246,27 +243,27 @@ impl WebSocket {
 
     /// The stream is dead: an unfinished message goes with it.
     fn give_up(&mut self) {
-        self.ended = true;
-        self.machine.handle_eof();
-        self.machine.poll_event();
-        self.owner.carrier().budget.release(&mut self.ticket);
+        self.0.ended = true;
+        self.0.machine.handle_eof();
+        self.0.machine.poll_event();
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
     }
 
     /// The machine's last event: what is left to say goes out with the END_STREAM.
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
-        self.ended = true;
-        self.owner.carrier().budget.release(&mut self.ticket);
+        self.0.ended = true;
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
         if let Event::Failed(_) = event {
-            self.owner.fail();
+            self.0.owner.fail();
         }
         self.finish();
         match event {
             Event::Close(frame) => {
-                self.about.close_frame = Some(frame);
+                self.0.close_frame = Some(frame);
                 Ok(None)
             }
             Event::Failed(violation) => {
-                self.owner.carrier().metrics().count(match violation {
+                self.0.owner.carrier().metrics().count(match violation {
                     Violation::MessageTooBig | Violation::TooManyFragments => Counter::MessagesTooBig,
                     Violation::TooManyPings => Counter::PingFloods,
                     _ => Counter::WebSocketViolations,
@@ -279,17 +276,23 @@ impl WebSocket {
     }
 
     fn finish(&mut self) {
-        self.owner.finish(None, |outbox| self.machine.poll_transmit(outbox));
+        self.0.owner.finish(None, |outbox| self.0.machine.poll_transmit(outbox));
     }
 
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
-        let machine = &mut self.machine;
-        let sent = ready!(self.owner.poll_send(cx, |outbox| machine.send_into(message, outbox)))?;
+        let Inner { machine, owner, input, .. } = &mut *self.0;
+        let sent = ready!(owner.poll_send(cx, |outbox| {
+            // The buffer of the message that this one answers will do.
+            if outbox.capacity() == 0 && input.is_empty() {
+                mem::swap(outbox, input);
+            }
+            machine.send_into(message, outbox)
+        }))?;
         Poll::Ready(sent.map_err(|_| Error::Closed))
     }
 
     pub(crate) fn poll_flush_outbox(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
-        self.owner.poll_flush(cx)
+        self.0.owner.poll_flush(cx)
     }
 }
 
@@ -297,23 +300,23 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("version", &self.version())
-            .field("uri", &self.about.request.uri)
-            .field("protocol", &self.about.protocol)
-            .field("state", &self.machine.state())
+            .field("uri", &self.0.request.uri)
+            .field("protocol", &self.0.protocol)
+            .field("state", &self.0.machine.state())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for WebSocket {
     fn drop(&mut self) {
-        let carrier = self.owner.carrier();
+        let carrier = self.0.owner.carrier();
         carrier.sockets.fetch_sub(1, Ordering::Relaxed);
-        carrier.budget.release(&mut self.ticket);
-        if self.machine.state() == State::Open {
+        carrier.budget.release(&mut self.0.ticket);
+        if self.0.machine.state() == State::Open {
             // The last owner knows the handler's result, and so the code.
             let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
-            let mut machine = mem::replace(&mut self.machine, idle);
-            self.owner.close_by(Box::new(move |code, outbox| {
+            let mut machine = mem::replace(&mut self.0.machine, idle);
+            self.0.owner.close_by(Box::new(move |code, outbox| {
                 if machine.close(code.into(), "").is_ok() {
                     machine.poll_transmit(outbox);
                 }
@@ -338,12 +341,12 @@ impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        self.owner.poll_send(cx, |_| ())
+        self.0.owner.poll_send(cx, |_| ())
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
         let message = message.into();
-        let Self { owner, machine, .. } = &mut *self;
+        let Inner { owner, machine, .. } = &mut *self.0;
         owner.send_now(|outbox| machine.send_into(&message, outbox))?.map_err(|_| Error::Closed)
     }
 

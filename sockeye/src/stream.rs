@@ -36,13 +36,13 @@ pub(crate) struct Shared {
     /// The carrier holds octets that found the inbox in use; it wants to know when that has been emptied.
     pub(crate) more: bool,
     pub(crate) received: Received,
-    receiver: Option<Waker>,
+    receiver: Waiter,
     /// To be sent, and not yet taken by the carrier.
     pub(crate) outbox: BytesMut,
     /// What the carrier counts of the outbox as blocked.
     booked: usize,
     pub(crate) sent: Sent,
-    sender: Option<Waker>,
+    sender: Waiter,
     /// The receiver has an answer that found no room in the outbox.
     answer_waits: bool,
     /// How many [`Owner`]s there are; the last to leave ends the stream.
@@ -65,6 +65,13 @@ pub(crate) struct Rare {
     pub(crate) trailers_in: Option<HeaderMap>,
     closer: Option<Closer>,
     close_code: Option<u16>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        let Self { head, trailers_out, trailers_in, closer, close_code } = self;
+        head.is_none() && trailers_out.is_none() && trailers_in.is_none() && closer.is_none() && close_code.is_none()
+    }
 }
 
 /// Appends what ends a tunnel in the words of its protocol, with the given close code.
@@ -141,11 +148,11 @@ impl StreamCell {
                 inbox: BytesMut::new(),
                 more: false,
                 received: Received::Open,
-                receiver: None,
+                receiver: Waiter::Nobody,
                 outbox: BytesMut::new(),
                 booked: 0,
                 sent: Sent::Open,
-                sender: None,
+                sender: Waiter::Nobody,
                 answer_waits: false,
                 owners: 0,
                 going_away: false,
@@ -172,9 +179,12 @@ impl StreamCell {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the cell on the ready list, unless it stands there.
+    /// Puts the cell on the ready list, unless it stands there. To be called after what the carrier is to see was done
+    /// under the lock: if the carrier looked before that, the flag is seen to be down.
     pub(crate) fn queue(&self) {
-        self.set(QUEUED);
+        if self.flags.load(Ordering::Relaxed) & QUEUED == 0 {
+            self.set(QUEUED);
+        }
     }
 
     fn set(&self, flags: u8) {
@@ -183,13 +193,15 @@ impl StreamCell {
         }
     }
 
-    /// For the carrier as it starts on a cell of the ready list: whether to poll the handler.
-    pub(crate) fn take_woken(&self) -> bool {
-        self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
+    /// For the carrier as it starts on a cell: whether to poll the handler. Until [`unqueue`](Self::unqueue), what
+    /// happens to the cell puts it on no list.
+    pub(crate) fn start(&self) -> bool {
+        let woken = self.flags.fetch_or(QUEUED, Ordering::AcqRel) & WOKEN != 0;
+        woken && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
     }
 
     /// For the carrier after it polled the handler and before it looks into the cell: from here on a change queues the
-    /// cell again. What the handler did up to here costs no turn of the ready list.
+    /// cell again.
     pub(crate) fn unqueue(&self) {
         if self.flags.fetch_and(!QUEUED, Ordering::AcqRel) & WOKEN != 0 {
             self.queue();
@@ -210,21 +222,24 @@ impl Wake for StreamCell {
 
 /// The carrier's side.
 impl StreamCell {
-    /// Fills an empty inbox from `read` and wakes the receiver; otherwise the carrier keeps the octets until the
-    /// application has taken these.
-    pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) {
+    /// Fills an empty inbox from `read` and wakes the receiver, except that the handler is the caller's to poll: true
+    /// says so. An inbox in use is left alone, and the carrier keeps the octets until it is empty.
+    pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
         let receiver = {
             let mut shared = self.lock();
             if !shared.inbox.is_empty() {
                 shared.more = true;
-                return;
+                return false;
             }
             shared.inbox = read();
-            shared.receiver.take()
+            mem::take(&mut shared.receiver)
         };
-        if let Some(receiver) = receiver {
-            receiver.wake();
+        match receiver {
+            Waiter::Handler => return true,
+            Waiter::Task(waker) => waker.wake(),
+            Waiter::Nobody => {}
         }
+        false
     }
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
@@ -247,9 +262,9 @@ impl StreamCell {
                 shared.sent = Sent::Dead(death);
                 shared.outbox = BytesMut::new();
             }
-            Waiting { sender: shared.sender.take(), receiver: shared.receiver.take() }
+            Waiting { sender: mem::take(&mut shared.sender), receiver: mem::take(&mut shared.receiver) }
         };
-        waiting.wake();
+        self.wake(waiting);
     }
 
     /// The handler panicked: the tunnel ends as by an error.
@@ -262,31 +277,56 @@ impl StreamCell {
         let receiver = {
             let mut shared = self.lock();
             shared.going_away = true;
-            shared.receiver.take()
+            mem::take(&mut shared.receiver)
         };
-        if let Some(receiver) = receiver {
-            receiver.wake();
+        self.wake(Waiting { receiver, sender: Waiter::Nobody });
+    }
+
+    /// To be called without the lock.
+    pub(crate) fn wake(&self, waiting: Waiting) {
+        for waiter in [waiting.sender, waiting.receiver] {
+            match waiter {
+                Waiter::Nobody => {}
+                Waiter::Handler => self.set(QUEUED | WOKEN),
+                Waiter::Task(waker) => waker.wake(),
+            }
         }
     }
 }
 
-/// Who is to be woken, once no lock is held.
+/// Who waits for one half of a stream.
+#[derive(Default)]
+enum Waiter {
+    #[default]
+    Nobody,
+    /// The handler that the carrier polls for this stream: it is woken by a flag, without counting references.
+    Handler,
+    /// Another task.
+    Task(Waker),
+}
+
+/// Who is to be woken by [`StreamCell::wake`], once no lock is held.
 #[derive(Default)]
 #[must_use]
 pub(crate) struct Waiting {
-    sender: Option<Waker>,
-    receiver: Option<Waker>,
-}
-
-impl Waiting {
-    pub(crate) fn wake(self) {
-        self.sender.into_iter().chain(self.receiver).for_each(Waker::wake);
-    }
+    sender: Waiter,
+    receiver: Waiter,
 }
 
 impl Shared {
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// For the carrier: the response to send.
+    pub(crate) fn take_head(&mut self) -> Option<(Response<()>, bool)> {
+        let rare = self.rare.as_mut()?;
+        let head = rare.head.take();
+        if rare.is_empty() {
+            // Most streams have nothing more of it.
+            self.rare = None;
+        }
+        head
     }
 
     /// Tells the carrier how much stays in the outbox.
@@ -301,12 +341,17 @@ impl Shared {
     }
 
     /// Who waits for room, to be woken after the carrier took from the outbox.
-    pub(crate) fn take_waiting(&mut self, limit: usize) -> Waiting {
-        if self.outbox.len() > limit / 2 {
+    ///
+    /// To be called only when it did take something: whoever waits has octets in the outbox, and to wake it for nothing
+    /// would go on for ever.
+    pub(crate) fn take_waiting(&mut self, carrier: &Carrier) -> Waiting {
+        let outbox = self.outbox.len();
+        if outbox > carrier.limits.stream_send / 2 || !carrier.admits(outbox) {
             return Waiting::default();
         }
-        let receiver = if mem::take(&mut self.answer_waits) { self.receiver.take() } else { None };
-        Waiting { sender: self.sender.take(), receiver }
+        let answers = mem::take(&mut self.answer_waits);
+        let receiver = if answers { mem::take(&mut self.receiver) } else { Waiter::Nobody };
+        Waiting { sender: mem::take(&mut self.sender), receiver }
     }
 }
 
@@ -349,21 +394,27 @@ impl Owner {
             return match shared.received {
                 Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
                 Received::Open => {
-                    register(&mut shared.receiver, cx);
+                    self.register(&mut shared.receiver, cx);
+                    // Even when it is empty, a buffer holds memory. The carrier, which is about to look, has a use for it.
+                    if input.is_empty() {
+                        let spare = mem::take(input);
+                        if let Waiter::Handler = shared.receiver {
+                            shared.inbox = spare;
+                        }
+                    }
                     Poll::Pending
                 }
                 Received::Finished => Poll::Ready(Ok(Input::End)),
                 Received::Dead(death) => Poll::Ready(Err(death.into())),
             };
         }
-        let inbox = mem::take(&mut shared.inbox);
+        if input.is_empty() {
+            mem::swap(input, &mut shared.inbox);
+        } else {
+            input.unsplit(mem::take(&mut shared.inbox));
+        }
         let more = shared.more;
         drop(guard);
-        if input.is_empty() {
-            *input = inbox;
-        } else {
-            input.unsplit(inbox);
-        }
         if more {
             self.0.queue();
         }
@@ -374,13 +425,24 @@ impl Owner {
     pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
         let mut shared = self.0.lock();
         if shared.received == Received::Open {
-            register(&mut shared.receiver, cx);
+            self.register(&mut shared.receiver, cx);
         }
         shared.received != Received::Open
     }
 
     pub(crate) fn take_trailers(&self) -> Option<HeaderMap> {
         self.0.lock().rare.as_mut()?.trailers_in.take()
+    }
+
+    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
+        // Nothing but the cell's own waker holds the cell's address.
+        if cx.waker().data() == Arc::as_ptr(&self.0).cast() {
+            *place = Waiter::Handler;
+        } else if let Waiter::Task(waker) = place {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Waiter::Task(cx.waker().clone());
+        }
     }
 
     /// Waits for room, then lets `fill` append to the outbox.
@@ -392,7 +454,7 @@ impl Owner {
             Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Poll::Ready(Err(Error::Closed)),
         }
         if !self.0.carrier.admits(shared.outbox.len()) {
-            register(&mut shared.sender, cx);
+            self.register(&mut shared.sender, cx);
             return Poll::Pending;
         }
         let value = fill(&mut shared.outbox);
@@ -438,7 +500,7 @@ impl Owner {
         if shared.outbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) {
             return Poll::Ready(Ok(()));
         }
-        register(&mut shared.sender, cx);
+        self.register(&mut shared.sender, cx);
         Poll::Pending
     }
 
@@ -522,12 +584,5 @@ impl Drop for Owner {
         }
         drop(shared);
         self.0.queue();
-    }
-}
-
-fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
-    match place {
-        Some(waker) => waker.clone_from(cx.waker()),
-        None => *place = Some(cx.waker().clone()),
     }
 }

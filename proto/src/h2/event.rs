@@ -36,7 +36,8 @@ pub enum Event {
         /// The trailers, if any came.
         trailers: Option<Box<HeaderMap>>,
     },
-    /// The stream, whose [`write`](super::Stream::write) had taken less than it was offered, may write more.
+    /// The stream, whose [`write`](super::Stream::write) had taken less than it was offered, may write more. Best done at
+    /// once: whether the next stream is told depends on the room that is left.
     Writable(StreamId),
     /// The stream is dead. Data that had arrived stays readable until the stream is released.
     Reset {
@@ -62,3 +63,6 @@ pub enum Event {
     /// The connection is over: comes once, as the last event. What is left to transmit should still be sent.
     Closed(Option<ConnectionError>),
 }
+
+/// Events are moved for every message.
+const _: () = assert!(size_of::<Event>() <= 24);

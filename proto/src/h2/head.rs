@@ -1,5 +1,6 @@
 //! Header lists and the messages that they begin or end (RFC 9113 §8): every rule that makes a message malformed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -308,7 +309,7 @@ impl PseudoHeaders {
         let (Some(scheme), Some(path)) = (scheme, path) else {
             return Err(Violation::PseudoHeaderMissing);
         };
-        let scheme = Scheme::try_from(&scheme[..]).map_err(|_| Violation::SchemeSyntax)?;
+        let scheme = parse_scheme(&scheme)?;
         let host = check_host(authority.as_ref(), Some(&scheme), headers)?;
         // RFC 9113 §8.3.1: the authority of `http` and `https` is mandatory, in one field or the other.
         parts.authority = Some(authority.or(host).ok_or(Violation::PseudoHeaderMissing)?);
@@ -316,6 +317,15 @@ impl PseudoHeaders {
         parts.scheme = Some(scheme);
         Uri::from_parts(parts).map_err(|_| Violation::Path)
     }
+}
+
+/// RFC 3986 §3.1
+fn parse_scheme(scheme: &[u8]) -> Result<Scheme, Violation> {
+    let is_scheme_character = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(is_scheme_character) {
+        return Err(Violation::SchemeSyntax);
+    }
+    Scheme::try_from(scheme).map_err(|_| Violation::SchemeSyntax)
 }
 
 /// RFC 9113 §8.3.1: a path starts with `/`; only OPTIONS may have `*`. A fragment is no part of it.
@@ -365,24 +375,32 @@ fn check_host(
     }
 }
 
+/// `:path` of a request to send (RFC 9113 §8.3.1): never empty, even where the URI has but a query.
+pub(super) fn request_path(uri: &Uri) -> Cow<'_, str> {
+    match uri.path_and_query().map_or("", PathAndQuery::as_str) {
+        "" => Cow::Borrowed("/"),
+        query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
+        path => Cow::Borrowed(path),
+    }
+}
+
 /// The fields of a request to send, `None` where its URI lacks what HTTP/2 needs.
-pub(super) fn request_fields(request: &Request<()>) -> Option<impl Iterator<Item = Field<'_>>> {
+pub(super) fn request_fields<'a>(request: &'a Request<()>, path: &'a str) -> Option<impl Iterator<Item = Field<'a>>> {
     let uri = request.uri();
     let protocol = request.extensions().get::<Protocol>();
-    let is_plain_connect = request.method() == Method::CONNECT && protocol.is_none();
-    let authority = uri.authority()?;
-    if authority.as_str().contains('@') || (protocol.is_some() && request.method() != Method::CONNECT) {
+    let is_connect = request.method() == Method::CONNECT;
+    let authority = uri.authority()?.as_str();
+    if authority.contains('@') || (protocol.is_some() && !is_connect) {
         return None;
     }
-    let (scheme, path) = match uri.path_and_query() {
-        _ if is_plain_connect => (None, None),
-        path => (Some(uri.scheme_str()?), Some(path.map_or("/", PathAndQuery::as_str))),
-    };
+    // RFC 9113 §8.5: a plain CONNECT has neither.
+    let (scheme, path) =
+        if is_connect && protocol.is_none() { (None, None) } else { (Some(uri.scheme_str()?), Some(path)) };
     let pseudo = [
         Some((":method", request.method().as_str())),
         protocol.map(|protocol| (":protocol", protocol.as_str())),
         scheme.map(|scheme| (":scheme", scheme)),
-        Some((":authority", authority.as_str())),
+        Some((":authority", authority)),
         path.map(|path| (":path", path)),
     ];
     let pseudo = pseudo.into_iter().flatten().map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));

@@ -40,6 +40,7 @@
 //! ```
 
 mod config;
+mod control;
 mod error;
 mod event;
 mod flow;
@@ -50,6 +51,7 @@ mod message;
 mod recv;
 mod send;
 mod settings;
+mod shutdown;
 mod state;
 mod stream;
 mod timer;
@@ -64,8 +66,9 @@ use self::config::{DEFAULT_WINDOW, MAX_WINDOW};
 use self::flow::{RecvWindow, SendWindow, WindowPool};
 use self::limit::{Bucket, Overhead};
 use self::message::PartialBlock;
+use self::shutdown::Shutdown;
 use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Wait};
-use self::timer::{KeepAlive, Timers};
+use self::timer::Timers;
 use crate::hpack::{Decoder, Encoder};
 
 pub use self::config::{Config, Counters, Rate};
@@ -167,16 +170,6 @@ enum Phase {
     Closed,
 }
 
-/// Our own graceful end (RFC 9113 §6.8).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Shutdown {
-    No,
-    /// A GOAWAY that still lets every stream in, so that none that is on its way is lost.
-    Announced,
-    /// The GOAWAY with the last stream.
-    Final,
-}
-
 impl Connection {
     /// A connection that begins now: our preface is ready for [`poll_transmit`](Self::poll_transmit) at once.
     pub fn new(role: Role, config: Config, now: Instant) -> Self {
@@ -236,47 +229,6 @@ impl Connection {
         self.recv(now, input);
     }
 
-    /// The transport has ended: no octets follow.
-    pub fn handle_eof(&mut self, now: Instant) {
-        self.now = now;
-        let error = match self.peer_goaway {
-            Some((_, reason)) if reason != Reason::NO_ERROR => Some(ConnectionError::GoAway(reason)),
-            _ if self.streams.iter().any(|entry| !entry.state.is_closed()) => Some(ConnectionError::Eof),
-            _ => None,
-        };
-        self.end(error);
-    }
-
-    /// The time of [`poll_timeout`](Self::poll_timeout) has come; at any other time this does nothing.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if self.phase == Phase::Closed {
-            return;
-        }
-        self.advance(now);
-        let is_due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
-        if is_due(self.timers.preface) {
-            return self.fail(Violation::PrefaceTimeout);
-        }
-        if is_due(self.timers.settings) {
-            return self.fail(Violation::SettingsTimeout);
-        }
-        if is_due(self.timers.header) {
-            return self.fail(Violation::HeaderTimeout);
-        }
-        match self.timers.keep_alive {
-            KeepAlive::GiveUpAt(at) if at <= now => return self.fail(Violation::KeepAliveTimeout),
-            KeepAlive::AskAt(at) if at <= now => {
-                frame::put_ping(&mut self.output, KEEP_ALIVE, false);
-                self.timers.keep_alive = KeepAlive::GiveUpAt(now + self.config.keep_alive_timeout);
-            }
-            _ => {}
-        }
-        self.reset_streams_without_progress();
-        if is_due(self.timers.drain) {
-            self.finish_drain();
-        }
-    }
-
     /// Client: opens a stream and sends `request` on it. With a [`Protocol`](crate::Protocol) among its extensions, a
     /// CONNECT is an extended one (RFC 8441 §4).
     ///
@@ -310,7 +262,8 @@ impl Connection {
         if self.next_id > MAX_WINDOW {
             return Err(OpenError::StreamIdsUsedUp);
         }
-        let fields = head::request_fields(request).ok_or(OpenError::Malformed)?;
+        let path = head::request_path(request.uri());
+        let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
         frame::put_headers(&mut self.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
         let send = if end_stream { Side::Ended } else { Side::Body };
         let state = State::Active { recv: Side::Head, send };
@@ -330,30 +283,6 @@ impl Connection {
         if self.phase != Phase::Closed {
             self.pings = self.pings.saturating_add(1);
             frame::put_ping(&mut self.output, payload, false);
-        }
-    }
-
-    /// Begins a graceful end: no stream is lost that the peer opens before it knows (RFC 9113 §6.8). Streams go on;
-    /// [`Event::Closed`] follows when the last one was released.
-    pub fn drain(&mut self, now: Instant) {
-        if self.phase == Phase::Closed || self.shutdown != Shutdown::No {
-            return;
-        }
-        if self.role == Role::Client {
-            // A server opens no streams: there are none to wait for.
-            return self.finish_drain();
-        }
-        self.shutdown = Shutdown::Announced;
-        self.timers.drain = Some(now + self.config.drain_timeout);
-        frame::put_goaway(&mut self.output, MAX_WINDOW, Reason::NO_ERROR, "");
-        frame::put_ping(&mut self.output, DRAIN, false);
-    }
-
-    /// Ends the connection at once: GOAWAY, and nothing after.
-    pub fn close(&mut self, reason: Reason) {
-        if self.phase != Phase::Closed {
-            frame::put_goaway(&mut self.output, self.last_accepted_id, reason, "");
-            self.end(None);
         }
     }
 
@@ -417,6 +346,8 @@ impl Connection {
     /// allocation for each stream and batch. Buffers above 4 KiB are dropped, and all together above 64 KiB.
     pub fn recycle(&mut self, mut buffer: BytesMut) {
         buffer.clear();
+        // What was read out of its front counts again.
+        let _ = buffer.try_reclaim(1);
         let octets = buffer.capacity();
         if (1..=MAX_SPARE_BUFFER).contains(&octets) && self.spare_octets + octets <= MAX_SPARE {
             self.spare_octets += octets;
@@ -427,18 +358,6 @@ impl Connection {
 
 /// What both directions share.
 impl Connection {
-    /// Takes note of the time.
-    fn advance(&mut self, now: Instant) {
-        self.now = now;
-        self.timers.progress.advance(now, self.config.progress_timeout);
-    }
-
-    fn restart_keep_alive(&mut self) {
-        if let Some(interval) = self.config.keep_alive_interval {
-            self.timers.keep_alive = KeepAlive::AskAt(self.now + interval);
-        }
-    }
-
     fn insert(&mut self, stream_id: u32, state: State, exchange: Exchange, expected: ContentLength) -> StreamId {
         let window = self.config.initial_window_size.min(MAX_WINDOW);
         // RFC 9113 §6.5.3: the peer may not know of a smaller window yet.
@@ -466,43 +385,6 @@ impl Connection {
         if self.is_ours(stream_id) { stream_id >= self.next_id } else { stream_id > self.last_peer_id }
     }
 
-    /// A connection error (RFC 9113 §5.4.1): GOAWAY, and not an octet more is parsed.
-    fn fail(&mut self, violation: Violation) {
-        self.counters.connection_errors += 1;
-        let debug = violation.to_string();
-        frame::put_goaway(&mut self.output, self.last_accepted_id, violation.reason(), &debug);
-        self.end(Some(ConnectionError::Violation(violation)));
-    }
-
-    fn end(&mut self, error: Option<ConnectionError>) {
-        if self.phase != Phase::Closed {
-            self.phase = Phase::Closed;
-            self.stopped = false;
-            self.events.push_back(Event::Closed(error));
-        }
-    }
-
-    /// The peer knows that we go away: what comes from now on is not acted on.
-    fn finish_drain(&mut self) {
-        self.timers.drain = None;
-        self.shutdown = Shutdown::Final;
-        frame::put_goaway(&mut self.output, self.last_accepted_id, Reason::NO_ERROR, "");
-        self.end_if_drained();
-    }
-
-    /// Ends a connection on which nothing can happen any more.
-    fn end_if_drained(&mut self) {
-        if !self.streams.is_empty() {
-            return;
-        }
-        match (self.shutdown, self.role, self.peer_goaway) {
-            (Shutdown::Final, ..) => self.end(None),
-            (_, Role::Client, Some((_, Reason::NO_ERROR))) => self.close(Reason::NO_ERROR),
-            (_, Role::Client, Some((_, reason))) => self.end(Some(ConnectionError::GoAway(reason))),
-            _ => {}
-        }
-    }
-
     /// Resets a stream that goes on, without an event.
     fn reset(&mut self, id: StreamId, reason: Reason) {
         let Some(entry) = self.streams.get_mut(id) else { return };
@@ -511,25 +393,6 @@ impl Connection {
             entry.wait = Wait::None;
             frame::put_rst_stream(&mut self.output, id.value(), reason);
         }
-    }
-
-    fn reset_streams_without_progress(&mut self) {
-        while let Some(id) = self.timers.progress.pop(self.now) {
-            let Some(entry) = self.streams.get_mut(id) else { continue };
-            let progress = entry.progress.take();
-            if !matches!(entry.wait, Wait::Window | Wait::Turn) {
-                continue;
-            }
-            if progress.is_some_and(|octets| octets < MIN_PROGRESS) {
-                self.counters.streams_without_progress += 1;
-                self.reset(id, Violation::NoProgress.reason());
-                self.events.push_back(Event::Reset { id, reason: Violation::NoProgress.reason(), remote: false });
-            } else {
-                entry.progress = Some(0);
-                self.timers.progress.push(id);
-            }
-        }
-        self.timers.progress.advance(self.now, self.config.progress_timeout);
     }
 }
 

@@ -21,8 +21,11 @@ impl Connection {
         let initial = self.peer_settings.initial_window_size;
         let has_room = self.output.len() < self.config.max_send_buffer;
         let entry = self.streams.slot_mut(id.slot);
+        if self.phase == Phase::Closed {
+            return 0;
+        }
         debug_assert!(entry.state.send() != Side::Head, "the header comes first");
-        if self.phase == Phase::Closed || entry.state.send() != Side::Body {
+        if entry.state.send() != Side::Body {
             return 0;
         }
         // RFC 9113 §6.9.1: both windows have to allow it.
@@ -104,6 +107,10 @@ impl Connection {
         let fields = head::response_fields(&status, response.headers());
         frame::put_headers(&mut self.output, id.value(), end_stream, |output| self.encoder.encode(fields, output));
         if !status.is_informational() {
+            if !status.is_success() && self.streams.slot(id.slot).exchange == Exchange::Tunnel {
+                // RFC 9110 §9.3.6: only a 2xx makes a tunnel.
+                self.streams.slot_mut(id.slot).exchange = Exchange::Ordinary;
+            }
             let side = if end_stream { Side::Ended } else { Side::Body };
             self.streams.slot_mut(id.slot).state.set_send(side);
         }

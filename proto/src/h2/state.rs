@@ -158,6 +158,9 @@ pub(super) struct Entry {
     pub(super) unread: BytesMut,
 }
 
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<Entry>() <= 104);
+
 /// What is known about a stream number.
 #[derive(Clone, Copy)]
 pub(super) enum Place {

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::StreamId;
+use super::state::Wait;
+use super::{Connection, Event, KEEP_ALIVE, MIN_PROGRESS, Phase, StreamId, Violation, frame};
 
 /// The deadlines of a connection, by what they end.
 #[derive(Default)]
@@ -93,5 +94,68 @@ impl Watches {
         // A stream without a time asks for a look at the clock at once.
         let unstamped = self.now.filter(|_| !self.unstamped.is_empty());
         unstamped.or_else(|| self.queue.front().map(|(at, _)| *at))
+    }
+}
+
+impl Connection {
+    /// The time of [`poll_timeout`](Self::poll_timeout) has come; at any other time this does nothing.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.advance(now);
+        let is_due = |timer: Option<Instant>| timer.is_some_and(|at| at <= now);
+        if is_due(self.timers.preface) {
+            return self.fail(Violation::PrefaceTimeout);
+        }
+        if is_due(self.timers.settings) {
+            return self.fail(Violation::SettingsTimeout);
+        }
+        if is_due(self.timers.header) {
+            return self.fail(Violation::HeaderTimeout);
+        }
+        match self.timers.keep_alive {
+            KeepAlive::GiveUpAt(at) if at <= now => return self.fail(Violation::KeepAliveTimeout),
+            KeepAlive::AskAt(at) if at <= now => {
+                frame::put_ping(&mut self.output, KEEP_ALIVE, false);
+                self.timers.keep_alive = KeepAlive::GiveUpAt(now + self.config.keep_alive_timeout);
+            }
+            _ => {}
+        }
+        self.reset_streams_without_progress();
+        if is_due(self.timers.drain) {
+            self.finish_drain();
+        }
+    }
+
+    /// Takes note of the time.
+    pub(super) fn advance(&mut self, now: Instant) {
+        self.now = now;
+        self.timers.progress.advance(now, self.config.progress_timeout);
+    }
+
+    pub(super) fn restart_keep_alive(&mut self) {
+        if let Some(interval) = self.config.keep_alive_interval {
+            self.timers.keep_alive = KeepAlive::AskAt(self.now + interval);
+        }
+    }
+
+    fn reset_streams_without_progress(&mut self) {
+        while let Some(id) = self.timers.progress.pop(self.now) {
+            let Some(entry) = self.streams.get_mut(id) else { continue };
+            let progress = entry.progress.take();
+            if !matches!(entry.wait, Wait::Window | Wait::Turn) {
+                continue;
+            }
+            if progress.is_some_and(|octets| octets < MIN_PROGRESS) {
+                self.counters.streams_without_progress += 1;
+                self.reset(id, Violation::NoProgress.reason());
+                self.events.push_back(Event::Reset { id, reason: Violation::NoProgress.reason(), remote: false });
+            } else {
+                entry.progress = Some(0);
+                self.timers.progress.push(id);
+            }
+        }
+        self.timers.progress.advance(self.now, self.config.progress_timeout);
     }
 }

@@ -1,5 +1,6 @@
 //! Who does not read makes one sender wait, and nobody else.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::future::join_all;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use sockeye::{Body, BoxError, Counter, Error, Message, Server, websocket};
+use sockeye::{Body, BoxError, Counter, Error, Message, Server, WebSocket, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::sync::{Notify, watch};
 use tower::{Service, service_fn};
@@ -102,6 +103,46 @@ async fn limits_of_sending_are_settings() {
             sent += fill(&mut socket, &message()).await;
         }
         assert_eq!(sent, (65_535 + 10 * MESSAGE).div_ceil(MESSAGE));
+    })
+    .await;
+}
+
+/// While nobody reads, nothing happens: senders that wait, for their own outbox, their connection's or a flush, are not
+/// polled. (They were, without end: each was woken since its outbox was short, and refused since the connection was full.)
+#[tokio::test]
+async fn senders_that_wait_are_not_polled() {
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = polls.clone();
+    let server = start_websocket(move |mut socket: WebSocket| {
+        let polls = counted.clone();
+        async move {
+            let mut sending = pin!(async {
+                for _ in 0..80 {
+                    socket.send(message()).await?;
+                }
+                socket.flush().await?;
+                while socket.send(message()).await.is_ok() {}
+                Ok::<(), Error>(())
+            });
+            poll_fn(|cx| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                sending.as_mut().poll(cx)
+            })
+            .await
+        }
+    })
+    .await;
+    let client = Client::connect(server.addr).await;
+    let mut unread = Vec::new();
+    for _ in 0..40 {
+        unread.push(Socket::on(&client, &handshake("/")).await.unwrap());
+    }
+    within(async {
+        let mut before = 0;
+        while before != polls.load(Ordering::Relaxed) {
+            before = polls.load(Ordering::Relaxed);
+            settle().await;
+        }
     })
     .await;
 }

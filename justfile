@@ -1,0 +1,24 @@
+# What CI runs, by name; `just` alone lists the recipes.
+
+_default:
+    @just --list
+
+# Formatting, lints for every set of features, documentation
+check:
+    .ci/run check
+
+# All tests of the workspace
+test:
+    .ci/run test
+
+# Browsers, other people's clients, and the HTTP/2 and WebSocket suites against the release build
+conformance:
+    .ci/run conformance
+
+# Millions of random and mutated inputs into each protocol machine, in process
+fuzz iterations="3000000":
+    SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto
+
+# The peers and us, under the same load
+bench:
+    bench/run
