@@ -171,8 +171,8 @@ async fn unread_sockets_stop_nobody_else() {
     assert!(sent.load(Ordering::Relaxed) > 40 * 65_535, "all of them are full");
     let echoes = (0..60).map(async |n| {
         let mut socket = Socket::on(&client, &handshake("/")).await.unwrap();
-        for round in 0..50 {
-            socket.check_echo(vec![n; 30 * round]).await;
+        for round in 0..20 {
+            socket.check_echo(vec![n; 100 * round]).await;
         }
     });
     within(join_all(echoes)).await;
