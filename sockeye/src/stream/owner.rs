@@ -1,0 +1,251 @@
+//! The application's side of a stream's cell.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::{fmt, mem};
+
+use bytes::BytesMut;
+use http::{HeaderMap, Response};
+
+use super::{Closer, Input, Received, Sent, StreamCell, Waiter};
+use crate::carrier::Carrier;
+use crate::{Error, Result};
+
+/// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
+const GOING_AWAY: u16 = 1001;
+/// RFC 9113 §7.
+const INTERNAL_ERROR: u32 = 0x2;
+/// RFC 9113 §7.
+const REFUSED_STREAM: u32 = 0x7;
+
+/// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
+/// response that is not whole by RST_STREAM.
+pub(crate) struct Owner(Arc<StreamCell>);
+
+/// The application's side.
+impl Owner {
+    /// The first share.
+    pub(crate) fn new(cell: &Arc<StreamCell>) -> Self {
+        cell.lock().owners += 1;
+        Self(cell.clone())
+    }
+
+    /// A share of a stream that is to become a tunnel; none once it is abandoned or answered.
+    pub(crate) fn take_over(cell: &Arc<StreamCell>) -> Option<Self> {
+        let mut shared = cell.lock();
+        if shared.owners == 0 || shared.tunnel || shared.sent != Sent::Open {
+            return None;
+        }
+        shared.owners += 1;
+        drop(shared);
+        Some(Self(cell.clone()))
+    }
+
+    pub(crate) fn share(&self) -> Self {
+        Self::new(&self.0)
+    }
+
+    pub(crate) fn carrier(&self) -> &Carrier {
+        &self.0.carrier
+    }
+
+    /// Appends what has arrived to `input`.
+    pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
+        let mut guard = self.0.lock();
+        let shared = &mut *guard;
+        if shared.inbox.is_empty() {
+            return match shared.received {
+                Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
+                Received::Open => {
+                    self.register(&mut shared.receiver, cx);
+                    // Even when it is empty, a buffer holds memory. The carrier, which is about to look, has a use for it.
+                    if input.is_empty() {
+                        let spare = mem::take(input);
+                        if let Waiter::Handler = shared.receiver {
+                            shared.inbox = spare;
+                        }
+                    }
+                    Poll::Pending
+                }
+                Received::Finished => Poll::Ready(Ok(Input::End)),
+                Received::Dead(death) => Poll::Ready(Err(death.into())),
+            };
+        }
+        if input.is_empty() {
+            mem::swap(input, &mut shared.inbox);
+        } else {
+            input.unsplit(mem::take(&mut shared.inbox));
+        }
+        let more = shared.more;
+        drop(guard);
+        if more {
+            self.0.queue();
+        }
+        Poll::Ready(Ok(Input::Octets))
+    }
+
+    /// Whether all that the peer sends is there; otherwise the receiver is woken when something arrives.
+    pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
+        let mut shared = self.0.lock();
+        if shared.received == Received::Open {
+            self.register(&mut shared.receiver, cx);
+        }
+        shared.received != Received::Open
+    }
+
+    pub(crate) fn take_trailers(&self) -> Option<HeaderMap> {
+        self.0.lock().rare.as_mut()?.trailers_in.take()
+    }
+
+    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
+        // Nothing but the cell's own waker holds the cell's address.
+        if cx.waker().data() == Arc::as_ptr(&self.0).cast() {
+            *place = Waiter::Handler;
+        } else if let Waiter::Task(waker) = place {
+            waker.clone_from(cx.waker());
+        } else {
+            *place = Waiter::Task(cx.waker().clone());
+        }
+    }
+
+    /// Waits for room, then lets `fill` append to the outbox.
+    pub(crate) fn poll_send<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
+        let mut shared = self.0.lock();
+        match shared.sent {
+            Sent::Open => {}
+            Sent::Dead(death) => return Poll::Ready(Err(death.into())),
+            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Poll::Ready(Err(Error::Closed)),
+        }
+        if !self.0.carrier.admits(shared.outbox.len()) {
+            self.register(&mut shared.sender, cx);
+            return Poll::Pending;
+        }
+        let value = fill(&mut shared.outbox);
+        drop(shared);
+        self.0.queue();
+        Poll::Ready(Ok(value))
+    }
+
+    /// Lets `fill` append to the outbox where there is room; otherwise wakes the receiver when there is.
+    pub(crate) fn answer(&self, fill: impl FnOnce(&mut BytesMut)) {
+        let mut shared = self.0.lock();
+        if shared.sent != Sent::Open {
+            return;
+        }
+        shared.answer_waits = !self.0.carrier.admits(shared.outbox.len());
+        if !shared.answer_waits {
+            fill(&mut shared.outbox);
+            drop(shared);
+            self.0.queue();
+        }
+    }
+
+    /// Lets `fill` append to the outbox whatever the room; for what is small and said once.
+    pub(crate) fn send_now<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
+        let mut shared = self.0.lock();
+        match shared.sent {
+            Sent::Open => {}
+            Sent::Dead(death) => return Err(death.into()),
+            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Err(Error::Closed),
+        }
+        let value = fill(&mut shared.outbox);
+        drop(shared);
+        self.0.queue();
+        Ok(value)
+    }
+
+    /// Waits until the carrier has taken all of the outbox.
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result> {
+        let mut shared = self.0.lock();
+        if let Sent::Dead(death) = shared.sent {
+            return Poll::Ready(Err(death.into()));
+        }
+        if shared.outbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) {
+            return Poll::Ready(Ok(()));
+        }
+        self.register(&mut shared.sender, cx);
+        Poll::Pending
+    }
+
+    /// Sends the response; the tunnel's octets or the content follow.
+    pub(crate) fn respond(&self, head: Response<()>, end_stream: bool, tunnel: bool) {
+        let mut shared = self.0.lock();
+        shared.tunnel = tunnel;
+        if shared.sent == Sent::Open {
+            shared.rare().head = Some((head, end_stream));
+            if end_stream {
+                shared.sent = Sent::Finishing;
+            }
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Appends the last octets, whatever the room: they are few. The END_STREAM goes with them.
+    pub(crate) fn finish(&self, trailers: Option<HeaderMap>, fill: impl FnOnce(&mut BytesMut)) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            fill(&mut shared.outbox);
+            if trailers.is_some() {
+                shared.rare().trailers_out = trailers;
+            }
+            shared.sent = Sent::Finishing;
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
+    pub(crate) fn refuse(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            shared.sent = Sent::Resetting(REFUSED_STREAM);
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
+    /// The peer of this tunnel broke its protocol: RST_STREAM follows soon if the end cannot be sent.
+    pub(crate) fn fail(&self) {
+        self.0.lock().failed = true;
+    }
+
+    /// How to end the tunnel once the last owner has left.
+    pub(crate) fn close_by(&self, closer: Closer) {
+        self.0.lock().rare().closer = Some(closer);
+    }
+
+    /// The close code for the closer.
+    pub(crate) fn close_with(&self, code: u16) {
+        self.0.lock().rare().close_code = Some(code);
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner of slot {}", self.0.slot)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut shared = self.0.lock();
+        shared.owners -= 1;
+        if shared.owners > 0 {
+            return;
+        }
+        if shared.sent == Sent::Open {
+            let tunnel = shared.tunnel;
+            let rare = shared.rare.as_mut().filter(|_| tunnel);
+            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
+            if let Some((code, closer)) = closer {
+                closer(code, &mut shared.outbox);
+                shared.sent = Sent::Finishing;
+            } else {
+                shared.sent = Sent::Resetting(INTERNAL_ERROR);
+            }
+        }
+        drop(shared);
+        self.0.queue();
+    }
+}
