@@ -15,26 +15,29 @@ thread_local! {
 
 /// Makes room for `SIZE` octets in `buffer`, which may hold some already.
 pub(crate) fn fill(buffer: &mut BytesMut) {
-    if buffer.capacity() == 0 {
-        *buffer = POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(SIZE));
+    if buffer.capacity() < SIZE / 2 {
+        let held = std::mem::replace(buffer, lend());
+        buffer.extend_from_slice(&held);
     } else {
         buffer.reserve(SIZE.saturating_sub(buffer.len()));
     }
 }
 
-/// Takes an empty buffer back; one that holds something stays where it is, no larger than it must be.
+fn lend() -> BytesMut {
+    POOL.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(SIZE))
+}
+
+/// Takes a buffer back; what it holds stays, in one that is no larger than it must be.
 pub(crate) fn give_back(buffer: &mut BytesMut) {
-    if buffer.is_empty() {
-        let mut buffer = std::mem::take(buffer);
-        // The start may have moved: with nothing in it this gives the whole back.
-        if buffer.try_reclaim(SIZE) {
-            POOL.with_borrow_mut(|pool| {
-                if pool.len() < KEPT {
-                    pool.push(buffer);
-                }
-            });
-        }
-    } else if buffer.capacity() > 2 * buffer.len() {
-        *buffer = BytesMut::from(&buffer[..]);
+    let held = BytesMut::from(&buffer[..]);
+    let mut lent = std::mem::replace(buffer, held);
+    lent.clear();
+    // The start may have moved: with nothing in it this gives the whole back.
+    if lent.try_reclaim(SIZE) {
+        POOL.with_borrow_mut(|pool| {
+            if pool.len() < KEPT {
+                pool.push(lent);
+            }
+        });
     }
 }

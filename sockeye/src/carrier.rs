@@ -13,6 +13,9 @@ use crate::budget::Budget;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
 
+/// Batches in one poll of a carrier's task, after which others of its thread get their turn.
+pub(crate) const MAX_TURNS: u32 = 16;
+
 /// The shared part of a connection.
 pub(crate) struct Carrier {
     ready: Mutex<Ready>,
@@ -45,7 +48,9 @@ struct Ready {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Running,
-    /// No new streams; those that there are go on, WebSockets say Close 1001.
+    /// No new streams; those that there are go on.
+    Closing,
+    /// WebSockets say Close 1001, too.
     Draining,
     /// What is left is cut off.
     Ending,
@@ -64,6 +69,8 @@ pub(crate) struct Limits {
     pub(crate) close_timeout: Duration,
     /// The same for a peer that broke the tunnel's protocol.
     pub(crate) failed_timeout: Duration,
+    /// How long a transport may take none of what there is to write.
+    pub(crate) write_timeout: Duration,
 }
 
 impl Default for Limits {
@@ -74,6 +81,7 @@ impl Default for Limits {
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(60),
         }
     }
 }
@@ -126,7 +134,8 @@ impl Carrier {
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
-            1 => Phase::Draining,
+            1 => Phase::Closing,
+            2 => Phase::Draining,
             _ => Phase::Ending,
         }
     }
@@ -146,10 +155,12 @@ impl Carrier {
         std::mem::swap(&mut self.ready().slots, slots);
     }
 
-    /// For the carrier as it goes to sleep: false if there is something to do after all.
-    pub(crate) fn sleep(&self, cx: &Context<'_>) -> bool {
+    /// For the carrier as it goes to sleep: false if there is something to do after all, or the phase is not the one that
+    /// it has seen.
+    pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase) -> bool {
         let mut ready = self.ready();
-        if !ready.slots.is_empty() {
+        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        if !ready.slots.is_empty() || self.phase() != seen {
             return false;
         }
         // An idle connection owns no buffers.

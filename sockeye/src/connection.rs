@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use http::header::CONTENT_LENGTH;
@@ -22,15 +22,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
-use crate::carrier::{Carrier, Phase};
+use crate::carrier::{Carrier, MAX_TURNS, Phase};
 use crate::linger::Linger;
 use crate::metrics::Counter;
 use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting};
 use crate::tunnel::{self, Handler, Next};
-use crate::{Body, Error, Peer, Result, buffers};
+use crate::{Body, Error, Peer, Result, buffers, now};
 
-/// Batches in one poll of the task, after which others of its thread get their turn.
-const MAX_TURNS: u32 = 16;
+/// Time without anything to do after which a connection gives up its spare memory.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What to do with a request.
 pub(crate) trait Accept {
@@ -50,11 +50,17 @@ pub(crate) struct Connection<T, A> {
     input: BytesMut,
     output: BytesMut,
     unflushed: bool,
+    /// The transport takes nothing since then.
+    write_blocked: Option<Instant>,
     read_ended: bool,
+    /// The machine stopped before it had taken all of the input.
+    behind: bool,
     /// When abandoned tunnels have had their time.
     deadlines: BinaryHeap<Reverse<Deadline>>,
     timer: Option<Pin<Box<Sleep>>>,
     phase: Phase,
+    /// When something last happened; none once the machine's spare memory was given up since.
+    active: Option<Instant>,
     counted: h2::Counters,
     /// What is left when the machine is done.
     linger: Option<Linger>,
@@ -103,10 +109,13 @@ where
             input,
             output: BytesMut::new(),
             unflushed: false,
+            write_blocked: None,
             read_ended: false,
+            behind: false,
             deadlines: BinaryHeap::new(),
             timer: None,
             phase: Phase::Running,
+            active: None,
             counted: h2::Counters::default(),
             linger: None,
             result: Ok(()),
@@ -117,6 +126,11 @@ where
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.machine.is_stopped() || self.machine.is_closed() {
             return false;
+        }
+        // First what was left when the machine stopped: to read on would gather whatever a peer sends.
+        if self.behind {
+            self.hand_over(now);
+            return true;
         }
         let before = self.input.len();
         let mut progress = false;
@@ -132,17 +146,22 @@ where
             }
             progress = self.read_ended || self.input.len() > before;
         }
-        if !self.input.is_empty() {
-            let before = self.input.len();
+        progress | self.hand_over(now)
+    }
+
+    /// Hands the machine what was read, which it may leave when it stops; whether it took anything.
+    fn hand_over(&mut self, now: Instant) -> bool {
+        let before = self.input.len();
+        if before > 0 {
             self.machine.handle_data(now, &mut self.input);
-            progress |= self.input.len() < before;
         }
-        progress
+        self.behind = self.machine.is_stopped();
+        self.input.len() < before
     }
 
     fn end_of_transport(&mut self, now: Instant) {
         self.read_ended = true;
-        self.machine.handle_data(now, &mut self.input);
+        self.hand_over(now);
         self.machine.handle_eof(now);
     }
 
@@ -206,7 +225,7 @@ where
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
-        if self.phase != Phase::Running {
+        if self.phase >= Phase::Draining {
             cell.go_away();
         }
         self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
@@ -282,8 +301,11 @@ where
             if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
                 let limits = &self.carrier.limits;
                 let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
-                let deadline = Deadline { due: now + time, slot: index, stream_id: slot.id.value() };
-                self.deadlines.push(Reverse(deadline));
+                // A time too long to count has no end.
+                if let Some(due) = now.checked_add(time) {
+                    let deadline = Deadline { due, slot: index, stream_id: slot.id.value() };
+                    self.deadlines.push(Reverse(deadline));
+                }
             }
             over
         };
@@ -304,7 +326,7 @@ where
     }
 
     /// Writes as much of the batch as the transport takes; whether anything happened.
-    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+    fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut progress = false;
         loop {
             if self.output.is_empty() {
@@ -317,13 +339,17 @@ where
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.output.advance(n);
                     self.unflushed = true;
+                    self.write_blocked = None;
                 }
                 Poll::Ready(result) => {
                     let error = result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
                     self.abort(error);
                     return true;
                 }
-                Poll::Pending => return progress,
+                Poll::Pending => {
+                    self.write_blocked.get_or_insert(now);
+                    return progress;
+                }
             }
             progress = true;
         }
@@ -351,6 +377,7 @@ where
             self.result = Err(error.into());
         }
         self.output = BytesMut::new();
+        self.write_blocked = None;
         self.read_ended = true;
         self.machine.handle_eof(now());
         // What it says goes nowhere.
@@ -367,6 +394,8 @@ where
         }
         if self.phase == Phase::Running {
             self.machine.drain(now);
+        }
+        if self.phase < Phase::Draining && phase >= Phase::Draining {
             for slot in self.slots.iter().flatten() {
                 slot.cell.go_away();
             }
@@ -386,7 +415,8 @@ where
     /// Sees to what is due; whether anything was.
     fn handle_timeouts(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = self.deadlines.peek().map(|Reverse(deadline)| deadline.due);
-        let Some(due) = deadline.into_iter().chain(self.machine.poll_timeout()).min() else { return false };
+        let dues = [deadline, self.write_deadline(), self.idle_deadline(), self.machine.poll_timeout()];
+        let Some(due) = dues.into_iter().flatten().min() else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
         if timer.is_elapsed() || timer.deadline().into_std() > due {
@@ -396,6 +426,14 @@ where
             return false;
         }
         let now = now();
+        if self.write_deadline().is_some_and(|due| due <= now) {
+            self.carrier.metrics().count(Counter::WriteTimeouts);
+            self.abort(io::ErrorKind::TimedOut.into());
+        }
+        if self.idle_deadline().is_some_and(|due| due <= now) {
+            self.active = None;
+            // self.machine.shrink();
+        }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
         }
@@ -406,6 +444,14 @@ where
             self.handle_deadline(deadline, now);
         }
         true
+    }
+
+    fn write_deadline(&self) -> Option<Instant> {
+        self.write_blocked?.checked_add(self.carrier.limits.write_timeout)
+    }
+
+    fn idle_deadline(&self) -> Option<Instant> {
+        Some(self.active? + IDLE)
     }
 
     fn handle_deadline(&mut self, deadline: Deadline, now: Instant) {
@@ -441,7 +487,7 @@ where
         buffers::give_back(&mut self.input);
         buffers::give_back(&mut self.output);
         self.ready = Vec::new();
-        self.carrier.sleep(cx)
+        self.carrier.sleep(cx, self.phase)
     }
 
     fn publish_counters(&mut self) {
@@ -517,7 +563,10 @@ where
             this.follow(now);
             let mut progress = this.receive(cx, now);
             progress |= this.run(now);
-            progress |= this.transmit(cx);
+            progress |= this.transmit(cx, now);
+            if progress {
+                this.active = Some(now);
+            }
             if this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
                 return Poll::Ready(mem::replace(&mut this.result, Ok(())));
@@ -541,11 +590,6 @@ impl<T, A> Drop for Connection<T, A> {
             slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
     }
-}
-
-/// The time, by the clock that tokio's timers go by.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 fn connection_error(error: h2::ConnectionError) -> Error {

@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers;
-use crate::carrier::Phase;
+use crate::carrier::{MAX_TURNS, Phase};
 use crate::metrics::Counter;
 use crate::stream::{Death, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
@@ -42,7 +42,9 @@ pub(crate) struct Duplex<T> {
     shut_down: bool,
     /// When the peer has had its time to end its half.
     deadline: Option<Pin<Box<Sleep>>>,
-    told_to_go: bool,
+    /// The transport takes nothing until then, at most.
+    write_deadline: Option<Pin<Box<Sleep>>>,
+    phase: Phase,
 }
 
 /// How far reading is.
@@ -66,7 +68,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             read: Read::Open,
             shut_down: false,
             deadline: None,
-            told_to_go: false,
+            write_deadline: None,
+            phase: Phase::Running,
         }
     }
 
@@ -169,14 +172,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 Poll::Ready(Ok(n)) => {
                     self.output.advance(n);
                     self.unflushed = true;
+                    self.write_deadline = None;
                 }
-                Poll::Pending => return progress,
+                Poll::Pending => return progress | self.wait_for_transport(cx),
             }
             if self.output.is_empty() {
                 self.output = BytesMut::new();
             }
             progress = true;
         }
+    }
+
+    /// Gives a transport some time to take something; whether that is up.
+    fn wait_for_transport(&mut self, cx: &mut Context<'_>) -> bool {
+        let carrier = self.cell.carrier();
+        let time = carrier.limits.write_timeout;
+        let deadline = self.write_deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        let over = deadline.as_mut().poll(cx).is_ready();
+        if over {
+            carrier.metrics().count(Counter::WriteTimeouts);
+            self.write_deadline = None;
+            self.die();
+        }
+        over
     }
 
     /// Whether the socket is over: abandoned, and ended by the peer or out of time.
@@ -201,14 +219,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 
     /// Follows the server as it shuts down.
     fn follow(&mut self) {
-        match self.cell.carrier().phase() {
-            Phase::Running => {}
-            Phase::Draining => {
-                if !mem::replace(&mut self.told_to_go, true) {
-                    self.cell.go_away();
-                }
-            }
-            Phase::Ending => self.handler = None,
+        let before = mem::replace(&mut self.phase, self.cell.carrier().phase());
+        if before < Phase::Draining && self.phase >= Phase::Draining {
+            self.cell.go_away();
+        }
+        if self.phase == Phase::Ending {
+            self.handler = None;
         }
     }
 }
@@ -217,7 +233,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..MAX_TURNS {
             self.follow();
             let mut progress = self.run();
             // Before any look into the cell: what another task changes from here on comes back by the ready list.
@@ -227,16 +243,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
             if self.poll_over(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if progress && !tokio::task::coop::has_budget_remaining() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if !progress && self.cell.carrier().sleep(cx) {
+            if !progress && self.cell.carrier().sleep(cx, self.phase) {
                 return Poll::Pending;
             }
             // What stands on the list is this stream: it was looked at, or is now.
             self.cell.carrier().take_ready(&mut Vec::new());
+            if !tokio::task::coop::has_budget_remaining() {
+                break;
+            }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

@@ -54,15 +54,17 @@ where
     let mut connection = pin!(connection);
     let mut draining = false;
     let done = poll_fn(|cx| {
-        // First the waker, then the look: a change between them wakes.
-        carrier.sleep(cx);
-        match carrier.phase() {
+        let phase = carrier.phase();
+        if !carrier.sleep(cx, phase) {
+            cx.waker().wake_by_ref();
+        }
+        match phase {
             Phase::Draining if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
             Phase::Ending => return Poll::Ready(Ok(())),
-            Phase::Running | Phase::Draining => {}
+            Phase::Running | Phase::Closing | Phase::Draining => {}
         }
         connection.as_mut().poll(cx)
     });

@@ -89,7 +89,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.carrier.enter(Phase::Draining);
+        self.carrier.enter(Phase::Closing);
         self.streams.close();
         while let Ok(stream) = self.streams.try_recv() {
             stream.owner.refuse();

@@ -80,6 +80,12 @@ mod tunnel;
 #[cfg(feature = "web-socket")]
 mod upgrade;
 
+/// The time, by the clock that tokio's timers go by.
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}
+
 pub use body::Body;
 pub use error::{BoxError, Error, Result};
 pub use metrics::Counter;

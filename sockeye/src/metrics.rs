@@ -52,6 +52,8 @@ counters! {
     UnfinishedMessagesWaited => "unfinished_messages_waited",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
+    /// Connections cut off since they took nothing of what there was to write.
+    WriteTimeouts => "write_timeouts",
     /// Handlers and services that panicked.
     Panics => "panics",
     /// HTTP/2: streams refused past the limit of concurrent ones.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Version;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::{Counter, Metrics};
@@ -18,8 +18,8 @@ pub(crate) struct Registry {
     book: Mutex<Book>,
     /// Signals that the last connection has left.
     emptied: Notify,
-    /// Signals that the server is to shut down.
-    shutdown: Notify,
+    /// Whether the server is to shut down.
+    shutdown: watch::Sender<bool>,
 }
 
 struct Book {
@@ -85,7 +85,8 @@ impl Registry {
     }
 
     pub(crate) async fn wait_shutdown(&self) {
-        self.shutdown.notified().await;
+        // The sender is ours: it does not go away.
+        self.shutdown.subscribe().wait_for(|shutdown| *shutdown).await.ok();
     }
 }
 
@@ -97,7 +98,7 @@ impl Handle {
     /// Begins a graceful shutdown: no new connections, GOAWAY and Close 1001 on those that there are. The server's
     /// `serve` returns once all have ended, or their time is up.
     pub fn shutdown(&self) {
-        self.0.shutdown.notify_one();
+        self.0.shutdown.send_replace(true);
     }
 
     /// How often something was counted.

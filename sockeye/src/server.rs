@@ -3,7 +3,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Version;
@@ -69,6 +69,7 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 pub struct Server {
     http2: h2::Config,
     limits: Limits,
+    keep_alive: Option<(Duration, Duration)>,
     handshake_timeout: Duration,
     shutdown_timeout: Duration,
     pub(crate) secure: Option<Secure>,
@@ -103,6 +104,7 @@ impl Server {
         Self {
             http2: h2::Config::default(),
             limits: Limits::default(),
+            keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(5),
             secure: None,
@@ -110,7 +112,8 @@ impl Server {
         }
     }
 
-    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection.
+    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection; `handshake_timeout` and, where
+    /// it is called, [`keep_alive`](Self::keep_alive) are the server's own, in whatever order they are set.
     #[must_use]
     pub fn http2(mut self, config: h2::Config) -> Self {
         self.http2 = config;
@@ -141,8 +144,7 @@ impl Server {
     /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later. Off by default.
     #[must_use]
     pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.http2.keep_alive_interval = Some(interval);
-        self.http2.keep_alive_timeout = timeout;
+        self.keep_alive = Some((interval, timeout));
         self
     }
 
@@ -150,7 +152,6 @@ impl Server {
     #[must_use]
     pub fn handshake_timeout(mut self, time: Duration) -> Self {
         self.handshake_timeout = time;
-        self.http2.handshake_timeout = time;
         self
     }
 
@@ -159,6 +160,13 @@ impl Server {
     pub fn close_timeout(mut self, time: Duration) -> Self {
         self.limits.close_timeout = time;
         self.limits.failed_timeout = self.limits.failed_timeout.min(time);
+        self
+    }
+
+    /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
+    #[must_use]
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.limits.write_timeout = time;
         self
     }
 
@@ -179,7 +187,12 @@ impl Server {
     /// # Errors
     ///
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
-    pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
+    pub async fn serve<S: HttpService>(mut self, listener: TcpListener, service: S) -> Result {
+        self.http2.handshake_timeout = self.handshake_timeout;
+        if let Some((interval, timeout)) = self.keep_alive {
+            self.http2.keep_alive_interval = Some(interval);
+            self.http2.keep_alive_timeout = timeout;
+        }
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -258,7 +271,7 @@ impl Server {
 pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
     use std::hash::{BuildHasher, RandomState};
     let seed = RandomState::new().hash_one(0_u8);
-    h2::Connection::new(role, h2::Config { seed, ..config.clone() }, Instant::now())
+    h2::Connection::new(role, h2::Config { seed, ..config.clone() }, crate::now())
 }
 
 /// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_core::Stream;
@@ -214,11 +213,11 @@ impl WebSocket {
                 None => {}
             }
             if !self.0.input.is_empty() {
-                self.0.machine.handle_data(Instant::now, &mut self.0.input);
+                self.0.machine.handle_data(crate::now, &mut self.0.input);
                 continue;
             }
             if self.0.machine.is_transmit_pending() {
-                self.0.owner.answer(|outbox| self.0.machine.poll_transmit(outbox));
+                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
             }
             if self.0.machine.buffered() > 0 {
                 let carrier = self.0.owner.carrier();

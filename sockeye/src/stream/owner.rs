@@ -127,15 +127,18 @@ impl Owner {
     }
 
     /// Lets `fill` append to the outbox where there is room; otherwise wakes the receiver when there is.
-    pub(crate) fn answer(&self, fill: impl FnOnce(&mut BytesMut)) {
-        let mut shared = self.0.lock();
+    pub(crate) fn answer(&self, cx: &Context<'_>, fill: impl FnOnce(&mut BytesMut)) {
+        let mut guard = self.0.lock();
+        let shared = &mut *guard;
         if shared.sent != Sent::Open {
             return;
         }
         shared.answer_waits = !self.0.carrier.admits(shared.outbox.len());
-        if !shared.answer_waits {
+        if shared.answer_waits {
+            self.register(&mut shared.receiver, cx);
+        } else {
             fill(&mut shared.outbox);
-            drop(shared);
+            drop(guard);
             self.0.queue();
         }
     }

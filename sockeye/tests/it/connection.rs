@@ -114,10 +114,12 @@ async fn a_dropped_connection_drains() {
     within(stream.respond(Response::new(http_body_util::Full::from("whole")))).await;
     assert_eq!(client.answer(under_way).await.content, "whole");
 
-    // The socket says that it goes away, once its owner looks.
-    let received = tokio::spawn(async move { socket.recv().await });
-    assert_eq!(peer.close_code().await, 1001);
-    assert_eq!(within(received).await.unwrap().unwrap(), None);
+    // The socket is of use as long as both sides want it.
+    peer.send("still there?").await;
+    assert_eq!(within(socket.recv()).await.unwrap(), Some("still there?".into()));
+    let closed = tokio::spawn(async move { socket.close().await });
+    assert_eq!(peer.close_code().await, 1000);
+    within(closed).await.unwrap().unwrap();
     peer.end().await;
     let goaways = within(client.until(|state| state.eof.then(|| state.goaways.clone()))).await;
     assert_eq!(goaways.last(), Some(&(untaken.value(), Reason::NO_ERROR)));

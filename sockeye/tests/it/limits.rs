@@ -1,16 +1,25 @@
 //! Limits that a peer runs into, and nobody else.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Counter, Server, WebSocketConfig, http2, websocket};
+use sockeye::{Body, BoxError, Counter, Error, Server, WebSocket, WebSocketConfig, http2, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::service_fn;
 
-use crate::common::{Carrier, Client, Ending, Socket, echo, handshake, start, start_websocket, within};
+use crate::common::{
+    Carrier, Client, Ending, Socket, echo, hand_over, handshake, poll_now, settle, start, start_websocket, within,
+};
 use crate::counters::counted;
+
+/// A client's preface, with SETTINGS and their acknowledgement.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
 
 /// Silent, or as good as: nothing, half a preface, half a head of HTTP/1.1, a preface without its SETTINGS.
 #[tokio::test]
@@ -125,4 +134,109 @@ async fn a_slot_is_free_when_wire_and_handler_are_done() {
     client.round_trip().await;
     open();
     within(started.recv()).await.unwrap();
+}
+
+/// While one answer waits to be sent, no more is read: a flood of PINGs waits in the transport, not in the memory.
+/// (It was read as fast as it came, and worked off frame by frame: gigabytes stood there after seconds.)
+#[tokio::test]
+async fn reading_stops_where_answers_wait() {
+    const PING: &[u8; 17] = b"\0\0\x08\x06\0\0\0\0\0somebody";
+    let (ours, theirs) = tokio::io::duplex(64 << 10);
+    let _connection = http2::Connection::accept(theirs, http2::Config::default());
+    let (_unread, mut ours) = tokio::io::split(ours);
+    ours.write_all(HELLO).await.unwrap();
+    let mut taken = 0;
+    let flood = PING.repeat(1000);
+    loop {
+        settle().await;
+        let Poll::Ready(written) = poll_now(&mut Box::pin(ours.write(&flood))).await else { break };
+        taken += written.unwrap();
+        assert!(taken < 2 << 20, "{taken} octets were taken");
+    }
+}
+
+/// A handler that always has more to do leaves its thread to others, too.
+#[tokio::test]
+async fn a_busy_handler_shares_its_thread() {
+    const ENOUGH: usize = 1_000_000;
+    for carrier in Carrier::ALL {
+        let (stop, polls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, polled) = (stop.clone(), polls.clone());
+        let server = start_websocket(move |_socket: WebSocket| {
+            let (stopped, polled) = (stopped.clone(), polled.clone());
+            poll_fn(move |cx| {
+                if stopped.load(Ordering::Relaxed) || polled.fetch_add(1, Ordering::Relaxed) > ENOUGH {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+        })
+        .await;
+        let mut socket = Socket::open(carrier, server.addr).await;
+        settle().await;
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(socket.close_code().await, 1000, "{carrier:?}");
+        assert!(polls.load(Ordering::Relaxed) <= ENOUGH, "{carrier:?}");
+    }
+}
+
+/// A transport that takes nothing for a minute is cut off: an RST_STREAM could not get out either.
+#[tokio::test(start_paused = true)]
+async fn a_transport_that_takes_nothing_is_cut_off() {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 10);
+    let mut connection = http2::Connection::accept(theirs, http2::Config::default());
+    ours.write_all(HELLO).await.unwrap();
+    ours.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x").await.unwrap();
+    let stream = connection.next().await.unwrap().unwrap();
+    let respond = tokio::spawn(stream.respond(Response::new(Body::from(vec![0; 1 << 20]))));
+    let begun = tokio::time::Instant::now();
+    assert!(matches!(connection.next().await, Err(Error::Io(_))));
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    respond.await.unwrap();
+}
+
+/// The same over HTTP/1.1.
+#[tokio::test]
+async fn an_upgraded_transport_that_takes_nothing_is_cut_off() {
+    let (service, mut sockets) = hand_over();
+    let server = start(Server::new().write_timeout(Duration::from_millis(50)), service).await;
+    let _unread = Socket::open(Carrier::Http1, server.addr).await;
+    let mut socket = sockets.recv().await.unwrap();
+    let sent = within(async {
+        loop {
+            if let Err(error) = socket.send(vec![0; 1 << 20]).await {
+                return error;
+            }
+        }
+    });
+    assert!(matches!(sent.await, Error::Disconnected));
+    counted(&server.handle, Counter::WriteTimeouts, 1).await;
+}
+
+/// A time too long to count is no limit.
+#[tokio::test]
+async fn endless_times_are_no_limit() {
+    let server = Server::new()
+        .handshake_timeout(Duration::MAX)
+        .close_timeout(Duration::MAX)
+        .write_timeout(Duration::MAX)
+        .keep_alive(Duration::MAX, Duration::MAX);
+    let server = start(server, websocket(|mut socket: WebSocket| async move { socket.send("bye").await })).await;
+    for carrier in Carrier::ALL {
+        let mut socket = Socket::open(carrier, server.addr).await;
+        assert_eq!(socket.message().await, "bye".into());
+        assert_eq!(socket.close_code().await, 1000);
+    }
+}
+
+/// Settings of the server's own hold in whatever order they are made.
+#[tokio::test]
+async fn keep_alive_outlives_the_settings_of_http2() {
+    let time = Duration::from_millis(20);
+    let server = Server::new().keep_alive(time, time).http2(http2::Config::default());
+    let server = start(server, websocket(echo)).await;
+    let mut transport = TcpStream::connect(server.addr).await.unwrap();
+    transport.write_all(HELLO).await.unwrap();
+    within(transport.read_to_end(&mut Vec::new())).await.unwrap();
 }

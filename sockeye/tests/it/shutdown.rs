@@ -144,3 +144,14 @@ async fn a_socket_that_outlives_its_handler_is_told() {
     drop(open);
     within(task).await.unwrap().unwrap();
 }
+
+/// One handle ends every listener of its server.
+#[tokio::test]
+async fn all_listeners_end() {
+    let server = Server::new();
+    let one = start(server.clone(), websocket(echo)).await;
+    let two = start(server, websocket(echo)).await;
+    two.handle.shutdown();
+    within(one.task).await.unwrap().unwrap();
+    within(two.task).await.unwrap().unwrap();
+}
