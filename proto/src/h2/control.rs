@@ -113,19 +113,26 @@ impl Connection {
         let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
         let before = self.peer_goaway.replace((last, reason));
         self.events.push_back(Event::GoAway { last, reason });
-        // A second one follows where the first let everything in; a repetition does nothing.
-        if before.is_some_and(|(before, _)| last >= before) {
-            return self.glitch();
+        // One more follows where the first let everything in; a peer has no reason for many.
+        if before.is_some() {
+            self.glitch()?;
         }
-        let is_client = self.role == Role::Client;
+        // What it names are the receiver's streams: a server opens none.
+        if self.role == Role::Client && before.is_none_or(|(before, _)| last < before) {
+            self.drop_streams_above(last);
+        }
+        self.end_if_drained();
+        Ok(())
+    }
+
+    /// Client: nothing was done for these streams (RFC 9113 §6.8).
+    fn drop_streams_above(&mut self, last: u32) {
         for (id, entry) in self.streams.iter_mut() {
-            if is_client && id.value() > last && !entry.state.is_closed() {
+            if id.value() > last && !entry.state.is_closed() {
                 entry.state = State::Closed(Ending::ResetByPeer);
                 entry.wait = Wait::None;
                 self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
             }
         }
-        self.end_if_drained();
-        Ok(())
     }
 }
