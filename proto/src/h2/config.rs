@@ -76,8 +76,12 @@ pub struct Config {
     /// Streams reset by the peer before their answer had begun, and streams reset for the peer's faults. Default: a
     /// burst of 200, then 100 a second: a page that cancels as one types stays far below, a reset flood far above.
     pub resets: Rate,
-    /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, SETTINGS after the
-    /// first. Default: a burst of 1000, then 33 a second; each request makes up for two.
+    /// SETTINGS after the first. Default: a burst of 100, then 10 a second: peers that measure their path change their
+    /// window a few times, and each change may cost a look at every stream.
+    pub settings: Rate,
+    /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, GOAWAY after the
+    /// first. Default: a burst of 1000, then 33 a second; each header block makes up for two, each DATA frame sent for
+    /// one.
     pub glitches: Rate,
     /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
     /// header blocks) by this. Default: 1 MiB, then 1 KiB a second, which is far more than any keep-alive.
@@ -109,6 +113,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(2),
             max_send_buffer: 256 << 10,
             resets: Rate { burst: 200, per_second: 100 },
+            settings: Rate { burst: 100, per_second: 10 },
             glitches: Rate { burst: 1000, per_second: 33 },
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
             seed: 0,
@@ -125,7 +130,11 @@ pub struct Rate {
     pub per_second: u32,
 }
 
-/// How often each limit was met: all zero for an honest peer.
+/// How often each limit was met, and what counts towards one. Which rule or limit has ended the connection is said by
+/// [`Event::Closed`](super::Event::Closed).
+///
+/// An honest peer leaves all at zero but `resets_received`, `settings_changes` and `glitches`: it cancels requests,
+/// changes its window, and gives credit to streams that have just closed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     /// Streams refused with REFUSED_STREAM.
@@ -136,6 +145,8 @@ pub struct Counters {
     pub resets_received: u64,
     /// RST_STREAM sent for the peer's faults.
     pub resets_for_faults: u64,
+    /// SETTINGS received after the first.
+    pub settings_changes: u64,
     /// Frames that did nothing.
     pub glitches: u64,
     /// Times that reading stopped until answers had been sent.

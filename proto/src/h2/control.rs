@@ -24,7 +24,7 @@ impl Connection {
             let before = self.peer_settings;
             self.peer_settings.apply(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]), peer)?;
             if self.peer_settings.initial_window_size != before.initial_window_size {
-                self.handle_initial_window_change(before.initial_window_size)?;
+                self.handle_initial_window_change()?;
             }
             if self.peer_settings.header_table_size != before.header_table_size {
                 self.encoder.set_max_table_size(self.peer_settings.header_table_size as usize);
@@ -41,14 +41,14 @@ impl Connection {
             }
             return Ok(());
         }
-        self.glitch()
+        self.counters.settings_changes += 1;
+        if self.settings.take(self.now) { Ok(()) } else { Err(Violation::TooManySettings) }
     }
 
     /// RFC 9113 §6.9.2: all streams' windows move. They are kept relative to the initial one, so nothing is to be done
     /// unless one might have passed 2³¹−1.
-    fn handle_initial_window_change(&mut self, before: u32) -> Result<(), Violation> {
+    fn handle_initial_window_change(&mut self) -> Result<(), Violation> {
         let initial = self.peer_settings.initial_window_size;
-        self.initial_window_grew |= initial > before;
         let overflows = |difference: i32| i64::from(initial) + i64::from(difference) > i64::from(MAX_WINDOW);
         if overflows(self.max_difference) {
             let differences = self.streams.iter().map(|entry| entry.send_window.difference());

@@ -221,6 +221,8 @@ pub enum Violation {
     TooManyContinuations,
     /// Our limit: streams reset, by the peer or for its faults.
     TooManyResets,
+    /// Our limit: SETTINGS after the first.
+    TooManySettings,
     /// Our limit: frames that do nothing.
     TooManyGlitches,
     /// Our limit: octets that carry nothing.
@@ -327,6 +329,7 @@ impl Violation {
             V::HeaderListFarTooLarge => (C, CALM, "§10.5.1", "header list far too large"),
             V::TooManyContinuations => (C, CALM, "§10.5", "too many CONTINUATION frames"),
             V::TooManyResets => (C, CALM, "§10.5", "too many streams reset"),
+            V::TooManySettings => (C, CALM, "§10.5", "too many SETTINGS"),
             V::TooManyGlitches => (C, CALM, "§10.5", "too many frames without effect"),
             V::TooMuchOverhead => (C, CALM, "§10.5", "too many octets without content"),
             V::NoProgress => (S, Reason::CANCEL, "§10.5", "blocked for too long"),

@@ -131,8 +131,9 @@ pub struct Connection {
     /// No stream's [`SendWindow::difference`] is above this: a change of the initial window needs to look at the streams
     /// only where this does not rule an overflow out.
     max_difference: i32,
-    /// The initial window grew: streams that wait for theirs are looked at, once in a batch.
-    initial_window_grew: bool,
+    /// No stream that waits for its window has a difference above this, `None` where none waits: a larger initial window
+    /// needs to look at the streams only where this says that one could go on.
+    max_waiting_difference: Option<i32>,
     /// The streams that wait for their turn to write.
     turns: VecDeque<StreamId>,
     /// Our PINGs that are not answered.
@@ -153,6 +154,7 @@ pub struct Connection {
     events: VecDeque<Event>,
     timers: Timers,
     resets: Bucket,
+    settings: Bucket,
     glitches: Bucket,
     overhead: Overhead,
     counters: Counters,
@@ -200,7 +202,7 @@ impl Connection {
             peer_settings: Settings::default(),
             send_window: DEFAULT_WINDOW,
             max_difference: 0,
-            initial_window_grew: false,
+            max_waiting_difference: None,
             turns: VecDeque::new(),
             pings: 0,
             streams: Streams::new(&config),
@@ -213,6 +215,7 @@ impl Connection {
             events: VecDeque::new(),
             timers,
             resets: Bucket::new(config.resets, now),
+            settings: Bucket::new(config.settings, now),
             glitches: Bucket::new(config.glitches, now),
             overhead: Overhead::new(&config, now),
             counters: Counters::default(),

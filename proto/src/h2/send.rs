@@ -64,6 +64,7 @@ impl Connection {
                 self.turns.push_back(id);
             } else {
                 entry.wait = Wait::Window;
+                self.max_waiting_difference = self.max_waiting_difference.max(Some(entry.send_window.difference()));
             }
         }
         if entry.progress.is_none() {

@@ -130,9 +130,7 @@ fn refusals_before_and_after_the_acknowledgement() {
 fn glitch_flood() {
     let priority = frame(PRIORITY, 0, 1, &[0; 5]);
     let unknown = frame(0xee, 0, 0, &[]);
-    let floods =
-        [priority, unknown, data(1, false, b""), settings(&[(4, 0), (4, 1 << 30)]), frame(PING, ACK, 0, &[0; 8])];
-    for flood in floods {
+    for flood in [priority, unknown, data(1, false, b""), frame(PING, ACK, 0, &[0; 8])] {
         let mut tested = Tested::server();
         tested.accept(1, false, POST);
         tested.receive(&flood.repeat(900));
@@ -143,6 +141,29 @@ fn glitch_flood() {
         tested.receive(&flood);
         tested.assert_connection_error(Violation::TooManyGlitches);
     }
+}
+
+/// SETTINGS have a limit of their own: nothing that we send makes up for them.
+#[test]
+fn settings_flood() {
+    let mut tested = Tested::server();
+    let id = tested.accept_and_respond(1, false, CONNECT_WEBSOCKET);
+    let flips = [settings(&[(4, 60_000)]), settings(&[(4, 60_001)])];
+    for _ in 0..60 {
+        for flip in flips.iter().cycle().take(10) {
+            assert_eq!(tested.machine.stream(id).unwrap().write(b"x", false), 1);
+            tested.receive(flip);
+        }
+        tested.after(Duration::from_secs(1));
+    }
+    for flip in flips.iter().cycle().take(100) {
+        tested.receive(flip);
+    }
+    assert!(!tested.machine.is_closed());
+    assert_eq!(tested.machine.stream(id).unwrap().write(&[b'x'; 200], false), 200);
+    tested.receive(&flips[0]);
+    tested.assert_connection_error(Violation::TooManySettings);
+    assert_eq!(tested.machine.counters().settings_changes, 701);
 }
 
 /// Octets that carry nothing: padding, here.

@@ -114,6 +114,35 @@ fn initial_window_changes() {
     assert_eq!(write(&mut tested, id, 5), 1);
 }
 
+/// §6.9.2: of the streams that wait for their window, a change wakes those that it reaches, whatever else moved them.
+#[test]
+fn initial_window_growth_wakes_whom_it_reaches() {
+    let mut tested = Tested::server();
+    let ids: Vec<_> = (0..4).map(|index| tested.accept_and_respond(1 + 2 * index, true, GET)).collect();
+    for (index, id) in ids.iter().enumerate() {
+        assert_eq!(write(&mut tested, *id, 1000 * (1 + index)), 1000 * (1 + index));
+    }
+    tested.receive(&settings(&[(4, 0)]));
+    for id in &ids {
+        assert_eq!(write(&mut tested, *id, 1), 0);
+    }
+    tested.sent();
+    tested.events();
+    let grown = |tested: &mut Tested, window: u32| -> Vec<StreamId> {
+        tested.receive(&settings(&[(4, window)]));
+        let writable = |event| if let Event::Writable(id) = event { Some(id) } else { None };
+        tested.events().into_iter().filter_map(writable).collect()
+    };
+    assert_eq!(grown(&mut tested, 1000), []);
+    assert_eq!(grown(&mut tested, 2001), [ids[0], ids[1]]);
+    assert_eq!(grown(&mut tested, 3000), [], "those two do not wait any more");
+    // Credit that is not enough by itself counts with the change.
+    tested.receive(&window_update(7, 999));
+    assert_eq!(grown(&mut tested, 3002), [ids[2], ids[3]]);
+    assert_eq!(write(&mut tested, ids[3], 5), 1);
+    assert_eq!(grown(&mut tested, 3003), [ids[3]]);
+}
+
 /// One stream does not keep others waiting: each gets a frame of 16 KiB in its turn.
 #[test]
 fn waiting_streams_take_turns() {
