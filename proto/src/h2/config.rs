@@ -70,8 +70,12 @@ pub struct Config {
     /// Time for which [`Connection::drain`](super::Connection::drain) waits for the peer to have seen its first GOAWAY.
     /// Default: 2 s, some round trips of the slowest path.
     pub drain_timeout: Duration,
-    /// Octets of frames waiting for `poll_transmit`, beyond which [`Stream::write`](super::Stream::write) takes nothing.
+    /// Octets of frames waiting for `poll_transmit`, from which on [`Stream::write`](super::Stream::write) takes nothing.
     /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short.
+    ///
+    /// The last DATA frame may go 16 KiB past it. What answers the peer has 64 KiB of room beyond it, past which reading
+    /// stops. Not bounded by it is what the application sends besides: responses, trailers, PINGs, and 13 octets of credit
+    /// for each stream that it reads.
     pub max_send_buffer: usize,
     /// Streams reset by the peer before their answer had begun, and streams reset for the peer's faults. Default: a
     /// burst of 200, then 100 a second: a page that cancels as one types stays far below, a reset flood far above.
@@ -133,15 +137,16 @@ pub struct Rate {
 /// How often each limit was met, and what counts towards one. Which rule or limit has ended the connection is said by
 /// [`Event::Closed`](super::Event::Closed).
 ///
-/// An honest peer leaves all at zero but `resets_received`, `settings_changes` and `glitches`: it cancels requests,
-/// changes its window, and gives credit to streams that have just closed.
+/// Most of them count what an honest peer is free to do as well, in moderation: it cancels requests, changes its window,
+/// gives credit to streams that have just closed, opens one stream too many, sends two PINGs together, reads slowly. Not
+/// so `connection_errors`, unless its path has failed, and `resets_for_faults` beyond `streams_refused`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     /// Streams refused with REFUSED_STREAM.
     pub streams_refused: u64,
     /// Header lists past the limits, answered with 431 or a reset.
     pub header_lists_refused: u64,
-    /// RST_STREAM received.
+    /// RST_STREAM received, whatever for.
     pub resets_received: u64,
     /// RST_STREAM sent for the peer's faults.
     pub resets_for_faults: u64,
@@ -153,6 +158,6 @@ pub struct Counters {
     pub stops: u64,
     /// Streams reset because they were blocked for too long.
     pub streams_without_progress: u64,
-    /// Connection errors of the peer, limits included: 0 or 1.
+    /// Connection errors of the peer, limits and times included: 0 or 1.
     pub connection_errors: u64,
 }
