@@ -19,6 +19,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, and about
 /// 100 octets for each stream.
 ///
+/// A time that no clock can reach, such as [`Duration::MAX`], never ends.
+///
 /// ```
 /// use sockeye_proto::h2::Config;
 ///

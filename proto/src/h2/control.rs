@@ -4,6 +4,7 @@ use super::config::{DEFAULT_WINDOW, MAX_WINDOW};
 use super::frame::{self, Head, flag, read_u31};
 use super::shutdown::Shutdown;
 use super::state::{Ending, State, Wait};
+use super::timer::deadline;
 use super::{Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Violation};
 
 impl Connection {
@@ -37,7 +38,7 @@ impl Connection {
             self.phase = Phase::Open;
             self.timers.preface = None;
             if !self.settings_acknowledged {
-                self.timers.settings = Some(self.now + self.config.settings_timeout);
+                self.timers.settings = deadline(self.now, self.config.settings_timeout);
             }
             return Ok(());
         }

@@ -4,6 +4,7 @@ use super::frame::{self, HEAD_LENGTH, Head, flag, read_u31};
 use super::head::{HeaderList, Part};
 use super::recv::{checked_stream_id, strip_padding};
 use super::state::{Ending, Exchange, Place, Side, State};
+use super::timer::deadline;
 use super::{Connection, Event, Reason, Role, Shutdown, StreamId, Violation};
 use crate::hpack::{self, Field};
 
@@ -45,7 +46,7 @@ impl Connection {
             return self.handle_header_block(opening, fragment);
         }
         self.partial_block = Some(Box::new(PartialBlock { opening, fragments: fragment.to_vec(), continuations: 0 }));
-        self.timers.header = Some(self.now + self.config.header_timeout);
+        self.timers.header = deadline(self.now, self.config.header_timeout);
         Ok(())
     }
 

@@ -68,7 +68,7 @@ use self::limit::{Bucket, Overhead};
 use self::message::PartialBlock;
 use self::shutdown::Shutdown;
 use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Wait};
-use self::timer::Timers;
+use self::timer::{Timers, deadline};
 use crate::hpack::{Decoder, Encoder};
 
 pub use self::config::{Config, Counters, Rate};
@@ -182,7 +182,7 @@ impl Connection {
         frame::put_settings(&mut output, &settings::ours(role, &config));
         // The window of the connection is as large as can be: what bounds memory are those of the streams.
         frame::put_window_update(&mut output, 0, MAX_WINDOW - DEFAULT_WINDOW);
-        let timers = Timers { preface: Some(now + config.handshake_timeout), ..Timers::default() };
+        let timers = Timers { preface: deadline(now, config.handshake_timeout), ..Timers::default() };
         let mut connection = Self {
             role,
             phase: if role == Role::Server { Phase::Preface } else { Phase::Settings },
