@@ -189,6 +189,10 @@ impl Connection {
     }
 
     fn handle_trailers(&mut self, id: StreamId, list: HeaderList, end_stream: bool) -> Result<(), Violation> {
+        // RFC 9113 §8.5: a tunnel ends by END_STREAM on DATA alone.
+        if self.streams.slot(id.slot).exchange == Exchange::Tunnel {
+            return Err(Violation::HeadersInTunnel);
+        }
         // RFC 9113 §8.1
         if !end_stream {
             return Err(Violation::TrailersNotLast);
@@ -215,6 +219,7 @@ impl Connection {
         if !response.status().is_informational() {
             entry.state.set_recv(if end_stream { Side::Ended } else { Side::Body });
             entry.expected = expected;
+            entry.exchange = exchange.after_response(response.status());
         }
         self.events.push_back(Event::Response { id, response: Box::new(response), end_stream });
         Ok(())

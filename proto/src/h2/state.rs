@@ -92,7 +92,7 @@ pub(super) enum Exchange {
     Ordinary,
     /// HEAD: the response has no content, whatever its content-length says (RFC 9113 §8.1.1).
     Head,
-    /// CONNECT, plain or extended: a tunnel (RFC 9113 §8.5).
+    /// CONNECT, plain or extended: a tunnel (RFC 9113 §8.5), unless the response says otherwise.
     Tunnel,
 }
 
@@ -102,6 +102,15 @@ impl Exchange {
             http::Method::HEAD => Self::Head,
             http::Method::CONNECT => Self::Tunnel,
             _ => Self::Ordinary,
+        }
+    }
+
+    /// What it is once the (final) response is known.
+    pub(super) fn after_response(self, status: http::StatusCode) -> Self {
+        match self {
+            // RFC 9110 §9.3.6: only a 2xx makes a tunnel.
+            Self::Tunnel if !status.is_success() => Self::Ordinary,
+            exchange => exchange,
         }
     }
 }
