@@ -170,6 +170,9 @@ pub(super) struct Entry {
 /// A server of a million sockets has a million of these.
 const _: () = assert!(size_of::<Entry>() <= 104);
 
+/// The room for streams that is not worth giving up: as many as most connections have.
+const MIN_CAPACITY: usize = 64;
+
 /// What is known about a stream number.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
@@ -249,6 +252,20 @@ impl Streams {
         self.closed.push_back(stream_id);
         if self.closed.len() > self.max_closed {
             self.closed.pop_front().map(|oldest| self.places.remove(&oldest));
+        }
+    }
+
+    /// Gives up room that is not used, where it is most of it: what is left is to be filled before it grows again.
+    pub(super) fn shrink(&mut self) {
+        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
+        if is_wasteful(self.slots.capacity(), self.slots.len()) {
+            self.slots.shrink_to_fit();
+        }
+        if is_wasteful(self.places.capacity(), self.places.len()) {
+            self.places.shrink_to(2 * self.places.len());
+        }
+        if is_wasteful(self.closed.capacity(), self.closed.len()) {
+            self.closed.shrink_to_fit();
         }
     }
 

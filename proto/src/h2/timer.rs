@@ -91,6 +91,12 @@ impl Watches {
         self.unstamped.retain(|&id| is_live(id));
     }
 
+    /// Gives up room that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink_to_fit();
+        self.unstamped.shrink_to_fit();
+    }
+
     fn next(&self) -> Option<Instant> {
         // A stream without a time asks for a look at the clock at once.
         let unstamped = self.now.filter(|_| !self.unstamped.is_empty());
