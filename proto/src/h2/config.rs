@@ -19,6 +19,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, and about
 /// 100 octets for each stream.
 ///
+/// A time that no clock can reach, such as [`Duration::MAX`], never ends.
+///
 /// ```
 /// use sockeye_proto::h2::Config;
 ///
@@ -70,14 +72,22 @@ pub struct Config {
     /// Time for which [`Connection::drain`](super::Connection::drain) waits for the peer to have seen its first GOAWAY.
     /// Default: 2 s, some round trips of the slowest path.
     pub drain_timeout: Duration,
-    /// Octets of frames waiting for `poll_transmit`, beyond which [`Stream::write`](super::Stream::write) takes nothing.
+    /// Octets of frames waiting for `poll_transmit`, from which on [`Stream::write`](super::Stream::write) takes nothing.
     /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short.
+    ///
+    /// The last DATA frame may go 16 KiB past it. What answers the peer has 64 KiB of room beyond it, past which reading
+    /// stops. Not bounded by it is what the application sends besides: responses, trailers, PINGs, and 13 octets of credit
+    /// for each stream that it reads.
     pub max_send_buffer: usize,
     /// Streams reset by the peer before their answer had begun, and streams reset for the peer's faults. Default: a
     /// burst of 200, then 100 a second: a page that cancels as one types stays far below, a reset flood far above.
     pub resets: Rate,
-    /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, SETTINGS after the
-    /// first. Default: a burst of 1000, then 33 a second; each request makes up for two.
+    /// SETTINGS after the first. Default: a burst of 100, then 10 a second: peers that measure their path change their
+    /// window a few times, and each change may cost a look at every stream.
+    pub settings: Rate,
+    /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, GOAWAY after the
+    /// first. Default: a burst of 1000, then 33 a second; each header block makes up for two, each DATA frame sent for
+    /// one.
     pub glitches: Rate,
     /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
     /// header blocks) by this. Default: 1 MiB, then 1 KiB a second, which is far more than any keep-alive.
@@ -109,6 +119,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(2),
             max_send_buffer: 256 << 10,
             resets: Rate { burst: 200, per_second: 100 },
+            settings: Rate { burst: 100, per_second: 10 },
             glitches: Rate { burst: 1000, per_second: 33 },
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
             seed: 0,
@@ -125,23 +136,30 @@ pub struct Rate {
     pub per_second: u32,
 }
 
-/// How often each limit was met: all zero for an honest peer.
+/// How often each limit was met, and what counts towards one. Which rule or limit has ended the connection is said by
+/// [`Event::Closed`](super::Event::Closed).
+///
+/// Most of them count what an honest peer is free to do as well, in moderation: it cancels requests, changes its window,
+/// gives credit to streams that have just closed, opens one stream too many, sends two PINGs together, reads slowly. Not
+/// so `connection_errors`, unless its path has failed, and `resets_for_faults` beyond `streams_refused`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     /// Streams refused with REFUSED_STREAM.
     pub streams_refused: u64,
     /// Header lists past the limits, answered with 431 or a reset.
     pub header_lists_refused: u64,
-    /// RST_STREAM received.
+    /// RST_STREAM received, whatever for.
     pub resets_received: u64,
     /// RST_STREAM sent for the peer's faults.
     pub resets_for_faults: u64,
+    /// SETTINGS received after the first.
+    pub settings_changes: u64,
     /// Frames that did nothing.
     pub glitches: u64,
     /// Times that reading stopped until answers had been sent.
     pub stops: u64,
     /// Streams reset because they were blocked for too long.
     pub streams_without_progress: u64,
-    /// Connection errors of the peer, limits included: 0 or 1.
+    /// Connection errors of the peer, limits and times included: 0 or 1.
     pub connection_errors: u64,
 }

@@ -4,6 +4,7 @@ use super::config::{DEFAULT_WINDOW, MAX_WINDOW};
 use super::frame::{self, Head, flag, read_u31};
 use super::shutdown::Shutdown;
 use super::state::{Ending, State, Wait};
+use super::timer::deadline;
 use super::{Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Violation};
 
 impl Connection {
@@ -24,7 +25,7 @@ impl Connection {
             let before = self.peer_settings;
             self.peer_settings.apply(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f]), peer)?;
             if self.peer_settings.initial_window_size != before.initial_window_size {
-                self.handle_initial_window_change(before.initial_window_size)?;
+                self.handle_initial_window_change()?;
             }
             if self.peer_settings.header_table_size != before.header_table_size {
                 self.encoder.set_max_table_size(self.peer_settings.header_table_size as usize);
@@ -37,18 +38,18 @@ impl Connection {
             self.phase = Phase::Open;
             self.timers.preface = None;
             if !self.settings_acknowledged {
-                self.timers.settings = Some(self.now + self.config.settings_timeout);
+                self.timers.settings = deadline(self.now, self.config.settings_timeout);
             }
             return Ok(());
         }
-        self.glitch()
+        self.counters.settings_changes += 1;
+        if self.settings.take(self.now) { Ok(()) } else { Err(Violation::TooManySettings) }
     }
 
     /// RFC 9113 §6.9.2: all streams' windows move. They are kept relative to the initial one, so nothing is to be done
     /// unless one might have passed 2³¹−1.
-    fn handle_initial_window_change(&mut self, before: u32) -> Result<(), Violation> {
+    fn handle_initial_window_change(&mut self) -> Result<(), Violation> {
         let initial = self.peer_settings.initial_window_size;
-        self.initial_window_grew |= initial > before;
         let overflows = |difference: i32| i64::from(initial) + i64::from(difference) > i64::from(MAX_WINDOW);
         if overflows(self.max_difference) {
             let differences = self.streams.iter().map(|entry| entry.send_window.difference());
@@ -113,19 +114,26 @@ impl Connection {
         let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
         let before = self.peer_goaway.replace((last, reason));
         self.events.push_back(Event::GoAway { last, reason });
-        // A second one follows where the first let everything in; a repetition does nothing.
-        if before.is_some_and(|(before, _)| last >= before) {
-            return self.glitch();
+        // One more follows where the first let everything in; a peer has no reason for many.
+        if before.is_some() {
+            self.glitch()?;
         }
-        let is_client = self.role == Role::Client;
+        // What it names are the receiver's streams: a server opens none.
+        if self.role == Role::Client && before.is_none_or(|(before, _)| last < before) {
+            self.drop_streams_above(last);
+        }
+        self.end_if_drained();
+        Ok(())
+    }
+
+    /// Client: nothing was done for these streams (RFC 9113 §6.8).
+    fn drop_streams_above(&mut self, last: u32) {
         for (id, entry) in self.streams.iter_mut() {
-            if is_client && id.value() > last && !entry.state.is_closed() {
+            if id.value() > last && !entry.state.is_closed() {
                 entry.state = State::Closed(Ending::ResetByPeer);
                 entry.wait = Wait::None;
                 self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
             }
         }
-        self.end_if_drained();
-        Ok(())
     }
 }

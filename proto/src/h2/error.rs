@@ -200,6 +200,8 @@ pub enum Violation {
     ProtocolWithoutConnect,
     /// An extended CONNECT that ends its stream at once.
     ExtendedConnectEnded,
+    /// HEADERS in the tunnel of a CONNECT.
+    HeadersInTunnel,
     /// `content-length` is not one number.
     ContentLength,
     /// The DATA is not as long as `content-length`, or a response that has no content (HEAD, 204, 304), said.
@@ -221,6 +223,8 @@ pub enum Violation {
     TooManyContinuations,
     /// Our limit: streams reset, by the peer or for its faults.
     TooManyResets,
+    /// Our limit: SETTINGS after the first.
+    TooManySettings,
     /// Our limit: frames that do nothing.
     TooManyGlitches,
     /// Our limit: octets that carry nothing.
@@ -316,6 +320,7 @@ impl Violation {
             V::ProtocolNotOffered => (S, PROTOCOL, "RFC 8441 §3", ":protocol was not offered"),
             V::ProtocolWithoutConnect => (S, PROTOCOL, "RFC 8441 §4", ":protocol without CONNECT"),
             V::ExtendedConnectEnded => (S, PROTOCOL, "RFC 8441 §5", "extended CONNECT with END_STREAM"),
+            V::HeadersInTunnel => (S, PROTOCOL, "§8.5", "HEADERS in a tunnel"),
             V::ContentLength => (S, PROTOCOL, "§8.1.1", "bad content-length"),
             V::ContentLengthMismatch => (S, PROTOCOL, "§8.1.1", "DATA of another length than announced"),
             V::DataBeforeHead => (S, PROTOCOL, "§8.1", "DATA before the header"),
@@ -327,6 +332,7 @@ impl Violation {
             V::HeaderListFarTooLarge => (C, CALM, "§10.5.1", "header list far too large"),
             V::TooManyContinuations => (C, CALM, "§10.5", "too many CONTINUATION frames"),
             V::TooManyResets => (C, CALM, "§10.5", "too many streams reset"),
+            V::TooManySettings => (C, CALM, "§10.5", "too many SETTINGS"),
             V::TooManyGlitches => (C, CALM, "§10.5", "too many frames without effect"),
             V::TooMuchOverhead => (C, CALM, "§10.5", "too many octets without content"),
             V::NoProgress => (S, Reason::CANCEL, "§10.5", "blocked for too long"),
@@ -408,8 +414,8 @@ impl std::error::Error for OpenError {}
 pub enum SendError {
     /// The stream was ended or reset, or the connection is closed.
     Closed,
-    /// Not at this point of the message: a second response, trailers before the header, an informational response
-    /// that ends the stream, a response from a client.
+    /// Not at this point of the message: a second response, trailers before the header or in a tunnel, an
+    /// informational response that ends the stream, a response from a client.
     OutOfOrder,
 }
 

@@ -4,6 +4,7 @@ use super::frame::{self, HEAD_LENGTH, Head, flag, read_u31};
 use super::head::{HeaderList, Part};
 use super::recv::{checked_stream_id, strip_padding};
 use super::state::{Ending, Exchange, Place, Side, State};
+use super::timer::deadline;
 use super::{Connection, Event, Reason, Role, Shutdown, StreamId, Violation};
 use crate::hpack::{self, Field};
 
@@ -45,7 +46,7 @@ impl Connection {
             return self.handle_header_block(opening, fragment);
         }
         self.partial_block = Some(Box::new(PartialBlock { opening, fragments: fragment.to_vec(), continuations: 0 }));
-        self.timers.header = Some(self.now + self.config.header_timeout);
+        self.timers.header = deadline(self.now, self.config.header_timeout);
         Ok(())
     }
 
@@ -188,6 +189,10 @@ impl Connection {
     }
 
     fn handle_trailers(&mut self, id: StreamId, list: HeaderList, end_stream: bool) -> Result<(), Violation> {
+        // RFC 9113 §8.5: a tunnel ends by END_STREAM on DATA alone.
+        if self.streams.slot(id.slot).exchange == Exchange::Tunnel {
+            return Err(Violation::HeadersInTunnel);
+        }
         // RFC 9113 §8.1
         if !end_stream {
             return Err(Violation::TrailersNotLast);
@@ -214,6 +219,7 @@ impl Connection {
         if !response.status().is_informational() {
             entry.state.set_recv(if end_stream { Side::Ended } else { Side::Body });
             entry.expected = expected;
+            entry.exchange = exchange.after_response(response.status());
         }
         self.events.push_back(Event::Response { id, response: Box::new(response), end_stream });
         Ok(())

@@ -130,13 +130,21 @@ impl Connection {
         if self.overhead.is_too_much(self.now) {
             return self.fail(Violation::TooMuchOverhead);
         }
-        if std::mem::take(&mut self.initial_window_grew) {
-            let initial = self.peer_settings.initial_window_size;
-            for (id, entry) in self.streams.iter_mut() {
-                if entry.wait == Wait::Window && entry.send_window.available(initial) > 0 {
-                    entry.wait = Wait::Turn;
-                    self.turns.push_back(id);
-                }
+        let initial = self.peer_settings.initial_window_size;
+        if self.max_waiting_difference.is_some_and(|difference| i64::from(initial) + i64::from(difference) > 0) {
+            self.wake_for_larger_initial_window(initial);
+        }
+    }
+
+    /// RFC 9113 §6.9.2: streams that wait for their window may go on, or there are none that do any more.
+    fn wake_for_larger_initial_window(&mut self, initial: u32) {
+        self.max_waiting_difference = None;
+        for (id, entry) in self.streams.iter_mut().filter(|(_, entry)| entry.wait == Wait::Window) {
+            if entry.send_window.available(initial) > 0 {
+                entry.wait = Wait::Turn;
+                self.turns.push_back(id);
+            } else {
+                self.max_waiting_difference = self.max_waiting_difference.max(Some(entry.send_window.difference()));
             }
         }
     }
@@ -267,10 +275,15 @@ impl Connection {
         if !entry.send_window.update(increment, initial) {
             return self.fault(stream_id, Violation::StreamWindowOverflow);
         }
-        self.max_difference = self.max_difference.max(entry.send_window.difference());
-        if entry.wait == Wait::Window && entry.send_window.available(initial) > 0 {
-            entry.wait = Wait::Turn;
-            self.turns.push_back(StreamId::new(stream_id, slot));
+        let difference = entry.send_window.difference();
+        self.max_difference = self.max_difference.max(difference);
+        if entry.wait == Wait::Window {
+            if entry.send_window.available(initial) > 0 {
+                entry.wait = Wait::Turn;
+                self.turns.push_back(StreamId::new(stream_id, slot));
+            } else {
+                self.max_waiting_difference = self.max_waiting_difference.max(Some(difference));
+            }
         }
         Ok(())
     }

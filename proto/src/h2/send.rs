@@ -64,6 +64,7 @@ impl Connection {
                 self.turns.push_back(id);
             } else {
                 entry.wait = Wait::Window;
+                self.max_waiting_difference = self.max_waiting_difference.max(Some(entry.send_window.difference()));
             }
         }
         if entry.progress.is_none() {
@@ -107,18 +108,19 @@ impl Connection {
         let fields = head::response_fields(&status, response.headers());
         frame::put_headers(&mut self.output, id.value(), end_stream, |output| self.encoder.encode(fields, output));
         if !status.is_informational() {
-            if !status.is_success() && self.streams.slot(id.slot).exchange == Exchange::Tunnel {
-                // RFC 9110 §9.3.6: only a 2xx makes a tunnel.
-                self.streams.slot_mut(id.slot).exchange = Exchange::Ordinary;
-            }
-            let side = if end_stream { Side::Ended } else { Side::Body };
-            self.streams.slot_mut(id.slot).state.set_send(side);
+            let entry = self.streams.slot_mut(id.slot);
+            entry.exchange = entry.exchange.after_response(status);
+            entry.state.set_send(if end_stream { Side::Ended } else { Side::Body });
         }
         Ok(())
     }
 
     pub(super) fn send_trailers(&mut self, id: StreamId, trailers: &HeaderMap) -> Result<(), SendError> {
         self.check_header_order(id, Side::Body)?;
+        // RFC 9113 §8.5
+        if self.streams.slot(id.slot).exchange == Exchange::Tunnel {
+            return Err(SendError::OutOfOrder);
+        }
         let fields = head::header_fields(trailers);
         frame::put_headers(&mut self.output, id.value(), true, |output| self.encoder.encode(fields, output));
         let entry = self.streams.slot_mut(id.slot);

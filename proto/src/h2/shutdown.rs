@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::config::MAX_WINDOW;
+use super::timer::deadline;
 use super::{Connection, ConnectionError, DRAIN, Event, Phase, Reason, Role, Violation, frame};
 
 /// Our own graceful end (RFC 9113 §6.8).
@@ -38,7 +39,7 @@ impl Connection {
             return self.finish_drain();
         }
         self.shutdown = Shutdown::Announced;
-        self.timers.drain = Some(now + self.config.drain_timeout);
+        self.timers.drain = deadline(now, self.config.drain_timeout);
         frame::put_goaway(&mut self.output, MAX_WINDOW, Reason::NO_ERROR, "");
         frame::put_ping(&mut self.output, DRAIN, false);
     }

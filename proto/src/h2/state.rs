@@ -92,7 +92,7 @@ pub(super) enum Exchange {
     Ordinary,
     /// HEAD: the response has no content, whatever its content-length says (RFC 9113 §8.1.1).
     Head,
-    /// CONNECT, plain or extended: a tunnel (RFC 9113 §8.5).
+    /// CONNECT, plain or extended: a tunnel (RFC 9113 §8.5), unless the response says otherwise.
     Tunnel,
 }
 
@@ -102,6 +102,15 @@ impl Exchange {
             http::Method::HEAD => Self::Head,
             http::Method::CONNECT => Self::Tunnel,
             _ => Self::Ordinary,
+        }
+    }
+
+    /// What it is once the (final) response is known.
+    pub(super) fn after_response(self, status: http::StatusCode) -> Self {
+        match self {
+            // RFC 9110 §9.3.6: only a 2xx makes a tunnel.
+            Self::Tunnel if !status.is_success() => Self::Ordinary,
+            exchange => exchange,
         }
     }
 }
@@ -160,6 +169,9 @@ pub(super) struct Entry {
 
 /// A server of a million sockets has a million of these.
 const _: () = assert!(size_of::<Entry>() <= 104);
+
+/// The room for streams that is not worth giving up: as many as most connections have.
+const MIN_CAPACITY: usize = 64;
 
 /// What is known about a stream number.
 #[derive(Clone, Copy)]
@@ -240,6 +252,20 @@ impl Streams {
         self.closed.push_back(stream_id);
         if self.closed.len() > self.max_closed {
             self.closed.pop_front().map(|oldest| self.places.remove(&oldest));
+        }
+    }
+
+    /// Gives up room that is not used, where it is most of it: what is left is to be filled before it grows again.
+    pub(super) fn shrink(&mut self) {
+        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
+        if is_wasteful(self.slots.capacity(), self.slots.len()) {
+            self.slots.shrink_to_fit();
+        }
+        if is_wasteful(self.places.capacity(), self.places.len()) {
+            self.places.shrink_to(2 * self.places.len());
+        }
+        if is_wasteful(self.closed.capacity(), self.closed.len()) {
+            self.closed.shrink_to_fit();
         }
     }
 

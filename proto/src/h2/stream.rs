@@ -87,7 +87,8 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] after the end or a reset, [`SendError::OutOfOrder`] before the header.
+    /// [`SendError::Closed`] after the end or a reset, [`SendError::OutOfOrder`] before the header, or in the tunnel
+    /// of a CONNECT, which has none (RFC 9113 §8.5).
     pub fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         self.connection.send_trailers(self.id, trailers)
     }

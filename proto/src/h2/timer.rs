@@ -68,8 +68,9 @@ impl Watches {
     #[inline]
     pub(super) fn advance(&mut self, now: Instant, timeout: Duration) {
         self.now = Some(now);
-        for id in self.unstamped.drain(..) {
-            self.queue.push_back((now + timeout, id));
+        let unstamped = self.unstamped.drain(..);
+        if let Some(at) = deadline(now, timeout) {
+            self.queue.extend(unstamped.map(|id| (at, id)));
         }
     }
 
@@ -90,11 +91,23 @@ impl Watches {
         self.unstamped.retain(|&id| is_live(id));
     }
 
+    /// Gives up room that is not used.
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink_to_fit();
+        self.unstamped.shrink_to_fit();
+    }
+
     fn next(&self) -> Option<Instant> {
         // A stream without a time asks for a look at the clock at once.
         let unstamped = self.now.filter(|_| !self.unstamped.is_empty());
         unstamped.or_else(|| self.queue.front().map(|(at, _)| *at))
     }
+}
+
+/// When a time is over: never, for one that no clock can reach, such as [`Duration::MAX`].
+#[inline]
+pub(super) fn deadline(now: Instant, time: Duration) -> Option<Instant> {
+    now.checked_add(time)
 }
 
 impl Connection {
@@ -118,7 +131,8 @@ impl Connection {
             KeepAlive::GiveUpAt(at) if at <= now => return self.fail(Violation::KeepAliveTimeout),
             KeepAlive::AskAt(at) if at <= now => {
                 frame::put_ping(&mut self.output, KEEP_ALIVE, false);
-                self.timers.keep_alive = KeepAlive::GiveUpAt(now + self.config.keep_alive_timeout);
+                let at = deadline(now, self.config.keep_alive_timeout);
+                self.timers.keep_alive = at.map_or(KeepAlive::Off, KeepAlive::GiveUpAt);
             }
             _ => {}
         }
@@ -136,7 +150,7 @@ impl Connection {
 
     pub(super) fn restart_keep_alive(&mut self) {
         if let Some(interval) = self.config.keep_alive_interval {
-            self.timers.keep_alive = KeepAlive::AskAt(self.now + interval);
+            self.timers.keep_alive = deadline(self.now, interval).map_or(KeepAlive::Off, KeepAlive::AskAt);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Response;
-use sockeye_proto::h2::{Config, Event, Reason, Violation};
+use sockeye_proto::h2::{Config, Event, Reason, Role, Violation};
 
 use crate::common::*;
 
@@ -112,7 +112,7 @@ fn fault_flood() {
 #[test]
 fn refusals_before_and_after_the_acknowledgement() {
     let config = Config { max_concurrent_streams: 0, ..Config::default() };
-    let mut tested = Tested::new(sockeye_proto::h2::Role::Server, config);
+    let mut tested = Tested::new(Role::Server, config);
     tested.receive(PREFACE).receive(&settings(&[]));
     for index in 0..500 {
         tested.receive(&headers(1 + 2 * index, true, GET));
@@ -130,9 +130,7 @@ fn refusals_before_and_after_the_acknowledgement() {
 fn glitch_flood() {
     let priority = frame(PRIORITY, 0, 1, &[0; 5]);
     let unknown = frame(0xee, 0, 0, &[]);
-    let floods =
-        [priority, unknown, data(1, false, b""), settings(&[(4, 0), (4, 1 << 30)]), frame(PING, ACK, 0, &[0; 8])];
-    for flood in floods {
+    for flood in [priority, unknown, data(1, false, b""), frame(PING, ACK, 0, &[0; 8])] {
         let mut tested = Tested::server();
         tested.accept(1, false, POST);
         tested.receive(&flood.repeat(900));
@@ -143,6 +141,29 @@ fn glitch_flood() {
         tested.receive(&flood);
         tested.assert_connection_error(Violation::TooManyGlitches);
     }
+}
+
+/// SETTINGS have a limit of their own: nothing that we send makes up for them.
+#[test]
+fn settings_flood() {
+    let mut tested = Tested::server();
+    let id = tested.accept_and_respond(1, false, CONNECT_WEBSOCKET);
+    let flips = [settings(&[(4, 60_000)]), settings(&[(4, 60_001)])];
+    for _ in 0..60 {
+        for flip in flips.iter().cycle().take(10) {
+            assert_eq!(tested.machine.stream(id).unwrap().write(b"x", false), 1);
+            tested.receive(flip);
+        }
+        tested.after(Duration::from_secs(1));
+    }
+    for flip in flips.iter().cycle().take(100) {
+        tested.receive(flip);
+    }
+    assert!(!tested.machine.is_closed());
+    assert_eq!(tested.machine.stream(id).unwrap().write(&[b'x'; 200], false), 200);
+    tested.receive(&flips[0]);
+    tested.assert_connection_error(Violation::TooManySettings);
+    assert_eq!(tested.machine.counters().settings_changes, 701);
 }
 
 /// Octets that carry nothing: padding, here.
@@ -181,6 +202,40 @@ fn keep_alive() {
     assert_eq!(tested.sent(), [Sent::Ping(payload)]);
     tested.after(Duration::from_secs(20));
     tested.assert_connection_error(Violation::KeepAliveTimeout);
+}
+
+/// A time may be as long as can be: it is not limited then.
+#[test]
+fn endless_times() {
+    let endless = Config {
+        handshake_timeout: Duration::MAX,
+        settings_timeout: Duration::MAX,
+        header_timeout: Duration::MAX,
+        progress_timeout: Duration::MAX,
+        keep_alive_interval: Some(Duration::MAX),
+        keep_alive_timeout: Duration::MAX,
+        drain_timeout: Duration::MAX,
+        ..Config::default()
+    };
+    let year = Duration::from_secs(365 * 24 * 3600);
+    let asking = Config { keep_alive_interval: Some(Duration::from_secs(30)), ..endless.clone() };
+    for config in [endless, asking] {
+        let asks = config.keep_alive_interval != Some(Duration::MAX);
+        let mut tested = Tested::new(Role::Server, config);
+        tested.receive(PREFACE).after(year);
+        tested.receive(&settings(&[(4, 0)])).after(year);
+        let id = tested.accept_and_respond(1, false, POST);
+        assert_eq!(tested.machine.stream(id).unwrap().write(b"x", false), 0);
+        tested.after(year).receive(&frame(HEADERS, END_STREAM, 3, &block(GET)));
+        tested.after(year).receive(&frame(CONTINUATION, END_HEADERS, 3, &[]));
+        tested.machine.drain(tested.now);
+        tested.after(year);
+        assert_eq!(tested.machine.poll_timeout(), None);
+        assert!(!tested.machine.is_closed() && !tested.machine.stream(id).unwrap().is_closed());
+        let pings =
+            tested.sent().iter().filter(|sent| matches!(sent, Sent::Ping(payload) if payload == b"sockeye?")).count();
+        assert_eq!(pings > 0, asks);
+    }
 }
 
 /// What honest peers do, for long, meets no limit.

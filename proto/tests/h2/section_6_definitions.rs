@@ -189,6 +189,27 @@ fn goaway_of_the_server() {
     assert_eq!(tested.sent(), [Sent::GoAway { last: 0, reason: Reason::NO_ERROR }]);
 }
 
+/// §6.8: a peer may lower the last stream, but not for ever; a server has no streams that it would name.
+#[test]
+fn goaway_flood() {
+    for mut tested in [Tested::server(), Tested::client()] {
+        if tested.machine.extended_connect_allowed() {
+            tested.open(&get("https://example.com/"), true);
+        } else {
+            tested.accept(1, false, POST);
+        }
+        let goaway = |last: u32| frame(GOAWAY, 0, 0, &[&last.to_be_bytes()[..], &[0; 4]].concat());
+        for index in 0..=1000 {
+            assert!(!tested.machine.is_closed(), "{index}");
+            tested.receive(&goaway(0x7fff_ffff - index));
+        }
+        assert!(tested.events().iter().all(|event| matches!(event, Event::GoAway { .. })));
+        assert_eq!(tested.machine.counters().glitches, 1000);
+        tested.receive(&goaway(1));
+        tested.assert_connection_error(Violation::TooManyGlitches);
+    }
+}
+
 /// §6.8: a graceful shutdown: "an initial GOAWAY frame with the last stream identifier set to 2^31-1", "After allowing
 /// time for any in-flight stream creation (at least one round-trip time), the server MAY send another GOAWAY frame".
 #[test]

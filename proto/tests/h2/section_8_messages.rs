@@ -327,3 +327,40 @@ fn large_header_block_is_continued() {
     let [Sent::Headers { fields, end_stream: true, .. }] = &sent[..] else { panic!() };
     assert_eq!(fields[1..], [("x".to_string(), large.clone()), ("y".to_string(), large)]);
 }
+
+/// §8.5: "Frame types other than DATA or stream management frames (RST_STREAM, WINDOW_UPDATE, and PRIORITY) MUST NOT be
+/// sent on a connected stream and MUST be treated as a stream error (Section 5.4.2) if received."
+#[test]
+fn headers_in_a_tunnel() {
+    let connect = [(":method", "CONNECT"), (":authority", "example.com:443")];
+    for fields in [&connect[..], CONNECT_WEBSOCKET] {
+        for end_stream in [false, true] {
+            let mut tested = Tested::server();
+            let id = tested.accept_and_respond(1, false, fields);
+            assert_eq!(tested.machine.stream(id).unwrap().send_trailers(&HeaderMap::new()), Err(SendError::OutOfOrder));
+            tested.receive(&frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]));
+            tested.assert_alive();
+            tested.receive(&headers(1, end_stream, &[("x", "y")]));
+            tested.assert_reset(1, Reason::PROTOCOL_ERROR);
+            assert!(matches!(tested.events()[..], [Event::Reset { remote: false, .. }]));
+        }
+    }
+    let connect = || Request::connect("example.com:443").body(()).unwrap();
+    for request in [connect(), connect_websocket("https://example.com/chat")] {
+        let mut tested = Tested::client();
+        let id = tested.open(&request, false);
+        // The response that makes the tunnel may have others before it.
+        tested.receive(&headers(1, false, &[(":status", "103")])).receive(&headers(1, false, &[(":status", "200")]));
+        assert_eq!(tested.machine.stream(id).unwrap().send_trailers(&HeaderMap::new()), Err(SendError::OutOfOrder));
+        tested.assert_alive();
+        tested.events();
+        tested.receive(&headers(1, true, &[("x", "y")]));
+        tested.assert_reset(1, Reason::PROTOCOL_ERROR);
+        assert!(matches!(tested.events()[..], [Event::Reset { remote: false, .. }]));
+        // What refuses the tunnel is a message like others.
+        tested.open(&request, false);
+        tested.receive(&headers(3, false, &[(":status", "403")])).receive(&headers(3, true, &[("x", "y")]));
+        tested.assert_alive();
+        assert!(matches!(tested.events()[..], [Event::Response { .. }, Event::Finished { trailers: Some(_), .. }]));
+    }
+}

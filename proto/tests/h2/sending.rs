@@ -114,6 +114,35 @@ fn initial_window_changes() {
     assert_eq!(write(&mut tested, id, 5), 1);
 }
 
+/// §6.9.2: of the streams that wait for their window, a change wakes those that it reaches, whatever else moved them.
+#[test]
+fn initial_window_growth_wakes_whom_it_reaches() {
+    let mut tested = Tested::server();
+    let ids: Vec<_> = (0..4).map(|index| tested.accept_and_respond(1 + 2 * index, true, GET)).collect();
+    for (index, id) in ids.iter().enumerate() {
+        assert_eq!(write(&mut tested, *id, 1000 * (1 + index)), 1000 * (1 + index));
+    }
+    tested.receive(&settings(&[(4, 0)]));
+    for id in &ids {
+        assert_eq!(write(&mut tested, *id, 1), 0);
+    }
+    tested.sent();
+    tested.events();
+    let grown = |tested: &mut Tested, window: u32| -> Vec<StreamId> {
+        tested.receive(&settings(&[(4, window)]));
+        let writable = |event| if let Event::Writable(id) = event { Some(id) } else { None };
+        tested.events().into_iter().filter_map(writable).collect()
+    };
+    assert_eq!(grown(&mut tested, 1000), []);
+    assert_eq!(grown(&mut tested, 2001), [ids[0], ids[1]]);
+    assert_eq!(grown(&mut tested, 3000), [], "those two do not wait any more");
+    // Credit that is not enough by itself counts with the change.
+    tested.receive(&window_update(7, 999));
+    assert_eq!(grown(&mut tested, 3002), [ids[2], ids[3]]);
+    assert_eq!(write(&mut tested, ids[3], 5), 1);
+    assert_eq!(grown(&mut tested, 3003), [ids[3]]);
+}
+
 /// One stream does not keep others waiting: each gets a frame of 16 KiB in its turn.
 #[test]
 fn waiting_streams_take_turns() {
@@ -257,4 +286,44 @@ fn buffers_are_reused() {
     tested.machine.recycle(BytesMut::new());
     tested.receive(&data(1, false, b"three"));
     assert!(tested.machine.stream(id).unwrap().read().capacity() < 5000);
+}
+
+/// A quiet connection gives up its buffers and its room, and nothing that it holds.
+#[test]
+fn shrinking_frees_what_is_not_used() {
+    let mut tested = Tested::server_with(Config { max_concurrent_streams: 2000, ..Config::default() });
+    let ids: Vec<_> = (0..1000).map(|index| tested.accept_and_respond(1 + 2 * index, false, POST)).collect();
+    tested.receive(&data(1, false, b"unread")).receive(&settings(&[(4, 0)]));
+    assert_eq!(write(&mut tested, ids[1], 1), 0);
+    for id in &ids[3..] {
+        tested.machine.stream(*id).unwrap().release();
+    }
+    tested.sent();
+    tested.machine.recycle(BytesMut::with_capacity(4096));
+    let mut emptied = BytesMut::with_capacity(4096);
+    tested.machine.poll_transmit(&mut emptied);
+    tested.machine.ping([3; 8]);
+
+    tested.machine.shrink();
+    assert_eq!(tested.sent(), [Sent::Ping([3; 8])], "what waits to be sent is kept");
+    tested.machine.poll_transmit(&mut BytesMut::with_capacity(4096));
+    tested.machine.shrink();
+    let mut output = BytesMut::new();
+    tested.machine.poll_transmit(&mut output);
+    assert_eq!(output.capacity(), 0);
+    tested.receive(&data(5, false, b"next"));
+    let buffer = tested.machine.stream(ids[2]).unwrap().read();
+    assert_eq!(&buffer[..], b"next");
+    assert!(buffer.capacity() < 4096, "the spare is gone");
+
+    assert_eq!(tested.machine.stream_count(), 3);
+    assert_eq!(tested.machine.stream(ids[0]).unwrap().read(), "unread");
+    assert!(tested.machine.stream(ids[3]).is_none());
+    tested.events();
+    tested.receive(&window_update(3, 1));
+    assert_writable(&mut tested, &[ids[1]]);
+    let ids: Vec<_> = (1000..1500).map(|index| tested.accept(1 + 2 * index, true, GET)).collect();
+    let mut slots: Vec<_> = ids.iter().map(|id| id.slot()).collect();
+    slots.sort_unstable();
+    assert_eq!(slots, (3..503).collect::<Vec<_>>());
 }
