@@ -199,6 +199,11 @@ where
                 self.end(id, None, Received::Dead(Death::Reset(reason.code())), now);
             }
             Event::Closed(error) => {
+                if let Some(h2::ConnectionError::Violation(violation)) = error
+                    && let Some(counter) = limit(violation)
+                {
+                    self.carrier.metrics().count(counter);
+                }
                 if let (Some(error), Ok(())) = (error, &self.result) {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
                     self.result = Err(connection_error(error));
@@ -432,7 +437,9 @@ where
         }
         if self.idle_deadline().is_some_and(|due| due <= now) {
             self.active = None;
-            // self.machine.shrink();
+            self.machine.shrink();
+            self.slots.shrink_to_fit();
+            self.deadlines.shrink_to_fit();
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
@@ -499,6 +506,7 @@ where
             metrics.add(Counter::HeaderListsRefused, counters.header_lists_refused - before.header_lists_refused);
             metrics.add(Counter::ResetsReceived, counters.resets_received - before.resets_received);
             metrics.add(Counter::ResetsForFaults, counters.resets_for_faults - before.resets_for_faults);
+            metrics.add(Counter::SettingsChanges, counters.settings_changes - before.settings_changes);
             metrics.add(Counter::Glitches, counters.glitches - before.glitches);
             metrics.add(Counter::ReadingStopped, counters.stops - before.stops);
             let stuck = counters.streams_without_progress - before.streams_without_progress;
@@ -534,6 +542,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");
+                stream.write(&[], true);
             }
         } else {
             shared.outbox.advance(taken);
@@ -590,6 +599,22 @@ impl<T, A> Drop for Connection<T, A> {
             slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
     }
+}
+
+/// The counter of the limit that ended a connection.
+fn limit(violation: h2::Violation) -> Option<Counter> {
+    use h2::Violation as V;
+    Some(match violation {
+        V::HeaderListFarTooLarge | V::TooManyContinuations => Counter::HeaderBlocksTooLarge,
+        V::HeaderCompression => Counter::HeaderCompressionErrors,
+        V::TooManyResets => Counter::ResetFloods,
+        V::TooManyGlitches => Counter::GlitchFloods,
+        V::TooManySettings => Counter::SettingsFloods,
+        V::TooMuchOverhead => Counter::OverheadFloods,
+        V::PrefaceTimeout | V::SettingsTimeout | V::HeaderTimeout => Counter::FrameTimeouts,
+        V::KeepAliveTimeout => Counter::KeepAliveTimeouts,
+        _ => return None,
+    })
 }
 
 fn connection_error(error: h2::ConnectionError) -> Error {

@@ -64,14 +64,32 @@ counters! {
     ResetsReceived => "resets_received",
     /// HTTP/2: streams reset for a fault of the peer.
     ResetsForFaults => "resets_for_faults",
+    /// HTTP/2: SETTINGS after a connection's first.
+    SettingsChanges => "settings_changes",
     /// HTTP/2: frames without effect.
     Glitches => "glitches",
     /// HTTP/2: times that reading stopped until acknowledgements had gone out.
     ReadingStopped => "reading_stopped",
     /// HTTP/2: streams reset since they took nothing for too long.
     StreamsWithoutProgress => "streams_without_progress",
-    /// HTTP/2: connections ended for a fault of the peer.
+    /// HTTP/2: connections ended for a fault of the peer, those of the limits below included.
     ConnectionErrors => "connection_errors",
+    /// HTTP/2: connections ended for the size of a header list or the number of its CONTINUATION frames.
+    HeaderBlocksTooLarge => "header_blocks_too_large",
+    /// HTTP/2: connections ended for a header block that HPACK's limits or rules refuse.
+    HeaderCompressionErrors => "header_compression_errors",
+    /// HTTP/2: connections ended for the rate of streams reset.
+    ResetFloods => "reset_floods",
+    /// HTTP/2: connections ended for the rate of frames without effect.
+    GlitchFloods => "glitch_floods",
+    /// HTTP/2: connections ended for the rate of SETTINGS.
+    SettingsFloods => "settings_floods",
+    /// HTTP/2: connections ended for octets without content.
+    OverheadFloods => "overhead_floods",
+    /// HTTP/2: connections ended for the time to a preface, an acknowledgement of SETTINGS or the end of a header block.
+    FrameTimeouts => "frame_timeouts",
+    /// HTTP/2: connections ended since a PING was not answered.
+    KeepAliveTimeouts => "keep_alive_timeouts",
 }
 
 /// The counters of one server.
