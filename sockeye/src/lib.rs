@@ -31,13 +31,14 @@
 //! An idle socket owns no buffers. What one HTTP/2 connection can hold is at most
 //!
 //! ```text
-//!   streams × (2 × window + send buffer + message)     receive windows and outboxes, each at most once over
-//! + window pool + unfinished messages                  1.5 MiB + 4 MiB
-//! + 256 KiB of frames to send + 256 KiB being read
+//!   streams × (2 × window + send buffer + message + header list)
+//! + window pool + unfinished messages                      1.5 MiB + 4 MiB
+//! + 2 × 320 KiB of frames to send + 256 KiB being read
 //! ```
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
-//! message), and a message of 1 MiB at most, each by its setting.
+//! message), a message of 1 MiB and a header list of 16 KiB (and some 100 octets for each field) at most, each by its
+//! setting. A WebSocket keeps its request's header list, which HPACK may have brought in a few octets.
 
 // What the halves of the crate share has parts that one half alone does not use.
 #![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
