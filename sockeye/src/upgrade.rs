@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::header::SEC_WEBSOCKET_VERSION;
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, HeaderMap, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
@@ -298,13 +298,33 @@ impl Upgrade {
         response.map(|()| Body::empty())
     }
 
-    /// Takes the stream over without a handler: the response is sent and the socket is here.
+    /// Takes a stream of HTTP/2 over without a handler: the response is sent and the socket is here.
+    ///
+    /// Inside a service this answers the request: what the service returns afterwards goes nowhere, so let it be an empty
+    /// response. The service may use the socket itself, or give it to another task.
+    ///
+    /// ```
+    /// use sockeye::{Body, Upgrade};
+    ///
+    /// async fn chat(mut request: http::Request<Body>) -> sockeye::Result<http::Response<Body>> {
+    ///     let mut socket = Upgrade::from_request(&mut request).map_err(sockeye::Error::application)?.take()?;
+    ///     tokio::spawn(async move { socket.send("welcome").await });
+    ///     Ok(http::Response::new(Body::empty()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] where the stream is none of HTTP/2, whose response only the service can send; also, with the
+    /// [`Refusal`], where the origin is refused, which the peer has been told then. [`Error::Reset`] or
+    /// [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered before.
     pub fn take(self) -> Result<WebSocket> {
-        let (response, protocol) = self.negotiate().map_err(Error::handshake)?;
-        let Way::Stream(owner) = self.way else {
+        let Way::Stream(owner) = &self.way else {
             return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
         };
-        owner.respond(response, false, true);
+        let owner = owner.share();
+        let (response, protocol) = self.negotiate().map_err(|refusal| refuse(&owner, &self.request.method, refusal))?;
+        owner.respond(response, false, true)?;
         Ok(WebSocket::new(Role::Server, self.settings.config, owner, self.request, protocol))
     }
 
@@ -325,6 +345,19 @@ impl Way {
             Self::Hyper(_, carrier) => carrier,
         }
     }
+}
+
+/// Answers a stream with a refusal, where no service is there to do it.
+pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error {
+    let (head, text) = refusal.response().into_parts();
+    let mut head = Response::from_parts(head, ());
+    head.headers_mut().insert(CONTENT_LENGTH, text.len().into());
+    // RFC 9110 §9.3.2
+    let end_stream = method == Method::HEAD;
+    if owner.respond(head, end_stream, false).is_ok() && !end_stream {
+        owner.finish(None, |outbox| outbox.extend_from_slice(text.as_bytes()));
+    }
+    Error::handshake(refusal)
 }
 
 /// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The
