@@ -1,0 +1,147 @@
+//! Where the parts meet: a stream that is taken over, refused or handed on, and what HTTP/1.1 may bring along.
+
+use std::convert::Infallible;
+
+use http::{Method, Request, Response, StatusCode};
+use sockeye::{Body, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2};
+use sockeye_proto::h2::{Reason, StreamId};
+use sockeye_proto::ws::handshake::Carrier as Http;
+use tokio::sync::mpsc;
+use tower::service_fn;
+
+use crate::common::{Client, Ending, Socket, handshake, pair, start, within};
+
+/// A handshake with one field more.
+fn handshake_with(name: &'static str, value: &str) -> Request<()> {
+    let mut request = handshake("/").request(Http::Http2).unwrap();
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+async fn next(connection: &mut http2::Connection) -> http2::Stream {
+    within(connection.next()).await.unwrap().unwrap()
+}
+
+/// The refusal's own response, whole.
+async fn check_refused(client: &Client, id: StreamId, refusal: Refusal) {
+    let expected = refusal.response();
+    let answer = client.answer(id).await;
+    assert_eq!(answer.head.status(), expected.status());
+    for (name, value) in expected.headers() {
+        assert_eq!(answer.head.headers().get(name), Some(value), "{name}");
+    }
+    assert_eq!(answer.content, expected.body().as_bytes());
+    // RFC 9113 §8.1: RST_STREAM may follow the end, to stop a request that goes on; it does not stand in its place.
+    assert!(client.state().heard(id).finished, "no END_STREAM");
+    assert!(matches!(answer.reset, None | Some(Reason::NO_ERROR)), "{:?}", answer.reset);
+}
+
+#[track_caller]
+fn check_error<T>(result: Result<T, Error>, refusal: Refusal) {
+    match result {
+        Err(Error::Handshake(error)) => assert_eq!(error.downcast_ref(), Some(&refusal), "{error}"),
+        Err(error) => panic!("{error:?} in place of {refusal:?}"),
+        Ok(_) => panic!("{refusal:?} was to come"),
+    }
+}
+
+/// What the service returns afterwards goes nowhere, whatever it is.
+#[tokio::test]
+async fn a_service_may_take_a_stream_over() {
+    let (sender, mut sockets) = mpsc::unbounded_channel();
+    let service = service_fn(move |mut request: Request<Body>| {
+        let sender = sender.clone();
+        async move {
+            sender.send(Upgrade::from_request(&mut request)?.take()?)?;
+            match request.uri().path() {
+                "/error" => Err("too late to fail"),
+                _ => Ok(Response::new(Body::from("nobody reads this"))),
+            }
+            .map_err(sockeye::BoxError::from)
+        }
+    });
+    let server = start(Server::new(), service).await;
+    let client = Client::connect(server.addr).await;
+    for path in ["/", "/error"] {
+        let mut peer = Socket::on(&client, &handshake(path)).await.unwrap();
+        let mut socket = within(sockets.recv()).await.unwrap();
+        socket.send("hello").await.unwrap();
+        assert_eq!(peer.message().await, "hello".into());
+        peer.send("and back").await;
+        assert_eq!(within(socket.recv()).await.unwrap(), Some("and back".into()));
+        drop(socket);
+        assert_eq!(peer.close_code().await, 1001);
+        assert_eq!(peer.ending().await, Ending::End);
+    }
+}
+
+/// The peer hears why, and what the service returns afterwards changes nothing.
+#[tokio::test]
+async fn a_service_that_takes_a_stream_over_refuses_foreign_origins() {
+    let service = service_fn(async |mut request: Request<Body>| {
+        check_error(Upgrade::from_request(&mut request).unwrap().take(), Refusal::Origin);
+        Ok::<_, Infallible>(Response::new(Body::from("nobody reads this")))
+    });
+    let server = start(Server::new(), service).await;
+    let client = Client::connect(server.addr).await;
+    let id = client.open(&handshake_with("origin", "https://elsewhere.example"), false).unwrap();
+    check_refused(&client, id, Refusal::Origin).await;
+}
+
+/// A refusal is a response with END_STREAM: a browser that meets RST_STREAM stays with HTTP/1.1 for good.
+#[tokio::test]
+async fn what_cannot_be_taken_over_is_refused_in_full() {
+    let (mut connection, client) = pair().await;
+    let foreign = handshake_with("origin", "https://elsewhere.example");
+    let mut other = handshake("/").request(Http::Http2).unwrap();
+    other.extensions_mut().insert(sockeye::Protocol::new("connect-udp"));
+    let cases = [
+        (Request::get("http://localhost/").body(()).unwrap(), Refusal::ConnectRequired),
+        (Request::post("http://localhost/").body(()).unwrap(), Refusal::ConnectRequired),
+        (handshake_with("sec-websocket-version", "12"), Refusal::Version),
+        (other, Refusal::UnknownProtocol),
+        (foreign.clone(), Refusal::Origin),
+    ];
+    for (request, refusal) in cases {
+        let id = client.open(&request, request.method() == Method::GET).unwrap();
+        check_error(next(&mut connection).await.into_websocket(), refusal);
+        check_refused(&client, id, refusal).await;
+    }
+
+    let head = Request::head("http://localhost/").body(()).unwrap();
+    let id = client.open(&head, true).unwrap();
+    check_error(next(&mut connection).await.into_upgrade(), Refusal::ConnectRequired);
+    let answer = client.answer(id).await;
+    assert_eq!((answer.head.status(), answer.content.len()), (StatusCode::METHOD_NOT_ALLOWED, 0));
+
+    // Whose pages are welcome is settled between the two steps.
+    let id = client.open(&foreign, false).unwrap();
+    let upgrade = next(&mut connection).await.into_upgrade().unwrap().origins(OriginPolicy::Any);
+    let _socket = upgrade.take().unwrap();
+    assert_eq!(client.response(id).await.unwrap().status(), StatusCode::OK);
+}
+
+/// The handler runs on, whatever its stream's owner does next; its result is its socket's close code.
+#[tokio::test]
+async fn an_accepted_upgrade_is_a_response() {
+    let (mut connection, client) = pair().await;
+    for (message, code) in [("return", 1000), ("fail", 1011), ("panic", 1011)] {
+        let handler =
+            async |mut socket: WebSocket| match socket.recv().await?.as_ref().and_then(|message| message.as_text()) {
+                Some("return") => Ok(()),
+                Some("fail") => Err(Error::application("it was asked to fail")),
+                _ => panic!("it was asked to panic"),
+            };
+        let asked = handshake("/");
+        let respond = async {
+            let mut stream = connection.next().await.unwrap().unwrap();
+            let upgrade = Upgrade::from_request(stream.request()).unwrap();
+            stream.respond(upgrade.accept(handler)).await;
+        };
+        let ((), peer) = within(async { tokio::join!(respond, Socket::on(&client, &asked)) }).await;
+        let mut peer = peer.unwrap();
+        peer.send(message).await;
+        assert_eq!(peer.close_code().await, code, "{message}");
+        assert_eq!(peer.ending().await, Ending::End);
+    }
+}
