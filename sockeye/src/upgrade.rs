@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
-use http::{Extensions, HeaderMap, Method, Request, Response, Version, request};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -237,7 +237,11 @@ impl Upgrade {
             }
             (_, None) => return Err(Refusal::websocket_required(request.version())),
         };
-        Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
+        let mut parts = take_parts(request);
+        if let Way::Hyper(..) = way {
+            unshare(&mut parts);
+        }
+        Ok(Self { offer, way, request: parts, settings: Arc::default() })
     }
 
     /// What the client offers: subprotocols, extensions, origin.
@@ -386,6 +390,19 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
     parts
 }
 
+/// Copies what hyper's parser left as slices of its read buffer, which would stay whole for as long as the socket.
+fn unshare(parts: &mut request::Parts) {
+    for value in parts.headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
+    if let Ok(copy) = parts.uri.to_string().parse() {
+        parts.uri = copy;
+    }
+}
+
 pin_project_lite::pin_project! {
     /// A handler, whose result says how to close the socket if it is still open.
     struct Supervised<H: Handler> {
@@ -427,5 +444,33 @@ impl<H: Handler> Future for Supervised<H> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Uri;
+
+    use super::*;
+
+    /// A socket of HTTP/1.1 keeps none of hyper's read buffer, of which the parts of a request's head are slices.
+    #[test]
+    fn a_request_does_not_pin_the_buffer_it_was_read_into() {
+        let buffer = Bytes::from([&b"/chat?room=1 value secret "[..], &[b'.'; 8000]].concat());
+        let mut secret = HeaderValue::from_maybe_shared(buffer.slice(19..25)).unwrap();
+        secret.set_sensitive(true);
+        let request = Request::get(Uri::from_maybe_shared(buffer.slice(..12)).unwrap())
+            .header("x-name", HeaderValue::from_maybe_shared(buffer.slice(13..18)).unwrap())
+            .header("x-name", secret);
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        assert!(!buffer.is_unique());
+
+        unshare(&mut parts);
+        assert!(buffer.is_unique());
+        assert_eq!(parts.uri, "/chat?room=1");
+        let values: Vec<_> = parts.headers.get_all("x-name").iter().collect();
+        assert_eq!(values, ["value", "secret"]);
+        assert!(!values[0].is_sensitive() && values[1].is_sensitive());
     }
 }

@@ -1,11 +1,14 @@
 //! Where the parts meet: a stream that is taken over, refused or handed on, and what HTTP/1.1 may bring along.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 
 use http::{Method, Request, Response, StatusCode};
-use sockeye::{Body, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2};
+use sockeye::{Body, Counter, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2};
 use sockeye_proto::h2::{Reason, StreamId};
 use sockeye_proto::ws::handshake::Carrier as Http;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::service_fn;
 
@@ -144,4 +147,34 @@ async fn an_accepted_upgrade_is_a_response() {
         assert_eq!(peer.close_code().await, code, "{message}");
         assert_eq!(peer.ending().await, Ending::End);
     }
+}
+
+/// What HTTP/1.1 answers to a request with these fields.
+async fn http1_status(addr: SocketAddr, fields: &str) -> String {
+    let mut transport = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}");
+    let mut answer = Vec::new();
+    // The server may end before it has read all, which is an RST of TCP.
+    transport.write_all(request.as_bytes()).await.ok();
+    within(transport.read_to_end(&mut answer)).await.ok();
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned()
+}
+
+/// As for HTTP/2: 16 KiB, 100 fields, else 431 (RFC 6585 §5), and the service hears nothing of it.
+#[tokio::test]
+async fn http1_heads_are_limited() {
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let server = start(Server::new(), service).await;
+    let fields = |count: usize, octets: usize| format!("x-a: {}\r\n", "a".repeat(octets)).repeat(count);
+    for (fields, status) in [
+        (fields(98, 100) + "\r\n", "200"),
+        (fields(99, 1) + "\r\n", "431"),
+        (fields(1, 16_000) + "\r\n", "200"),
+        (fields(1, 17_000) + "\r\n", "431"),
+        (fields(10, 7_000), "431"),
+    ] {
+        assert_eq!(http1_status(server.addr, &fields).await, status, "{} octets", fields.len());
+    }
+    assert_eq!(server.handle.counter(Counter::Requests), 2);
+    assert_eq!(server.handle.counter(Counter::HeaderListsRefused), 3);
 }
