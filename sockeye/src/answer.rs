@@ -39,8 +39,19 @@ pub(crate) struct ByService<S>(pub(crate) S);
 
 impl<S: HttpService> Accept for ByService<S> {
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+        trace(&request);
         Some(Box::pin(answer(self.0.clone(), request, owner)))
     }
+}
+
+/// Tells of a request. Its query stays untold: tokens stand there.
+pub(crate) fn trace(request: &Request<Body>) {
+    tracing::debug!(
+        method = %request.method(),
+        path = request.uri().path(),
+        version = ?request.version(),
+        "a request came in"
+    );
 }
 
 async fn answer<S: HttpService>(mut service: S, request: Request<Body>, owner: Owner) -> Option<Next> {

@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::answer::HttpService;
+use crate::answer::{HttpService, trace};
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::Counter;
 use crate::server::Transport;
@@ -49,6 +49,7 @@ where
         carrier.requests.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::Requests);
         let mut request = request.map(Body::from);
+        trace(&request);
         request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });
         answer(service.clone(), request, carrier)
     });

@@ -105,6 +105,7 @@ struct ToHandle(mpsc::UnboundedSender<Stream>);
 
 impl Accept for ToHandle {
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+        answer::trace(&request);
         if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
             stream.owner.refuse();
         }

@@ -4,7 +4,7 @@ use std::future::{Future, Ready, ready};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
@@ -222,6 +222,7 @@ impl Upgrade {
             Ok(Some(offer)) => offer,
             Ok(None) => return Err(Refusal::websocket_required(request.version())),
             Err(refusal) => {
+                tracing::debug!(path = request.uri().path(), reason = %refusal, "a WebSocket handshake was refused");
                 carrier.inspect(|carrier| carrier.metrics().count(Counter::HandshakesRefused));
                 return Err(refusal);
             }
@@ -333,11 +334,14 @@ impl Upgrade {
     }
 
     fn negotiate(&self) -> std::result::Result<(Response<()>, Option<String>), Refusal> {
+        let (path, version) = (self.request.uri.path(), self.request.version);
         if let Err(refusal) = self.settings.origins.check(&self.offer) {
+            tracing::debug!(path, reason = %refusal, "a WebSocket handshake was refused");
             self.way.carrier().metrics().count(Counter::OriginsRefused);
             return Err(refusal);
         }
         let protocol = self.offer.select_protocol(&self.settings.protocols);
+        tracing::debug!(path, protocol, ?version, "a WebSocket was accepted");
         Ok((self.offer.accept(protocol), protocol.map(str::to_owned)))
     }
 }
@@ -440,7 +444,11 @@ impl<H: Handler> Future for Supervised<H> {
                     this.stage.set(Stage::Running { future: handler.handle(socket) });
                 }
                 StageProjection::Running { future } => {
-                    return future.poll(cx).map(|outcome| this.owner.close_with(outcome.close_code().into()));
+                    let outcome = ready!(future.poll(cx));
+                    let code = outcome.close_code().into();
+                    tracing::debug!(code, "a WebSocket's handler ended");
+                    this.owner.close_with(code);
+                    return Poll::Ready(());
                 }
             }
         }

@@ -1,18 +1,24 @@
 //! Where the parts meet: a stream that is taken over, refused or handed on, and what HTTP/1.1 may bring along.
 
 use std::convert::Infallible;
+use std::fmt::Debug;
+use std::mem;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response, StatusCode};
-use sockeye::{Body, Counter, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2};
+use sockeye::{Body, Counter, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2, websocket};
 use sockeye_proto::h2::{Reason, StreamId};
 use sockeye_proto::ws::handshake::Carrier as Http;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::service_fn;
+use tracing::field::Field;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
-use crate::common::{Client, Ending, Socket, handshake, pair, start, within};
+use crate::common::{Carrier, Client, Ending, Socket, echo, handshake, pair, start, within};
 
 /// A handshake with one field more.
 fn handshake_with(name: &'static str, value: &str) -> Request<()> {
@@ -177,4 +183,70 @@ async fn http1_heads_are_limited() {
     }
     assert_eq!(server.handle.counter(Counter::Requests), 2);
     assert_eq!(server.handle.counter(Counter::HeaderListsRefused), 3);
+}
+
+/// Writes down every event, as its message followed by its fields.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("sockeye")
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let (mut message, mut fields) = (String::new(), String::new());
+        event.record(&mut |field: &Field, value: &dyn Debug| match field.name() {
+            "message" => message = format!("{value:?}"),
+            name => fields += &format!(" {name}={value:?}"),
+        });
+        self.0.lock().unwrap().push(message + &fields);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+/// Every request, and the two ends of every socket; nothing for each message.
+#[tokio::test]
+async fn requests_and_sockets_are_traced() {
+    // While there is only one, tracing asks the thread that first meets an event whether anyone wants it, and that may be
+    // another test's.
+    let _another = Dispatch::new(Log::default());
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let server = start(Server::new(), websocket(echo).protocols(["chat"])).await;
+    for (carrier, method, version) in [(Carrier::Http1, "GET", "HTTP/1.1"), (Carrier::Http2, "CONNECT", "HTTP/2.0")] {
+        let mut asked = handshake("/room?token=secret");
+        asked.protocols = vec!["chat".into()];
+        let mut socket = Socket::open_with(carrier, server.addr, &asked).await;
+        for _ in 0..10 {
+            socket.check_echo("hello").await;
+        }
+        socket.close(1000.into(), "").await;
+        assert_eq!(socket.ending().await, Ending::End);
+        assert_eq!(
+            mem::take(&mut *log.0.lock().unwrap()),
+            [
+                format!("a request came in method={method} path=\"/room\" version={version}"),
+                format!("a WebSocket was accepted path=\"/room\" protocol=\"chat\" version={version}"),
+                "a WebSocket's handler ended code=1000".to_owned(),
+            ]
+        );
+    }
+    let foreign = handshake_with("origin", "https://elsewhere.example");
+    let client = Client::connect(server.addr).await;
+    let id = client.open(&foreign, false).unwrap();
+    client.answer(id).await;
+    let told = log.0.lock().unwrap().pop().unwrap();
+    assert_eq!(told, format!("a WebSocket handshake was refused path=\"/\" reason={}", Refusal::Origin));
 }
