@@ -3,6 +3,7 @@
 use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use sockeye::{Handle, OriginPolicy, Server, http2};
@@ -10,6 +11,9 @@ use tokio::net::TcpListener;
 
 use crate::certificate;
 use crate::site::Site;
+
+/// Time to the answer of a PING, after which its peer is given up.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -31,6 +35,9 @@ pub(crate) struct Arguments {
     /// Streams, and so WebSockets, that one HTTP/2 connection may have open at once.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
+    /// Seconds of an HTTP/2 connection's silence after which a PING asks whether its peer is there; 0 never asks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    keep_alive: u32,
     /// An origin whose pages may open WebSockets, or "any"; may be repeated. By default the same origin.
     #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
     origin: Vec<String>,
@@ -60,6 +67,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let config = http2::Config { max_concurrent_streams: arguments.max_streams, ..http2::Config::default() };
     let mut server = Server::new().http2(config);
+    if arguments.keep_alive > 0 {
+        server = server.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
+    }
     if !arguments.cleartext {
         server = server.tls(match (&arguments.cert, &arguments.key) {
             (Some(cert), Some(key)) => certificate::load(cert, key)?,

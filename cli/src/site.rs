@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sockeye::{Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, WebSocket, websocket};
+use sockeye::{Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, Refusal, WebSocket, websocket};
 use tower_service::Service as _;
 
 const PAGE: &str = include_str!("page.html");
@@ -29,12 +29,13 @@ impl Site {
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
-        if request.uri().path() == "/echo" {
+        let is_connect = request.method() == Method::CONNECT;
+        if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
             let mut service =
                 websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
             return service.call(request).await;
         }
-        if request.method() == Method::CONNECT {
+        if is_connect {
             // What follows a CONNECT is no content, and has no end to wait for.
             return Ok(text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n"));
         }
@@ -48,6 +49,7 @@ impl Site {
             (&Method::GET | &Method::HEAD, "/") => page(),
             (&Method::POST, "/") => text(StatusCode::OK, format!("{received} octets received.\n")),
             (&Method::GET | &Method::HEAD, "/stats") => respond(JSON, self.stats(head.extensions.get())),
+            (_, "/echo") => Refusal::websocket_required(head.version).response().map(Body::from),
             (_, "/") => not_allowed("GET, HEAD, POST"),
             (_, "/stats") => not_allowed("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n"),

@@ -69,6 +69,12 @@ def get_echo(curl):
     equal(curl("/echo")[0] // 100, 4, "status / 100")
 
 
+def post_echo(curl):
+    """So does it to much content, whose end it awaits: curl fails where the answer comes before."""
+    status = {"2": 405, "1.1": 426}[curl.version]
+    equal(curl("/echo", "--data-binary", "@-", stdin=bytes(2 * MEBIBYTE))[0], status, "status")
+
+
 def head(curl):
     status, content_type, body = curl("/", "--head")
     equal((status, content_type.split(";")[0]), (200, "text/html"), "answer")
@@ -112,6 +118,7 @@ CHECKS = {
     "GET /stats knows our connection": get_stats,
     "GET of an unknown path is 404": get_nothing,
     "GET /echo without a handshake is an error": get_echo,
+    "POST of 2 MiB to /echo is refused once its body has ended": post_echo,
     "HEAD / has no body": head,
     "POST / is answered": post,
     "POST of 1 MiB is answered": post_much,

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -88,6 +89,33 @@ def alpn(*offered):
             return connection.selected_alpn_protocol()
 
 
+# RFC 9113 §6.5, §6.7
+SETTINGS, PING, ACK = 4, 6, 1
+
+
+def frame_head(length, kind, flags=0):
+    """The head of a frame of the connection's (RFC 9113 §4.1)."""
+    return bytes([0, 0, length, kind, flags, 0, 0, 0, 0])
+
+
+def is_pinged(seconds, *arguments):
+    """Whether a silent connection gets a PING in time."""
+    with Server(*arguments, tls=False) as server, socket.create_connection(server.address) as connection:
+        # RFC 9113 §3.4: the preface, and SETTINGS. A client says no more here.
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame_head(0, SETTINGS) + frame_head(0, SETTINGS, ACK))
+        deadline, octets = time.monotonic() + seconds, b""
+        while frame_head(8, PING) not in octets:
+            connection.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                received = connection.recv(4096)
+            except TimeoutError:
+                return False
+            if not received:
+                raise AssertionError(f"the connection ended after {octets!r}")
+            octets += received
+    return True
+
+
 CHECKS = {
     "a port in use is refused in one line": port_in_use,
     "a missing key is refused in one line": lambda: refuses_in_one_line("--cert", "/nonexistent.pem", "--key", "/nonexistent.pem"),
@@ -96,6 +124,8 @@ CHECKS = {
     "an address that is none is refused": lambda: refuses("--listen", "nowhere"),
     "the made certificate's fingerprint is printed": fingerprint_printed,
     "--cert and --key are served": certificate_of_ours,
+    "a silent connection is asked by PING whether it is there": lambda: equal(is_pinged(10, "--keep-alive", "1"), True, "a PING"),
+    "--keep-alive 0 never asks": lambda: equal(is_pinged(3, "--keep-alive", "0"), False, "a PING"),
     "ALPN: h2 is preferred": lambda: equal(alpn("http/1.1", "h2"), "h2", "protocol"),
     "ALPN: http/1.1 alone": lambda: equal(alpn("http/1.1"), "http/1.1", "protocol"),
     "Ctrl-C ends it cleanly, over TLS": lambda: ends_cleanly(True),

@@ -39,8 +39,19 @@ pub(crate) struct ByService<S>(pub(crate) S);
 
 impl<S: HttpService> Accept for ByService<S> {
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+        trace(&request);
         Some(Box::pin(answer(self.0.clone(), request, owner)))
     }
+}
+
+/// Tells of a request. Its query stays untold: tokens stand there.
+pub(crate) fn trace(request: &Request<Body>) {
+    tracing::debug!(
+        method = %request.method(),
+        path = request.uri().path(),
+        version = ?request.version(),
+        "a request came in"
+    );
 }
 
 async fn answer<S: HttpService>(mut service: S, request: Request<Body>, owner: Owner) -> Option<Next> {
@@ -56,7 +67,8 @@ async fn answer<S: HttpService>(mut service: S, request: Request<Body>, owner: O
             tracing::error!(%error, "a service failed");
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            owner.respond(response, true, false);
+            // A stream that the service took over before it failed is no matter of ours.
+            owner.respond(response, true, false).ok();
             None
         }
     }
@@ -73,8 +85,7 @@ where
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
     if let Some(handler) = tunnel.and_then(|tunnel| tunnel.take()) {
-        owner.respond(head, false, true);
-        return Some(Next(handler));
+        return owner.respond(head, false, true).ok().map(|()| Next(handler));
     }
     if method == Method::CONNECT && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
@@ -88,7 +99,8 @@ where
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
         head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
     }
-    owner.respond(head, end_stream, false);
+    // A service that took the stream over has answered, and its response goes nowhere.
+    owner.respond(head, end_stream, false).ok()?;
     if !end_stream && let Err(error) = send_content(pin!(body), &owner).await {
         tracing::debug!(%error, "a response broke off");
     }

@@ -18,12 +18,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::answer::HttpService;
+use crate::answer::{HttpService, trace};
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::Counter;
 use crate::server::Transport;
 use crate::tunnel::{self, Panicked};
 use crate::{Body, BoxError, Error, Peer, Result};
+
+/// Octets of a request's head, past which it is answered with 431: as many as HTTP/2 takes by default. The limit of 100
+/// fields is hyper's own.
+const MAX_HEAD_SIZE: usize = 16 << 10;
+/// Octets that hyper reads at once, and so the most that it holds of a head without end; enough for content at full speed.
+const MAX_BUFFER_SIZE: usize = 64 << 10;
 
 /// Serves one connection until it ends or a WebSocket takes it over.
 pub(crate) async fn serve<T, S>(
@@ -43,12 +49,15 @@ where
         carrier.requests.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::Requests);
         let mut request = request.map(Body::from);
+        trace(&request);
         request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });
         answer(service.clone(), request, carrier)
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(header_timeout)
+        .max_header_size(MAX_HEAD_SIZE)
+        .max_buf_size(MAX_BUFFER_SIZE)
         .serve_connection(TokioIo::new(Rewound { read, transport }), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -68,7 +77,12 @@ where
         }
         connection.as_mut().poll(cx)
     });
-    done.await.map_err(|error| Error::Application(error.into()))
+    done.await.map_err(|error| {
+        if error.is_parse_too_large() {
+            carrier.metrics().count(Counter::HeaderListsRefused);
+        }
+        Error::Application(error.into())
+    })
 }
 
 async fn answer<S: HttpService>(
@@ -109,6 +123,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
         let taken = self.read.len().min(buffer.remaining());
         buffer.put_slice(&self.read[..taken]);
         self.read.advance(taken);
+        if self.read.is_empty() {
+            // It would keep its memory for as long as the connection.
+            self.read = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

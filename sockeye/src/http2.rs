@@ -10,7 +10,8 @@
 //!             stream.respond(http::Response::new("only WebSockets here".to_owned())).await;
 //!             continue;
 //!         }
-//!         let mut socket = stream.into_websocket()?;
+//!         // What is no handshake, or a wrong one, has been told so.
+//!         let Ok(mut socket) = stream.into_websocket() else { continue };
 //!         socket.send("hello").await?;
 //!         socket.close().await?;
 //!     }
@@ -18,7 +19,9 @@
 //! }
 //! ```
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, Request, Response, Uri, Version};
@@ -32,7 +35,7 @@ use crate::carrier::{Carrier, Limits, Phase};
 use crate::connection::Accept;
 use crate::registry::Registry;
 use crate::stream::Owner;
-use crate::tunnel::Handler;
+use crate::tunnel::{self, Handler, Next, Panicked};
 use crate::{Body, BoxError, Error, Result, answer, connection, server};
 
 pub use sockeye_proto::h2::{Config, Rate, Reason};
@@ -102,12 +105,28 @@ struct ToHandle(mpsc::UnboundedSender<Stream>);
 
 impl Accept for ToHandle {
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+        answer::trace(&request);
         if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
             stream.owner.refuse();
         }
         None
     }
 }
+
+/// Runs the handler of a tunnel. One that panics ends its tunnel as by an error.
+async fn run(Next(mut handler): Next, owner: Owner) {
+    poll_fn(|cx| match tunnel::catch(owner.carrier(), || handler.as_mut().poll(cx)) {
+        Ok(poll) => poll.map(drop),
+        Err(Panicked) => {
+            owner.close_with(INTERNAL_ERROR);
+            Poll::Ready(())
+        }
+    })
+    .await;
+}
+
+/// RFC 6455 §7.4.1.
+const INTERNAL_ERROR: u16 = 1011;
 
 /// A stream that the peer opened: a request that waits for its response, or for its stream to be taken over.
 ///
@@ -144,13 +163,17 @@ impl Stream {
         &mut self.request
     }
 
-    /// Sends a response, and waits until its content is on its way.
+    /// Sends a response, and waits until its content is on its way. The handler of an accepted
+    /// [`Upgrade`](crate::Upgrade) runs in a task of its own.
     pub async fn respond<B>(self, response: Response<B>)
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let method = self.request.method().clone();
         drop(self.request);
-        answer::respond(response, &method, self.owner).await;
+        let owner = self.owner.share();
+        if let Some(next) = answer::respond(response, &method, self.owner).await {
+            tokio::spawn(run(next, owner));
+        }
     }
 }

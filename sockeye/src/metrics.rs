@@ -5,8 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Declares the counters once: the enum, all of it, and the names.
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// How often something happened that a limit or a policy is about. All stay at zero with honest peers, apart
-        /// from the plain totals.
+        /// How often something happened that a limit or a policy is about.
+        ///
+        /// Limits stand far above what honest peers do, so one that is met says that somebody is at fault, or that the
+        /// limit is too low for what is served. Others count what happens to honest peers too: the totals, and what
+        /// people and networks do, such as a page that cancels its requests
+        /// ([`ResetsReceived`](Self::ResetsReceived)), a network that goes away
+        /// ([`CloseTimeouts`](Self::CloseTimeouts)) or a client that does not trust the certificate
+        /// ([`TlsFailures`](Self::TlsFailures)).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Counter {
@@ -58,7 +64,7 @@ counters! {
     Panics => "panics",
     /// HTTP/2: streams refused past the limit of concurrent ones.
     StreamsRefused => "streams_refused",
-    /// HTTP/2: header lists past their limits.
+    /// Header lists past their limits.
     HeaderListsRefused => "header_lists_refused",
     /// HTTP/2: RST_STREAM received.
     ResetsReceived => "resets_received",

@@ -4,10 +4,10 @@ use std::future::{Future, Ready, ready};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::header::SEC_WEBSOCKET_VERSION;
-use http::{Extensions, HeaderMap, Method, Request, Response, Version, request};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -222,6 +222,7 @@ impl Upgrade {
             Ok(Some(offer)) => offer,
             Ok(None) => return Err(Refusal::websocket_required(request.version())),
             Err(refusal) => {
+                tracing::debug!(path = request.uri().path(), reason = %refusal, "a WebSocket handshake was refused");
                 carrier.inspect(|carrier| carrier.metrics().count(Counter::HandshakesRefused));
                 return Err(refusal);
             }
@@ -237,7 +238,11 @@ impl Upgrade {
             }
             (_, None) => return Err(Refusal::websocket_required(request.version())),
         };
-        Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
+        let mut parts = take_parts(request);
+        if let Way::Hyper(..) = way {
+            unshare(&mut parts);
+        }
+        Ok(Self { offer, way, request: parts, settings: Arc::default() })
     }
 
     /// What the client offers: subprotocols, extensions, origin.
@@ -298,22 +303,45 @@ impl Upgrade {
         response.map(|()| Body::empty())
     }
 
-    /// Takes the stream over without a handler: the response is sent and the socket is here.
+    /// Takes a stream of HTTP/2 over without a handler: the response is sent and the socket is here.
+    ///
+    /// Inside a service this answers the request: what the service returns afterwards goes nowhere, so let it be an empty
+    /// response. The service may use the socket itself, or give it to another task.
+    ///
+    /// ```
+    /// use sockeye::{Body, Upgrade};
+    ///
+    /// async fn chat(mut request: http::Request<Body>) -> sockeye::Result<http::Response<Body>> {
+    ///     let mut socket = Upgrade::from_request(&mut request).map_err(sockeye::Error::application)?.take()?;
+    ///     tokio::spawn(async move { socket.send("welcome").await });
+    ///     Ok(http::Response::new(Body::empty()))
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Handshake`] where the stream is none of HTTP/2, whose response only the service can send; also, with the
+    /// [`Refusal`], where the origin is refused, which the peer has been told then. [`Error::Reset`] or
+    /// [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered before.
     pub fn take(self) -> Result<WebSocket> {
-        let (response, protocol) = self.negotiate().map_err(Error::handshake)?;
-        let Way::Stream(owner) = self.way else {
+        let Way::Stream(owner) = &self.way else {
             return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
         };
-        owner.respond(response, false, true);
+        let owner = owner.share();
+        let (response, protocol) = self.negotiate().map_err(|refusal| refuse(&owner, &self.request.method, refusal))?;
+        owner.respond(response, false, true)?;
         Ok(WebSocket::new(Role::Server, self.settings.config, owner, self.request, protocol))
     }
 
     fn negotiate(&self) -> std::result::Result<(Response<()>, Option<String>), Refusal> {
+        let (path, version) = (self.request.uri.path(), self.request.version);
         if let Err(refusal) = self.settings.origins.check(&self.offer) {
+            tracing::debug!(path, reason = %refusal, "a WebSocket handshake was refused");
             self.way.carrier().metrics().count(Counter::OriginsRefused);
             return Err(refusal);
         }
         let protocol = self.offer.select_protocol(&self.settings.protocols);
+        tracing::debug!(path, protocol, ?version, "a WebSocket was accepted");
         Ok((self.offer.accept(protocol), protocol.map(str::to_owned)))
     }
 }
@@ -325,6 +353,19 @@ impl Way {
             Self::Hyper(_, carrier) => carrier,
         }
     }
+}
+
+/// Answers a stream with a refusal, where no service is there to do it.
+pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error {
+    let (head, text) = refusal.response().into_parts();
+    let mut head = Response::from_parts(head, ());
+    head.headers_mut().insert(CONTENT_LENGTH, text.len().into());
+    // RFC 9110 §9.3.2
+    let end_stream = method == Method::HEAD;
+    if owner.respond(head, end_stream, false).is_ok() && !end_stream {
+        owner.finish(None, |outbox| outbox.extend_from_slice(text.as_bytes()));
+    }
+    Error::handshake(refusal)
 }
 
 /// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The
@@ -351,6 +392,19 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
         parts.extensions = extensions;
     }
     parts
+}
+
+/// Copies what hyper's parser left as slices of its read buffer, which would stay whole for as long as the socket.
+fn unshare(parts: &mut request::Parts) {
+    for value in parts.headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
+    if let Ok(copy) = parts.uri.to_string().parse() {
+        parts.uri = copy;
+    }
 }
 
 pin_project_lite::pin_project! {
@@ -390,9 +444,41 @@ impl<H: Handler> Future for Supervised<H> {
                     this.stage.set(Stage::Running { future: handler.handle(socket) });
                 }
                 StageProjection::Running { future } => {
-                    return future.poll(cx).map(|outcome| this.owner.close_with(outcome.close_code().into()));
+                    let outcome = ready!(future.poll(cx));
+                    let code = outcome.close_code().into();
+                    tracing::debug!(code, "a WebSocket's handler ended");
+                    this.owner.close_with(code);
+                    return Poll::Ready(());
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Uri;
+
+    use super::*;
+
+    /// A socket of HTTP/1.1 keeps none of hyper's read buffer, of which the parts of a request's head are slices.
+    #[test]
+    fn a_request_does_not_pin_the_buffer_it_was_read_into() {
+        let buffer = Bytes::from([&b"/chat?room=1 value secret "[..], &[b'.'; 8000]].concat());
+        let mut secret = HeaderValue::from_maybe_shared(buffer.slice(19..25)).unwrap();
+        secret.set_sensitive(true);
+        let request = Request::get(Uri::from_maybe_shared(buffer.slice(..12)).unwrap())
+            .header("x-name", HeaderValue::from_maybe_shared(buffer.slice(13..18)).unwrap())
+            .header("x-name", secret);
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        assert!(!buffer.is_unique());
+
+        unshare(&mut parts);
+        assert!(buffer.is_unique());
+        assert_eq!(parts.uri, "/chat?room=1");
+        let values: Vec<_> = parts.headers.get_all("x-name").iter().collect();
+        assert_eq!(values, ["value", "secret"]);
+        assert!(!values[0].is_sensitive() && values[1].is_sensitive());
     }
 }

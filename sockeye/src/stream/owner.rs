@@ -170,18 +170,23 @@ impl Owner {
         Poll::Pending
     }
 
-    /// Sends the response; the tunnel's octets or the content follow.
-    pub(crate) fn respond(&self, head: Response<()>, end_stream: bool, tunnel: bool) {
+    /// Sends the response; the tunnel's octets or the content follow. Where the stream was answered or taken over before,
+    /// or is dead, this is an error, and nothing may follow.
+    pub(crate) fn respond(&self, head: Response<()>, end_stream: bool, tunnel: bool) -> Result {
         let mut shared = self.0.lock();
+        match shared.sent {
+            Sent::Dead(death) => return Err(death.into()),
+            Sent::Open if !shared.tunnel && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) => {}
+            _ => return Err(Error::Closed),
+        }
         shared.tunnel = tunnel;
-        if shared.sent == Sent::Open {
-            shared.rare().head = Some((head, end_stream));
-            if end_stream {
-                shared.sent = Sent::Finishing;
-            }
+        shared.rare().head = Some((head, end_stream));
+        if end_stream {
+            shared.sent = Sent::Finishing;
         }
         drop(shared);
         self.0.queue();
+        Ok(())
     }
 
     /// Appends the last octets, whatever the room: they are few. The END_STREAM goes with them.

@@ -90,16 +90,6 @@ async fn a_dropped_stream_is_reset() {
     assert_eq!(client.response(id).await.unwrap_err(), Reason::INTERNAL_ERROR);
 }
 
-/// What is no handshake cannot be taken over, and its stream is reset.
-#[tokio::test]
-async fn only_a_handshake_is_taken_over() {
-    let (mut connection, client) = pair().await;
-    let id = client.open(&get("/"), true).unwrap();
-    let taken = within(connection.next()).await.unwrap().unwrap().into_websocket();
-    assert!(matches!(taken, Err(Error::Handshake(_))));
-    assert_eq!(client.response(id).await.unwrap_err(), Reason::INTERNAL_ERROR);
-}
-
 /// RFC 9113 §6.8: streams that were taken go on; those that nobody took may be tried again elsewhere.
 #[tokio::test]
 async fn a_dropped_connection_drains() {

@@ -10,6 +10,7 @@ mod cancel;
 mod closing;
 mod connection;
 mod counters;
+mod edges;
 mod limits;
 mod peers;
 mod requests;
