@@ -30,6 +30,8 @@ use crate::{Body, BoxError, Error, Peer, Result};
 const MAX_HEAD_SIZE: usize = 16 << 10;
 /// Octets that hyper reads at once, and so the most that it holds of a head without end; enough for content at full speed.
 const MAX_BUFFER_SIZE: usize = 64 << 10;
+/// As good as none.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(1 << 32);
 
 /// Serves one connection until it ends or a WebSocket takes it over.
 pub(crate) async fn serve<T, S>(
@@ -55,7 +57,8 @@ where
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // Hyper adds it to the time, however long it is.
+        .header_read_timeout(header_timeout.min(LONGEST_TIMEOUT))
         .max_header_size(MAX_HEAD_SIZE)
         .max_buf_size(MAX_BUFFER_SIZE)
         .serve_connection(TokioIo::new(Rewound { read, transport }), answer)

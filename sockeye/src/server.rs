@@ -20,7 +20,8 @@ use crate::metrics::Counter;
 use crate::registry::{Handle, Registry};
 use crate::{Error, Result, h1};
 
-/// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, until the listener fails.
+/// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
+/// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
 ///
 /// ```no_run
 /// use sockeye::{Result, WebSocket, serve, websocket};
