@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::answer::{HttpService, trace};
@@ -25,20 +26,21 @@ use crate::server::Transport;
 use crate::tunnel::{self, Panicked};
 use crate::{Body, BoxError, Error, Peer, Result};
 
-/// Octets of a request's head, past which it is answered with 431: as many as HTTP/2 takes by default. The limit of 100
-/// fields is hyper's own.
-const MAX_HEAD_SIZE: usize = 16 << 10;
-/// Octets that hyper reads at once, and so the most that it holds of a head without end; enough for content at full speed.
-const MAX_BUFFER_SIZE: usize = 64 << 10;
+/// Octets that hyper reads at once, and so the most that it holds of a head without end, where heads may not be larger;
+/// enough for content at full speed.
+const MIN_BUFFER_SIZE: usize = 64 << 10;
+/// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
+const HYPERS_MAX_HEADERS: usize = 100;
 /// As good as none.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(1 << 32);
 
-/// Serves one connection until it ends or a WebSocket takes it over.
+/// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
+/// them a request is answered with 431 (RFC 6585 §5).
 pub(crate) async fn serve<T, S>(
     transport: T,
     read: BytesMut,
     carrier: Arc<Carrier>,
-    header_timeout: Duration,
+    limits: &h2::Config,
     service: S,
 ) -> Result
 where
@@ -55,12 +57,17 @@ where
         request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });
         answer(service.clone(), request, carrier)
     });
-    let connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    let (max_size, max_fields) = (limits.max_header_list_size as usize, limits.max_header_fields as usize);
+    if max_fields != HYPERS_MAX_HEADERS {
+        builder.max_headers(max_fields);
+    }
+    let connection = builder
         .timer(TokioTimer::new())
         // Hyper adds it to the time, however long it is.
-        .header_read_timeout(header_timeout.min(LONGEST_TIMEOUT))
-        .max_header_size(MAX_HEAD_SIZE)
-        .max_buf_size(MAX_BUFFER_SIZE)
+        .header_read_timeout(limits.handshake_timeout.min(LONGEST_TIMEOUT))
+        .max_header_size(max_size)
+        .max_buf_size(max_size.saturating_mul(2).max(MIN_BUFFER_SIZE))
         .serve_connection(TokioIo::new(Rewound { read, transport }), answer)
         .with_upgrades();
     let mut connection = pin!(connection);

@@ -113,7 +113,7 @@ impl Server {
         }
     }
 
-    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection; `handshake_timeout` and, where
+    /// The settings and limits of HTTP/2 connections; the limits of a request's head hold for HTTP/1.1, too. `seed` is drawn for each connection; `handshake_timeout` and, where
     /// it is called, [`keep_alive`](Self::keep_alive) are the server's own, in whatever order they are set.
     #[must_use]
     pub fn http2(mut self, config: h2::Config) -> Self {
@@ -263,7 +263,7 @@ impl Server {
             let machine = machine(h2::Role::Server, &self.http2);
             Connection::new(transport, read, machine, carrier, ByService(service)).await
         } else {
-            h1::serve(transport, read, carrier, self.handshake_timeout, service).await
+            h1::serve(transport, read, carrier, &self.http2, service).await
         }
     }
 }

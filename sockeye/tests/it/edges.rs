@@ -185,6 +185,20 @@ async fn http1_heads_are_limited() {
     assert_eq!(server.handle.counter(Counter::HeaderListsRefused), 3);
 }
 
+/// The limits are those set for HTTP/2.
+#[tokio::test]
+async fn limits_of_http1_heads_are_settings() {
+    let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
+    let config = http2::Config { max_header_list_size: 40_000, max_header_fields: 10, ..http2::Config::default() };
+    let server = start(Server::new().http2(config), service).await;
+    let fields = |count: usize, octets: usize| format!("x-a: {}\r\n", "a".repeat(octets)).repeat(count) + "\r\n";
+    for (fields, status) in
+        [(fields(1, 39_000), "200"), (fields(1, 41_000), "431"), (fields(8, 1), "200"), (fields(9, 1), "431")]
+    {
+        assert_eq!(http1_status(server.addr, &fields).await, status, "{} octets", fields.len());
+    }
+}
+
 /// Writes down every event, as its message followed by its fields.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<String>>>);
