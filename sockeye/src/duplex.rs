@@ -22,7 +22,7 @@ use crate::tunnel::{self, Handler};
 /// Runs a socket once hyper has sent the response.
 pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
     match upgrade.await {
-        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, Some(handler)).await,
+        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, handler).await,
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
     }
 }
@@ -38,7 +38,7 @@ pub(crate) struct Duplex<T> {
     output: BytesMut,
     /// A transport such as TLS may keep some of what was written.
     unflushed: bool,
-    read: Read,
+    read_ended: bool,
     shut_down: bool,
     /// When the peer has had its time to end its half.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -47,25 +47,18 @@ pub(crate) struct Duplex<T> {
     phase: Phase,
 }
 
-/// How far reading is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Read {
-    Open,
-    Ended,
-}
-
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
-    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
+    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Handler) -> Self {
         let waker = Waker::from(cell.clone());
         waker.wake_by_ref();
         Self {
             transport,
             cell,
-            handler,
+            handler: Some(handler),
             waker,
             output: BytesMut::new(),
             unflushed: false,
-            read: Read::Open,
+            read_ended: false,
             shut_down: false,
             deadline: None,
             write_deadline: None,
@@ -82,7 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 shared.inbox = BytesMut::new();
             }
             shared.more = !wanted;
-            if self.read != Read::Open || !wanted {
+            if self.read_ended || !wanted {
                 return false;
             }
             shared.is_abandoned()
@@ -99,7 +92,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 buffer.clear();
             }
             Poll::Ready(Ok(0)) => {
-                self.read = Read::Ended;
+                self.read_ended = true;
                 self.cell.end(BytesMut::new(), None, Received::Finished);
             }
             Poll::Ready(Err(_)) => self.die(),
@@ -110,7 +103,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
     }
 
     fn die(&mut self) {
-        self.read = Read::Ended;
+        self.read_ended = true;
         self.shut_down = true;
         self.output = BytesMut::new();
         self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
@@ -206,7 +199,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if !abandoned {
             return Poll::Pending;
         }
-        if self.shut_down && self.read == Read::Ended {
+        if self.shut_down && self.read_ended {
             return Poll::Ready(());
         }
         let limits = &self.cell.carrier().limits;

@@ -14,8 +14,8 @@ use std::task::{Wake, Waker};
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
-use crate::Error;
 use crate::carrier::Carrier;
+use crate::{Error, Result};
 
 pub(crate) use owner::Owner;
 
@@ -314,6 +314,20 @@ pub(crate) struct Waiting {
 impl Shared {
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Whether the application may send.
+    fn check_open(&self) -> Result {
+        match self.sent {
+            Sent::Open => Ok(()),
+            Sent::Dead(death) => Err(death.into()),
+            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => Err(Error::Closed),
+        }
+    }
+
+    /// Whether the response was given, and the carrier has not taken it yet.
+    fn head_waits(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.head.is_some())
     }
 
     /// For the carrier: the response to send.

@@ -111,11 +111,7 @@ impl Owner {
     /// Waits for room, then lets `fill` append to the outbox.
     pub(crate) fn poll_send<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
         let mut shared = self.0.lock();
-        match shared.sent {
-            Sent::Open => {}
-            Sent::Dead(death) => return Poll::Ready(Err(death.into())),
-            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Poll::Ready(Err(Error::Closed)),
-        }
+        shared.check_open()?;
         if !self.0.carrier.admits(shared.outbox.len()) {
             self.register(&mut shared.sender, cx);
             return Poll::Pending;
@@ -146,11 +142,7 @@ impl Owner {
     /// Lets `fill` append to the outbox whatever the room; for what is small and said once.
     pub(crate) fn send_now<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
         let mut shared = self.0.lock();
-        match shared.sent {
-            Sent::Open => {}
-            Sent::Dead(death) => return Err(death.into()),
-            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => return Err(Error::Closed),
-        }
+        shared.check_open()?;
         let value = fill(&mut shared.outbox);
         drop(shared);
         self.0.queue();
@@ -163,7 +155,7 @@ impl Owner {
         if let Sent::Dead(death) = shared.sent {
             return Poll::Ready(Err(death.into()));
         }
-        if shared.outbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) {
+        if shared.outbox.is_empty() && !shared.head_waits() {
             return Poll::Ready(Ok(()));
         }
         self.register(&mut shared.sender, cx);
@@ -174,10 +166,9 @@ impl Owner {
     /// or is dead, this is an error, and nothing may follow.
     pub(crate) fn respond(&self, head: Response<()>, end_stream: bool, tunnel: bool) -> Result {
         let mut shared = self.0.lock();
-        match shared.sent {
-            Sent::Dead(death) => return Err(death.into()),
-            Sent::Open if !shared.tunnel && shared.rare.as_ref().is_none_or(|rare| rare.head.is_none()) => {}
-            _ => return Err(Error::Closed),
+        shared.check_open()?;
+        if shared.tunnel || shared.head_waits() {
+            return Err(Error::Closed);
         }
         shared.tunnel = tunnel;
         shared.rare().head = Some((head, end_stream));
