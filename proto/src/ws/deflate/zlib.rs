@@ -75,8 +75,10 @@ impl Shared {
             decompress.set_dictionary(octets).map_err(|_| Violation::Deflate)?;
         }
         inflate(decompress, payload, &mut self.buffer, max)?;
-        let is_whole = inflate(decompress, &END, &mut self.buffer, max)?;
-        if !is_whole {
+        let length = self.buffer.len();
+        let is_ended = inflate(decompress, &END, &mut self.buffer, max)?;
+        // The tail completes an empty block (RFC 7692 §7.2.1). In data that was cut off it can be anything else.
+        if !is_ended || self.buffer.len() > length {
             return Err(Violation::Deflate);
         }
         // A small message is copied, so that the buffer stays; a large one is the buffer.
