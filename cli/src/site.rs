@@ -8,7 +8,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sockeye::{Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, Refusal, WebSocket, websocket};
+use sockeye::{
+    Body, BoxError, ConnectionStats, Counter, Deflate, Handle, OriginPolicy, Peer, Refusal, WebSocket, websocket,
+};
 use tower_service::Service as _;
 
 const PAGE: &str = include_str!("page.html");
@@ -21,11 +23,17 @@ pub(crate) struct Site {
     handle: Handle,
     max_message_size: usize,
     origins: OriginPolicy,
+    deflate: Option<Deflate>,
 }
 
 impl Site {
-    pub(crate) fn new(handle: Handle, max_message_size: usize, origins: OriginPolicy) -> Self {
-        Self { handle, max_message_size, origins }
+    pub(crate) fn new(
+        handle: Handle,
+        max_message_size: usize,
+        origins: OriginPolicy,
+        deflate: Option<Deflate>,
+    ) -> Self {
+        Self { handle, max_message_size, origins, deflate }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
@@ -33,6 +41,9 @@ impl Site {
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
             let mut service =
                 websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
+            if let Some(deflate) = self.deflate {
+                service = service.deflate(deflate);
+            }
             return service.call(request).await;
         }
         if is_connect {

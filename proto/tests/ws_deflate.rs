@@ -288,7 +288,7 @@ fn what_we_send() {
     let wire = sent(&mut client);
     assert_eq!(wire[0], FIN | RSV1 | TEXT);
     assert_eq!(wire, frame(wire[0], zlib(&mut Compress::new(Compression::new(2), false), long.as_bytes())));
-    client.ping(long[..125].as_bytes()).unwrap();
+    client.ping(&long.as_bytes()[..125]).unwrap();
     assert_eq!(sent(&mut client)[0], FIN | PING);
     client.close(CloseCode::NORMAL, &long[..123]).unwrap();
     assert_eq!(sent(&mut client)[0], FIN | CLOSE);
