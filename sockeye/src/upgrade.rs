@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
@@ -366,8 +366,8 @@ impl Upgrade {
         }
         let protocol = self.offer.select_protocol(&self.settings.protocols);
         let (response, in_use) = self.offer.accept(protocol, &self.settings.extensions, carrier.secure);
-        let (deflate, no_masking) = (in_use.deflate.is_some(), in_use.no_masking);
-        tracing::debug!(path, protocol, deflate, no_masking, ?version, "a WebSocket was accepted");
+        let extensions = response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
+        tracing::debug!(path, protocol, extensions, ?version, "a WebSocket was accepted");
         let machine = ws::WebSocket::new(Role::Server, self.settings.config).with_extensions(in_use);
         Ok(Settled { response, machine, protocol: protocol.map(str::to_owned) })
     }
