@@ -52,6 +52,8 @@ mod body;
 mod budget;
 mod buffers;
 mod carrier;
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+mod client;
 #[cfg(feature = "http2")]
 mod connection;
 #[cfg(feature = "deflate")]
@@ -93,7 +95,7 @@ fn now() -> std::time::Instant {
 }
 
 pub use body::Body;
-pub use error::{BoxError, Error, Result};
+pub use error::{BoxError, Error, Fault, Result};
 pub use metrics::Counter;
 pub use peer::Peer;
 pub use registry::{ConnectionStats, Handle};
@@ -104,6 +106,8 @@ pub use answer::HttpService;
 #[cfg(feature = "http2")]
 pub use server::{Server, serve};
 
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+pub use client::{Client, ClientBuilder, Open, connect};
 #[cfg(feature = "web-socket")]
 pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]

@@ -181,6 +181,27 @@ async fn our_handlers_compress_in_the_server_of_axum() {
     }
 }
 
+/// Our client against our server.
+#[tokio::test]
+async fn our_client_compresses() {
+    let server = start_deflating(deflate(true)).await;
+    for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
+        let client = builder.connect(&format!("ws://{}", server.addr)).await.unwrap();
+        // In cleartext no-masking is not offered, whatever was asked.
+        let open = client.open("/").deflate(deflate(true)).no_masking();
+        let mut socket = within(open.into_future()).await.unwrap();
+        assert_eq!(socket.response().unwrap().headers[FIELD], "permessage-deflate");
+        assert_eq!(socket.extensions(), Extensions { deflate: Some(deflate(true)), no_masking: false });
+        for items in [1, 0, 100, 100] {
+            within(socket.send(json(items))).await.unwrap();
+            assert_eq!(within(socket.recv()).await.unwrap(), Some(json(items).into()));
+        }
+        within(socket.close()).await.unwrap();
+        let socket = within(client.open("/").into_future()).await.unwrap();
+        assert_eq!(socket.extensions(), Extensions::default());
+    }
+}
+
 /// A compressed socket may be used on any thread, and by two at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn compressed_sockets_go_between_threads() {

@@ -107,7 +107,25 @@ async fn a_client_may_leave_out_its_masking() {
     }
 }
 
-/// The same over HTTP/1.1.
+/// Our own client, over both versions of HTTP.
+#[tokio::test]
+async fn our_client_leaves_out_its_masking() {
+    let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
+    for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
+        let config = ClientConfig::builder().with_root_certificates(secure.roots.clone()).with_no_client_auth();
+        let url = format!("wss://localhost:{}", secure.running.addr.port());
+        let client = within(builder.tls(config).connect(&url)).await.unwrap();
+        for asks in [true, false] {
+            let open = if asks { client.open("/").no_masking() } else { client.open("/") };
+            let mut socket = within(open.into_future()).await.unwrap();
+            assert_eq!(socket.extensions().no_masking, asks);
+            within(socket.send("hello")).await.unwrap();
+            assert_eq!(within(socket.recv()).await.unwrap(), Some("hello".into()));
+        }
+    }
+}
+
+/// The frames themselves, over HTTP/1.1.
 #[tokio::test]
 async fn a_client_may_leave_out_its_masking_over_http1() {
     let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
