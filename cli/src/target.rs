@@ -1,5 +1,6 @@
 //! Where a URL leads.
 
+use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -59,6 +60,15 @@ impl FromStr for Target {
     }
 }
 
+/// As a `wss` or `ws` URL, without user information.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = if self.is_secure { ("wss", "https") } else { ("ws", "http") };
+        let url = self.uri.to_string();
+        write!(f, "{scheme}{}", url.strip_prefix(rest).unwrap_or(&url))
+    }
+}
+
 /// `user:password` of a URL as a header field's value.
 fn basic(user: &str) -> Result<HeaderValue, &'static str> {
     let decoded = percent_decode(user).ok_or("the user information is wrong")?;
@@ -98,6 +108,7 @@ mod tests {
         let secure = target("wss://example.com/chat?room=1#top");
         assert_eq!((secure.is_secure, &*secure.host, secure.port), (true, "example.com", 443));
         assert_eq!(secure.uri, "https://example.com/chat?room=1");
+        assert_eq!(secure.to_string(), "wss://example.com/chat?room=1");
         let cleartext = target("ws://localhost:8080");
         assert_eq!((cleartext.is_secure, &*cleartext.host, cleartext.port), (false, "localhost", 8080));
         assert_eq!(cleartext.uri, "http://localhost:8080/");

@@ -19,6 +19,9 @@ pub(crate) trait Tunnel {
 
 /// The longest that a message's echo is waited for: a server that echoes does so at once, one that does not never.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that the server's end of the tunnel is waited for before we end our side, as it is the server that should
+/// end it first (RFC 6455 §7.1.1).
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 /// The payload of the Ping.
 const PING: &[u8] = b"sockeye probe";
 
@@ -97,9 +100,10 @@ impl<T: Tunnel> Conversation<T> {
             Some(Ended::Broken(end)) => (None, end),
             None => (None, None),
         };
+        let ms = start.elapsed().into();
         let end = match end {
             Some(end) => Some(end),
-            None => timeout(limit, self.end()).await.ok(),
+            None => self.end(limit).await,
         };
         Close {
             clean: frame.is_some() && matches!(end, Some(Ending::EndStream | Ending::Fin)),
@@ -107,7 +111,7 @@ impl<T: Tunnel> Conversation<T> {
             reason: frame.map(|frame| frame.reason.to_string()).unwrap_or_default(),
             by_server,
             end,
-            ms: start.elapsed().into(),
+            ms,
         }
     }
 
@@ -142,9 +146,19 @@ impl<T: Tunnel> Conversation<T> {
         Ok(())
     }
 
-    /// After both Closes (or in place of them): the end of our side, and then of the server's.
-    async fn end(&mut self) -> Ending {
-        if let Err(end) = self.transmit(true).await {
+    /// After both Closes (or in place of them): the server's end of the tunnel, before ours or after it.
+    async fn end(&mut self, limit: Duration) -> Option<Ending> {
+        if let Ok(end) = timeout(limit.min(END_TIMEOUT), self.wait_for_end(false)).await {
+            // Ours is owed all the same.
+            timeout(limit, self.transmit(true)).await.ok();
+            return Some(end);
+        }
+        timeout(limit, self.wait_for_end(true)).await.ok()
+    }
+
+    /// With `last` our side is ended before.
+    async fn wait_for_end(&mut self, last: bool) -> Ending {
+        if let Err(end) = self.transmit(last).await {
             return end;
         }
         loop {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use http::Response;
-use sockeye_proto::h2::{Config, Connection, ConnectionError, Event, OpenError, Reason, Role, Scope, StreamId};
+use sockeye_proto::h2::{Config, Connection, ConnectionError, Event, OpenError, Reason, Role, StreamId};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
@@ -253,10 +253,8 @@ fn describe_reset(reason: Reason, remote: bool) -> String {
 fn describe_end(error: Option<ConnectionError>) -> String {
     match error {
         Some(ConnectionError::GoAway(reason)) => format!("the server ended the connection by GOAWAY: {reason}"),
-        Some(ConnectionError::Violation(violation)) if violation.scope() == Scope::Connection => {
-            format!("HTTP/2 went wrong: {violation}")
-        }
-        Some(error) => error.to_string(),
+        Some(ConnectionError::Violation(violation)) => format!("HTTP/2 went wrong: {violation}"),
+        Some(ConnectionError::Eof) => "the server ended the whole connection".to_owned(),
         None => "the server ended the connection".to_owned(),
     }
 }

@@ -104,14 +104,14 @@ async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
         // Where no TCP connection is to be had, none is for HTTP/1.1.
         http1.problems.clone_from(&http2.problems);
     }
-    Ok(Report { url: target.uri.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
+    Ok(Report { url: target.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
 }
 
 /// Runs one step, for as long as it may take.
 async fn within<T>(step: Step, limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|text| Problem::new(step, text)),
-        Err(_) => Err(Problem::new(step, format!("took longer than {limit:?}"))),
+        Err(_) => Err(Problem::new(step, format!("no answer within {limit:?}"))),
     }
 }
 

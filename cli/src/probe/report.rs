@@ -109,7 +109,7 @@ pub(crate) struct Close {
     pub(crate) end: Option<Ending>,
     /// Whether a Close frame came, and END_STREAM or the end of TCP after it.
     pub(crate) clean: bool,
-    /// From our Close to the end.
+    /// From our Close frame to the server's.
     pub(crate) ms: Milliseconds,
 }
 

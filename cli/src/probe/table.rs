@@ -59,52 +59,64 @@ impl Cell {
 }
 
 pub(super) fn render(report: &Report, colors: bool) -> String {
-    let mut output = format!("{}\n\n", Cell::new(&report.url, Style::Bold).paint(colors));
-    let rows = rows(&report.http2, &report.http1);
+    let works = matches!(report.verdict.kind, Kind::Works | Kind::WorksOverHttp2Only);
+    let told = told(report).into_iter().map(|line| Cell::new(printable(&line), Style::Bad).paint(colors));
+    let sections = [
+        Cell::new(&report.url, Style::Bold).paint(colors),
+        grid(&rows(&report.http2, &report.http1), colors),
+        told.collect::<Vec<_>>().join("\n"),
+        Cell::judged(printable(&report.verdict.text), works).paint(colors),
+    ];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Rows under one another, in columns as wide as they must be.
+fn grid(rows: &[Row], colors: bool) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].text.chars().count()).max().unwrap_or(0) + GAP;
     let widths = [width(0), width(1), 0];
-    for row in &rows {
+    let line = |row: &Row| {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             let padding = width.saturating_sub(cell.text.chars().count());
             write!(line, "{}{:padding$}", cell.paint(colors), "").unwrap_or_default();
         }
-        writeln!(output, "{}", line.trim_end()).unwrap_or_default();
-    }
-    let mut told: Vec<String> = Vec::new();
-    for (version, attempt) in [("HTTP/2", &report.http2), ("HTTP/1.1", &report.http1)] {
-        let problems = attempt.problems.iter().map(|problem| format!("{version}: {problem}"));
-        told.extend(problems.chain(body(version, attempt)));
-    }
-    if !told.is_empty() {
-        output.push('\n');
-    }
-    for line in told {
-        writeln!(output, "{}", Cell::new(printable(&line), Style::Bad).paint(colors)).unwrap_or_default();
-    }
-    let works = matches!(report.verdict.kind, Kind::Works | Kind::WorksOverHttp2Only);
-    let verdict = Cell::judged(printable(&report.verdict.text), works);
-    write!(output, "\n{}", verdict.paint(colors)).unwrap_or_default();
-    output
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// What went wrong, a line for each. What went wrong the same way over both is told once.
+fn told(report: &Report) -> Vec<String> {
+    let [http2, http1] = [&report.http2, &report.http1].map(|attempt| {
+        let problems = attempt.problems.iter().map(ToString::to_string);
+        problems.chain(body(attempt)).collect::<Vec<_>>()
+    });
+    let version = |line| if http1.contains(line) { "HTTP/2 and HTTP/1.1" } else { "HTTP/2" };
+    let both = http2.iter().map(|line| format!("{}: {line}", version(line)));
+    let rest = http1.iter().filter(|line| !http2.contains(line)).map(|line| format!("HTTP/1.1: {line}"));
+    both.chain(rest).collect()
 }
 
 /// The first line of a refusal's content, which often says why.
-fn body(version: &str, attempt: &Attempt) -> Option<String> {
+fn body(attempt: &Attempt) -> Option<String> {
     let body = attempt.handshake.as_ref()?.body.as_deref()?;
     let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
-    Some(format!("{version}: the answer says: {}", line.chars().take(200).collect::<String>()))
+    Some(format!("the answer says: {}", line.chars().take(200).collect::<String>()))
 }
 
 type Row = [Cell; 3];
 
 /// The rows that say something.
 fn rows(http2: &Attempt, http1: &Attempt) -> Vec<Row> {
-    let mut rows: Vec<Row> = vec![["", "HTTP/2", "HTTP/1.1"].map(|text| Cell::new(text, Style::Bold))];
+    let mut rows: Vec<Row> = Vec::new();
     let mut add = |name: &str, cell: &dyn Fn(&Attempt) -> Option<Cell>| {
         if let (left, right) = (cell(http2), cell(http1))
             && (left.is_some() || right.is_some())
         {
             let [left, right] = [left, right].map(|cell| cell.unwrap_or_else(|| Cell::new("-", Style::Dim)));
+            if rows.is_empty() {
+                rows.push(["", "HTTP/2", "HTTP/1.1"].map(|text| Cell::new(text, Style::Bold)));
+            }
             rows.push([Cell::new(name, Style::Dim), left, right]);
         }
     };
@@ -130,7 +142,7 @@ fn rows(http2: &Attempt, http1: &Attempt) -> Vec<Row> {
     add("message echoed", &|attempt| attempt.close.as_ref().map(|_| echo(attempt)));
     add("other messages", &|attempt| (attempt.messages > 0).then(|| Cell::plain(attempt.messages.to_string())));
     add("Close", &|attempt| attempt.close.as_ref().map(close));
-    add("then", &|attempt| attempt.close.as_ref().map(end));
+    add("end", &|attempt| attempt.close.as_ref().map(end));
     rows
 }
 
@@ -177,10 +189,14 @@ fn echo(attempt: &Attempt) -> Cell {
 fn close(close: &Close) -> Cell {
     let Some(code) = close.code else { return Cell::judged("none", false) };
     let reason = if close.reason.is_empty() { String::new() } else { format!(" {:?}", printable(&close.reason)) };
-    Cell::plain(format!("{code}{reason}{}", if close.by_server { ", by the server" } else { "" }))
+    if close.by_server {
+        Cell::plain(format!("{code}{reason}, by the server"))
+    } else {
+        Cell::plain(format!("{code}{reason}, {}", close.ms))
+    }
 }
 
 fn end(close: &Close) -> Cell {
     let end = close.end.as_ref().map_or("left open".to_owned(), ToString::to_string);
-    Cell::judged(format!("{}, {}", printable(&end), close.ms), close.clean)
+    Cell::judged(printable(&end), close.clean)
 }

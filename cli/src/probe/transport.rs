@@ -40,7 +40,8 @@ impl Dialer<'_> {
             .map_err(|_| Problem::new(Step::Tls, "the host is no name that a certificate can have"))?;
         let start = Instant::now();
         let handshake = TlsConnector::from(Arc::new(config)).connect(name, transport);
-        let secured = within(Step::Tls, self.timeout, async { handshake.await.map_err(describe_tls) }).await?;
+        let handshake = async { handshake.await.map_err(|error| describe_tls(&error, alpn)) };
+        let secured = within(Step::Tls, self.timeout, handshake).await?;
         let session = secured.get_ref().1;
         let debug = |value: Option<String>| value.unwrap_or_default();
         attempt.tls = Some(Tls {
@@ -93,15 +94,14 @@ pub(crate) fn describe(error: &io::Error) -> String {
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
 }
 
-fn describe_tls(error: io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner {
+fn describe_tls(error: &io::Error, alpn: &[&[u8]]) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(error @ rustls::Error::InvalidCertificate(_)) => format!("{error} (-k takes any certificate)"),
         // RFC 7301 §3.2
         Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)) => {
-            "the server speaks none of the protocols that were offered by ALPN".to_owned()
+            format!("by ALPN the server does not take {}", String::from_utf8_lossy(&alpn.join(&b" or "[..])))
         }
         Some(error) => error.to_string(),
-        None => describe(&error),
+        None => describe(error),
     }
 }

@@ -40,12 +40,12 @@ impl Verdict {
         let (over_http2, over_http1) = (OverHttp2::new(http2), OverHttp1::new(http1));
         let verdict = |kind, text: String| Self { kind, text };
         let there = match &over_http1 {
-            OverHttp1::Works => "over HTTP/1.1 it works".to_owned(),
-            OverHttp1::Fails(why) => format!("over HTTP/1.1, too, it does not work: {why}"),
+            OverHttp1::Works => "over HTTP/1.1 they work".to_owned(),
+            OverHttp1::Fails(why) => format!("over HTTP/1.1 they fail: {why}"),
         };
         match (over_http2, over_http1) {
             (OverHttp2::Unreachable(problem), OverHttp1::Fails(_)) => {
-                verdict(Kind::Unreachable, format!("The server cannot be reached. {problem}."))
+                verdict(Kind::Unreachable, format!("There is no connection to the server. {problem}."))
             }
             (OverHttp2::Works, OverHttp1::Works) => {
                 verdict(Kind::Works, "WebSockets work over HTTP/2 and HTTP/1.1.".to_owned())
@@ -78,7 +78,7 @@ impl Verdict {
             ),
             (OverHttp2::Refused(why), OverHttp1::Works) => verdict(
                 Kind::RefusedOverHttp2,
-                format!("HTTP/2 offers extended CONNECT, but this WebSocket does not open by it: {why}; {there}."),
+                format!("HTTP/2 offers extended CONNECT, but WebSockets do not open by it: {why}; {there}."),
             ),
             (OverHttp2::Unreachable(problem), OverHttp1::Works) => {
                 verdict(Kind::RefusedOverHttp2, format!("HTTP/2 cannot be reached ({problem}); {there}."))
@@ -185,7 +185,7 @@ fn faults(attempt: &Attempt) -> Option<String> {
              HTTP/1.1 for good"
         ),
         Some(end) if close.code.is_none() => format!("the server sent no Close frame before {end}"),
-        Some(end) => format!("they end with {end}"),
+        Some(end) => format!("at their end {end}"),
         None => "the server leaves the stream open after the Close frames".to_owned(),
     })
 }
