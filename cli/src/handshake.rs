@@ -1,5 +1,7 @@
 //! What a person may ask of a handshake, for every command that opens WebSockets.
 
+use std::time::Duration;
+
 use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
 #[derive(clap::Args, Clone, Debug)]
@@ -39,9 +41,15 @@ fn parse_header(field: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
+/// A time above 0.
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::parse_header;
+    use super::{parse_header, parse_seconds};
 
     #[test]
     fn a_header_field_is_a_name_and_a_value() {
@@ -50,6 +58,14 @@ mod tests {
         assert_eq!(parse_header("empty:").unwrap().1, "");
         for field in ["", "name", ": value", "na me: value", "name: a\nb"] {
             assert!(parse_header(field).is_err(), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_above_zero() {
+        assert_eq!(parse_seconds("0.5").unwrap().as_millis(), 500);
+        for text in ["", "0", "-1", "nan", "inf", "1e30", "soon"] {
+            assert!(parse_seconds(text).is_err(), "{text}");
         }
     }
 }

@@ -1,11 +1,14 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
 mod certificate;
+mod connect;
 mod escape;
 mod handshake;
 mod probe;
 mod serve;
+mod signals;
 mod site;
+mod style;
 mod target;
 mod tls;
 
@@ -27,6 +30,8 @@ struct Arguments {
 enum Command {
     /// Serve an echoing WebSocket at /echo, and a page at / that opens many and shows them live.
     Serve(serve::Arguments),
+    /// Talk over a WebSocket, in a terminal or between pipes.
+    Connect(connect::Arguments),
     /// Tell what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
     Probe(probe::Arguments),
 }
@@ -38,6 +43,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     let result = match command {
         Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Connect(arguments) => connect::run(arguments).await,
         Command::Probe(arguments) => probe::run(arguments).await,
     };
     result.unwrap_or_else(|error| {

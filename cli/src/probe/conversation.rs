@@ -27,7 +27,10 @@ const PING: &[u8] = b"sockeye probe";
 
 /// Pings, says the message (unless it is empty), closes, and writes down what comes of it.
 pub(crate) async fn converse<T: Tunnel>(tunnel: T, message: &str, limit: Duration, attempt: &mut Attempt) {
-    let machine = WebSocket::new(Role::Client { mask_key }, Config { max_message_size: 16 << 20, ..Config::default() });
+    let machine = WebSocket::new(
+        Role::Client { mask_key: rand::random },
+        Config { max_message_size: 16 << 20, ..Config::default() },
+    );
     let mut conversation = Conversation { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0 };
     conversation.ping(limit, attempt).await;
     if !message.is_empty() && conversation.ended.is_none() {
@@ -174,16 +177,4 @@ impl<T: Tunnel> Conversation<T> {
         self.machine.poll_transmit(&mut output);
         if last || !output.is_empty() { self.tunnel.send(&output, last).await } else { Ok(()) }
     }
-}
-
-/// RFC 6455 §5.3: from a strong source of randomness. Without one nothing here can go on.
-fn mask_key() -> [u8; 4] {
-    random()
-}
-
-/// Random octets from the system.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut octets = [0; N];
-    getrandom::fill(&mut octets).expect("the system has randomness");
-    octets
 }

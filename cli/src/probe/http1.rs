@@ -14,7 +14,7 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::conversation::{Tunnel, converse, random};
+use super::conversation::{Tunnel, converse};
 use super::report::{Attempt, Ending, Problem, Step};
 use super::transport::{Dialer, Transport, describe};
 use super::{BODY_SIZE, Result, answered, within};
@@ -23,7 +23,7 @@ use super::{BODY_SIZE, Result, answered, within};
 pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &str, attempt: &mut Attempt) -> Result {
     let transport = dialer.connect(&[b"http/1.1"], attempt).await?;
     let wrong = |text: String| Problem::new(Step::Handshake, text);
-    let carrier = Carrier::Http1 { key: random() };
+    let carrier = Carrier::Http1 { key: rand::random() };
     let request = ask.request(carrier).map_err(|error| wrong(error.to_string()))?;
     let start = Instant::now();
     let exchange = exchange(transport, request.map(|()| Empty::new()));

@@ -9,7 +9,7 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::conversation::{Tunnel, converse, random};
+use super::conversation::{Tunnel, converse};
 use super::report::{Attempt, Ending, Problem, Settings, Step};
 use super::transport::{Dialer, Transport};
 use super::{BODY_SIZE, Result, answered, within};
@@ -33,7 +33,7 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let config = Config {
         handshake_timeout: dialer.timeout,
         settings_timeout: dialer.timeout,
-        seed: u64::from_ne_bytes(random()),
+        seed: rand::random(),
         ..Config::default()
     };
     let machine = Connection::new(Role::Client, config, start);

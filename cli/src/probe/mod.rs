@@ -21,9 +21,9 @@ use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
 use self::report::{Attempt, Handshake, Problem, Report, Step};
 use self::transport::Dialer;
 use self::verdict::Verdict;
-use crate::handshake::HandshakeOptions;
+use crate::handshake::{HandshakeOptions, parse_seconds};
 use crate::target::Target;
-use crate::tls;
+use crate::{style, tls};
 
 /// Octets of a refusal's content that are read.
 const BODY_SIZE: usize = 1024;
@@ -63,19 +63,13 @@ pub(crate) struct Arguments {
     handshake: HandshakeOptions,
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.filter(|seconds| !seconds.is_zero()).ok_or_else(|| "a number of seconds above 0".to_owned())
-}
-
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let report = probe(&arguments).await?;
     let mut output = stdout().lock();
     let printed = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot print JSON")?
     } else {
-        let colors = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        table::render(&report, colors)
+        table::render(&report, style::colors(stdout().is_terminal()))
     };
     // A reader that has gone away has read enough.
     writeln!(output, "{}", printed.trim_end()).ok();

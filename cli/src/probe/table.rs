@@ -5,32 +5,10 @@ use std::fmt::Write as _;
 use super::report::{Attempt, Close, Handshake, Milliseconds, Report, Settings, Tls};
 use super::verdict::Kind;
 use crate::escape::printable;
+use crate::style::Style;
 
 /// Columns between two cells.
 const GAP: usize = 3;
-
-/// How a piece of text looks where there are colours.
-#[derive(Clone, Copy)]
-enum Style {
-    Plain,
-    Dim,
-    Bold,
-    Good,
-    Bad,
-}
-
-impl Style {
-    /// Parameters of SGR (ECMA-48 §8.3.117).
-    fn code(self) -> Option<&'static str> {
-        match self {
-            Self::Plain => None,
-            Self::Dim => Some("2"),
-            Self::Bold => Some("1"),
-            Self::Good => Some("32"),
-            Self::Bad => Some("31"),
-        }
-    }
-}
 
 struct Cell {
     text: String,
@@ -51,10 +29,7 @@ impl Cell {
     }
 
     fn paint(&self, colors: bool) -> String {
-        match self.style.code().filter(|_| colors && !self.text.is_empty()) {
-            Some(code) => format!("\x1b[{code}m{}\x1b[0m", self.text),
-            None => self.text.clone(),
-        }
+        self.style.paint(&self.text, colors)
     }
 }
 
