@@ -1,7 +1,10 @@
 //! What is typed, or comes in by a pipe. A thread reads it, since nothing else can end a read of stdin.
 
+use std::convert::Infallible;
 use std::io::{self, BufRead as _, Read as _};
+use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rustyline::error::ReadlineError;
@@ -24,11 +27,15 @@ pub(super) type Commands = mpsc::Sender<Result<Command, String>>;
 const LEAVE: Command = Command::Close(CloseCode::NORMAL, String::new());
 
 /// The line editor of a conversation, with a history for as long as that lasts.
-pub(super) struct LineEditor(Editor<(), DefaultHistory>);
+pub(super) struct LineEditor {
+    editor: Editor<(), DefaultHistory>,
+    /// Dropped when it has ended.
+    running: std::sync::mpsc::Sender<Infallible>,
+}
 
 impl LineEditor {
-    /// The editor, and what prints above its line.
-    pub(super) fn new() -> rustyline::Result<(Self, impl ExternalPrinter + Send + 'static)> {
+    /// The editor, what prints above its line, and what ends it.
+    pub(super) fn new(stop: Stop) -> rustyline::Result<(Self, impl ExternalPrinter + Send + 'static, EditorEnd)> {
         let config = rustyline::Config::builder()
             .auto_add_history(true)
             // A line is a message, also where several are pasted.
@@ -36,14 +43,17 @@ impl LineEditor {
             .build();
         let mut editor = Editor::with_config(config)?;
         let printer = editor.create_external_printer()?;
-        Ok((Self(editor), printer))
+        let (running, ended) = std::sync::mpsc::channel();
+        Ok((Self { editor, running }, printer, EditorEnd { ended, stop }))
     }
 
     /// Reads lines until the person has had enough.
-    pub(super) fn start(mut self, commands: Commands, console: Console, stop: Stop, binary: bool) {
+    pub(super) fn start(self, commands: Commands, console: Console, stop: Stop, binary: bool) {
+        let Self { mut editor, running } = self;
         thread::spawn(move || {
-            loop {
-                let command = match self.0.readline("> ") {
+            let _running = running;
+            while !stop.is_over() {
+                let command = match editor.readline("> ") {
                     Ok(line) => command::parse(&line, binary),
                     Err(ReadlineError::Eof) => {
                         commands.blocking_send(Ok(LEAVE)).ok();
@@ -67,6 +77,39 @@ impl LineEditor {
         });
     }
 }
+
+/// Ends a line editor, which else waits for a key and keeps the terminal as it needs it.
+pub(super) struct EditorEnd {
+    ended: std::sync::mpsc::Receiver<Infallible>,
+    stop: Stop,
+}
+
+impl EditorEnd {
+    /// Whether it had not ended by itself.
+    pub(super) fn end(&self) -> bool {
+        self.stop.over();
+        if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
+            return false;
+        }
+        for _ in 0..50 {
+            interrupt_editor();
+            if self.ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Disconnected) {
+                break;
+            }
+        }
+        true
+    }
+}
+
+/// Has a line editor that is at work read Ctrl-C.
+#[cfg(unix)]
+pub(super) fn interrupt_editor() {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).ok();
+}
+
+/// Elsewhere nothing can, and the shell puts the terminal back.
+#[cfg(not(unix))]
+pub(super) fn interrupt_editor() {}
 
 /// Reads lines of a pipe, each a message; or of a terminal, where they may be commands.
 pub(super) fn read_lines(commands: Commands, console: Option<Console>, binary: bool) {

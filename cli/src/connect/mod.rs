@@ -4,7 +4,6 @@ mod command;
 mod input;
 mod output;
 mod session;
-mod terminal;
 mod verbose;
 
 use std::error::Error as _;
@@ -14,6 +13,7 @@ use std::panic::resume_unwind;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
@@ -22,10 +22,9 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::command::Command;
-use self::input::{Commands, LineEditor};
+use self::input::{Commands, LineEditor, interrupt_editor};
 use self::output::{Console, Screen};
 use self::session::{Manner, Session};
-use self::terminal::TerminalMode;
 use crate::handshake::{HandshakeOptions, parse_seconds};
 use crate::signals::Signals;
 use crate::target::Target;
@@ -131,12 +130,19 @@ const INTERRUPTED: u8 = 130;
 
 /// Asks for the end of it all, with a code for the Close.
 #[derive(Clone)]
-struct Stop(Arc<watch::Sender<Option<CloseCode>>>);
+struct Stop {
+    code: Arc<watch::Sender<Option<CloseCode>>>,
+    is_over: Arc<AtomicBool>,
+}
 
 impl Stop {
+    fn new() -> Self {
+        Self { code: Arc::new(watch::Sender::new(None)), is_over: Arc::default() }
+    }
+
     /// Whether this was the first one to ask; the others change nothing.
     fn stop(&self, code: CloseCode) -> bool {
-        self.0.send_if_modified(|stop| {
+        self.code.send_if_modified(|stop| {
             let is_first = stop.is_none();
             stop.get_or_insert(code);
             is_first
@@ -144,7 +150,16 @@ impl Stop {
     }
 
     fn stopped(&self) -> Stopped {
-        Stopped(self.0.subscribe())
+        Stopped(self.code.subscribe())
+    }
+
+    /// All sockets have ended: there is nothing left to stop.
+    fn over(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 }
 
@@ -164,13 +179,12 @@ impl Stopped {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let stop = Stop(Arc::new(watch::Sender::new(None)));
-    let mode = TerminalMode::save();
-    stop_on_signals(stop.clone(), mode.clone())?;
+    let stop = Stop::new();
+    stop_on_signals(stop.clone())?;
     let builder = arguments.builder()?;
     let (screen, console, source) = if stdin().is_terminal() && stdout().is_terminal() {
-        let (editor, printer) = LineEditor::new()?;
-        let (screen, console) = Screen::above(printer, mode);
+        let (editor, printer, end) = LineEditor::new(stop.clone())?;
+        let (screen, console) = Screen::above(printer, end);
         (screen, console, Source::Editor(Box::new(editor)))
     } else {
         let (screen, console) = Screen::plain(arguments.binary, stop.clone());
@@ -378,13 +392,15 @@ fn explain(error: &Error) -> String {
 }
 
 /// From now on the first signal asks for a clean end, and the second one does not wait for it.
-fn stop_on_signals(stop: Stop, mode: TerminalMode) -> anyhow::Result<()> {
+fn stop_on_signals(stop: Stop) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
         loop {
             signals.next().await;
-            if !stop.stop(CloseCode::GOING_AWAY) {
-                mode.restore();
+            if !stop.stop(CloseCode::GOING_AWAY) && !stop.is_over() {
+                // The terminal is to be left as it was.
+                interrupt_editor();
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 std::process::exit(INTERRUPTED.into());
             }
         }

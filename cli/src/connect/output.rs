@@ -9,7 +9,7 @@ use sockeye::{CloseCode, Message};
 use tokio::sync::mpsc;
 
 use super::Stop;
-use super::terminal::TerminalMode;
+use super::input::EditorEnd;
 use crate::escape::printable;
 use crate::style::{self, Style};
 
@@ -61,9 +61,9 @@ pub(super) struct Screen(JoinHandle<()>);
 
 impl Screen {
     /// Prints above the line that is being edited.
-    pub(super) fn above(printer: impl ExternalPrinter + Send + 'static, mode: TerminalMode) -> (Self, Console) {
+    pub(super) fn above(printer: impl ExternalPrinter + Send + 'static, editor: EditorEnd) -> (Self, Console) {
         let (console, mut items) = mpsc::channel(QUEUE_SIZE);
-        let terminal = Terminal { printer, mode, colors: style::colors(true) };
+        let terminal = Terminal { printer, editor, colors: style::colors(true) };
         let thread = thread::spawn(move || terminal.show(&mut items));
         (Self(thread), Console(console))
     }
@@ -94,7 +94,7 @@ impl Screen {
 /// The screen of a conversation.
 struct Terminal<P> {
     printer: P,
-    mode: TerminalMode,
+    editor: EditorEnd,
     colors: bool,
 }
 
@@ -113,9 +113,10 @@ impl<P: ExternalPrinter> Terminal<P> {
             self.printer.print(text).ok();
         }
         self.flush();
-        self.mode.restore();
-        // The line that was being edited.
-        write!(stdout(), "\r\x1b[J").and_then(|()| stdout().flush()).ok();
+        if self.editor.end() {
+            // The line that was being edited is above the cursor.
+            write!(stdout(), "\x1b[A\r\x1b[J").and_then(|()| stdout().flush()).ok();
+        }
     }
 
     fn lines(&self, text: &str, style: Style) -> String {
