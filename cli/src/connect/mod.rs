@@ -262,6 +262,7 @@ async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source,
                 if let Err(error) = result {
                     console.error(error).await;
                     status = status.max(Status::NoConnection);
+                    stop.stop(CloseCode::NORMAL);
                 }
             }
         }
