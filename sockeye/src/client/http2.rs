@@ -53,14 +53,19 @@ impl Shared {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
-            *self.spare() = Some(established);
+            self.keep(established);
             self.fall_back();
             return Ok(None);
         }
         let (openings, requests) = mpsc::unbounded_channel();
         let (offered, offer) = oneshot::channel();
         let occupancy = self.pool.occupancy();
-        let opener = Opener { openings: Some(requests), occupancy: occupancy.clone(), offered: Some(offered) };
+        let opener = Opener {
+            openings: Some(requests),
+            occupancy: occupancy.clone(),
+            max_streams: self.settings.http2.max_concurrent_streams,
+            offered: Some(offered),
+        };
         let carrier = self.carrier(&established);
         let machine = server::machine(h2::Role::Client, &self.settings.http2);
         let connection = Connection::new(established.transport, BytesMut::new(), machine, carrier, opener);
@@ -148,6 +153,8 @@ struct Opener {
     /// None once there are no more to come.
     openings: Option<mpsc::UnboundedReceiver<Opening<Option<Permit>>>>,
     occupancy: Arc<Occupancy>,
+    /// Our own limit.
+    max_streams: u32,
     /// Waits for the first SETTINGS: whether they offer the extended CONNECT.
     offered: Option<oneshot::Sender<bool>>,
 }
@@ -174,7 +181,8 @@ impl Application for Opener {
             self.occupancy.leave();
         }
         if let Some(settings) = machine.peer_settings() {
-            self.occupancy.allow(settings.max_concurrent_streams.map_or(usize::MAX, |max| max as usize));
+            let max_streams = settings.max_concurrent_streams.unwrap_or(u32::MAX).min(self.max_streams);
+            self.occupancy.allow(max_streams as usize);
             if let Some(offered) = self.offered.take() {
                 offered.send(settings.enable_connect_protocol).ok();
             }
