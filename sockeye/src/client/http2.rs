@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, Version};
-use sockeye_proto::h2::{self, OpenError, Reason};
+use sockeye_proto::h2::{self, OpenError, Reason, Violation};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
@@ -83,7 +83,12 @@ impl Shared {
                 Ok(None)
             }
             // The task has ended, and its result says why.
-            Err(_) => Err(task.await.map_err(Error::application)?.err().unwrap_or(Error::Disconnected)),
+            Err(_) => Err(match task.await.map_err(Error::application)? {
+                Err(Error::Violation { rule, .. }) if rule.downcast_ref() == Some(&Violation::FirstFrame) => {
+                    Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)")
+                }
+                result => result.err().unwrap_or(Error::Disconnected),
+            }),
         }
     }
 
@@ -179,6 +184,10 @@ impl Application for Opener {
     fn observe(&mut self, machine: &h2::Connection) {
         if machine.is_closed() || machine.is_going_away() {
             self.occupancy.leave();
+        }
+        // What a connection that failed at its first octets would say is not the server's.
+        if machine.is_closed() {
+            return;
         }
         if let Some(settings) = machine.peer_settings() {
             let max_streams = settings.max_concurrent_streams.unwrap_or(u32::MAX).min(self.max_streams);

@@ -231,6 +231,15 @@ impl Versions {
     fn by_prior_knowledge(self) -> Version {
         if self == Self::Http2 { Version::HTTP_2 } else { Version::HTTP_11 }
     }
+
+    /// What a server lacks that chose none of them.
+    fn by_alpn(self) -> &'static str {
+        match self {
+            Self::Any => "HTTP/2 or HTTP/1.1, by ALPN (RFC 7301)",
+            Self::Http1 => "HTTP/1.1, by ALPN (RFC 7301)",
+            Self::Http2 => "HTTP/2, by ALPN (RFC 9113 §3.2)",
+        }
+    }
 }
 
 impl fmt::Debug for Client {

@@ -67,7 +67,7 @@ impl Settings {
         let (transport, chosen) = within(self.connect_timeout, "TLS", secured).await??;
         let version = match (chosen, versions) {
             (Some(Version::HTTP_2), _) => Version::HTTP_2,
-            (_, Versions::Http2) => return Err(Error::NotOffered("HTTP/2, by ALPN (RFC 9113 §3.2)")),
+            (_, Versions::Http2) => return Err(Error::NotOffered(versions.by_alpn())),
             _ => Version::HTTP_11,
         };
         Ok(Established { transport, version, peer })
