@@ -1,5 +1,11 @@
 //! The client, against our own server: what happens where all goes well.
 
+mod peer;
+#[cfg(feature = "tls")]
+mod secure;
+#[cfg(feature = "tls")]
+mod versions;
+
 use std::time::Duration;
 
 use http::Version;
