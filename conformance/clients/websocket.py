@@ -5,6 +5,7 @@
 """
 
 import base64
+import contextlib
 import os
 import socket
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 from wsproto.connection import Connection as Codec
 from wsproto.connection import ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
@@ -128,7 +130,9 @@ class Stream:
         self.client.send(self.stream_id, octets)
 
     def finish(self):
-        self.client.send(self.stream_id, b"", end_stream=True)
+        # A proxy may have reset what it has ended.
+        with contextlib.suppress(h2.exceptions.StreamClosedError):
+            self.client.send(self.stream_id, b"", end_stream=True)
 
 
 class Http1Client:
@@ -207,6 +211,8 @@ class Socket:
         self.inbox, self.parts = [], []
 
     def arrived(self, octets):
+        if not octets:
+            return  # a DATA frame of END_STREAM alone
         self.codec.receive_data(octets)
         for event in self.codec.events():
             if isinstance(event, TextMessage | BytesMessage):
