@@ -105,8 +105,6 @@ class HAProxy(Proxy):
 class Nghttpx(Proxy):
     def command(self):
         keywords = "".join([";proto=h2" if self.hop.version == "HTTP/2" else ";proto=http/1.1", ";tls" if self.hop.tls else ""])
-        idle = f"{self.idle}s"
-        timeouts = ("frontend-http2-read", "frontend-read", "stream-read", "stream-write", "backend-read")
         return [
             "nghttpx",
             "--conf=/dev/null",
@@ -116,7 +114,7 @@ class Nghttpx(Proxy):
             f"--frontend={comma(self.tls)}",
             f"--backend={comma(self.behind)};/{keywords}",
             "--insecure",
-            *(f"--{name}-timeout={idle}" for name in timeouts),
+            f"--backend-read-timeout={self.idle}s",
             self.folder / "key.pem",
             self.folder / "certificate.pem",
         ]
