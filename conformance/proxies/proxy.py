@@ -124,8 +124,8 @@ def make_certificate(folder):
     """A self-signed certificate for localhost in `folder`: certificate.pem, key.pem, and both.pem."""
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
-    names = f"subjectAltName=DNS:localhost,IP:{LOCALHOST}"
-    subprocess.run([*make.split(), "-addext", names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    extensions = ["-addext", f"subjectAltName=DNS:localhost,IP:{LOCALHOST}", "-addext", "basicConstraints=critical,CA:FALSE"]
+    subprocess.run([*make.split(), *extensions, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     (folder / "both.pem").write_text(certificate.read_text() + key.read_text())
 
 
