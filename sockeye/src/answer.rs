@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use http::{Method, Request, Response, StatusCode};
 use tower_service::Service;
 
-use crate::connection::Accept;
+use crate::connection::Application;
 use crate::stream::Owner;
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
@@ -37,7 +37,9 @@ where
 /// Answers every request by a clone of the service, inside the connection's task.
 pub(crate) struct ByService<S>(pub(crate) S);
 
-impl<S: HttpService> Accept for ByService<S> {
+impl<S: HttpService> Application for ByService<S> {
+    type Permit = ();
+
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         trace(&request);
         Some(Box::pin(answer(self.0.clone(), request, owner)))

@@ -22,12 +22,10 @@ pub(crate) struct Carrier {
     /// Octets that stayed in outboxes after their carrier had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
-    /// Among all connections of its server.
+    /// Among all connections of its server or client.
     pub(crate) number: u64,
     pub(crate) limits: Limits,
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) version: Version,
-    pub(crate) secure: bool,
+    pub(crate) facts: Facts,
     /// For messages that are not yet whole.
     pub(crate) budget: Budget,
     /// WebSockets open now.
@@ -42,6 +40,23 @@ pub(crate) struct Carrier {
 struct Ready {
     slots: Vec<u32>,
     sleeper: Option<Waker>,
+}
+
+/// What is known of a connection from its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// What we are.
+    pub(crate) side: Side,
+    /// The peer's address, where the transport has one.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) version: Version,
+    pub(crate) secure: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
 }
 
 /// How far its end is.
@@ -86,24 +101,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// A peer that broke the protocol gets no more time than others.
+    pub(crate) fn set_close_timeout(&mut self, time: Duration) {
+        self.close_timeout = time;
+        self.failed_timeout = self.failed_timeout.min(time);
+    }
+}
+
 impl Carrier {
     /// A connection that the registry lists until the last of its streams is gone.
-    pub(crate) fn new(
-        registry: &Arc<Registry>,
-        limits: Limits,
-        peer: Option<SocketAddr>,
-        version: Version,
-        secure: bool,
-    ) -> Arc<Self> {
+    pub(crate) fn new(registry: &Arc<Registry>, limits: Limits, facts: Facts) -> Arc<Self> {
         registry.enter(|number| Self {
             ready: Mutex::default(),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
             limits,
-            peer,
-            version,
-            secure,
+            facts,
             budget: Budget::new(limits.unfinished_messages),
             sockets: AtomicUsize::new(0),
             requests: AtomicU64::new(0),

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request};
-use sockeye_proto::h2::{self, Event, Reason, StreamId};
+use http::{HeaderMap, Request, Response};
+use sockeye_proto::h2::{self, Event, OpenError, Reason, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
@@ -32,20 +33,39 @@ use crate::{Body, Error, Peer, Result, buffers, now};
 /// Time without anything to do after which a connection gives up its spare memory.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// What to do with a request.
-pub(crate) trait Accept {
-    /// The handler to poll inside the connection's task; none where the request went elsewhere.
+/// What a connection serves: a server's application answers requests, a client's makes them.
+pub(crate) trait Application {
+    /// What a stream holds until it is gone; one that the peer opened holds the default.
+    type Permit: Default;
+
+    /// Server: takes a request; the handler to poll inside the connection's task, none where the request went elsewhere.
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler>;
+
+    /// Client: the next stream to open; `None`, once, when there will be no more.
+    fn poll_opening(&mut self, _: &mut Context<'_>) -> Poll<Option<Opening<Self::Permit>>> {
+        Poll::Pending
+    }
+
+    /// Client: the peer's settings or its will to take streams have changed.
+    fn observe(&mut self, _: &h2::Connection) {}
+}
+
+/// A stream that a client opens: an extended CONNECT.
+pub(crate) struct Opening<P> {
+    pub(crate) request: Request<()>,
+    pub(crate) permit: P,
+    /// Takes the stream, or why there is none. Nothing was sent then.
+    pub(crate) reply: oneshot::Sender<Result<Owner, OpenError>>,
 }
 
 /// One HTTP/2 connection, as a future that is done when it is over.
-pub(crate) struct Connection<T, A> {
+pub(crate) struct Connection<T, A: Application> {
     transport: T,
-    accept: A,
+    application: A,
     machine: h2::Connection,
     carrier: Arc<Carrier>,
     /// By [`StreamId::slot`].
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Slot<A::Permit>>>,
     ready: Vec<u32>,
     input: BytesMut,
     output: BytesMut,
@@ -76,7 +96,7 @@ struct Deadline {
 }
 
 /// What belongs to one stream.
-struct Slot {
+struct Slot<P> {
     id: StreamId,
     cell: Arc<StreamCell>,
     handler: Option<Handler>,
@@ -84,12 +104,13 @@ struct Slot {
     waker: Waker,
     /// A deadline was set for the peer to end its half.
     lingers: bool,
+    _permit: P,
 }
 
 impl<T, A> Connection<T, A>
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    A: Accept,
+    A: Application,
 {
     /// `input` is what was read from the transport before.
     pub(crate) fn new(
@@ -97,11 +118,11 @@ where
         input: BytesMut,
         machine: h2::Connection,
         carrier: Arc<Carrier>,
-        accept: A,
+        application: A,
     ) -> Self {
         Self {
             transport,
-            accept,
+            application,
             machine,
             carrier,
             slots: Vec::new(),
@@ -190,6 +211,7 @@ where
     fn handle_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream, now),
+            Event::Response { id, response, end_stream } => self.respond(id, *response, end_stream, now),
             Event::Readable(id) => self.handle_readable(id, now),
             Event::Writable(id) => self.exchange(id.slot(), now),
             Event::Finished { id, trailers } => {
@@ -208,8 +230,10 @@ where
                     tracing::debug!(%error, "an HTTP/2 connection ended");
                     self.result = Err(connection_error(error));
                 }
+                self.application.observe(&self.machine);
             }
-            _ => {}
+            Event::Settings | Event::GoAway { .. } => self.application.observe(&self.machine),
+            Event::Pong(_) => {}
         }
     }
 
@@ -226,6 +250,15 @@ where
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
         cell.start();
+        self.insert(id, cell, A::Permit::default());
+        let handler = self.application.accept(request, owner);
+        if let Some(slot) = &mut self.slots[id.slot()] {
+            slot.handler = handler;
+        }
+        self.look_after(id.slot(), true, now);
+    }
+
+    fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
         let waker = Waker::from(cell.clone());
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
@@ -233,12 +266,46 @@ where
         if self.phase >= Phase::Draining {
             cell.go_away();
         }
-        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false });
-        let handler = self.accept.accept(request, owner);
-        if let Some(slot) = &mut self.slots[id.slot()] {
-            slot.handler = handler;
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false, _permit: permit });
+    }
+
+    /// Client: opens the streams that the application asks for; whether anything happened.
+    fn open(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(opening) = self.application.poll_opening(cx) {
+            progress = true;
+            let Some(Opening { request, permit, reply }) = opening else {
+                self.carrier.enter(Phase::Closing);
+                break;
+            };
+            // Whoever asked may have gone away in the meantime.
+            if reply.is_closed() {
+                continue;
+            }
+            let opened = self.machine.open(&request, false).map(|id| {
+                self.carrier.requests.fetch_add(1, Ordering::Relaxed);
+                self.carrier.metrics().count(Counter::Requests);
+                let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
+                let owner = Owner::new(&cell);
+                self.insert(id, cell, permit);
+                owner
+            });
+            // An owner that nobody takes gives its stream up.
+            reply.send(opened).ok();
         }
-        self.look_after(id.slot(), true, now);
+        progress
+    }
+
+    /// Client: hands a response over. The interim ones (RFC 9110 §15.2) have nothing to say to a WebSocket.
+    fn respond(&mut self, id: StreamId, response: Response<()>, end_stream: bool, now: Instant) {
+        if response.status().is_informational() {
+            return;
+        }
+        let Some(slot) = self.slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        slot.cell.respond(response);
+        if end_stream {
+            self.end(id, None, Received::Finished, now);
+        }
     }
 
     /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
@@ -556,12 +623,12 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
 }
 
 // Nothing in it is pinned in place.
-impl<T: Unpin, A> Unpin for Connection<T, A> {}
+impl<T: Unpin, A: Application> Unpin for Connection<T, A> {}
 
 impl<T, A> Future for Connection<T, A>
 where
     T: AsyncRead + AsyncWrite + Unpin,
-    A: Accept,
+    A: Application,
 {
     type Output = Result;
 
@@ -571,6 +638,7 @@ where
             let now = now();
             this.follow(now);
             let mut progress = this.receive(cx, now);
+            progress |= this.open(cx);
             progress |= this.run(now);
             progress |= this.transmit(cx, now);
             if progress {
@@ -593,7 +661,7 @@ where
     }
 }
 
-impl<T, A> Drop for Connection<T, A> {
+impl<T, A: Application> Drop for Connection<T, A> {
     fn drop(&mut self) {
         for slot in self.slots.iter().flatten() {
             slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));

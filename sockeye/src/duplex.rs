@@ -22,7 +22,7 @@ use crate::tunnel::{self, Handler};
 /// Runs a socket once hyper has sent the response.
 pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
     match upgrade.await {
-        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, handler).await,
+        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, Some(handler)).await,
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
     }
 }
@@ -48,13 +48,13 @@ pub(crate) struct Duplex<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
-    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Handler) -> Self {
+    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
         let waker = Waker::from(cell.clone());
         waker.wake_by_ref();
         Self {
             transport,
             cell,
-            handler: Some(handler),
+            handler,
             waker,
             output: BytesMut::new(),
             unflushed: false,

@@ -28,7 +28,7 @@ use crate::{Body, BoxError, Error, Peer, Result};
 
 /// Octets that hyper reads at once, and so the most that it holds of a head without end, where heads may not be larger;
 /// enough for content at full speed.
-const MIN_BUFFER_SIZE: usize = 64 << 10;
+pub(crate) const MIN_BUFFER_SIZE: usize = 64 << 10;
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
 /// As good as none.
@@ -120,9 +120,9 @@ async fn answer<S: HttpService>(
 }
 
 /// A transport of which something was read already.
-struct Rewound<T> {
-    read: BytesMut,
-    transport: T,
+pub(crate) struct Rewound<T> {
+    pub(crate) read: BytesMut,
+    pub(crate) transport: T,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {

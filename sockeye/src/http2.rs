@@ -31,8 +31,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinHandle;
 
-use crate::carrier::{Carrier, Limits, Phase};
-use crate::connection::Accept;
+use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
+use crate::connection::Application;
 use crate::registry::Registry;
 use crate::stream::Owner;
 use crate::tunnel::{self, Handler, Next, Panicked};
@@ -60,7 +60,8 @@ impl Connection {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let registry = Arc::new(Registry::default());
-        let carrier = Carrier::new(&registry, Limits::default(), None, Version::HTTP_2, false);
+        let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
+        let carrier = Carrier::new(&registry, Limits::default(), facts);
         // No more wait here than the connection admits streams.
         let (sender, streams) = mpsc::unbounded_channel();
         let machine = server::machine(h2::Role::Server, &config);
@@ -103,7 +104,9 @@ impl Drop for Connection {
 /// Hands every request over to the [`Connection`].
 struct ToHandle(mpsc::UnboundedSender<Stream>);
 
-impl Accept for ToHandle {
+impl Application for ToHandle {
+    type Permit = ();
+
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         answer::trace(&request);
         if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {

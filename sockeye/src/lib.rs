@@ -49,6 +49,8 @@ mod body;
 mod budget;
 mod buffers;
 mod carrier;
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+mod client;
 #[cfg(feature = "http2")]
 mod connection;
 #[cfg(feature = "web-socket")]
@@ -88,7 +90,7 @@ fn now() -> std::time::Instant {
 }
 
 pub use body::Body;
-pub use error::{BoxError, Error, Result};
+pub use error::{BoxError, Error, Fault, Result};
 pub use metrics::Counter;
 pub use peer::Peer;
 pub use registry::{ConnectionStats, Handle};
@@ -99,6 +101,8 @@ pub use answer::HttpService;
 #[cfg(feature = "http2")]
 pub use server::{Server, serve};
 
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+pub use client::{Client, ClientBuilder, Open, connect};
 #[cfg(feature = "web-socket")]
 pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]

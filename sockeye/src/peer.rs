@@ -28,7 +28,7 @@ pub struct Peer {
 impl Peer {
     /// The peer's address, where the transport has one.
     pub fn addr(&self) -> Option<SocketAddr> {
-        self.carrier.peer
+        self.carrier.facts.peer
     }
 
     /// The number of the connection among all of its server; the one in [`Connections`](crate::ConnectionStats).
@@ -38,12 +38,12 @@ impl Peer {
 
     /// The version of HTTP that the connection speaks.
     pub fn version(&self) -> Version {
-        self.carrier.version
+        self.carrier.facts.version
     }
 
     /// Whether the connection is encrypted by TLS.
     pub fn is_secure(&self) -> bool {
-        self.carrier.secure
+        self.carrier.facts.secure
     }
 }
 

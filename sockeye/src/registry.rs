@@ -90,15 +90,16 @@ impl Registry {
     }
 }
 
-/// A view of a running server: what is open, what was counted, and the way to end it. Clones see the same server.
+/// A view of a running server, or of a client: what is open, what was counted, and the way to end it. Clones see the same.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Arc<Registry>);
 
 impl Handle {
-    /// Begins a graceful shutdown: no new connections, GOAWAY and Close 1001 on those that there are. The server's
-    /// `serve` returns once all have ended, or their time is up.
+    /// Begins a graceful shutdown: GOAWAY and Close 1001 on the connections that there are. A server takes no new ones, and
+    /// its `serve` returns once all have ended, or their time is up. A client is better ended by its `close`.
     pub fn shutdown(&self) {
         self.0.shutdown.send_replace(true);
+        self.0.advance(Phase::Draining);
     }
 
     /// How often something was counted.
@@ -139,8 +140,8 @@ impl ConnectionStats {
     fn of(carrier: &Carrier) -> Self {
         Self {
             id: carrier.number,
-            peer: carrier.peer,
-            version: carrier.version,
+            peer: carrier.facts.peer,
+            version: carrier.facts.version,
             sockets: carrier.sockets.load(Ordering::Relaxed),
             requests: carrier.requests.load(Ordering::Relaxed),
         }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::answer::{ByService, HttpService};
-use crate::carrier::{Carrier, Limits, Phase};
+use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Connection;
 use crate::metrics::Counter;
 use crate::registry::{Handle, Registry};
@@ -159,8 +159,7 @@ impl Server {
     /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.limits.close_timeout = time;
-        self.limits.failed_timeout = self.limits.failed_timeout.min(time);
+        self.limits.set_close_timeout(time);
         self
     }
 
@@ -258,7 +257,8 @@ impl Server {
         T: Transport + 'static,
         S: HttpService,
     {
-        let carrier = Carrier::new(&self.registry, self.limits, Some(peer), version, secure);
+        let facts = Facts { side: Side::Server, peer: Some(peer), version, secure };
+        let carrier = Carrier::new(&self.registry, self.limits, facts);
         if version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
             Connection::new(transport, read, machine, carrier, ByService(service)).await

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use futures_core::Stream;
 use futures_sink::Sink;
-use http::{Version, request};
+use http::{Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
 use crate::budget::Ticket;
@@ -47,6 +47,8 @@ struct Inner {
     ended: bool,
     ticket: Ticket,
     request: request::Parts,
+    /// Of a client's socket.
+    response: Option<Box<response::Parts>>,
     protocol: Option<Box<str>>,
     close_frame: Option<CloseFrame>,
 }
@@ -69,9 +71,16 @@ impl WebSocket {
             ended: false,
             ticket: Ticket::default(),
             request,
+            response: None,
             protocol: protocol.map(String::into_boxed_str),
             close_frame: None,
         }))
+    }
+
+    /// Client: keeps the head of the response.
+    pub(crate) fn with_response(mut self, response: response::Parts) -> Self {
+        self.0.response = Some(Box::new(response));
+        self
     }
 
     /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
@@ -185,14 +194,19 @@ impl WebSocket {
         &self.0.request
     }
 
+    /// The head of the response that opened the socket; of a client's socket alone.
+    pub fn response(&self) -> Option<&response::Parts> {
+        self.0.response.as_deref()
+    }
+
     /// The version of HTTP that carries the socket.
     pub fn version(&self) -> Version {
-        self.0.owner.carrier().version
+        self.0.owner.carrier().facts.version
     }
 
     /// The peer's address, where the transport has one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.owner.carrier().peer
+        self.0.owner.carrier().facts.peer
     }
 
     /// Splits the socket into halves for two tasks.

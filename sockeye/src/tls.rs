@@ -8,8 +8,8 @@ use crate::Server;
 use crate::server::Secured;
 
 /// What ALPN calls HTTP/2 and HTTP/1.1 (RFC 7301, RFC 9113 §3.2).
-const H2: &[u8] = b"h2";
-const HTTP_1_1: &[u8] = b"http/1.1";
+pub(crate) const H2: &[u8] = b"h2";
+pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 impl Server {
     /// Serves over TLS. Where the configuration names no protocols for ALPN, HTTP/2 and HTTP/1.1 are offered: browsers

@@ -14,7 +14,7 @@ use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 use sockeye_proto::ws::{CloseCode, Config, Role};
 use tower_service::Service;
 
-use crate::carrier::{Carrier, Limits};
+use crate::carrier::{Carrier, Facts, Limits, Side};
 use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::{Owner, StreamCell};
@@ -234,13 +234,14 @@ impl Upgrade {
             (Some(peer), Some(upgrade)) => Way::Hyper(upgrade, peer.carrier),
             (None, Some(upgrade)) => {
                 let registry = Arc::new(Registry::default());
-                Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), None, request.version(), false))
+                let facts = Facts { side: Side::Server, peer: None, version: request.version(), secure: false };
+                Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), facts))
             }
             (_, None) => return Err(Refusal::websocket_required(request.version())),
         };
         let mut parts = take_parts(request);
         if let Way::Hyper(..) = way {
-            unshare(&mut parts);
+            unshare_request(&mut parts);
         }
         Ok(Self { offer, way, request: parts, settings: Arc::default() })
     }
@@ -395,15 +396,20 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
 }
 
 /// Copies what hyper's parser left as slices of its read buffer, which would stay whole for as long as the socket.
-fn unshare(parts: &mut request::Parts) {
-    for value in parts.headers.values_mut() {
+fn unshare_request(parts: &mut request::Parts) {
+    unshare(&mut parts.headers);
+    if let Ok(copy) = parts.uri.to_string().parse() {
+        parts.uri = copy;
+    }
+}
+
+/// The same for header fields alone.
+pub(crate) fn unshare(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
             copy.set_sensitive(value.is_sensitive());
             *value = copy;
         }
-    }
-    if let Ok(copy) = parts.uri.to_string().parse() {
-        parts.uri = copy;
     }
 }
 
@@ -474,7 +480,7 @@ mod tests {
         let mut parts = request.body(()).unwrap().into_parts().0;
         assert!(!buffer.is_unique());
 
-        unshare(&mut parts);
+        unshare_request(&mut parts);
         assert!(buffer.is_unique());
         assert_eq!(parts.uri, "/chat?room=1");
         let values: Vec<_> = parts.headers.get_all("x-name").iter().collect();

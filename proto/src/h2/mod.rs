@@ -247,7 +247,7 @@ impl Connection {
         if self.phase == Phase::Closed {
             return Err(OpenError::Closed);
         }
-        if self.shutdown != Shutdown::No || self.peer_goaway.is_some() {
+        if self.is_going_away() {
             return Err(OpenError::GoingAway);
         }
         let is_extended = request.extensions().get::<crate::Protocol>().is_some();
@@ -322,6 +322,11 @@ impl Connection {
     /// Whether the connection is over. What is left to transmit should still be sent.
     pub fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
+    }
+
+    /// Whether one of the sides has sent GOAWAY, or drains: no new streams are opened.
+    pub fn is_going_away(&self) -> bool {
+        self.shutdown != Shutdown::No || self.peer_goaway.is_some()
     }
 
     /// Streams held: open, or closed and not released.

@@ -63,7 +63,9 @@ pub(crate) struct Shared {
 /// What a stream has at most once, and not for long.
 #[derive(Default)]
 pub(crate) struct Rare {
-    /// The response to send, and whether it ends the stream.
+    /// Client: the response that came.
+    pub(crate) response: Option<Response<()>>,
+    /// Server: the response to send, and whether it ends the stream.
     pub(crate) head: Option<(Response<()>, bool)>,
     pub(crate) trailers_out: Option<HeaderMap>,
     pub(crate) trailers_in: Option<HeaderMap>,
@@ -73,8 +75,9 @@ pub(crate) struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { head, trailers_out, trailers_in, closer, close_code } = self;
-        head.is_none() && trailers_out.is_none() && trailers_in.is_none() && closer.is_none() && close_code.is_none()
+        let Self { response, head, trailers_out, trailers_in, closer, close_code } = self;
+        let no_head = response.is_none() && head.is_none();
+        no_head && trailers_out.is_none() && trailers_in.is_none() && closer.is_none() && close_code.is_none()
     }
 }
 
@@ -265,6 +268,16 @@ impl StreamCell {
         self.wake(waiting);
     }
 
+    /// The response came.
+    pub(crate) fn respond(&self, response: Response<()>) {
+        let receiver = {
+            let mut shared = self.lock();
+            shared.rare().response = Some(response);
+            mem::take(&mut shared.receiver)
+        };
+        self.wake(Waiting { receiver, sender: Waiter::Nobody });
+    }
+
     /// The handler panicked: the tunnel ends as by an error.
     pub(crate) fn panicked(&self) {
         self.lock().rare().close_code = Some(UNEXPECTED_CONDITION);
@@ -332,13 +345,17 @@ impl Shared {
 
     /// For the carrier: the response to send.
     pub(crate) fn take_head(&mut self) -> Option<(Response<()>, bool)> {
+        self.take_rare(|rare| rare.head.take())
+    }
+
+    fn take_rare<T>(&mut self, take: impl FnOnce(&mut Rare) -> Option<T>) -> Option<T> {
         let rare = self.rare.as_mut()?;
-        let head = rare.head.take();
+        let taken = take(rare);
         if rare.is_empty() {
             // Most streams have nothing more of it.
             self.rare = None;
         }
-        head
+        taken
     }
 
     /// Tells the carrier how much stays in the outbox.

@@ -8,13 +8,15 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
 use super::{Closer, Input, Received, Sent, StreamCell, Waiter};
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Side};
 use crate::{Error, Result};
 
 /// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
 const GOING_AWAY: u16 = 1001;
-/// RFC 9113 §7.
+/// RFC 9113 §7: what ends a response that is not whole.
 const INTERNAL_ERROR: u32 = 0x2;
+/// RFC 9113 §7: what ends a request whose response nobody awaits any more.
+const CANCEL: u32 = 0x8;
 /// RFC 9113 §7.
 const REFUSED_STREAM: u32 = 0x7;
 
@@ -82,6 +84,24 @@ impl Owner {
             self.0.queue();
         }
         Poll::Ready(Ok(Input::Octets))
+    }
+
+    /// Client: waits for the response.
+    pub(crate) fn poll_response(&self, cx: &mut Context<'_>) -> Poll<Result<Response<()>>> {
+        let mut shared = self.0.lock();
+        if let Some(response) = shared.take_rare(|rare| rare.response.take()) {
+            return Poll::Ready(Ok(response));
+        }
+        if let Received::Dead(death) = shared.received {
+            return Poll::Ready(Err(death.into()));
+        }
+        self.register(&mut shared.receiver, cx);
+        Poll::Pending
+    }
+
+    /// Client: the response made a tunnel of the stream.
+    pub(crate) fn start_tunnel(&self) {
+        self.0.lock().tunnel = true;
     }
 
     /// Whether all that the peer sends is there; otherwise the receiver is woken when something arrives.
@@ -241,7 +261,8 @@ impl Drop for Owner {
                 closer(code, &mut shared.outbox);
                 shared.sent = Sent::Finishing;
             } else {
-                shared.sent = Sent::Resetting(INTERNAL_ERROR);
+                let is_server = self.0.carrier.facts.side == Side::Server;
+                shared.sent = Sent::Resetting(if is_server { INTERNAL_ERROR } else { CANCEL });
             }
         }
         drop(shared);

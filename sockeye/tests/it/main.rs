@@ -7,6 +7,7 @@ mod common;
 
 mod back_pressure;
 mod cancel;
+mod client;
 mod closing;
 mod connection;
 mod counters;

@@ -1,0 +1,319 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use sockeye_proto::h2;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::memory::Memory;
+use super::origin::Target;
+use super::tls::{ClientConfig, Tls};
+use super::transport::{Connector, Proxy};
+use super::{Client, Open, Shared, Versions};
+use crate::carrier::Limits;
+use crate::server::Transport;
+use crate::{Error, Result};
+
+/// The settings of a [`Client`].
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use sockeye::Client;
+///
+/// # async fn run() -> sockeye::Result {
+/// let client = Client::builder()
+///     .header("user-agent", "dashboard/1.0")
+///     .keep_alive(Duration::from_secs(30), Duration::from_secs(10))
+///     .connect("wss://example.com")
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A setting that cannot be, such as a header with a line break, shows as [`Error::Invalid`] when the builder connects.
+#[derive(Clone)]
+pub struct ClientBuilder {
+    settings: Arc<Settings>,
+    invalid: Option<Arc<str>>,
+}
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) versions: Versions,
+    pub(super) http2: h2::Config,
+    pub(super) limits: Limits,
+    pub(super) headers: HeaderMap,
+    pub(super) max_connections: usize,
+    pub(super) connect_timeout: Duration,
+    pub(super) handshake_timeout: Duration,
+    pub(super) connector: Option<Connector>,
+    pub(super) proxy: Option<Proxy>,
+    /// Shared by the clones of a builder, as they may reach the same servers.
+    pub(super) memory: Arc<Memory>,
+    tls_config: Option<Arc<ClientConfig>>,
+    /// Made once: to read the system's certificates takes a while.
+    tls: OnceLock<Arc<Tls>>,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ClientBuilder {
+    /// Every setting at its default.
+    pub fn new() -> Self {
+        let http2 = h2::Config {
+            // The server's limit is the one that counts; each stream is the caller's own doing.
+            max_concurrent_streams: u32::MAX,
+            // The client waits for the first SETTINGS itself.
+            handshake_timeout: Duration::MAX,
+            ..h2::Config::default()
+        };
+        let settings = Settings {
+            versions: Versions::Any,
+            http2,
+            limits: Limits::default(),
+            headers: HeaderMap::new(),
+            max_connections: 32,
+            connect_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            connector: None,
+            proxy: None,
+            memory: Arc::default(),
+            tls_config: None,
+            tls: OnceLock::new(),
+        };
+        Self { settings: Arc::new(settings), invalid: None }
+    }
+
+    /// The one that [`connect`](super::connect) and [`Client::connect`] use.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: LazyLock<ClientBuilder> = LazyLock::new(ClientBuilder::new);
+        &SHARED
+    }
+
+    fn edit(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    /// HTTP/2 or nothing; in cleartext by prior knowledge (RFC 9113 §3.3). A server that does not offer it, or its
+    /// extended CONNECT (RFC 8441 §3), is an [`Error::NotOffered`].
+    #[must_use]
+    pub fn http2_only(mut self) -> Self {
+        self.edit().versions = Versions::Http2;
+        self
+    }
+
+    /// HTTP/1.1 alone: each socket has a connection of its own.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        self.edit().versions = Versions::Http1;
+        self
+    }
+
+    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection; `handshake_timeout` has no
+    /// part in a client: see [`connect_timeout`](Self::connect_timeout). By default there may be as many streams as the
+    /// server allows.
+    #[must_use]
+    pub fn http2(mut self, config: h2::Config) -> Self {
+        let settings = self.edit();
+        let h2::Config { keep_alive_interval, keep_alive_timeout, .. } = settings.http2;
+        settings.http2 = h2::Config { handshake_timeout: Duration::MAX, ..config };
+        if keep_alive_interval.is_some() {
+            settings.http2 = h2::Config { keep_alive_interval, keep_alive_timeout, ..settings.http2.clone() };
+        }
+        self
+    }
+
+    /// TLS as this configuration says; its protocols for ALPN are set for what is spoken. By default the system's
+    /// certificates are trusted, and there is none of the client.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: ClientConfig) -> Self {
+        let settings = self.edit();
+        settings.tls_config = Some(Arc::new(config));
+        settings.tls = OnceLock::new();
+        self
+    }
+
+    /// Goes through an HTTP proxy: `http://host:port`, with user information where it asks for some (RFC 7617). It is
+    /// asked for a tunnel (CONNECT, RFC 9110 §9.3.6) in cleartext, whatever the origin's scheme.
+    #[must_use]
+    pub fn proxy(mut self, url: &str) -> Self {
+        match Proxy::parse(url) {
+            Ok(proxy) => self.edit().proxy = Some(proxy),
+            Err(error) => self.invalidate(&error),
+        }
+        self
+    }
+
+    /// Connects by a function of the caller's own, which is given the origin's URL: to a Unix socket, through another
+    /// kind of proxy, over anything. TLS, where the URL asks for it, goes on top.
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// let builder = sockeye::Client::builder().connector(|_| tokio::net::UnixStream::connect("/run/chat.sock"));
+    /// ```
+    #[must_use]
+    pub fn connector<F, R, T>(mut self, connect: F) -> Self
+    where
+        F: Fn(Uri) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<T>> + Send + 'static,
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.edit().connector = Some(Arc::new(move |uri| {
+            let connecting = connect(uri);
+            Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Transport>) })
+        }));
+        self
+    }
+
+    /// Adds a header field to every handshake, none of the handshake's own.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match field(name, value) {
+            Ok((name, value)) => drop(self.edit().headers.append(name, value)),
+            Err(error) => self.invalidate(&error),
+        }
+        self
+    }
+
+    /// HTTP/2 connections to the origin at once, beyond which an `open` waits for a free stream; 32 by default, at least 1.
+    /// Over HTTP/1.1 each socket has its own, and there is no bound.
+    #[must_use]
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.edit().max_connections = connections.max(1);
+        self
+    }
+
+    /// Time for each step to a connection: name resolution with TCP, the proxy's answer, TLS, the server's SETTINGS; and
+    /// for a free stream. 10 seconds by default.
+    #[must_use]
+    pub fn connect_timeout(mut self, time: Duration) -> Self {
+        self.edit().connect_timeout = time;
+        self
+    }
+
+    /// Time for the server's answer to a socket's handshake; 10 seconds by default.
+    #[must_use]
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.edit().handshake_timeout = time;
+        self
+    }
+
+    /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
+    #[must_use]
+    pub fn close_timeout(mut self, time: Duration) -> Self {
+        self.edit().limits.set_close_timeout(time);
+        self
+    }
+
+    /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
+    #[must_use]
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.edit().limits.write_timeout = time;
+        self
+    }
+
+    /// Asks a silent HTTP/2 server by PING after `interval`, and gives it up `timeout` later. Off by default.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        let settings = self.edit();
+        settings.http2.keep_alive_interval = Some(interval);
+        settings.http2.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
+    #[must_use]
+    pub fn stream_send_buffer(mut self, octets: usize) -> Self {
+        self.edit().limits.stream_send = octets;
+        self
+    }
+
+    /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
+    #[must_use]
+    pub fn connection_send_buffer(mut self, octets: usize) -> Self {
+        self.edit().limits.connection_send = octets;
+        self
+    }
+
+    /// Octets of one connection's unfinished messages beyond which all but the oldest wait; 4 MiB by default.
+    #[must_use]
+    pub fn unfinished_messages(mut self, octets: usize) -> Self {
+        self.edit().limits.unfinished_messages = octets;
+        self
+    }
+
+    /// Connects to the origin of a `wss`, `ws`, `https` or `http` URL; what it says beyond that and user information, which
+    /// becomes basic authorization (RFC 7617), has no meaning here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a wrong URL or setting; [`Error::Connect`] and [`Error::Timeout`], which name the step;
+    /// [`Error::NotOffered`] with [`http2_only`](Self::http2_only); [`Error::Violation`] of a server that breaks the
+    /// rules of HTTP/2.
+    pub async fn connect(&self, url: &str) -> Result<Client> {
+        self.check()?;
+        let target = Target::parse(url)?;
+        self.client(&target).await
+    }
+
+    /// Opens one WebSocket, on a connection of its own: see [`connect`](super::connect).
+    pub fn open(&self, url: &str) -> Open {
+        Open::once(self, url)
+    }
+
+    pub(super) async fn client(&self, target: &Target) -> Result<Client> {
+        let shared = Shared::new(self.settings.clone(), target);
+        shared.start().await?;
+        Ok(Client(Arc::new(shared)))
+    }
+
+    /// Whether every setting could be taken.
+    pub(super) fn check(&self) -> Result {
+        self.invalid.as_ref().map_or(Ok(()), |why| Err(Error::invalid(why.to_string())))
+    }
+
+    /// Keeps the first fault, which tells more than those that follow.
+    fn invalidate(&mut self, error: &Error) {
+        self.invalid.get_or_insert_with(|| error.reason().into());
+    }
+}
+
+impl Settings {
+    pub(super) fn tls(&self) -> Result<Arc<Tls>> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls.clone());
+        }
+        let tls = Arc::new(Tls::new(self.tls_config.as_deref())?);
+        Ok(self.tls.get_or_init(|| tls).clone())
+    }
+}
+
+/// A header field out of text.
+pub(super) fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
+    let name =
+        HeaderName::try_from(name).map_err(|_| Error::invalid(format!("{name:?} is no name of a header field")))?;
+    let value =
+        HeaderValue::try_from(value).map_err(|_| Error::invalid(format!("not a value for the header field {name}")))?;
+    Ok((name, value))
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { versions, http2, limits, proxy, .. } = &*self.settings;
+        f.debug_struct("ClientBuilder")
+            .field("versions", versions)
+            .field("http2", http2)
+            .field("limits", limits)
+            .field("proxy", proxy)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,110 @@
+//! Sockets as upgraded connections of HTTP/1.1 (RFC 6455 §4.1), by hyper.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
+
+use super::open::{Answer, Terms, collect};
+use super::transport::Established;
+use super::{Shared, Versions, within};
+use crate::duplex::Duplex;
+use crate::h1::{MIN_BUFFER_SIZE, Rewound};
+use crate::server::Transport;
+use crate::stream::{Owner, StreamCell};
+use crate::upgrade::unshare;
+use crate::{Body, Error, Result, WebSocket};
+
+impl Shared {
+    /// Opens a socket on a connection of its own.
+    pub(super) async fn open_upgrade(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
+        let spare = self.spare().take();
+        if let Some(spare) = spare {
+            match self.upgrade(spare, handshake, terms).await {
+                // The server may have closed it in the meantime.
+                Err(Error::Io(_) | Error::Disconnected) => {}
+                result => return result,
+            }
+        }
+        let established = self.settings.establish(&self.origin, Versions::Http1).await?;
+        self.upgrade(established, handshake, terms).await
+    }
+
+    async fn upgrade(&self, established: Established, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
+        let carrier = self.carrier(&established);
+        let way = Carrier::Http1 { key: rand::random() };
+        let request = handshake.request(way).map_err(Error::invalid)?;
+        let time = self.settings.handshake_timeout;
+        let max_head = self.settings.http2.max_header_list_size as usize;
+        let sent = send(established.transport, request.clone().map(|()| Empty::new()), max_head);
+        let response = within(time, "the answer to the handshake", sent).await??;
+        let accepted = match handshake.check(way, &response) {
+            Ok(accepted) => accepted,
+            Err(ResponseError::Status(_)) => {
+                return Err(Error::Refused(Box::new(read_refusal(response, time).await)));
+            }
+            Err(error) => return Err(Error::handshake(error)),
+        };
+        let (parts, body) = response.into_parts();
+        let mut head = Response::new(());
+        *head.status_mut() = parts.status;
+        *head.version_mut() = parts.version;
+        *head.headers_mut() = parts.headers.clone();
+        unshare(head.headers_mut());
+        let transport = take_over(Response::from_parts(parts, body)).await?;
+        let cell = StreamCell::new_tunnel(carrier);
+        let socket = terms.socket(Owner::new(&cell), request, Answer { response: head, accepted });
+        tokio::spawn(Duplex::new(transport, cell, None));
+        Ok(socket)
+    }
+}
+
+/// Sends one request on a fresh transport, with a response head of at most `max_head` octets.
+pub(super) async fn send(
+    transport: Box<dyn Transport>,
+    request: Request<Empty<Bytes>>,
+    max_head: usize,
+) -> Result<Response<Incoming>> {
+    let mut builder = http1::Builder::new();
+    builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_BUFFER_SIZE));
+    let (mut sender, connection) = builder.handshake(TokioIo::new(transport)).await.map_err(failed)?;
+    // It ends when the sender and the response are gone.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "an HTTP/1.1 connection ended");
+        }
+    });
+    sender.send_request(request).await.map_err(failed)
+}
+
+/// The transport behind a response that switched protocols.
+pub(super) async fn take_over(response: Response<Incoming>) -> Result<Rewound<Box<dyn Transport>>> {
+    let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
+    let parts = upgraded.downcast::<TokioIo<Box<dyn Transport>>>().expect("the transport that was given to hyper");
+    Ok(Rewound { read: BytesMut::from(parts.read_buf), transport: parts.io.into_inner() })
+}
+
+/// Reads what a refusal has to say, as far as it comes in time.
+pub(super) async fn read_refusal(response: Response<Incoming>, time: Duration) -> Response<Bytes> {
+    let (parts, body) = response.into_parts();
+    let mut content = BytesMut::new();
+    collect(Body::from(body), &mut content, time).await;
+    Response::from_parts(parts, content.freeze())
+}
+
+/// What ended an exchange of hyper's, by our names.
+fn failed(error: hyper::Error) -> Error {
+    if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        return Error::handshake(error);
+    }
+    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+        return Error::Disconnected;
+    }
+    Error::Io(io::Error::other(error))
+}

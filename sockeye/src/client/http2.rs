@@ -1,0 +1,189 @@
+//! Sockets as streams of HTTP/2 (RFC 8441).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response, Version};
+use sockeye_proto::h2::{self, OpenError, Reason};
+use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
+use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
+
+use super::open::{Answer, Terms, collect};
+use super::pool::{Occupancy, Permit};
+use super::{Shared, Versions, within};
+use crate::connection::{Application, Connection, Opening};
+use crate::stream::Owner;
+use crate::tunnel::Handler;
+use crate::{Body, Error, Result, WebSocket, server};
+
+/// Attempts to open a stream on connections that turned out to take none just then.
+const MAX_ATTEMPTS: usize = 16;
+
+/// The client's hold on one connection, which ends when this and its last stream are gone.
+pub(super) struct Link {
+    openings: mpsc::UnboundedSender<Opening<Option<Permit>>>,
+    occupancy: Arc<Occupancy>,
+}
+
+impl Link {
+    pub(super) fn occupancy(&self) -> &Arc<Occupancy> {
+        &self.occupancy
+    }
+
+    /// Sends a request on a stream of its own. An error says that nothing was sent.
+    async fn open(&self, request: Request<()>, permit: Permit) -> Result<Owner, OpenError> {
+        let (reply, opened) = oneshot::channel();
+        self.openings.send(Opening { request, permit: Some(permit), reply }).map_err(|_| OpenError::Closed)?;
+        let opened = opened.await.unwrap_or(Err(OpenError::Closed));
+        // What does not pass makes the connection useless; the rest was counted too late.
+        if let Err(OpenError::Closed | OpenError::GoingAway | OpenError::StreamIdsUsedUp) = opened {
+            self.occupancy.leave();
+        }
+        opened
+    }
+}
+
+impl Shared {
+    /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used.
+    pub(super) async fn make_link(&self) -> Result<Option<Arc<Link>>> {
+        let versions = self.settings.versions;
+        let established = self.settings.establish(&self.origin, versions).await?;
+        if established.version != Version::HTTP_2 {
+            *self.spare() = Some(established);
+            self.fall_back();
+            return Ok(None);
+        }
+        let (openings, requests) = mpsc::unbounded_channel();
+        let (offered, offer) = oneshot::channel();
+        let occupancy = self.pool.occupancy();
+        let opener = Opener { openings: Some(requests), occupancy: occupancy.clone(), offered: Some(offered) };
+        let carrier = self.carrier(&established);
+        let machine = server::machine(h2::Role::Client, &self.settings.http2);
+        let connection = Connection::new(established.transport, BytesMut::new(), machine, carrier, opener);
+        let span = tracing::debug_span!("connection", origin = %self.origin);
+        let task = tokio::spawn(connection.instrument(span));
+        // Dropped, it ends the connection.
+        let link = Link { openings, occupancy };
+        match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
+            Ok(true) => Ok(Some(Arc::new(link))),
+            Ok(false) if versions == Versions::Http2 => {
+                Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))
+            }
+            Ok(false) => {
+                self.fall_back();
+                Ok(None)
+            }
+            // The task has ended, and its result says why.
+            Err(_) => Err(task.await.map_err(Error::application)?.err().unwrap_or(Error::Disconnected)),
+        }
+    }
+
+    /// Opens a socket on a stream; `None` where HTTP/1.1 is to be used.
+    pub(super) async fn open_stream(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<Option<WebSocket>> {
+        let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
+        let mut refused_by = None;
+        for _ in 0..MAX_ATTEMPTS {
+            let Some((link, permit)) = self.reserve(refused_by.as_ref()).await? else { return Ok(None) };
+            let owner = match link.open(request.clone(), permit).await {
+                Ok(owner) => owner,
+                Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
+                Err(_) => continue,
+            };
+            let response = poll_fn(|cx| owner.poll_response(cx));
+            match within(self.settings.handshake_timeout, "the answer to the handshake", response).await? {
+                Ok(response) => return self.accept(owner, response, handshake, terms).await.map(Some),
+                // RFC 9113 §8.7: nothing was done for it.
+                Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
+                Err(Error::Reset(HTTP_1_1_REQUIRED)) if self.settings.versions == Versions::Any => {
+                    self.fall_back();
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Timeout("a free stream"))
+    }
+
+    async fn accept(
+        &self,
+        owner: Owner,
+        response: Response<()>,
+        handshake: &ClientHandshake,
+        terms: &Terms,
+    ) -> Result<WebSocket> {
+        match handshake.check(Carrier::Http2, &response) {
+            Ok(accepted) => {
+                owner.start_tunnel();
+                let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
+                Ok(terms.socket(owner, request, Answer { response, accepted }))
+            }
+            Err(ResponseError::Status(_)) => Err(Error::Refused(Box::new(self.read_refusal(owner, response).await))),
+            Err(error) => Err(Error::handshake(error)),
+        }
+    }
+
+    /// Reads what a refusal has to say, as far as it comes in time.
+    async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
+        let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut content = BytesMut::new();
+        let body = Body::stream(owner.share(), length);
+        let ended = collect(body, &mut content, self.settings.handshake_timeout).await;
+        if ended {
+            // A stream that both sides have ended needs no RST_STREAM.
+            owner.finish(None, |_| {});
+        }
+        response.map(|()| content.freeze())
+    }
+}
+
+const REFUSED_STREAM: u32 = Reason::REFUSED_STREAM.code();
+const HTTP_1_1_REQUIRED: u32 = Reason::HTTP_1_1_REQUIRED.code();
+
+/// The client's side of a connection's task.
+struct Opener {
+    /// None once there are no more to come.
+    openings: Option<mpsc::UnboundedReceiver<Opening<Option<Permit>>>>,
+    occupancy: Arc<Occupancy>,
+    /// Waits for the first SETTINGS: whether they offer the extended CONNECT.
+    offered: Option<oneshot::Sender<bool>>,
+}
+
+impl Application for Opener {
+    type Permit = Option<Permit>;
+
+    /// Never called: a server opens no streams (RFC 9113 §8.4).
+    fn accept(&mut self, _: Request<Body>, _: Owner) -> Option<Handler> {
+        None
+    }
+
+    fn poll_opening(&mut self, cx: &mut Context<'_>) -> Poll<Option<Opening<Self::Permit>>> {
+        let Some(openings) = &mut self.openings else { return Poll::Pending };
+        let opening = ready!(openings.poll_recv(cx));
+        if opening.is_none() {
+            self.openings = None;
+        }
+        Poll::Ready(opening)
+    }
+
+    fn observe(&mut self, machine: &h2::Connection) {
+        if machine.is_closed() || machine.is_going_away() {
+            self.occupancy.leave();
+        }
+        if let Some(settings) = machine.peer_settings() {
+            self.occupancy.allow(settings.max_concurrent_streams.map_or(usize::MAX, |max| max as usize));
+            if let Some(offered) = self.offered.take() {
+                offered.send(settings.enable_connect_protocol).ok();
+            }
+        }
+    }
+}
+
+impl Drop for Opener {
+    fn drop(&mut self) {
+        self.occupancy.leave();
+    }
+}

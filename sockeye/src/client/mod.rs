@@ -1,0 +1,234 @@
+//! The client: one origin, its connections, and the sockets opened on them.
+
+mod builder;
+mod http1;
+mod http2;
+mod memory;
+mod open;
+mod origin;
+mod pool;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+mod transport;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::{HeaderMap, Version};
+use tokio::time::timeout;
+
+use self::builder::Settings;
+use self::origin::{Origin, Target};
+use self::pool::Pool;
+use self::transport::Established;
+use crate::carrier::{Carrier, Facts, Phase, Side};
+use crate::registry::{Handle, Registry};
+use crate::{Error, Result};
+
+pub use self::builder::ClientBuilder;
+pub use self::open::Open;
+
+/// Opens one WebSocket, on a connection of its own: what `new WebSocket(url)` is to a page.
+///
+/// For several to the same origin a [`Client`] is better: they share a connection.
+///
+/// ```no_run
+/// # async fn run() -> sockeye::Result {
+/// let mut socket = sockeye::connect("wss://example.com/chat").protocols(["chat"]).await?;
+/// socket.send("hello").await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Client::connect`] and [`Client::open`].
+pub fn connect(url: &str) -> Open {
+    Open::once(ClientBuilder::shared(), url)
+}
+
+/// Opens WebSockets to one origin: many on one HTTP/2 connection (RFC 8441) where the server offers it, each on a
+/// connection of HTTP/1.1 of its own where it does not. Clones share the connections.
+///
+/// ```no_run
+/// use sockeye::Client;
+///
+/// # async fn run() -> sockeye::Result {
+/// let client = Client::connect("https://example.com").await?; // one connection
+/// let mut chat = client.open("/chat").await?; // many sockets
+/// let mut news = client.open("/news").protocols(["news"]).await?;
+/// chat.send("hello").await?;
+/// while let Some(message) = news.recv().await? {
+///     println!("{message:?}");
+/// }
+/// chat.close().await
+/// # }
+/// ```
+///
+/// Over TLS the version of HTTP is settled by ALPN. An HTTP/2 connection waits for the server's SETTINGS: where they do
+/// not offer the extended CONNECT (RFC 8441 §3), or ALPN chose HTTP/1.1, the client goes on with HTTP/1.1, as it does
+/// for the next hour with that origin. In cleartext it speaks HTTP/1.1 unless told
+/// [`http2_only`](ClientBuilder::http2_only), which then goes by prior knowledge (RFC 9113 §3.3).
+///
+/// Past the server's limit on concurrent streams further connections are made, up to
+/// [`max_connections`](ClientBuilder::max_connections); beyond that an `open` waits. When the last clone and the last
+/// socket are gone, so are the connections.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+pub(crate) struct Shared {
+    settings: Arc<Settings>,
+    origin: Origin,
+    /// Of every handshake.
+    headers: HeaderMap,
+    registry: Arc<Registry>,
+    pool: Pool,
+    /// HTTP/1.1 is what this origin takes.
+    http1: AtomicBool,
+    /// A connection of HTTP/1.1 on which nothing was asked yet.
+    spare: Mutex<Option<Established>>,
+}
+
+impl Client {
+    /// Connects to an origin with default settings: see [`ClientBuilder::connect`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`ClientBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self> {
+        ClientBuilder::shared().connect(url).await
+    }
+
+    /// A client's settings, all at their defaults.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    /// Opens a WebSocket: `path` is a path with or without a query, or an URL of the client's origin. Await what is
+    /// returned, or say more about the socket first.
+    ///
+    /// ```no_run
+    /// # async fn run(client: sockeye::Client) -> sockeye::Result {
+    /// let socket = client.open("/chat?room=1").protocols(["chat"]).header("x-user", "me").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a path or a header that cannot be sent. [`Error::Refused`] with the response of a server
+    /// that said no; [`Error::Handshake`] where its answer breaks a rule. [`Error::Connect`] and [`Error::Timeout`] name
+    /// the step that failed. [`Error::Reset`] and [`Error::Disconnected`] where the stream broke off before it was open:
+    /// one that the server did not act on (REFUSED_STREAM, or above the last of its GOAWAY) was tried once elsewhere
+    /// before. [`Error::Closed`] after [`close`](Self::close).
+    ///
+    /// Dropping the future before it is ready gives the stream up.
+    pub fn open(&self, path: &str) -> Open {
+        Open::on(self, path)
+    }
+
+    /// Closes every socket with 1001 and every connection by GOAWAY, and waits for their end: for what is left after the
+    /// [`close_timeout`](ClientBuilder::close_timeout) no longer. A socket says its Close while it is being received from.
+    pub async fn close(&self) {
+        self.0.pool.close();
+        self.0.spare().take();
+        self.handle().shutdown();
+        if timeout(self.0.settings.limits.close_timeout, self.0.registry.wait_empty()).await.is_err() {
+            self.0.registry.advance(Phase::Ending);
+        }
+    }
+
+    /// A view of the client's connections and counters.
+    pub fn handle(&self) -> Handle {
+        Handle(self.0.registry.clone())
+    }
+}
+
+impl Shared {
+    fn new(settings: Arc<Settings>, target: &Target) -> Self {
+        let mut headers = settings.headers.clone();
+        headers.extend(target.authorization.clone().map(|value| (http::header::AUTHORIZATION, value)));
+        let pool = Pool::new(settings.max_connections);
+        Self {
+            origin: target.origin.clone(),
+            headers,
+            registry: Arc::default(),
+            pool,
+            http1: AtomicBool::new(false),
+            spare: Mutex::default(),
+            settings,
+        }
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Established>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn carrier(&self, established: &Established) -> Arc<Carrier> {
+        let Established { peer, version, .. } = *established;
+        let facts = Facts { side: Side::Client, peer, version, secure: self.origin.secure };
+        Carrier::new(&self.registry, self.settings.limits, facts)
+    }
+
+    /// Whether sockets go over HTTP/1.1.
+    fn speaks_http1(&self) -> bool {
+        self.http1.load(Ordering::Relaxed)
+    }
+
+    /// HTTP/2 does not do here: from now on sockets go over HTTP/1.1.
+    fn fall_back(&self) {
+        tracing::debug!(origin = %self.origin, "WebSockets go over HTTP/1.1 here");
+        self.http1.store(true, Ordering::Relaxed);
+        self.settings.memory.remember(&self.origin);
+        self.pool.wake();
+    }
+
+    /// The first connection, so that an origin that cannot be reached is known at once.
+    async fn start(&self) -> Result {
+        let remembered = self.settings.versions == Versions::Any && self.settings.memory.recalls(&self.origin);
+        let in_cleartext = self.settings.versions == Versions::Any && !self.origin.secure;
+        if self.settings.versions == Versions::Http1 || remembered || in_cleartext {
+            self.http1.store(true, Ordering::Relaxed);
+            let established = self.settings.establish(&self.origin, Versions::Http1).await?;
+            *self.spare() = Some(established);
+            return Ok(());
+        }
+        self.reserve(None).await.map(drop)
+    }
+}
+
+/// The versions of HTTP that a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    Any,
+    Http1,
+    Http2,
+}
+
+impl Versions {
+    /// What a connection without ALPN speaks.
+    fn by_prior_knowledge(self) -> Version {
+        if self == Self::Http2 { Version::HTTP_2 } else { Version::HTTP_11 }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("origin", &format_args!("{}", self.0.origin))
+            .field("http1", &self.0.speaks_http1())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives a step some time.
+async fn within<T>(time: Duration, step: &'static str, future: impl Future<Output = T>) -> Result<T> {
+    timeout(time, future).await.map_err(|_| Error::Timeout(step))
+}

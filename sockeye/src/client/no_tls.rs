@@ -1,0 +1,31 @@
+//! In the place of TLS where the feature `tls` is off.
+
+use std::convert::Infallible;
+
+use http::Version;
+
+use super::Versions;
+use super::transport::failed;
+use crate::Result;
+use crate::server::Transport;
+
+/// The configuration that nobody can give.
+pub(super) type ClientConfig = Infallible;
+
+/// There is none.
+pub(super) struct Tls(Infallible);
+
+impl Tls {
+    pub(super) fn new(_: Option<&ClientConfig>) -> Result<Self> {
+        Err(failed("TLS", "the feature `tls` of the crate is off"))
+    }
+
+    pub(super) async fn secure(
+        &self,
+        _: Box<dyn Transport>,
+        _: &str,
+        _: Versions,
+    ) -> Result<(Box<dyn Transport>, Option<Version>)> {
+        match self.0 {}
+    }
+}

@@ -1,0 +1,187 @@
+use std::fmt;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::header::ORIGIN;
+use http::{HeaderMap, Request, Response};
+use http_body::Body as _;
+use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
+use sockeye_proto::ws::{Config, Role};
+use tokio::time::timeout;
+
+use super::builder::field;
+use super::origin::{Target, parse_path};
+use super::{Client, ClientBuilder};
+use crate::stream::Owner;
+use crate::{Body, Error, Result, WebSocket};
+
+/// A WebSocket that is to be opened: await it, or say more about it first. From [`Client::open`] and
+/// [`connect`](super::connect).
+///
+/// Dropping its future before it is ready gives the socket up.
+#[must_use = "nothing is opened until it is awaited"]
+#[derive(Clone)]
+pub struct Open {
+    place: Place,
+    url: String,
+    protocols: Vec<String>,
+    headers: HeaderMap,
+    terms: Terms,
+    invalid: Option<String>,
+}
+
+/// Where a socket is opened.
+#[derive(Clone)]
+enum Place {
+    On(Client),
+    Once(ClientBuilder),
+}
+
+/// What this side settles beside the handshake's own fields.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Terms {
+    config: Config,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) response: Response<()>,
+    pub(super) accepted: Accepted,
+}
+
+impl Open {
+    pub(super) fn on(client: &Client, path: &str) -> Self {
+        Self::new(Place::On(client.clone()), path)
+    }
+
+    pub(super) fn once(builder: &ClientBuilder, url: &str) -> Self {
+        Self::new(Place::Once(builder.clone()), url)
+    }
+
+    fn new(place: Place, url: &str) -> Self {
+        Self {
+            place,
+            url: url.to_owned(),
+            protocols: Vec::new(),
+            headers: HeaderMap::new(),
+            terms: Terms::default(),
+            invalid: None,
+        }
+    }
+
+    /// The subprotocols to offer, the preferred one first (RFC 6455 §1.9); [`WebSocket::protocol`] says which was taken.
+    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
+        self.protocols = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Adds a header field, none of the handshake's own. It goes after those of the client.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        match field(name, value) {
+            Ok((name, value)) => drop(self.headers.append(name, value)),
+            Err(error) => drop(self.invalid.get_or_insert_with(|| error.reason())),
+        }
+        self
+    }
+
+    /// The origin to name, such as `https://example.com`, as a browser's page would (RFC 6455 §10.2). None by default.
+    pub fn origin(mut self, origin: &str) -> Self {
+        self.headers.remove(ORIGIN);
+        self.header(ORIGIN.as_str(), origin)
+    }
+
+    /// Octets in a message, beyond which the socket fails with 1009. Default: 1 MiB.
+    pub fn max_message_size(mut self, octets: usize) -> Self {
+        self.terms.config.max_message_size = octets;
+        self
+    }
+
+    /// All the limits of the socket.
+    pub fn config(mut self, config: Config) -> Self {
+        self.terms.config = config;
+        self
+    }
+
+    async fn run(self) -> Result<WebSocket> {
+        if let Some(why) = self.invalid {
+            return Err(Error::invalid(why));
+        }
+        let (client, path) = match self.place {
+            Place::On(client) => {
+                let path = parse_path(&self.url, &client.0.origin)?;
+                (client, path)
+            }
+            Place::Once(builder) => {
+                builder.check()?;
+                let target = Target::parse(&self.url)?;
+                (builder.client(&target).await?, target.path)
+            }
+        };
+        let shared = &client.0;
+        let mut handshake = ClientHandshake::new(shared.origin.uri(path)?);
+        handshake.protocols = self.protocols;
+        handshake.headers.clone_from(&shared.headers);
+        for (name, value) in &self.headers {
+            handshake.headers.append(name, value.clone());
+        }
+        if let Some(socket) = shared.open_stream(&handshake, &self.terms).await? {
+            return Ok(socket);
+        }
+        shared.open_upgrade(&handshake, &self.terms).await
+    }
+}
+
+impl IntoFuture for Open {
+    type Output = Result<WebSocket>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<WebSocket>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").field("url", &self.url).field("protocols", &self.protocols).finish_non_exhaustive()
+    }
+}
+
+impl Terms {
+    /// The socket of a handshake that was accepted.
+    pub(super) fn socket(&self, owner: Owner, request: Request<()>, answer: Answer) -> WebSocket {
+        let (mut request, ()) = request.into_parts();
+        request.extensions.clear();
+        let (response, ()) = answer.response.into_parts();
+        let role = Role::Client { mask_key: rand::random };
+        let version = response.version;
+        tracing::debug!(
+            path = request.uri.path(),
+            protocol = answer.accepted.protocol,
+            ?version,
+            "a WebSocket was opened"
+        );
+        WebSocket::new(role, self.config, owner, request, answer.accepted.protocol).with_response(response)
+    }
+}
+
+/// Octets of a refusal's content that are kept.
+const MAX_REFUSAL: usize = 64 << 10;
+
+/// Reads the content of a refusal, as far as it comes in time and no further than it is of use; whether that was all.
+pub(super) async fn collect(body: Body, content: &mut BytesMut, time: Duration) -> bool {
+    let mut body = pin!(body);
+    let read = async {
+        while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+            let Ok(data) = frame.into_data() else { continue };
+            let room = MAX_REFUSAL - content.len();
+            content.extend_from_slice(&data[..data.len().min(room)]);
+            if data.len() > room {
+                return false;
+            }
+        }
+        true
+    };
+    timeout(time, read).await.unwrap_or(false)
+}

@@ -1,0 +1,184 @@
+//! Where to: what an URL says.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::{Error, Result};
+
+/// A server: a scheme, a host and a port (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) secure: bool,
+    /// With the port even where the scheme implies it, without user information, in lower case.
+    pub(super) authority: Authority,
+}
+
+impl Origin {
+    pub(super) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    /// An URL with this path, as a [`ClientHandshake`](sockeye_proto::ws::handshake::ClientHandshake) takes it.
+    pub(super) fn uri(&self, path: PathAndQuery) -> Result<Uri> {
+        let scheme = if self.secure { Scheme::HTTPS } else { Scheme::HTTP };
+        let uri = Uri::builder().scheme(scheme).authority(self.authority.clone()).path_and_query(path);
+        uri.build().map_err(Error::invalid)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.secure { "https" } else { "http" }, self.authority)
+    }
+}
+
+/// What a whole URL says.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) origin: Origin,
+    pub(super) path: PathAndQuery,
+    /// Of the user information (RFC 7617).
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+impl Target {
+    /// Reads a `wss`, `ws`, `https` or `http` URL.
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let uri = parse_uri(url)?;
+        let (secure, default_port) = match uri.scheme_str() {
+            Some("wss" | "https") => (true, 443),
+            Some("ws" | "http") => (false, 80),
+            _ => return Err(invalid(url, "begins with none of wss://, ws://, https:// and http://")),
+        };
+        let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
+            return Err(invalid(url, "names no host"));
+        };
+        let (user_information, _) = authority.as_str().rsplit_once('@').unzip();
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().map_err(|_| invalid(url, "has a port above 65535"))?,
+            None => default_port,
+        };
+        let host = authority.host().to_ascii_lowercase();
+        let authority = Authority::try_from(format!("{host}:{port}")).map_err(Error::invalid)?;
+        Ok(Self {
+            origin: Origin { secure, authority },
+            path: path_of(&uri)?,
+            authorization: user_information.map(basic_authorization).transpose()?,
+        })
+    }
+}
+
+/// Reads what is to be opened on an origin: a path, or an URL of that origin.
+pub(super) fn parse_path(path: &str, origin: &Origin) -> Result<PathAndQuery> {
+    if path.contains("://") {
+        let target = Target::parse(path)?;
+        return if target.origin == *origin {
+            Ok(target.path)
+        } else {
+            Err(invalid(path, &format!("is not of the client's origin, {origin}")))
+        };
+    }
+    if !path.is_empty() && !path.starts_with(['/', '?']) {
+        return Err(invalid(path, "is neither an URL nor a path that begins with /"));
+    }
+    let uri = parse_uri(if path.is_empty() { "/" } else { path })?;
+    path_of(&uri)
+}
+
+fn parse_uri(text: &str) -> Result<Uri> {
+    // RFC 6455 §3: a fragment has no meaning here and must not be used.
+    if text.contains('#') {
+        return Err(invalid(text, "has a fragment, which a WebSocket's URL may not: write # as %23"));
+    }
+    text.parse().map_err(|error| Error::invalid(format!("{text:?} is no URL: {error}")))
+}
+
+/// The path with the query; "/" where there is none (RFC 6455 §3).
+fn path_of(uri: &Uri) -> Result<PathAndQuery> {
+    let path = uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
+    PathAndQuery::try_from(path).map_err(Error::invalid)
+}
+
+/// RFC 7617 §2.
+pub(super) fn basic_authorization(user_information: &str) -> Result<HeaderValue> {
+    let (user, password) = user_information.split_once(':').unwrap_or((user_information, ""));
+    let mut credentials: Vec<u8> = percent_decode_str(user).collect();
+    // A colon would move the border between the two.
+    if credentials.contains(&b':') {
+        return Err(Error::invalid("a user's name may not hold a colon (RFC 7617 §2)"));
+    }
+    credentials.push(b':');
+    credentials.extend(percent_decode_str(password));
+    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials))).map_err(Error::invalid)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn invalid(url: &str, why: &str) -> Error {
+    Error::invalid(format!("{url:?} {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 §3, RFC 6454 §4: schemes, implied ports, case.
+    #[test]
+    fn urls_name_origins() {
+        let rows = [
+            ("wss://Example.com", "https://example.com:443", "/"),
+            ("https://example.com:444/chat?a=b", "https://example.com:444", "/chat?a=b"),
+            ("ws://127.0.0.1:8080?x", "http://127.0.0.1:8080", "/?x"),
+            ("http://[::1]/", "http://[::1]:80", "/"),
+            ("WSS://user@h/%20", "https://h:443", "/%20"),
+        ];
+        for (url, origin, path) in rows {
+            let target = Target::parse(url).unwrap();
+            assert_eq!((target.origin.to_string().as_str(), target.path.as_str()), (origin, path), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_says_why() {
+        let rows = [
+            ("example.com", "begins with none of"),
+            ("ftp://example.com/", "begins with none of"),
+            ("/chat", "begins with none of"),
+            ("wss://example.com/#top", "%23"),
+            ("wss://example.com:99999/", "65535"),
+            ("wss:///chat", "is no URL"),
+            ("wss://exa mple/", "is no URL"),
+            ("wss://a%3Ab@example.com/", ""),
+        ];
+        for (url, why) in rows {
+            let Err(Error::Invalid(error)) = Target::parse(url) else { panic!("{url} was taken") };
+            assert!(error.to_string().contains(why), "{url}: {error}");
+        }
+    }
+
+    /// RFC 7617 §2, with the octets of RFC 3986 §2.1 taken out of their escapes.
+    #[test]
+    fn user_information_becomes_basic_authorization() {
+        let target = Target::parse("wss://Aladdin:open%20sesame@example.com").unwrap();
+        let value = target.authorization.unwrap();
+        assert_eq!(value, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert!(value.is_sensitive());
+        assert!(Target::parse("wss://example.com").unwrap().authorization.is_none());
+    }
+
+    #[test]
+    fn a_path_is_of_the_clients_origin() {
+        let origin = Target::parse("wss://example.com").unwrap().origin;
+        for (path, expected) in [("/chat", "/chat"), ("", "/"), ("?a", "/?a"), ("https://EXAMPLE.com/b", "/b")] {
+            assert_eq!(parse_path(path, &origin).unwrap(), expected);
+        }
+        for path in ["chat", "wss://example.org/", "ws://example.com/", "/a#b", "/a b"] {
+            assert!(matches!(parse_path(path, &origin), Err(Error::Invalid(_))), "{path}");
+        }
+    }
+}

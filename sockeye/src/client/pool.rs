@@ -1,0 +1,165 @@
+//! The HTTP/2 connections of one client, and the streams that they have room for.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use super::http2::Link;
+use crate::{Error, Result};
+
+pub(super) struct Pool {
+    links: Mutex<Vec<Arc<Link>>>,
+    max_links: usize,
+    /// Somebody makes a connection: others wait, and find room on it.
+    connecting: AtomicBool,
+    /// Signals that a stream became free, or a connection came or went.
+    changed: Arc<Notify>,
+    closed: AtomicBool,
+}
+
+impl Pool {
+    pub(super) fn new(max_links: usize) -> Self {
+        Self {
+            links: Mutex::default(),
+            max_links,
+            connecting: AtomicBool::new(false),
+            changed: Arc::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes no more streams, and lets go of its connections.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.links().clear();
+        self.wake();
+    }
+
+    /// Has everybody who waits look again.
+    pub(super) fn wake(&self) {
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn occupancy(&self) -> Arc<Occupancy> {
+        Arc::new(Occupancy {
+            open: AtomicUsize::new(0),
+            max: AtomicUsize::new(0),
+            gone: AtomicBool::new(false),
+            changed: self.changed.clone(),
+        })
+    }
+
+    fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for a stream, on another connection than `avoided` where there can be one.
+    fn find(&self, avoided: Option<&Arc<Link>>) -> Option<(Arc<Link>, Permit)> {
+        let mut links = self.links();
+        links.retain(|link| !link.occupancy().is_gone());
+        let is_full = links.len() >= self.max_links;
+        let others = links.iter().filter(|link| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, link)));
+        others
+            .chain(avoided.filter(|_| is_full))
+            .find_map(|link| Some((link.clone(), link.occupancy().clone().take()?)))
+    }
+
+    /// The right to make a connection, where there is a place for one and nobody else does.
+    fn begin_connecting(&self) -> Option<Turn<'_>> {
+        let has_place = self.links().len() < self.max_links;
+        (has_place && !self.connecting.swap(true, Ordering::Acquire)).then_some(Turn(self))
+    }
+}
+
+impl Shared {
+    /// Waits for room for a stream, on another connection than `avoided` where there can be one, and makes a connection if
+    /// need be; `None` where HTTP/1.1 is to be used.
+    pub(super) async fn reserve(&self, avoided: Option<&Arc<Link>>) -> Result<Option<(Arc<Link>, Permit)>> {
+        let pool = &self.pool;
+        // A time too long to count has no end.
+        let deadline = Instant::now().checked_add(self.settings.connect_timeout);
+        loop {
+            let mut changed = pin!(pool.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            if pool.closed.load(Ordering::Relaxed) {
+                return Err(Error::Closed);
+            }
+            if self.speaks_http1() {
+                return Ok(None);
+            }
+            if let Some(found) = pool.find(avoided) {
+                return Ok(Some(found));
+            }
+            let Some(_turn) = pool.begin_connecting() else {
+                match deadline {
+                    Some(deadline) => {
+                        timeout_at(deadline, changed).await.map_err(|_| Error::Timeout("a free stream"))?;
+                    }
+                    None => changed.await,
+                }
+                continue;
+            };
+            let Some(link) = self.make_link().await? else { return Ok(None) };
+            pool.links().push(link);
+            pool.wake();
+        }
+    }
+}
+
+/// The right to make a connection; whoever waits for it is woken at its end.
+struct Turn<'a>(&'a Pool);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.store(false, Ordering::Release);
+        self.0.changed.notify_one();
+    }
+}
+
+/// The streams of one connection, counted by the client: what it gives out is never more than the server allows.
+pub(super) struct Occupancy {
+    open: AtomicUsize,
+    max: AtomicUsize,
+    gone: AtomicBool,
+    changed: Arc<Notify>,
+}
+
+impl Occupancy {
+    /// The connection takes so many streams now.
+    pub(super) fn allow(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// The connection takes no new streams any more.
+    pub(super) fn leave(&self) {
+        self.gone.store(true, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    fn take(self: Arc<Self>) -> Option<Permit> {
+        let max = self.max.load(Ordering::Relaxed);
+        let more = |open| (open < max).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Permit(self))
+    }
+}
+
+/// Room for one stream, until it is gone from the connection.
+pub(crate) struct Permit(Arc<Occupancy>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.changed.notify_one();
+    }
+}

@@ -1,0 +1,77 @@
+//! TLS by rustls, with ALPN (RFC 7301).
+
+use std::sync::Arc;
+
+use http::Version;
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
+
+pub(super) use rustls::ClientConfig;
+
+use super::Versions;
+use super::transport::failed;
+use crate::server::Transport;
+use crate::tls::{H2, HTTP_1_1};
+use crate::{Error, Result};
+
+/// One configuration for each choice of versions: what differs is what ALPN offers.
+pub(super) struct Tls {
+    any: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
+}
+
+impl Tls {
+    /// By the caller's configuration, else by the system's certificates.
+    pub(super) fn new(config: Option<&ClientConfig>) -> Result<Self> {
+        let config = config.map_or_else(by_system_roots, |config| Ok(config.clone()))?;
+        let connector = |protocols: &[&[u8]]| {
+            let mut config = config.clone();
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(config))
+        };
+        Ok(Self { any: connector(&[H2, HTTP_1_1]), http1: connector(&[HTTP_1_1]), http2: connector(&[H2]) })
+    }
+
+    /// Does the handshake; with what ALPN chose.
+    pub(super) async fn secure(
+        &self,
+        transport: Box<dyn Transport>,
+        host: &str,
+        versions: Versions,
+    ) -> Result<(Box<dyn Transport>, Option<Version>)> {
+        // An IPv6 address stands in brackets in an URL (RFC 3986 §3.2.2).
+        let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(Error::invalid)?;
+        let connector = match versions {
+            Versions::Any => &self.any,
+            Versions::Http1 => &self.http1,
+            Versions::Http2 => &self.http2,
+        };
+        let transport = connector.connect(name, transport).await.map_err(|error| failed("TLS", error))?;
+        let version = match transport.get_ref().1.alpn_protocol() {
+            Some(H2) => Some(Version::HTTP_2),
+            Some(HTTP_1_1) => Some(Version::HTTP_11),
+            _ => None,
+        };
+        Ok((Box::new(transport), version))
+    }
+}
+
+fn by_system_roots() -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    // A store holds certificates that nobody can read any more.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
+        let why = format!("the system has no certificate to trust{why}; install some or give a configuration");
+        return Err(failed("TLS", why));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed("TLS", error))?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,133 @@
+//! How octets get to the server: names, addresses, a proxy, TLS.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, Uri, Version};
+use http_body_util::Empty;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tower_service::Service;
+
+use super::builder::Settings;
+use super::origin::{Origin, Target};
+use super::{Versions, http1, within};
+use crate::server::Transport;
+use crate::{Error, Result};
+
+/// A connection that is ready for HTTP.
+pub(super) struct Established {
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) version: Version,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+/// How the caller's own transports are made.
+pub(super) type Connector = Arc<dyn Fn(Uri) -> Connecting + Send + Sync>;
+pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
+
+/// An HTTP proxy that tunnels by CONNECT (RFC 9110 §9.3.6).
+#[derive(Clone)]
+pub(super) struct Proxy {
+    origin: Origin,
+    authorization: Option<HeaderValue>,
+}
+
+impl Proxy {
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let Target { origin, authorization, .. } = Target::parse(url)?;
+        if origin.secure {
+            return Err(Error::invalid(format!("{url:?}: a proxy is spoken to in cleartext, by http://")));
+        }
+        Ok(Self { origin, authorization })
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.origin)
+    }
+}
+
+impl Settings {
+    /// Connects to an origin and settles the version of HTTP, which is one of `versions`.
+    pub(super) async fn establish(&self, origin: &Origin, versions: Versions) -> Result<Established> {
+        let (transport, peer) = self.dial(origin).await?;
+        if !origin.secure {
+            return Ok(Established { transport, version: versions.by_prior_knowledge(), peer });
+        }
+        let tls = self.tls()?;
+        let secured = tls.secure(transport, origin.host(), versions);
+        let (transport, chosen) = within(self.connect_timeout, "TLS", secured).await??;
+        let version = match (chosen, versions) {
+            (Some(Version::HTTP_2), _) => Version::HTTP_2,
+            (_, Versions::Http2) => return Err(Error::NotOffered("HTTP/2, by ALPN (RFC 9113 §3.2)")),
+            _ => Version::HTTP_11,
+        };
+        Ok(Established { transport, version, peer })
+    }
+
+    async fn dial(&self, origin: &Origin) -> Result<(Box<dyn Transport>, Option<SocketAddr>)> {
+        if let Some(connector) = &self.connector {
+            let connecting = connector(origin.uri(PathAndQuery::from_static("/"))?);
+            let transport = within(self.connect_timeout, "the connector", connecting).await?;
+            return Ok((transport.map_err(|error| failed("the connector", error))?, None));
+        }
+        let Some(proxy) = &self.proxy else {
+            let (transport, peer) = self.connect_tcp(origin).await?;
+            return Ok((transport, Some(peer)));
+        };
+        let (transport, _) = self.connect_tcp(&proxy.origin).await?;
+        let tunnel = tunnel(transport, proxy, origin, self.connect_timeout);
+        Ok((within(self.connect_timeout, "the proxy's answer", tunnel).await??, None))
+    }
+
+    /// Looks the host up and tries its addresses of both families (RFC 8305).
+    async fn connect_tcp(&self, origin: &Origin) -> Result<(Box<dyn Transport>, SocketAddr)> {
+        const STEP: &str = "name resolution and TCP";
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        // TLS is ours, so whatever the origin's scheme, this is a matter of host and port.
+        connector.enforce_http(false);
+        let uri = origin.uri(PathAndQuery::from_static("/"))?;
+        let connected = within(self.connect_timeout, STEP, connector.call(uri)).await?;
+        let transport = connected.map_err(|error| failed(STEP, error))?.into_inner();
+        let peer = transport.peer_addr()?;
+        Ok((Box::new(transport), peer))
+    }
+}
+
+/// Octets of the head of a proxy's answer.
+const MAX_PROXY_HEAD: usize = 16 << 10;
+
+/// Asks a proxy for a tunnel to the origin (RFC 9110 §9.3.6).
+async fn tunnel(
+    transport: Box<dyn Transport>,
+    proxy: &Proxy,
+    origin: &Origin,
+    time: Duration,
+) -> Result<Box<dyn Transport>> {
+    let authority = origin.authority.as_str();
+    let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(HOST, authority);
+    if let Some(authorization) = &proxy.authorization {
+        request = request.header(PROXY_AUTHORIZATION, authorization);
+    }
+    let request = request.body(Empty::new()).map_err(Error::invalid)?;
+    let response = http1::send(transport, request, MAX_PROXY_HEAD).await?;
+    if response.status().is_success() {
+        Ok(Box::new(http1::take_over(response).await?))
+    } else {
+        let response = http1::read_refusal(response, time).await;
+        Err(Error::Connect { step: "the proxy's answer", source: Box::new(Error::Refused(Box::new(response))) })
+    }
+}
+
+pub(super) fn failed(step: &'static str, error: impl Into<crate::BoxError>) -> Error {
+    Error::Connect { step, source: error.into() }
+}

@@ -1,0 +1,65 @@
+//! The client, against our own server: what happens where all goes well.
+
+use std::time::Duration;
+
+use http::Version;
+use sockeye::{Client, Counter, Error, Message, Server, http2, websocket};
+
+use crate::common::{echo, start, within};
+
+/// A server with so many streams for each connection.
+fn server(streams: u32) -> Server {
+    Server::new().http2(http2::Config { max_concurrent_streams: streams, ..http2::Config::default() })
+}
+
+/// RFC 8441 §5: sockets share a connection, beyond whose streams another is made.
+#[tokio::test]
+async fn sockets_share_connections() {
+    let running = start(server(10), websocket(echo).protocols(["echo"])).await;
+    let client = Client::builder().http2_only().connect(&format!("ws://{}", running.addr)).await.unwrap();
+    let mut sockets = Vec::new();
+    for _ in 0..25 {
+        sockets.push(within(client.open("/").protocols(["chat", "echo"]).into_future()).await.unwrap());
+    }
+    assert_eq!(running.handle.connections().len(), 3);
+    for (index, socket) in sockets.iter_mut().enumerate() {
+        assert_eq!((socket.version(), socket.protocol()), (Version::HTTP_2, Some("echo")));
+        socket.send(format!("{index}")).await.unwrap();
+    }
+    for (index, socket) in sockets.iter_mut().enumerate() {
+        assert_eq!(within(socket.recv()).await.unwrap(), Some(Message::from(format!("{index}"))));
+        within(socket.close()).await.unwrap();
+    }
+    drop(sockets);
+    drop(client);
+    within(async {
+        while !running.handle.connections().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(running.handle.counter(Counter::ResetsReceived), 0);
+}
+
+#[tokio::test]
+async fn http1_gives_each_socket_a_connection() {
+    let running = start(Server::new(), websocket(echo)).await;
+    let client = Client::connect(&format!("http://{}", running.addr)).await.unwrap();
+    for _ in 0..3 {
+        let mut socket = within(client.open("/chat").into_future()).await.unwrap();
+        assert_eq!(socket.version(), Version::HTTP_11);
+        socket.send(vec![7; 100_000]).await.unwrap();
+        assert_eq!(within(socket.recv()).await.unwrap(), Some(Message::from(vec![7; 100_000])));
+        within(socket.close()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_handed_over() {
+    let running = start(Server::new(), axum::Router::new()).await;
+    for builder in [Client::builder().http1_only(), Client::builder().http2_only()] {
+        let client = builder.connect(&format!("http://{}", running.addr)).await.unwrap();
+        let Err(Error::Refused(response)) = within(client.open("/nowhere").into_future()).await else { panic!() };
+        assert_eq!(response.status(), 404);
+    }
+}
