@@ -29,7 +29,7 @@ class Outcome:
     @property
     def verdict(self):
         """The suite's word on the behaviour, and on the close where it is another."""
-        return self.behavior if self.close == self.behavior else f"{self.behavior}, close {self.close}"
+        return self.behavior if self.close == self.behavior else f"{self.behavior} (close {self.close})"
 
 
 class Shell:
@@ -166,7 +166,7 @@ async def run_client(reactor, url, ids, report):
 
 async def listen(reactor, ids, report):
     """A server that has the cases; `report(id, outcome)` gets each that a client runs. Gives the port to stop."""
-    factory = configured(websocket.WebSocketServerFactory("ws://127.0.0.1", reactor=reactor))
+    factory = configured(websocket.WebSocketServerFactory(reactor=reactor))
     factory.protocol = ServerProtocol
     factory.ids, factory.report = ids, report
     return await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)

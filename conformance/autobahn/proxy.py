@@ -1,6 +1,7 @@
 """HAProxy between the suite, which speaks HTTP/1.1, and our end, which then speaks HTTP/2 (RFC 8441)."""
 
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -33,7 +34,7 @@ class Proxy:
         with tempfile.NamedTemporaryFile("w", suffix=".cfg", delete=False) as file:
             file.write(self.config)
         log = None if os.environ.get("SOCKEYE_LOG") else subprocess.DEVNULL
-        command = ["haproxy", "-db", "-f", file.name]
+        command = [shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", file.name]
         self.process = subprocess.Popen(command, pass_fds=[self.listener.fileno()], stdout=log, stderr=log)
         self.file = file.name
         self.listener.close()

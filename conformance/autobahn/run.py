@@ -28,7 +28,7 @@ CLIENT = os.environ.get("AUTOBAHN_CLIENT", str(Path(PROGRAM).parent / "examples/
 # The largest message of the suite, and the most fragments: those of 9.3.1, which has an empty one after its 2^16.
 LIMITS = ("--max-message-size", str(16 << 20), "--max-fragments", str((1 << 16) + 1))
 # Of the thousand messages of a case of compression.
-MESSAGES, PATIENCE = 50, 60
+MESSAGES, PATIENCE = 100, 60
 
 
 async def server(reactor, ids, report):
@@ -118,7 +118,8 @@ class Direction:
         if self.options.update:
             self.expected.write()
         REPORTS.mkdir(parents=True, exist_ok=True)
-        (REPORTS / f"{self.name}.json").write_text(json.dumps({id: asdict(outcome) for id, outcome in self.outcomes.items()}, indent=1))
+        report = {id: asdict(outcome) for id, outcome in self.outcomes.items()}
+        (REPORTS / f"{self.name}.json").write_text(json.dumps(report, indent=1))
 
     def take(self, id, outcome):
         self.outcomes[id] = outcome
@@ -144,7 +145,7 @@ def fail(why):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("direction", nargs="*", metavar="|".join(DIRECTIONS), help="by default all four")
-    parser.add_argument("--full", action="store_true", help=f"all 1000 messages of a case of compression, not {MESSAGES}")
+    parser.add_argument("--full", action="store_true", help=f"1000 messages in a case of compression, not {MESSAGES}")
     parser.add_argument("--update", action="store_true", help="write what comes out as what is expected")
     parser.add_argument("--cases", default="*", help="only these, such as '6.*'")
     options = parser.parse_args()
