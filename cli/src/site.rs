@@ -9,7 +9,8 @@ use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sockeye::{
-    Body, BoxError, ConnectionStats, Counter, Deflate, Handle, OriginPolicy, Peer, Refusal, WebSocket, websocket,
+    Body, BoxError, ConnectionStats, Counter, Deflate, Handle, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig,
+    websocket,
 };
 use tower_service::Service as _;
 
@@ -21,7 +22,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Clone)]
 pub(crate) struct Site {
     handle: Handle,
-    max_message_size: usize,
+    websockets: WebSocketConfig,
     origins: OriginPolicy,
     deflate: Option<Deflate>,
 }
@@ -29,18 +30,17 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(
         handle: Handle,
-        max_message_size: usize,
+        websockets: WebSocketConfig,
         origins: OriginPolicy,
         deflate: Option<Deflate>,
     ) -> Self {
-        Self { handle, max_message_size, origins, deflate }
+        Self { handle, websockets, origins, deflate }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let is_connect = request.method() == Method::CONNECT;
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
-            let mut service =
-                websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
+            let mut service = websocket(echo).protocols(["echo"]).origins(self.origins).config(self.websockets);
             if let Some(deflate) = self.deflate {
                 service = service.deflate(deflate);
             }

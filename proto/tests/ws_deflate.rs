@@ -312,6 +312,20 @@ fn a_window_too_small_for_us_is_kept_by_not_compressing() {
     assert_eq!(feed(&mut client, &wire), [text(&long)]);
 }
 
+/// Settings that zlib does not have are taken for the nearest that it has.
+#[test]
+fn settings_out_of_range() {
+    for (window_bits, level) in [(0, 0), (255, 255), (16, 10)] {
+        let context = DeflateContext { takeover: true, window_bits };
+        let settings = Deflate { server: context, client: context, level, min_size: 0 };
+        let (mut client, mut server) = pair(settings, Config::default());
+        for _ in 0..3 {
+            client.send(&"a long way home".into()).unwrap();
+            assert_eq!(feed(&mut server, &sent(&mut client)), [text("a long way home")]);
+        }
+    }
+}
+
 /// A message of some kind: repetitive, random, or a bit of an earlier one.
 fn any_message(random: &mut Random, earlier: &[Vec<u8>]) -> Vec<u8> {
     let size = [random.below(40), random.below(2000), random.below(20_000)][random.below(3)];

@@ -113,7 +113,9 @@ pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]
-pub use sockeye_proto::ws::{CloseCode, CloseFrame, Config as WebSocketConfig, Extensions, Message};
+pub use sockeye_proto::ws::{
+    CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message,
+};
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};
 #[cfg(feature = "web-socket")]

@@ -2,7 +2,8 @@
 
 use axum::Router;
 use sockeye::{
-    Counter, Deflate, DeflateContext, Extensions, Message, Result, Server, Upgrade, WebSocket, http2, websocket,
+    Counter, Deflate, DeflateContext, Message, Result, Server, Upgrade, WebSocket, WebSocketExtensions, http2,
+    websocket,
 };
 use sockeye_proto::ws::handshake::ClientHandshake;
 use sockeye_proto::ws::{self, Event, Role, Violation};
@@ -39,8 +40,9 @@ async fn messages_are_compressed_both_ways() {
         let server = start_deflating(deflate(takeover)).await;
         for carrier in Carrier::ALL {
             let mut socket = Socket::open_with(carrier, server.addr, &asking()).await;
-            let in_use = Extensions { deflate: Some(deflate(takeover)), no_masking: false };
-            let contexts = |extensions: Extensions| extensions.deflate.map(|deflate| (deflate.server, deflate.client));
+            let in_use = WebSocketExtensions { deflate: Some(deflate(takeover)), no_masking: false };
+            let contexts =
+                |extensions: WebSocketExtensions| extensions.deflate.map(|deflate| (deflate.server, deflate.client));
             assert_eq!(contexts(socket.machine.extensions()), contexts(in_use), "{carrier:?}");
             for items in [1, 0, 3, 100, 0, 10_000] {
                 socket.check_echo(json(items)).await;
@@ -74,7 +76,7 @@ async fn nothing_is_compressed_unless_both_ask_for_it() {
         for (server, handshake) in [(&plain, asking()), (&deflating, handshake("/"))] {
             let mut socket = Socket::open_with(carrier, server.addr, &handshake).await;
             assert_eq!(socket.response.headers().get(FIELD), None, "{carrier:?}");
-            assert_eq!(socket.machine.extensions(), Extensions::default());
+            assert_eq!(socket.machine.extensions(), WebSocketExtensions::default());
             socket.check_echo(json(100)).await;
         }
     }
@@ -89,7 +91,7 @@ async fn a_socket_tells_what_is_in_use() {
         let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
         assert_eq!(peer.response.headers()[FIELD], answer);
         let socket = within(sockets.recv()).await.unwrap();
-        assert_eq!(socket.extensions(), Extensions { deflate: Some(Deflate::default()), no_masking: false });
+        assert_eq!(socket.extensions(), WebSocketExtensions { deflate: Some(Deflate::default()), no_masking: false });
     }
 }
 
@@ -191,14 +193,14 @@ async fn our_client_compresses() {
         let open = client.open("/").deflate(deflate(true)).no_masking();
         let mut socket = within(open.into_future()).await.unwrap();
         assert_eq!(socket.response().unwrap().headers[FIELD], "permessage-deflate");
-        assert_eq!(socket.extensions(), Extensions { deflate: Some(deflate(true)), no_masking: false });
+        assert_eq!(socket.extensions(), WebSocketExtensions { deflate: Some(deflate(true)), no_masking: false });
         for items in [1, 0, 100, 100] {
             within(socket.send(json(items))).await.unwrap();
             assert_eq!(within(socket.recv()).await.unwrap(), Some(json(items).into()));
         }
         within(socket.close()).await.unwrap();
         let socket = within(client.open("/").into_future()).await.unwrap();
-        assert_eq!(socket.extensions(), Extensions::default());
+        assert_eq!(socket.extensions(), WebSocketExtensions::default());
     }
 }
 

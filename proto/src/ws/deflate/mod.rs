@@ -34,7 +34,7 @@ pub struct Deflate {
     pub server: DeflateContext,
     /// The client's compression: of the messages to the server.
     pub client: DeflateContext,
-    /// What we may spend on compressing, from 1 (little) to 9 (much): 2 by default. JSON of up to some kilobytes comes
+    /// What we may spend on compressing, from 0 (nothing) to 9 (much): 2 by default. JSON of up to some kilobytes comes
     /// out as small as with 9, within a twentieth, in half the time. The peer has its own.
     pub level: u8,
     /// Octets in a message below which we send it as it is: 128 by default. Without takeover shorter ones hardly get
@@ -62,6 +62,19 @@ impl Default for Deflate {
     }
 }
 
+impl Deflate {
+    /// The same, within what zlib has.
+    fn bounded(mut self) -> Self {
+        for context in [&mut self.server, &mut self.client] {
+            context.window_bits = context.window_bits.min(MAX_WINDOW_BITS);
+        }
+        self.level = self.level.min(MAX_LEVEL);
+        self
+    }
+}
+
+const MAX_LEVEL: u8 = 9;
+
 /// The least that zlib compresses with in the raw format, and the most that there is (RFC 7692 §7.1.2).
 const MIN_WINDOW_BITS: u8 = 9;
 const MAX_WINDOW_BITS: u8 = 15;
@@ -80,6 +93,7 @@ pub(super) struct Codec {
 
 impl Codec {
     pub(super) fn new(role: Role, in_use: Deflate) -> Self {
+        let in_use = in_use.bounded();
         let (outgoing, incoming) = match role {
             Role::Server => (in_use.server, in_use.client),
             Role::Client { .. } => (in_use.client, in_use.server),
@@ -136,6 +150,9 @@ impl Codec {
         let message = &message[message.len().saturating_sub(window)..];
         let surplus = (self.history.len() + message.len()).saturating_sub(window);
         self.history.drain(..surplus);
+        // The window is a power of two, which bounds this.
+        let capacity = (self.history.len() + message.len()).next_power_of_two();
+        self.history.reserve_exact(capacity - self.history.len());
         self.history.extend(message);
     }
 }

@@ -99,12 +99,13 @@ impl Deflate {
         Some(in_use)
     }
 
-    /// The nearest that zlib can do.
-    fn normalized(mut self) -> Self {
-        for context in [&mut self.server, &mut self.client] {
-            context.window_bits = context.window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
+    /// What we want ourselves, as near as zlib can do it.
+    fn normalized(self) -> Self {
+        let mut bounded = self.bounded();
+        for context in [&mut bounded.server, &mut bounded.client] {
+            context.window_bits = context.window_bits.max(MIN_WINDOW_BITS);
         }
-        self
+        bounded
     }
 }
 
