@@ -1,8 +1,13 @@
 //! The client, against our own server: what happens where all goes well.
 
+mod answers;
 mod peer;
+mod pool;
+mod retries;
 #[cfg(feature = "tls")]
 mod secure;
+#[cfg(feature = "tls")]
+mod timeouts;
 #[cfg(feature = "tls")]
 mod versions;
 

@@ -132,6 +132,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         let value = |&(identifier, value): &(u16, u32)| [&identifier.to_be_bytes()[..], &value.to_be_bytes()].concat();
         let payload: Vec<u8> = settings.iter().flat_map(value).collect();
         self.send(kind::SETTINGS, 0, 0, &payload).await;
+        // Of the client's own: it comes with the preface.
+        self.send(kind::SETTINGS, ACK, 0, b"").await;
     }
 
     /// A client that has gone away hears nothing.
