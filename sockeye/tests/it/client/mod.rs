@@ -1,9 +1,12 @@
 //! The client, against our own server: what happens where all goes well.
 
 mod answers;
+mod errors;
 mod peer;
 mod pool;
+mod requests;
 mod retries;
+mod routes;
 #[cfg(feature = "tls")]
 mod secure;
 #[cfg(feature = "tls")]
