@@ -1,7 +1,11 @@
 //! The client, against our own server: what happens where all goes well.
 
 mod answers;
+mod cancel;
+mod ends;
 mod errors;
+mod far;
+mod hostile;
 mod peer;
 mod pool;
 mod requests;

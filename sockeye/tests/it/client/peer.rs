@@ -221,12 +221,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         assert_eq!((answer.flags, &answer.payload[..]), (ACK, &b"so far??"[..]));
     }
 
-    /// Whatever else the client says, to its end.
+    /// Whatever else the client says, to its end, which is then ours.
     pub(crate) async fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.receive().await {
             frames.push(frame);
         }
+        self.io.shutdown().await.ok();
         frames
     }
 }
