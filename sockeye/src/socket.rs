@@ -250,12 +250,12 @@ impl WebSocket {
                 None if self.0.ended => return Poll::Ready(Ok(None)),
                 None => {}
             }
+            if self.0.machine.is_transmit_pending() {
+                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
+            }
             if !self.0.input.is_empty() {
                 self.0.machine.handle_data(crate::now, &mut self.0.input);
                 continue;
-            }
-            if self.0.machine.is_transmit_pending() {
-                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
             }
             if self.0.machine.buffered() > 0 {
                 let carrier = self.0.owner.carrier();

@@ -158,8 +158,9 @@ impl WebSocket {
         }
     }
 
-    /// Takes octets from the front of `input` until one event is pending or `input` is empty. Then call
-    /// [`poll_event`](Self::poll_event), and this again while `input` is not empty.
+    /// Takes octets from the front of `input` until one event is pending, a Pong is due, or `input` is empty. Then call
+    /// [`poll_event`](Self::poll_event), and this again while `input` is not empty. Who sends between the calls answers
+    /// every Ping; who cannot answers the latest.
     ///
     /// A frame that is not whole is taken into the machine, so that nothing is left in `input` but what follows the
     /// event. Octets after the last event are dropped. `now` is asked only where a limit needs the time, at most once.
@@ -168,6 +169,9 @@ impl WebSocket {
         while self.event.is_none() && !input.is_empty() && self.is_reading() {
             if let Err(violation) = self.handle_frame(&now, input) {
                 self.fail(violation);
+            }
+            if self.pong.is_some() {
+                break;
             }
         }
         if !self.is_reading() {
