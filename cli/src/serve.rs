@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use sockeye::{Handle, OriginPolicy, Server, WebSocketConfig, http2};
+use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
 use tokio::net::TcpListener;
 
 use crate::certificate;
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Frames in a WebSocket message, beyond which a socket is closed with 1009.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_fragments: u32,
+    /// No compression of WebSocket messages (permessage-deflate), which clients get that offer it.
+    #[arg(long)]
+    no_deflate: bool,
     /// Streams, and so WebSockets, that one HTTP/2 connection may have open at once.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
@@ -92,7 +95,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         max_fragments: arguments.max_fragments,
         ..WebSocketConfig::default()
     };
-    let site = Site::new(handle, websockets, arguments.origins());
+    let site = Site::new(handle, websockets, arguments.origins(), (!arguments.no_deflate).then(Deflate::default));
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }

@@ -55,18 +55,12 @@ struct Inner {
 }
 
 impl WebSocket {
-    pub(crate) fn new(
-        role: ws::Role,
-        config: ws::Config,
-        owner: Owner,
-        request: request::Parts,
-        protocol: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(machine: ws::WebSocket, owner: Owner, request: request::Parts, protocol: Option<String>) -> Self {
         let carrier = owner.carrier();
         carrier.sockets.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::WebSockets);
         Self(Box::new(Inner {
-            machine: ws::WebSocket::new(role, config),
+            machine,
             owner,
             input: BytesMut::new(),
             ended: false,
@@ -201,6 +195,11 @@ impl WebSocket {
     /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
     pub fn protocol(&self) -> Option<&str> {
         self.0.protocol.as_deref()
+    }
+
+    /// The extensions that the handshake settled on (RFC 6455 §9): compression and no masking.
+    pub fn extensions(&self) -> ws::Extensions {
+        self.0.machine.extensions()
     }
 
     /// The head of the request that opened the socket.

@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::Response;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS};
+use http::{HeaderMap, Response};
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
+use sockeye_proto::ws::{Deflate, DeflateContext, Extensions};
 
 use self::report::{Attempt, Handshake, Problem, Report, Step};
 use self::transport::Dialer;
@@ -84,6 +85,7 @@ async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
     let options = &arguments.handshake;
     let mut ask = ClientHandshake::new(target.uri.clone());
     ask.protocols = options.protocols.clone();
+    ask.extensions = all_extensions();
     ask.headers = options.headers();
     if let Some(authorization) = &target.authorization {
         ask.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
@@ -104,6 +106,13 @@ async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(Report { url: target.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
 }
 
+/// Whatever the server is willing to do.
+fn all_extensions() -> Extensions {
+    let context = DeflateContext { takeover: true, window_bits: 15 };
+    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    Extensions { deflate: Some(deflate), no_masking: true }
+}
+
 /// Runs one step, for as long as it may take.
 async fn within<T>(step: Step, limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
@@ -120,11 +129,18 @@ fn answered<B>(response: &Response<B>, checked: &Result<Accepted, ResponseError>
         status: response.status().as_u16(),
         accepted: accepted.is_some(),
         subprotocol: accepted.and_then(|accepted| accepted.protocol.clone()),
-        extensions: accepted.map(|it| it.extensions.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        extensions: accepted.map(|_| extensions(response.headers())).unwrap_or_default(),
         headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
         body: None,
         ms: elapsed.into(),
     }
+}
+
+/// The elements of `Sec-WebSocket-Extensions`, of which none has a comma inside (RFC 6455 §9.1).
+fn extensions(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|line| line.to_str().ok());
+    let elements = lines.flat_map(|line| line.split(',')).map(str::trim);
+    elements.filter(|element| !element.is_empty()).map(str::to_owned).collect()
 }
 
 impl Handshake {
