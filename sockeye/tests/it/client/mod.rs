@@ -1,5 +1,23 @@
 //! The client, against our own server: what happens where all goes well.
 
+mod answers;
+mod cancel;
+mod ends;
+mod errors;
+mod far;
+mod hostile;
+mod peer;
+mod pool;
+mod requests;
+mod retries;
+mod routes;
+#[cfg(feature = "tls")]
+mod secure;
+#[cfg(feature = "tls")]
+mod timeouts;
+#[cfg(feature = "tls")]
+mod versions;
+
 use std::time::Duration;
 
 use http::Version;
