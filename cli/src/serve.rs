@@ -10,6 +10,7 @@ use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
 use tokio::net::TcpListener;
 
 use crate::certificate;
+use crate::signals::Signals;
 use crate::site::Site;
 
 /// Time to the answer of a PING, after which its peer is given up.
@@ -100,31 +101,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
 }
 
 /// From now on the first signal asks for a graceful end, and a second one does not wait for it.
-#[cfg(unix)]
 fn shut_down_on_signal(handle: Handle) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     tokio::spawn(async move {
         for _ in 0..2 {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            handle.shutdown();
-        }
-        std::process::exit(130);
-    });
-    Ok(())
-}
-
-/// From now on the first Ctrl-C asks for a graceful end, and a second one does not wait for it.
-#[cfg(windows)]
-fn shut_down_on_signal(handle: Handle) -> Result<()> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    tokio::spawn(async move {
-        for _ in 0..2 {
-            interrupt.recv().await;
+            signals.next().await;
             handle.shutdown();
         }
         std::process::exit(130);

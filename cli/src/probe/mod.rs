@@ -33,21 +33,24 @@ const BODY_SIZE: usize = 1024;
 type Result<T = (), E = Problem> = std::result::Result<T, E>;
 
 const AFTER_HELP: &str = "\
-Exit status:
-  0  WebSockets work over HTTP/2
-  1  the server cannot be reached
+Exit status, and what --json calls it in verdict.kind:
+  0  WebSockets work over HTTP/2: works, works_over_http2_only
+  1  there is no connection to the server: unreachable
   2  the arguments are wrong
-  3  WebSockets work over HTTP/1.1 alone: the server does not offer them over HTTP/2
-  4  WebSockets are offered over HTTP/2, but something is wrong there
-  5  WebSockets work over neither
+  3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2 comes without extended
+     CONNECT), http2_not_spoken
+  4  extended CONNECT is offered, but something is wrong: refused_over_http2, faulty_over_http2
+  5  WebSockets work over neither: does_not_work
 
-With --json the same stands in `verdict`, as a `kind` that stays the same and a `text` for people. `http2` and `http1` tell of
-the two connections: address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2 alone),
-handshake (status, accepted, subprotocol, extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason,
-by_server, end, clean, ms) and problems (step, text). What does not apply is null; fields are only ever added.";
+The JSON has the fields url, verdict (kind, text), and http2 and http1, the two connections:
+address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
+alone: enable_connect_protocol, max_concurrent_streams, initial_window_size, max_frame_size,
+max_header_list_size, header_table_size, ms), handshake (status, accepted, subprotocol,
+extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason, by_server, end,
+clean, ms) and problems (step, text). What does not apply is null. Fields are only ever added.";
 
 #[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// The WebSocket: wss:// or https://; ws:// or http:// for cleartext, where HTTP/2 is spoken by prior knowledge.
     url: Target,

@@ -27,8 +27,8 @@ const CYCLES: usize = 300;
 const MIB: usize = 1 << 20;
 /// Around where the length of a frame takes more octets (RFC 6455 §5.2), and a DATA frame is full (RFC 9113 §4.2).
 const SIZES: [usize; 9] = [0, 1, 125, 126, 127, 16_384, 65_535, 65_536, MIB];
-/// Time in which the end of a server has to be noticed.
-const END_TIME: Duration = Duration::from_secs(10);
+/// Time in which the end of a server has to be noticed, and closed sockets have to be gone.
+const END_TIME: Duration = Duration::from_secs(20);
 
 /// In order: the last is the end of the server.
 pub(super) const CHECKS: [(&str, Needs, Check); 12] = [

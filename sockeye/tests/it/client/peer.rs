@@ -132,6 +132,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         let value = |&(identifier, value): &(u16, u32)| [&identifier.to_be_bytes()[..], &value.to_be_bytes()].concat();
         let payload: Vec<u8> = settings.iter().flat_map(value).collect();
         self.send(kind::SETTINGS, 0, 0, &payload).await;
+        // Of the client's own: it comes with the preface.
+        self.send(kind::SETTINGS, ACK, 0, b"").await;
     }
 
     /// A client that has gone away hears nothing.
@@ -219,12 +221,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         assert_eq!((answer.flags, &answer.payload[..]), (ACK, &b"so far??"[..]));
     }
 
-    /// Whatever else the client says, to its end.
+    /// Whatever else the client says, to its end, which is then ours.
     pub(crate) async fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.receive().await {
             frames.push(frame);
         }
+        self.io.shutdown().await.ok();
         frames
     }
 }
