@@ -13,9 +13,9 @@ use rustyline::{Editor, ExternalPrinter};
 use sockeye::{CloseCode, Message};
 use tokio::sync::mpsc;
 
-use super::Stop;
 use super::command::{self, Command};
 use super::output::Console;
+use super::stop::{INTERRUPTED, Stop};
 
 /// The most octets of stdin in one binary message.
 const CHUNK_SIZE: usize = 64 << 10;
@@ -47,30 +47,34 @@ impl LineEditor {
         Ok((Self { editor, running }, printer, EditorEnd { ended, stop }))
     }
 
-    /// Reads lines until the person has had enough.
+    /// Reads lines until the conversation is over, as it is the editor that prints what is received.
     pub(super) fn start(self, commands: Commands, console: Console, stop: Stop, binary: bool) {
         let Self { mut editor, running } = self;
         thread::spawn(move || {
             let _running = running;
+            let mut prompt = "> ";
             while !stop.is_over() {
-                let command = match editor.readline("> ") {
+                let command = match editor.readline(prompt) {
                     Ok(line) => command::parse(&line, binary),
-                    Err(ReadlineError::Eof) => {
-                        commands.blocking_send(Ok(LEAVE)).ok();
-                        return;
-                    }
+                    Err(ReadlineError::Eof) => Ok(LEAVE),
                     Err(ReadlineError::Interrupted) => {
-                        stop.stop(CloseCode::GOING_AWAY);
-                        return;
+                        prompt = "";
+                        if !stop.stop(CloseCode::GOING_AWAY) && !stop.is_over() {
+                            std::process::exit(INTERRUPTED.into());
+                        }
+                        continue;
                     }
                     Err(error) => {
                         commands.blocking_send(Err(error.to_string())).ok();
                         return;
                     }
                 };
-                match command.map(|command| commands.blocking_send(Ok(command))) {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return,
+                if matches!(command, Ok(Command::Close(..))) {
+                    prompt = "";
+                }
+                match command {
+                    // Once the sockets have ended nobody takes it any more.
+                    Ok(command) => drop(commands.blocking_send(Ok(command))),
                     Err(explanation) => console.tell_blocking(explanation),
                 }
             }

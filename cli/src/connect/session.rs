@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::command::Command;
 use super::output::Console;
-use super::{Status, Stopped, explain};
+use super::stop::Stopped;
+use super::{Status, explain};
 
 /// Time for the server's Close, once ours is sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,11 +74,13 @@ impl Session {
     async fn talk(&mut self, sender: &mut Sender, receiver: &mut Receiver, received: &mut bool) -> End {
         let Self { label, commands, console, stopped, manner } = self;
         let pinged = Mutex::new(None);
+        let before = label.as_deref().map_or_else(String::new, |label| format!("{label}: "));
         let on_pong = |payload: bytes::Bytes| {
             let asked: Option<Instant> = pinged.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let time = asked.map_or_else(String::new, |asked| format!(" after {:.2?}", asked.elapsed()));
+            let time = asked.map(|asked| format!(" after {:.2} ms", asked.elapsed().as_secs_f64() * 1000.0));
             let text = String::from_utf8_lossy(&payload);
-            console.note_now(if text.is_empty() { format!("pong{time}") } else { format!("pong {text:?}{time}") });
+            let text = if text.is_empty() { String::new() } else { format!(" {text:?}") };
+            console.note_now(format!("{before}pong{text}{}", time.unwrap_or_default()));
         };
         let mut sending = pin!(send(sender, commands, &pinged, manner.once));
         let mut is_sending = true;

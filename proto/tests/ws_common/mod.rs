@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Role, Violation, WebSocket};
 
 pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
@@ -85,7 +86,7 @@ pub(crate) fn feed_at(socket: &mut WebSocket, now: Instant, octets: &[u8]) -> Ve
         socket.handle_data(|| now, &mut input);
         match socket.poll_event() {
             Some(event) => events.push(event),
-            None => assert!(input.is_empty(), "without an event all input is taken"),
+            None => assert!(input.is_empty() || socket.is_transmit_pending(), "with nothing to do all input is taken"),
         }
         if input.is_empty() {
             return events;

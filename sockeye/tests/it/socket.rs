@@ -87,6 +87,21 @@ async fn pongs_are_told_to_who_asks() {
     }
 }
 
+/// RFC 6455 §5.5.2: Pings that come together are answered one by one while there is room for the answers.
+#[tokio::test]
+async fn every_ping_is_answered() {
+    let server = start_websocket(echo).await;
+    for carrier in Carrier::ALL {
+        let mut socket = Socket::open(carrier, server.addr).await;
+        // Masked by zeros.
+        let pings: Vec<u8> = (b'0'..=b'9').flat_map(|number| [0x89, 0x81, 0, 0, 0, 0, number]).collect();
+        socket.send_octets(&pings).await;
+        for number in b'0'..=b'9' {
+            assert_eq!(socket.event().await, Event::Pong(vec![number].into()), "{carrier:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_socket_tells_what_it_is() {
     let (service, mut sockets) = hand_over();
