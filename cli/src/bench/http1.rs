@@ -31,11 +31,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
         Ok(opened) => opened,
         Err(failure) => return worker.give_up(failure, 1),
     };
-    let mut ledger = worker.ledger();
-    ledger.begin_batch();
-    ledger.count_opened();
-    ledger.publish();
-    drop(ledger);
+    worker.count_opened();
     let mut connection = Connection {
         number,
         socket: Socket::new(number as u32, &worker.plan),
@@ -52,7 +48,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
 
 /// Connects and upgrades; with what came behind the answer.
 async fn open(worker: &Worker, number: usize) -> Result<(Transport, BytesMut), Failure> {
-    let transport = worker.dial(number).await?;
+    let (transport, _turn) = worker.dial(number).await?;
     worker.ledger().count_connected();
     let opened = timeout(worker.plan.timeout, upgrade(worker, transport)).await;
     opened.map_err(|_| Failure::timeout("the answer to the handshake"))?

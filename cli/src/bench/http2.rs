@@ -13,6 +13,7 @@ use sockeye_proto::h2::{
     Config, Connection as Machine, ConnectionError, Event, OpenError, Reason, Role, StreamId, Violation,
 };
 use sockeye_proto::ws::handshake::Carrier;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
@@ -32,11 +33,11 @@ const WINDOW: u32 = (1 << 31) - 1;
 
 /// Opens the connection of this number with its sockets and works it to its end.
 pub(super) async fn run(worker: Rc<Worker>, number: usize) {
-    let opened = worker.while_opening(worker.dial(number)).await.and_then(|transport| {
+    let opened = worker.while_opening(worker.dial(number)).await.and_then(|dialed| {
         let request = worker.plan.handshake.request(Carrier::Http2);
-        Ok((transport, request.map_err(|error| Failure::new(Kind::Refused, error.to_string()))?))
+        Ok((dialed, request.map_err(|error| Failure::new(Kind::Refused, error.to_string()))?))
     });
-    let (transport, request) = match opened {
+    let ((transport, turn), request) = match opened {
         Ok(opened) => opened,
         Err(failure) => return worker.give_up(failure, worker.plan.sockets),
     };
@@ -45,6 +46,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
         wire: Wire::new(transport),
         machine: Machine::new(Role::Client, config(&worker.plan), Instant::now()),
         request,
+        dialing: turn,
         is_offered: false,
         to_open: worker.plan.sockets,
         opening: 0,
@@ -81,6 +83,8 @@ struct Connection {
     wire: Wire,
     machine: Machine,
     request: Request<()>,
+    /// Held until the server has spoken.
+    dialing: Option<OwnedSemaphorePermit>,
     /// The server takes extended CONNECTs.
     is_offered: bool,
     /// Sockets for which no stream was opened yet, streams that wait for an answer, and all streams there are.
@@ -108,6 +112,7 @@ struct Tunnel {
     unsent: BytesMut,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are open, and nothing is gained by another allocation")]
 enum State {
     /// The request was sent, at this time in nanoseconds.
     Asked {
@@ -224,6 +229,7 @@ impl Connection {
             return self.end_all(&Failure::new(Kind::NotOffered, what), ledger);
         }
         self.is_offered = true;
+        self.dialing = None;
         ledger.count_connected();
         self.open(ledger);
     }

@@ -239,8 +239,7 @@ impl Report {
     /// For people.
     pub(super) fn render(&self, colors: bool) -> String {
         let mut page = Page { text: String::new(), colors };
-        page.text.push_str(&Style::Bold.paint(&self.url, colors));
-        writeln!(page.text, "  {}", self.summary()).unwrap_or_default();
+        writeln!(page.text, "{}  {}", Style::Bold.paint(&self.url, colors), self.summary()).unwrap_or_default();
         page.line("opened", &self.opened());
         if let Some(load) = &self.load {
             self.render_load(load, &mut page);
@@ -252,8 +251,11 @@ impl Report {
             page.line("idle", &format!("{exchanged}, and {} after {seconds:.1} s", thousands(*answered_after)));
         }
         if let Some(Memory { before, after, per_socket }) = &self.memory {
-            let grown = format!("{} resident, {} before", octets(*after as f64), octets(*before as f64));
-            page.line("memory", &format!("server {grown}: {} for each socket", octets(*per_socket)));
+            let mut text = format!("server: {} resident, {} before", octets(*after as f64), octets(*before as f64));
+            if self.idle.is_some() {
+                write!(text, ": {} for each socket", octets(*per_socket)).unwrap_or_default();
+            }
+            page.line("memory", &text);
         }
         self.render_failures(&mut page);
         page.text

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use bytes::BytesMut;
 use http::Version;
 use tokio::runtime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::MissedTickBehavior;
 
@@ -23,7 +23,7 @@ use super::pace::Schedule;
 use super::plan::Plan;
 use super::{http1, http2};
 
-/// Connections that a thread makes at the same time: a listener's queue is not to overflow.
+/// Connections of a thread of which the server has not said a word yet: a listener's queue is not to overflow.
 const DIALING: usize = 64;
 /// Octets of one read.
 const READ_SIZE: usize = 256 << 10;
@@ -41,7 +41,7 @@ pub(super) struct Worker {
     wakers: RefCell<Vec<Option<Waker>>>,
     ticks: Cell<u64>,
     input: RefCell<BytesMut>,
-    dialing: Semaphore,
+    dialing: Arc<Semaphore>,
 }
 
 /// Runs the share of one thread to its end.
@@ -59,7 +59,7 @@ pub(super) fn run(
         wakers: RefCell::default(),
         ticks: Cell::new(0),
         input: RefCell::default(),
-        dialing: Semaphore::new(DIALING),
+        dialing: Arc::new(Semaphore::new(DIALING)),
         plan,
     });
     LocalSet::new().block_on(&runtime, worker.clone().drive())?;
@@ -120,10 +120,10 @@ impl Worker {
         self.ledger.borrow_mut()
     }
 
-    /// Makes the connection of this number when it is its turn.
-    pub(super) async fn dial(&self, number: usize) -> Result<Transport, Failure> {
-        let _permit = self.dialing.acquire().await;
-        self.plan.dial(number).await
+    /// Makes the connection of this number when it is its turn. The next one has it when what comes along is dropped.
+    pub(super) async fn dial(&self, number: usize) -> Result<(Transport, Option<OwnedSemaphorePermit>), Failure> {
+        let permit = self.dialing.clone().acquire_owned().await;
+        Ok((self.plan.dial(number).await?, permit.ok()))
     }
 
     /// Runs a step towards an open socket, unless the opening was given up.
@@ -133,6 +133,14 @@ impl Worker {
             result = step => result,
             _ = phases.wait_for(|step| step.phase != Phase::Opening) => Err(Failure::timeout("the opening")),
         }
+    }
+
+    /// Counts a socket that is open from now on.
+    pub(super) fn count_opened(&self) {
+        let mut ledger = self.ledger();
+        ledger.begin_batch();
+        ledger.count_opened();
+        ledger.publish();
     }
 
     /// Counts sockets that could not be opened.
