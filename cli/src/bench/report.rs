@@ -212,16 +212,20 @@ impl Cpu {
 
 /// Latencies by powers of two, in microseconds, without the empty ends.
 fn buckets(latency: &Histogram<u64>) -> Vec<Bucket> {
-    let mut buckets = Vec::new();
+    let mut buckets: Vec<Bucket> = Vec::new();
     let mut limit = 1_000;
-    let mut lower = 0;
-    while !latency.is_empty() && lower < latency.max() {
-        let messages = latency.count_between(lower + 1, limit) + if lower == 0 { latency.count_at(0) } else { 0 };
-        if messages > 0 || !buckets.is_empty() {
-            buckets.push(Bucket { up_to_us: micros(limit), messages });
+    for recorded in latency.iter_recorded() {
+        while limit < recorded.value_iterated_to() {
+            limit *= 2;
+            if !buckets.is_empty() {
+                buckets.push(Bucket { up_to_us: micros(limit), messages: 0 });
+            }
         }
-        lower = limit;
-        limit *= 2;
+        let messages = recorded.count_since_last_iteration();
+        match buckets.last_mut() {
+            Some(bucket) => bucket.messages += messages,
+            None => buckets.push(Bucket { up_to_us: micros(limit), messages }),
+        }
     }
     buckets
 }
@@ -413,4 +417,130 @@ pub(super) fn thousands(number: u64) -> String {
 
 fn plural(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::failure::{Failure, Failures, Kind};
+    use super::super::ledger::histogram;
+    use super::*;
+
+    fn report(verdict: Verdict, failures: Failures) -> Report {
+        let mut latency = histogram();
+        for nanoseconds in [3_000, 60_000, 61_000, 62_000, 500_000] {
+            latency.record(nanoseconds).unwrap();
+        }
+        Report {
+            url: "wss://example.com/echo".to_owned(),
+            http: "HTTP/2",
+            connections: 2,
+            sockets: 2000,
+            size: "16..1k".to_owned(),
+            binary: true,
+            depth: Some(1),
+            rate: None,
+            threads: 1,
+            verdict,
+            interrupted: false,
+            opening: Opening { connections: 2, sockets: 2000, seconds: 0.25, sockets_per_second: 8000.0 },
+            load: Some(Load {
+                seconds: 2.0,
+                messages: 5,
+                messages_per_second: 1_234_567.8,
+                octets_per_second: 3.5 * 1_048_576.0,
+                latency_us: Percentiles::new(&latency),
+                lateness_us: None,
+                histogram: buckets(&latency),
+            }),
+            idle: None,
+            cpu: Cpu { own_us_per_message: Some(0.212), own_cores: Some(0.99), ..Cpu::default() },
+            memory: None,
+            failures: failures.into_lines(),
+        }
+    }
+
+    #[test]
+    fn a_report_says_it_all() {
+        let mut failures = Failures::default();
+        failures.add(Failure { detail: Some("octet 3".into()), ..Failure::new(Kind::Mismatch, "octets changed") }, 1);
+        failures.add(Failure::timeout("TLS"), 1200);
+        let text = report(Verdict::Wrong, failures).render(false);
+        let expected = [
+            "wss://example.com/echo  HTTP/2, 2 connections × 1,000 sockets, 16..1k octets binary, depth 1\n",
+            "opened      2,000 sockets on 2 connections in 0.250 s: 8,000 sockets/s\n",
+            "throughput  1,234,567 messages/s, 3.50 MiB/s each way  (5 messages in 2.0 s)\n",
+            "processor   this program: 0.21 µs a message, 0.99 cores\n",
+            "note        this program was busy all the time",
+            "latency     p50 61.0 µs  p90 500 µs  p99 500 µs  p99.9 500 µs  max 500 µs",
+            "verdict     what came back is not what was sent\n",
+            "            1,200 sockets: TLS took too long\n            1 socket: octets changed (first: octet 3)\n",
+        ];
+        for part in expected {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+        let rows: Vec<_> = text.lines().filter(|line| line.contains('≤')).collect();
+        assert_eq!(rows.len(), 8, "{text}");
+        assert!(rows[0].starts_with("   ≤ 4.00 µs █████████████▍ ") && rows[0].ends_with(" 20.0 %"), "{text}");
+        assert!(rows[4].contains(&"█".repeat(BAR)) && rows[4].ends_with(" 60.0 %"), "{text}");
+    }
+
+    #[test]
+    fn colors_are_only_where_they_are_wanted() {
+        let report = report(Verdict::Ok, Failures::default());
+        assert!(!report.render(false).contains('\x1b'));
+        assert!(report.render(true).contains("\x1b[32mevery message came back as it was sent"));
+        assert_eq!(report.status(), Status::Right);
+    }
+
+    /// Programs read the report: every name in it stands in the help.
+    #[test]
+    fn json_is_documented() {
+        fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+            if let Some(object) = value.as_object() {
+                found.extend(object.keys().cloned());
+            }
+            let objects = value.as_object().into_iter().flat_map(|object| object.values());
+            objects.chain(value.as_array().into_iter().flatten()).for_each(|value| names(value, found));
+        }
+        let mut failures = Failures::default();
+        failures.add(Failure::timeout("TLS"), 1);
+        let mut report = report(Verdict::NothingOpened, failures);
+        report.idle = Some(Idle { seconds: 1.0, exchange_seconds: 0.5, answered: 1, answered_after: 1 });
+        report.memory = Some(Memory { before: 1, after: 2, per_socket: 1.0 });
+        let report = serde_json::to_value(report).unwrap();
+        let mut found = Vec::new();
+        names(&report, &mut found);
+        assert!(
+            ["p99_9", "own_cores", "up_to_us", "first", "per_socket"]
+                .iter()
+                .all(|name| found.iter().any(|it| it == name))
+        );
+        let words: Vec<_> = super::super::AFTER_HELP.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        let unknown: Vec<_> = found.iter().filter(|name| !words.contains(&name.as_str())).collect();
+        assert!(unknown.is_empty(), "{unknown:?}");
+        assert_eq!(report["verdict"], "nothing_opened");
+        assert_eq!(report["load"]["histogram"][0]["up_to_us"], 4.0);
+    }
+
+    #[test]
+    fn no_latency_is_lost_between_buckets() {
+        let mut latency = histogram();
+        for number in 0..100_000_u64 {
+            latency.record(super::super::messages::mix(number) % 50_000_000).unwrap();
+        }
+        let buckets = buckets(&latency);
+        assert_eq!(buckets.iter().map(|bucket| bucket.messages).sum::<u64>(), 100_000);
+        assert!(buckets.windows(2).all(|pair| pair[1].up_to_us == 2.0 * pair[0].up_to_us));
+        assert!(self::buckets(&histogram()).is_empty());
+    }
+
+    #[test]
+    fn amounts_have_three_digits_and_a_unit() {
+        assert_eq!(
+            [0.0512, 0.5, 12.34, 123.4, 5_123.0, 2.5e6].map(time),
+            ["51.2 ns", "0.50 µs", "12.3 µs", "123 µs", "5.12 ms", "2.50 s"]
+        );
+        assert_eq!([0.0, 1536.0, -2.0, 3e6].map(octets), ["0.00 B", "1.50 KiB", "-2.00 B", "2.86 MiB"]);
+        assert_eq!([0, 999, 1000, 1_234_567].map(thousands), ["0", "999", "1,000", "1,234,567"]);
+    }
 }
