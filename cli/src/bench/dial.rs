@@ -96,7 +96,7 @@ fn untrusted(error: &io::Error) -> Failure {
 mod tests {
     use std::net::IpAddr;
 
-    use super::{CONNECTIONS_PER_SOURCE, source};
+    use super::{CONNECTIONS_PER_SOURCE, connect, source};
 
     #[test]
     #[cfg(target_os = "linux")]
@@ -107,6 +107,18 @@ mod tests {
         assert_eq!(source(local, 300 * CONNECTIONS_PER_SOURCE), Some("127.0.1.45".parse().unwrap()));
         for elsewhere in ["::1", "192.0.2.1"] {
             assert_eq!(source(elsewhere.parse().unwrap(), 1_000_000), None);
+        }
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn the_source_is_what_the_server_sees() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (number, expected) in [(0, "127.0.0.1"), (CONNECTIONS_PER_SOURCE, "127.0.0.2")] {
+            let _connection = connect(address, number).await.unwrap();
+            let (_, peer) = listener.accept().await.unwrap();
+            assert_eq!(peer.ip().to_string(), expected);
         }
     }
 }

@@ -12,17 +12,15 @@ const OTHER_FILES: u64 = 64;
 /// The system allows no such limit.
 #[cfg(unix)]
 pub(super) fn make_room(connections: usize) -> Result<()> {
-    use anyhow::{Context as _, ensure};
+    use anyhow::{Context as _, bail};
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let needed = connections as u64 + OTHER_FILES;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit on open files")?;
-    ensure!(
-        needed <= hard,
-        "{connections} connections need {needed} open files, and this system allows {hard}: raise the hard limit \
-         (`ulimit -Hn {needed}` as root, or /etc/security/limits.conf), or ask for fewer connections"
-    );
-    if needed > soft {
-        setrlimit(Resource::RLIMIT_NOFILE, needed, hard).context("cannot raise the limit on open files")?;
+    if needed > soft && (needed > hard || setrlimit(Resource::RLIMIT_NOFILE, needed, hard).is_err()) {
+        bail!(
+            "{connections} connections need {needed} open files, and this system allows {hard}: raise the hard limit \
+             (`ulimit -Hn {needed}` as root, or /etc/security/limits.conf), or ask for fewer connections"
+        );
     }
     Ok(())
 }

@@ -36,14 +36,16 @@ use crate::style;
 use crate::target::Target;
 
 const AFTER_HELP: &str = "\
-The server is to send every message back as it is; `sockeye serve` does so at /echo. All sockets are opened first. Then each sends a
-message, and the next one as soon as that has come back (--depth of them at a time): a closed loop, whose latencies are those of a
-server under as much load as it takes. With --rate messages are due at even times whether or not the server keeps up, and latency
-counts from when a message was due, so that a server that stalls cannot hide it: an open loop, with no bound on what is in flight
-unless --depth sets one.
+The server is to send every message back as it is; `sockeye serve` does so at /echo. All sockets
+are opened first. Then each sends a message, and the next one as soon as that has come back (--depth
+of them at a time): a closed loop, whose latencies are those of a server under as much load as it
+takes. With --rate messages are due at even times whether or not the server keeps up, and latency
+counts from when a message was due, so that a server that stalls cannot hide it: an open loop, with
+no bound on what is in flight unless --depth sets one.
 
-A message is a piece of a random pattern, another one for each socket and each turn. What is merged, split, lost, repeated, changed
-or out of order ends its socket and is reported with the first difference.
+A message is a piece of a random pattern, another one for each socket and each turn. What is merged,
+split, lost, repeated, changed or out of order ends its socket and is reported with the first
+difference.
 
 Exit status:
   0    every message came back as it was sent
@@ -51,15 +53,22 @@ Exit status:
   2    the arguments are wrong
   3    sockets were refused, broke off, or had to wait longer than --timeout
   4    what came back is not what was sent
-  130  a second Ctrl-C; the first one ends the measurement early, and what was measured until then is reported
+  130  a second Ctrl-C; the first one ends the measurement early, and reports what was measured
 
-With --json the report is one object: url, http, connections, sockets, size, binary, depth (null: no bound), rate (null: closed
-loop), threads; verdict (ok, failures, wrong or nothing_opened), interrupted, opening (connections, sockets, seconds,
-sockets_per_second), load (seconds, messages, messages_per_second, octets_per_second of payload one way, latency_us and
-lateness_us, each with mean, p50, p90, p99, p99_9 and max, histogram of up_to_us and messages; null with --idle), idle (seconds,
-exchange_seconds, answered, answered_after; null without), cpu (server_us_per_message, server_cores, own_us_per_message,
-own_cores), memory (before, after, of the server in octets, per_socket), failures (kind, what, sockets, first). What does not apply
-is null; fields are only ever added.";
+With --json the report is one object; what does not apply is null, and fields are only ever added:
+  url, http, connections, sockets (in all), size, binary, threads, interrupted
+  depth     null: no bound
+  rate      null: a closed loop
+  verdict   ok, failures, wrong, nothing_opened
+  opening   connections, sockets, seconds, sockets_per_second
+  load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
+            latency_us and, in an open loop, lateness_us, of sending, which is a part of it (each
+            mean, p50, p90, p99, p99_9, max), histogram (a list of up_to_us, messages)
+  idle      seconds, exchange_seconds, answered and answered_after (sockets, before and after)
+  cpu       server_us_per_message, server_cores, own_us_per_message, own_cores
+  memory    before, after (octets of the server's), per_socket
+  failures  a list, the most frequent first, of kind (connect, tls, not_offered, refused, broken,
+            closed, violation, timeout, mismatch), what, sockets, first (the first one's details)";
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -69,19 +78,19 @@ pub(crate) struct Arguments {
     /// Connections.
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = parse_count)]
     connections: usize,
-    /// Sockets on each connection; over HTTP/1.1, where each takes one of its own, as many times the connections.
+    /// Sockets on each connection (over HTTP/1.1, where each takes one: times the connections).
     #[arg(short = 'm', long, value_name = "N", default_value_t = 1, value_parser = parse_count)]
     sockets: usize,
-    /// Octets of a message: 32, 16k (16,000) or 16Ki (16,384); evenly drawn from 16..1k; or from a list by weight, 32:90,1k..4k:9,1M:1
+    /// Octets of a message: 32, 16k (16,000), 16Ki (16,384), any of 16..1k, or by weight 32:90,1k..4k:9,1M:1.
     #[arg(long, value_name = "SIZE", default_value = "32")]
     size: Sizes,
-    /// Messages of a socket that are on their way at a time. [default: 1, with --rate any number]
+    /// Messages of a socket that are on their way at a time [default: 1, with --rate no bound]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     depth: Option<u64>,
-    /// Messages per second, of all sockets together, such as 500, 20k or 1M: an open loop.
+    /// Messages per second of all sockets together, such as 500, 20k or 1M: an open loop.
     #[arg(long, value_name = "N", conflicts_with = "idle")]
     rate: Option<Rate>,
-    /// How long to measure, such as 10s, 500ms or 2m; with --idle, how long to hold the sockets open.
+    /// How long to measure, such as 10s, 500ms or 2m; with --idle, how long to hold.
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time)]
     duration: Duration,
     /// How long to send messages before.
@@ -90,10 +99,10 @@ pub(crate) struct Arguments {
     /// Send text messages; else binary ones.
     #[arg(long)]
     text: bool,
-    /// Open all sockets, exchange one message on each, hold them without a word, and exchange another one.
+    /// Open all sockets, exchange a message on each, hold them in silence, exchange another.
     #[arg(long)]
     idle: bool,
-    /// The server's process, where it runs on this machine: measure its processor time and its memory (Linux).
+    /// The server's process on this machine, to measure its processor time and memory (Linux).
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
     /// HTTP/1.1: every socket is a connection.
