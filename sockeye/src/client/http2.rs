@@ -74,6 +74,8 @@ impl Shared {
         // Dropped, it ends the connection.
         let link = Link { openings, occupancy };
         match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
+            // A server that goes away at once would do so again.
+            Ok(true) if link.occupancy.is_gone() => Err(Error::Disconnected),
             Ok(true) => Ok(Some(Arc::new(link))),
             Ok(false) if versions == Versions::Http2 => {
                 Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))
@@ -184,10 +186,6 @@ impl Application for Opener {
     fn observe(&mut self, machine: &h2::Connection) {
         if machine.is_closed() || machine.is_going_away() {
             self.occupancy.leave();
-        }
-        // What a connection that failed at its first octets would say is not the server's.
-        if machine.is_closed() {
-            return;
         }
         if let Some(settings) = machine.peer_settings() {
             let max_streams = settings.max_concurrent_streams.unwrap_or(u32::MAX).min(self.max_streams);

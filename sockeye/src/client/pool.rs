@@ -143,7 +143,7 @@ impl Occupancy {
         self.changed.notify_waiters();
     }
 
-    fn is_gone(&self) -> bool {
+    pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 
