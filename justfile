@@ -28,3 +28,7 @@ fuzz iterations="3000000":
 # The peers and us, under the same load
 bench:
     bench/run
+
+# Our client beside one of hyper and tokio-tungstenite
+bench-clients:
+    bench/clients

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::far::{self, Far, VERSIONS};
-use super::peer::{self, URL, http1_acceptance, http1_request, kind, wires};
+use super::peer::{self, END_STREAM, URL, http1_acceptance, http1_request, kind, wires};
 use crate::common::{Running, echo, settle, start, within};
 
 const CLOSE: u8 = 8;
@@ -205,4 +205,47 @@ async fn a_reset_after_the_close_changes_nothing() {
     peer.round_trip().await;
     assert!(within(socket.recv()).await.unwrap().is_none());
     assert_eq!(socket.close_frame().unwrap().code, CloseCode::NORMAL);
+}
+
+/// RFC 6455 §7.1.1: the server ends first. After the closing handshake nothing is sent on the stream until it has: some servers
+/// take DATA after a Close for an error of the whole connection.
+#[tokio::test(start_paused = true)]
+async fn the_servers_end_comes_first() {
+    let (_client, mut socket, far) = far::open(Version::HTTP_2).await;
+    let Far::Http2(mut peer, id) = far else { unreachable!() };
+    let answer = async {
+        let close = peer.next(kind::DATA).await;
+        assert_eq!((close.flags, close.payload[0]), (0, 0x88));
+        peer.send(kind::DATA, 0, id, CLOSE_NORMAL).await;
+    };
+    let (closed, ()) = within(async { tokio::join!(socket.close(), answer) }).await;
+    closed.unwrap();
+    // Nothing but the answer to our PING is sent meanwhile.
+    peer.send(kind::PING, 0, 0, b"so far??").await;
+    assert_eq!(within(peer.receive()).await.unwrap().kind, kind::PING);
+    peer.send(kind::DATA, END_STREAM, id, b"").await;
+    let end = within(peer.receive()).await.unwrap();
+    assert_eq!((end.kind, end.flags, end.stream_id, end.payload.len()), (kind::DATA, END_STREAM, id, 0));
+}
+
+/// A server that never ends its half gets the time of a close, whether the closed socket is kept or not.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_ends_is_not_waited_for() {
+    for kept in [true, false] {
+        let (client, mut socket, far) = far::open(Version::HTTP_2).await;
+        let Far::Http2(mut peer, id) = far else { unreachable!() };
+        let answer = async {
+            peer.next(kind::DATA).await;
+            peer.send(kind::DATA, 0, id, CLOSE_NORMAL).await;
+        };
+        let (closed, ()) = within(async { tokio::join!(socket.close(), answer) }).await;
+        closed.unwrap();
+        let kept = kept.then_some(socket);
+        let before = Instant::now();
+        let reset = within(peer.receive()).await.unwrap();
+        assert_eq!((reset.kind, reset.stream_id, reset.code()), (kind::RST_STREAM, id, 8));
+        assert_eq!(before.elapsed().as_secs(), 5);
+        assert_eq!(client.handle().counter(Counter::CloseTimeouts), 1);
+        drop(kept);
+    }
 }

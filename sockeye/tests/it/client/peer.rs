@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use http::{Request, Version};
-use sockeye::{Client, ClientBuilder, Offer};
+use sockeye::{Client, ClientBuilder, Offer, WebSocketExtensions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
@@ -250,7 +250,8 @@ pub(crate) async fn http1_request(io: &mut (impl AsyncRead + Unpin)) -> Request<
 
 /// The head that accepts a handshake of HTTP/1.1.
 pub(crate) fn http1_acceptance(request: &Request<()>) -> String {
-    let response = Offer::from_request(request).unwrap().expect("a handshake").accept(None);
+    let offer = Offer::from_request(request).unwrap().expect("a handshake");
+    let (response, _) = offer.accept(None, &WebSocketExtensions::default(), false);
     let fields = response.headers().iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n", fields.collect::<String>())
 }
