@@ -105,8 +105,15 @@ impl Shared {
                 Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
                 Err(_) => continue,
             };
+            let heard = link.occupancy.heard();
             let response = poll_fn(|cx| owner.poll_response(cx));
-            match within(self.settings.handshake_timeout, "the answer to the handshake", response).await? {
+            let answered = within(self.settings.handshake_timeout, "the answer to the handshake", response).await;
+            if answered.is_err() && link.occupancy.heard() == heard {
+                // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
+                // another.
+                link.occupancy.leave();
+            }
+            match answered? {
                 Ok(response) => return self.accept(owner, response, handshake, terms).await.map(Some),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
@@ -181,6 +188,10 @@ impl Application for Opener {
             self.openings = None;
         }
         Poll::Ready(opening)
+    }
+
+    fn hear(&mut self) {
+        self.occupancy.hear();
     }
 
     fn observe(&mut self, machine: &h2::Connection) {
