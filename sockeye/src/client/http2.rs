@@ -149,12 +149,9 @@ impl Shared {
     async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
         let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let mut content = BytesMut::new();
-        let body = Body::stream(owner.share(), length);
-        let ended = collect(body, &mut content, self.settings.handshake_timeout).await;
-        if ended {
-            // A stream that both sides have ended needs no RST_STREAM.
-            owner.finish(None, |_| {});
-        }
+        let body = Body::stream(owner, length);
+        // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.
+        collect(body, &mut content, self.settings.handshake_timeout).await;
         response.map(|()| content.freeze())
     }
 }
