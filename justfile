@@ -22,3 +22,7 @@ fuzz iterations="3000000":
 # The peers and us, under the same load
 bench:
     bench/run
+
+# Instructions per message echoed, by valgrind: for changes too small for a clock
+bench-instructions:
+    bench/instructions/count

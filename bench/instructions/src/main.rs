@@ -1,13 +1,14 @@
 //! One connection of WebSockets that echo, over a transport in memory: what is left is the engine's own work, for a count of
 //! instructions.
 //!
-//!     instructions SOCKETS OCTETS ROUNDS
+//!     instructions SOCKETS OCTETS ROUNDS [--spawned]
 //!
-//! Each round every socket gets one message of so many octets, all in one read, and echoes it.
+//! Each round every socket gets one message of so many octets, all in one read, and echoes it: inside the connection's task, or
+//! each in a spawned task of its own. `count` beside this crate runs it under valgrind.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -25,6 +26,8 @@ struct Memory {
     round: BytesMut,
     unread: BytesMut,
     rounds: usize,
+    /// When the first round began.
+    began: Arc<OnceLock<Instant>>,
     awaited: usize,
     written: Arc<AtomicUsize>,
     /// Octets written in answer to the opening, once known.
@@ -39,6 +42,7 @@ impl AsyncRead for Memory {
             } else if self.written.load(Ordering::Relaxed) < self.awaited {
                 return Poll::Pending;
             } else if self.rounds > 0 {
+                self.began.get_or_init(Instant::now);
                 self.rounds -= 1;
                 self.awaited += self.expected;
                 self.unread = self.round.clone();
@@ -76,9 +80,11 @@ async fn echo(mut socket: WebSocket) -> Result {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>().expect("a number"));
-    let mut next = |default| arguments.next().unwrap_or(default);
+    let (flags, numbers): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let mut numbers = numbers.iter().map(|number| number.parse::<usize>().expect("a number"));
+    let mut next = |default| numbers.next().unwrap_or(default);
     let (sockets, octets, rounds) = (next(1000), next(32), next(100));
+    let spawned = flags.iter().any(|flag| flag == "--spawned");
 
     let now = Instant::now();
     let config = h2::Config { max_concurrent_streams: u32::MAX, ..h2::Config::default() };
@@ -113,14 +119,27 @@ fn main() {
     // What comes back has no mask: four octets less for each message.
     let expected = round.len() - 4 * sockets;
     let written = Arc::new(AtomicUsize::new(0));
-    let transport =
-        Memory { opening, round, unread: BytesMut::new(), rounds, awaited: 0, written: written.clone(), expected };
+    let began = Arc::new(OnceLock::new());
+    let transport = Memory {
+        opening,
+        round,
+        unread: BytesMut::new(),
+        rounds,
+        began: began.clone(),
+        awaited: 0,
+        written: written.clone(),
+        expected,
+    };
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let server = Server::new().http2(http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() });
-    let start = Instant::now();
-    let result = runtime.block_on(server.serve_connection(transport, websocket(echo)));
-    let elapsed = start.elapsed();
+    let result = if spawned {
+        let handler = |socket| async { tokio::spawn(echo(socket)).await.expect("no panic") };
+        runtime.block_on(server.serve_connection(transport, websocket(handler)))
+    } else {
+        runtime.block_on(server.serve_connection(transport, websocket(echo)))
+    };
+    let elapsed = began.get().expect("a round").elapsed();
     let echoed = written.load(Ordering::Relaxed);
     assert!(echoed >= expected * rounds, "{echoed} octets of {} came back", expected * rounds);
     let messages = sockets * rounds;
