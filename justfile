@@ -15,6 +15,12 @@ test:
 conformance:
     .ci/run conformance
 
+# The same with all of Autobahn's suite, which takes half an hour longer
+conformance-full:
+    cargo build --locked --release
+    cargo build --locked --release -p sockeye --example autobahn_client
+    conformance/run --full
+
 # Millions of random and mutated inputs into each protocol machine, in process
 fuzz iterations="3000000":
     SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto

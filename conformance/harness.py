@@ -24,7 +24,7 @@ class Server:
     """`sockeye serve` for as long as a `with` block lasts; its log goes to our stderr when SOCKEYE_LOG is set."""
 
     def __init__(self, *arguments, tls=True):
-        self.tls = tls
+        self.tls, self.asked = tls, False
         self.command = [PROGRAM, "serve", "--listen", "127.0.0.1:0", *arguments]
         if not tls:
             self.command.append("--cleartext")
@@ -56,15 +56,20 @@ class Server:
     def __exit__(self, *_):
         self.stop()
 
+    def ask_to_end(self):
+        """What Ctrl-C does, once: a second time means at once."""
+        self.asked = True
+        self.process.send_signal(signal.SIGINT)
+
     def stop(self):
         """Ends the server as Ctrl-C does and returns its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        if self.process.poll() is None and not self.asked:
+            self.ask_to_end()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         return self.process.returncode
 
 

@@ -1,8 +1,16 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
 mod certificate;
+mod connect;
+mod escape;
+mod handshake;
+mod probe;
 mod serve;
+mod signals;
 mod site;
+mod style;
+mod target;
+mod tls;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -22,6 +30,10 @@ struct Arguments {
 enum Command {
     /// Serve an echoing WebSocket at /echo, and a page at / that opens many and shows them live.
     Serve(serve::Arguments),
+    /// Talk over a WebSocket, in a terminal or between pipes.
+    Connect(connect::Arguments),
+    /// Tell what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
+    Probe(probe::Arguments),
 }
 
 #[tokio::main]
@@ -30,13 +42,12 @@ async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     let result = match command {
-        Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Connect(arguments) => connect::run(arguments).await,
+        Command::Probe(arguments) => probe::run(arguments).await,
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use sockeye::{Handle, OriginPolicy, Server, http2};
+use sockeye::{Handle, OriginPolicy, Server, WebSocketConfig, http2};
 use tokio::net::TcpListener;
 
 use crate::certificate;
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// Octets in a WebSocket message, beyond which a socket is closed with 1009.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     max_message_size: usize,
+    /// Frames in a WebSocket message, beyond which a socket is closed with 1009.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_fragments: u32,
     /// Streams, and so WebSockets, that one HTTP/2 connection may have open at once.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
@@ -83,7 +86,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     // A reader of this line may have gone away, which is no reason to stop.
     writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
 
-    let site = Site::new(handle, arguments.max_message_size, arguments.origins());
+    let websockets = WebSocketConfig {
+        max_message_size: arguments.max_message_size,
+        max_fragments: arguments.max_fragments,
+        ..WebSocketConfig::default()
+    };
+    let site = Site::new(handle, websockets, arguments.origins());
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }

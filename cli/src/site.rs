@@ -8,7 +8,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sockeye::{Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, Refusal, WebSocket, websocket};
+use sockeye::{
+    Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig,
+    websocket,
+};
 use tower_service::Service as _;
 
 const PAGE: &str = include_str!("page.html");
@@ -19,20 +22,19 @@ const TEXT: &str = "text/plain; charset=utf-8";
 #[derive(Clone)]
 pub(crate) struct Site {
     handle: Handle,
-    max_message_size: usize,
+    websockets: WebSocketConfig,
     origins: OriginPolicy,
 }
 
 impl Site {
-    pub(crate) fn new(handle: Handle, max_message_size: usize, origins: OriginPolicy) -> Self {
-        Self { handle, max_message_size, origins }
+    pub(crate) fn new(handle: Handle, websockets: WebSocketConfig, origins: OriginPolicy) -> Self {
+        Self { handle, websockets, origins }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let is_connect = request.method() == Method::CONNECT;
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
-            let mut service =
-                websocket(echo).protocols(["echo"]).origins(self.origins).max_message_size(self.max_message_size);
+            let mut service = websocket(echo).protocols(["echo"]).origins(self.origins).config(self.websockets);
             return service.call(request).await;
         }
         if is_connect {

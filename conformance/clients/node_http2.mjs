@@ -77,6 +77,8 @@ class Socket {
     const body = Buffer.alloc(2);
     body.writeUInt16BE(code);
     this.send(CLOSE, body);
+    // HAProxy resets at once what it has ended, and Node drops what it has not read of that.
+    if (behindProxy) return void (await this.receive().catch(() => {}));
     const answer = await this.receive();
     equal([answer.opcode, answer.payload.readUInt16BE()], [CLOSE, code], 'Close');
     equal((await this.frames.next()).done, true, 'END_STREAM');
@@ -87,6 +89,8 @@ class Socket {
 }
 
 const cleartext = process.argv.includes('--cleartext');
+// Then the connection is the proxy's, with SOCKEYE_URL its address.
+const behindProxy = Boolean(process.env.SOCKEYE_PROXY);
 const report = new Report();
 const server = await serve(...(cleartext ? ['--cleartext'] : []));
 
@@ -129,7 +133,8 @@ const checks = {
   'requests beside a WebSocket': async (client) => {
     const socket = await Socket.open(client);
     const { status, body } = await get(server.url, '/stats', client);
-    equal([status, JSON.parse(body).connections.find(({ you }) => you)?.sockets], [200, 1], 'statistics');
+    equal(status, 200, 'status');
+    if (!behindProxy) equal(JSON.parse(body).connections.find(({ you }) => you)?.sockets, 1, 'sockets of this connection');
     equal((await get(server.url, '/no/such/path', client)).status, 404, 'status');
     await socket.echo(TEXT, 'still open');
   },

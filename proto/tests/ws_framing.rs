@@ -2,6 +2,8 @@
 
 mod ws_common;
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::ws::{Event, Message, PingError, Violation};
 use ws_common::*;
@@ -159,6 +161,22 @@ fn latest_ping_is_answered() {
     let pings: Vec<u8> = (0..10).flat_map(|number| frame(FIN | PING, [number])).collect();
     assert_eq!(feed(&mut socket, &pings), []);
     assert_eq!(sent(&mut socket), bare(FIN | PONG, [9]));
+}
+
+/// §5.5.2: "an endpoint MUST send a Pong frame in response": to each of ten Pings that came together, where the owner has
+/// room for the answers (case 2.10 of Autobahn's suite).
+#[test]
+fn every_ping_is_answered() {
+    let mut socket = server();
+    let mut input: BytesMut = (0..10).flat_map(|number| frame(FIN | PING, [number])).collect();
+    let mut answers = Vec::new();
+    while !input.is_empty() {
+        socket.handle_data(Instant::now, &mut input);
+        assert_eq!(socket.poll_event(), None);
+        answers.extend(sent(&mut socket));
+    }
+    let expected: Vec<u8> = (0..10).flat_map(|number| bare(FIN | PONG, [number])).collect();
+    assert_eq!(answers, expected);
 }
 
 /// §5.5.2: a Pong goes out "as soon as is practical": before what was queued.

@@ -70,9 +70,12 @@ fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, h
         rest = after;
         let mut input = BytesMut::from(piece);
         while !input.is_empty() {
+            let before = input.len();
             socket.handle_data(|| now, &mut input);
+            assert!(input.len() < before, "progress");
             let event = socket.poll_event();
-            assert!(event.is_some() || input.is_empty(), "without an event all input is taken");
+            let has_work = event.is_some() || socket.is_transmit_pending();
+            assert!(has_work || input.is_empty(), "with nothing to do all input is taken");
             assert_eq!(socket.poll_event(), None, "one event at a time");
             events.extend(event);
             assert!(socket.buffered() <= CONFIG.max_message_size);

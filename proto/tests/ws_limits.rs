@@ -102,7 +102,7 @@ fn pings() {
     assert_eq!(sent(&mut socket).windows(2).filter(|octets| *octets == 1008u16.to_be_bytes()).count(), 1);
 }
 
-/// The clock is read only for a ping, and once in a call.
+/// The clock is read only for a ping, and once.
 #[test]
 fn clock_is_read_for_pings_only() {
     let mut socket = server();
@@ -111,7 +111,7 @@ fn clock_is_read_for_pings_only() {
         socket.handle_data(|| unreachable!("no ping"), &mut input);
         assert!(socket.poll_event().is_some());
     }
-    input.extend_from_slice(&frame(FIN | PING, "ping").repeat(3));
+    input.extend_from_slice(&frame(FIN | PING, "ping"));
     let mut readings = 0;
     socket.handle_data(
         || {

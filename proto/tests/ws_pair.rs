@@ -5,7 +5,7 @@ mod ws_common;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use sockeye_proto::ws::{CloseCode, Event, Message, State, WebSocket};
+use sockeye_proto::ws::{CloseCode, Event, Message, PingError, State, WebSocket};
 use ws_common::*;
 
 /// Carries what `from` sends over to `to`, in pieces of at most `piece` octets, and gives `to`'s events.
@@ -53,6 +53,18 @@ fn ping_pong() {
     client.ping(b"are you there").unwrap();
     assert_eq!(carry(&mut client, &mut server, 3), []);
     assert_eq!(carry(&mut server, &mut client, 3), [Event::Pong(b"are you there".to_vec().into())]);
+}
+
+/// RFC 6455 §5.5.3: a Pong may come unasked, and "a response to an unsolicited Pong frame is not expected".
+#[test]
+fn unsolicited_pong() {
+    let (mut client, mut server) = (client(), server());
+    client.pong(b"still here").unwrap();
+    assert_eq!(carry(&mut client, &mut server, 3), [Event::Pong(b"still here".to_vec().into())]);
+    assert!(!server.is_transmit_pending());
+    assert_eq!(client.pong(&[0; 126]), Err(PingError::PayloadTooLong));
+    client.close(CloseCode::NORMAL, "").unwrap();
+    assert_eq!(client.pong(b""), Err(PingError::Closed));
 }
 
 /// Either end closes; what both had queued before is delivered.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Version;
 
 use crate::budget::Budget;
-use crate::metrics::Metrics;
+use crate::metrics::{Counter, Metrics};
 use crate::registry::Registry;
 
 /// Batches in one poll of a carrier's task, after which others of its thread get their turn.
@@ -130,6 +130,16 @@ impl Carrier {
         &self.registry.metrics
     }
 
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.metrics().count(Counter::Requests);
+    }
+
+    /// It is over: what still holds a stream of it finds there all that there will be.
+    pub(crate) fn leave(&self) {
+        self.registry.leave(self.number);
+    }
+
     fn ready(&self) -> MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,7 +212,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        self.registry.leave(self.number);
+        self.leave();
     }
 }
 

@@ -10,7 +10,6 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -23,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
-use crate::carrier::{Carrier, MAX_TURNS, Phase};
+use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
 use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting};
@@ -238,8 +237,7 @@ where
     }
 
     fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
-        self.carrier.requests.fetch_add(1, Ordering::Relaxed);
-        self.carrier.metrics().count(Counter::Requests);
+        self.carrier.count_request();
         let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
         let owner = Owner::new(&cell);
         let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
@@ -283,8 +281,7 @@ where
                 continue;
             }
             let opened = self.machine.open(&request, false).map(|id| {
-                self.carrier.requests.fetch_add(1, Ordering::Relaxed);
-                self.carrier.metrics().count(Counter::Requests);
+                self.carrier.count_request();
                 let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
                 let owner = Owner::new(&cell);
                 self.insert(id, cell, permit);
@@ -381,6 +378,9 @@ where
             }
             over
         };
+        // A client's socket finds in its cell all that there will be, and its stream is free for another. A server's keeps
+        // what it costs counted.
+        let over = over || self.carrier.facts.side == Side::Client && stream.is_closed() && shared.is_ended();
         if over {
             shared.outbox = BytesMut::new();
             shared.rebook(&self.carrier);
@@ -466,6 +466,7 @@ where
         }
         if self.phase == Phase::Running {
             self.machine.drain(now);
+            self.application.observe(&self.machine);
         }
         if self.phase < Phase::Draining && phase >= Phase::Draining {
             for slot in self.slots.iter().flatten() {
@@ -666,6 +667,7 @@ impl<T, A: Application> Drop for Connection<T, A> {
         for slot in self.slots.iter().flatten() {
             slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
+        self.carrier.leave();
     }
 }
 

@@ -190,17 +190,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         over
     }
 
-    /// Whether the socket is over: abandoned, and ended by the peer or out of time.
+    /// Whether the socket is over: ended on both sides, cut off, or abandoned and out of time.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (abandoned, failed) = {
             let shared = self.cell.lock();
             (shared.is_abandoned(), shared.failed)
         };
+        // A socket that is held elsewhere has in its cell all that there will be.
+        if self.is_ended() && (abandoned || self.handler.is_none()) || self.phase == Phase::Ending && !abandoned {
+            return Poll::Ready(());
+        }
         if !abandoned {
             return Poll::Pending;
-        }
-        if self.shut_down && self.read_ended {
-            return Poll::Ready(());
         }
         let limits = &self.cell.carrier().limits;
         let time = if failed { limits.failed_timeout } else { limits.close_timeout };
@@ -219,6 +220,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if self.phase == Phase::Ending {
             self.handler = None;
         }
+    }
+}
+
+impl<T> Duplex<T> {
+    fn is_ended(&self) -> bool {
+        self.shut_down && self.read_ended
     }
 }
 
@@ -252,6 +259,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
 
 impl<T> Drop for Duplex<T> {
     fn drop(&mut self) {
-        self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+        if !self.is_ended() {
+            self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+        }
+        self.cell.carrier().leave();
     }
 }

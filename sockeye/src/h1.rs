@@ -5,7 +5,6 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -50,8 +49,7 @@ where
     let shared = carrier.clone();
     let answer = service_fn(move |request: Request<Incoming>| {
         let carrier = shared.clone();
-        carrier.requests.fetch_add(1, Ordering::Relaxed);
-        carrier.metrics().count(Counter::Requests);
+        carrier.count_request();
         let mut request = request.map(Body::from);
         trace(&request);
         request.extensions_mut().insert(Peer { carrier: carrier.clone(), cell: None });

@@ -84,6 +84,10 @@ impl Registry {
         }
     }
 
+    pub(crate) fn is_shut_down(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
     pub(crate) async fn wait_shutdown(&self) {
         // The sender is ours: it does not go away.
         self.shutdown.subscribe().wait_for(|shutdown| *shutdown).await.ok();

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Version, request, response};
@@ -95,6 +95,16 @@ impl WebSocket {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
+    /// [`recv`](Self::recv), which tells of every Pong that comes meanwhile, by its payload: the answers to
+    /// [`ping`](Self::ping), and those that come unasked (RFC 6455 §5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_with(&mut self, mut on_pong: impl FnMut(Bytes)) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv_with(cx, &mut on_pong)).await
+    }
+
     /// Sends a message, once there is room for it: while the peer does not read, this waits. Octets wait in a buffer of
     /// 64 KiB per socket and 1 MiB per connection, or one whole message where that is more.
     ///
@@ -116,21 +126,24 @@ impl WebSocket {
         poll_fn(|cx| self.0.owner.poll_flush(cx)).await
     }
 
-    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2). The Pong is taken silently.
+    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2). Its Pong is taken silently, unless
+    /// [`recv_with`](Self::recv_with) waits for it.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
     pub async fn ping(&mut self, payload: &[u8]) -> Result {
-        let Inner { machine, owner, .. } = &mut *self.0;
-        poll_fn(|cx| {
-            owner.poll_send(cx, |outbox| {
-                machine.ping(payload).map_err(Error::invalid)?;
-                machine.poll_transmit(outbox);
-                Ok(())
-            })
-        })
-        .await?
+        poll_fn(|cx| self.poll_control(cx, |machine| machine.ping(payload))).await
+    }
+
+    /// Sends a Pong of at most 125 octets that answers no Ping: a heartbeat (RFC 6455 §5.5.3). Pings are answered without
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`ping`](Self::ping).
+    pub async fn pong(&mut self, payload: &[u8]) -> Result {
+        poll_fn(|cx| self.poll_control(cx, |machine| machine.pong(payload))).await
     }
 
     /// Closes the socket with code 1000 and waits for the peer's Close; messages that still arrive are dropped.
@@ -215,23 +228,34 @@ impl WebSocket {
     }
 
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
+        self.poll_recv_with(cx, |_| {})
+    }
+
+    pub(crate) fn poll_recv_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut on_pong: impl FnMut(Bytes),
+    ) -> Poll<Result<Option<Message>>> {
         loop {
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
                     self.0.owner.carrier().budget.release(&mut self.0.ticket);
                     return Poll::Ready(Ok(Some(message)));
                 }
-                Some(Event::Pong(_)) => continue,
+                Some(Event::Pong(payload)) => {
+                    on_pong(payload);
+                    continue;
+                }
                 Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => return Poll::Ready(self.end(event)),
                 None if self.0.ended => return Poll::Ready(Ok(None)),
                 None => {}
             }
+            if self.0.machine.is_transmit_pending() {
+                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
+            }
             if !self.0.input.is_empty() {
                 self.0.machine.handle_data(crate::now, &mut self.0.input);
                 continue;
-            }
-            if self.0.machine.is_transmit_pending() {
-                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
             }
             if self.0.machine.buffered() > 0 {
                 let carrier = self.0.owner.carrier();
@@ -302,6 +326,21 @@ impl WebSocket {
             machine.send_into(message, outbox)
         }))?;
         Poll::Ready(sent.map_err(|_| Error::Closed))
+    }
+
+    /// Sends what `queue` puts into the machine.
+    pub(crate) fn poll_control(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: impl FnOnce(&mut ws::WebSocket) -> Result<(), ws::PingError>,
+    ) -> Poll<Result> {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        let sent = ready!(owner.poll_send(cx, |outbox| {
+            queue(machine).map_err(Error::invalid)?;
+            machine.poll_transmit(outbox);
+            Ok(())
+        }))?;
+        Poll::Ready(sent)
     }
 
     pub(crate) fn poll_flush_outbox(&mut self, cx: &mut Context<'_>) -> Poll<Result> {

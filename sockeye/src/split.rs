@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use sockeye_proto::ws::{CloseCode, Message};
 
 use crate::{Result, WebSocket};
@@ -31,6 +32,24 @@ impl Sender {
     pub async fn send(&mut self, message: impl Into<Message>) -> Result {
         let message = message.into();
         poll_fn(|cx| lock(&self.0).poll_send(cx, &message)).await
+    }
+
+    /// Sends a Ping; see [`WebSocket::ping`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::ping`].
+    pub async fn ping(&mut self, payload: &[u8]) -> Result {
+        poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.ping(payload))).await
+    }
+
+    /// Sends a Pong that answers no Ping; see [`WebSocket::pong`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::pong`].
+    pub async fn pong(&mut self, payload: &[u8]) -> Result {
+        poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.pong(payload))).await
     }
 
     /// Waits until everything sent has been handed to the connection; see [`WebSocket::flush`]. Cancel safe.
@@ -76,6 +95,16 @@ impl Receiver {
     /// As [`WebSocket::recv`].
     pub async fn recv(&mut self) -> Result<Option<Message>> {
         poll_fn(|cx| lock(&self.0).poll_recv(cx)).await
+    }
+
+    /// The next message, and every Pong that comes before it; see [`WebSocket::recv_with`]. Cancel safe. `on_pong` must
+    /// not use the other half.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::recv`].
+    pub async fn recv_with(&mut self, mut on_pong: impl FnMut(Bytes)) -> Result<Option<Message>> {
+        poll_fn(|cx| lock(&self.0).poll_recv_with(cx, &mut on_pong)).await
     }
 }
 

@@ -334,10 +334,10 @@ impl Connection {
         self.streams.len()
     }
 
-    /// The peer's settings, once its first SETTINGS have come.
+    /// The peer's settings, from its first SETTINGS to the end of the connection.
     pub fn peer_settings(&self) -> Option<&Settings> {
-        let settings_came = !matches!(self.phase, Phase::Preface | Phase::Settings);
-        settings_came.then_some(&self.peer_settings)
+        // A connection that has ended may not have got so far: then these are none of the peer's.
+        (self.phase == Phase::Open).then_some(&self.peer_settings)
     }
 
     /// Client: whether the peer has offered the extended CONNECT (RFC 8441 §3).

@@ -12,7 +12,7 @@ pub(super) enum Shutdown {
     No,
     /// A GOAWAY that still lets every stream in, so that none that is on its way is lost.
     Announced,
-    /// The GOAWAY with the last stream.
+    /// The GOAWAY with the last stream; a client's comes at the end.
     Final,
 }
 
@@ -72,7 +72,10 @@ impl Connection {
     pub(super) fn finish_drain(&mut self) {
         self.timers.drain = None;
         self.shutdown = Shutdown::Final;
-        frame::put_goaway(&mut self.output, self.last_accepted_id, Reason::NO_ERROR, "");
+        // A client's says nothing of its own streams, and there are servers that take it for the end of them.
+        if self.role == Role::Server {
+            frame::put_goaway(&mut self.output, self.last_accepted_id, Reason::NO_ERROR, "");
+        }
         self.end_if_drained();
     }
 
@@ -82,7 +85,8 @@ impl Connection {
             return;
         }
         match (self.shutdown, self.peer_goaway) {
-            (Shutdown::Final, ..) => self.end(None),
+            (Shutdown::Final, ..) if self.role == Role::Server => self.end(None),
+            (Shutdown::Final, ..) => self.close(Reason::NO_ERROR),
             (.., Some((_, Reason::NO_ERROR))) => self.close(Reason::NO_ERROR),
             (.., Some((_, reason))) => self.end(Some(ConnectionError::GoAway(reason))),
             _ => {}

@@ -128,7 +128,7 @@ impl fmt::Display for SendError {
 
 impl error::Error for SendError {}
 
-/// Why [`ping`](super::WebSocket::ping) took nothing.
+/// Why [`ping`](super::WebSocket::ping) or [`pong`](super::WebSocket::pong) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PingError {
     /// A Close was sent or received, or the transport has ended.
@@ -141,7 +141,7 @@ impl fmt::Display for PingError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Closed => "the WebSocket is closed",
-            Self::PayloadTooLong => "a ping carries at most 125 octets",
+            Self::PayloadTooLong => "a Ping or a Pong carries at most 125 octets",
         })
     }
 }

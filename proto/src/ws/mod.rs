@@ -158,8 +158,9 @@ impl WebSocket {
         }
     }
 
-    /// Takes octets from the front of `input` until one event is pending or `input` is empty. Then call
-    /// [`poll_event`](Self::poll_event), and this again while `input` is not empty.
+    /// Takes octets from the front of `input` until one event is pending, a Pong is due, or `input` is empty. Then call
+    /// [`poll_event`](Self::poll_event), and this again while `input` is not empty. Who sends between the calls answers
+    /// every Ping; who cannot answers the latest.
     ///
     /// A frame that is not whole is taken into the machine, so that nothing is left in `input` but what follows the
     /// event. Octets after the last event are dropped. `now` is asked only where a limit needs the time, at most once.
@@ -168,6 +169,9 @@ impl WebSocket {
         while self.event.is_none() && !input.is_empty() && self.is_reading() {
             if let Err(violation) = self.handle_frame(&now, input) {
                 self.fail(violation);
+            }
+            if self.pong.is_some() {
+                break;
             }
         }
         if !self.is_reading() {
@@ -211,12 +215,13 @@ impl WebSocket {
 
     /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
-        self.check_open().ok_or(PingError::Closed)?;
-        if payload.len() > frame::MAX_CONTROL_SIZE {
-            return Err(PingError::PayloadTooLong);
-        }
-        frame::encode(&mut self.output, Opcode::Ping, payload, self.role.mask_key());
-        Ok(())
+        self.send_control(Opcode::Ping, payload)
+    }
+
+    /// Queues a Pong of at most 125 octets that answers no Ping: a heartbeat that asks for none in return
+    /// (RFC 6455 §5.5.3). Pings are answered without it.
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), PingError> {
+        self.send_control(Opcode::Pong, payload)
     }
 
     /// Queues a Close. Nothing can be sent after it, and of what comes only the peer's Close matters; the limits hold
@@ -280,6 +285,15 @@ impl WebSocket {
             Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
             _ => 0, // discarded as it comes
         }
+    }
+
+    fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> Result<(), PingError> {
+        self.check_open().ok_or(PingError::Closed)?;
+        if payload.len() > frame::MAX_CONTROL_SIZE {
+            return Err(PingError::PayloadTooLong);
+        }
+        frame::encode(&mut self.output, opcode, payload, self.role.mask_key());
+        Ok(())
     }
 
     fn is_reading(&self) -> bool {

@@ -44,6 +44,16 @@ fn bad_preface_is_answered() {
     }
 }
 
+/// §3.4, RFC 8441 §3: what a server offers stands in its first SETTINGS; a connection that ends before them says nothing.
+#[test]
+fn settings_that_never_came_are_unknown() {
+    let mut tested = Tested::new(Role::Client, Config::default());
+    assert!(tested.machine.peer_settings().is_none());
+    tested.machine.handle_eof(tested.now);
+    assert!(matches!(tested.events()[..], [Event::Closed(None)]));
+    assert!(tested.machine.peer_settings().is_none());
+}
+
 /// §3.4: the preface is followed by SETTINGS; an acknowledgement is not that.
 #[test]
 fn first_frame_is_settings() {

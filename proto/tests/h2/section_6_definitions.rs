@@ -239,6 +239,24 @@ fn drain() {
     assert!(matches!(tested.events()[..], [Event::Closed(None)]));
 }
 
+/// §6.8: a GOAWAY has "the last peer-initiated stream" in it, and a client has no peer that initiates any: until its own
+/// streams have ended there is nothing to say, and some servers take a GOAWAY for the end of the connection.
+#[test]
+fn drain_of_a_client() {
+    let mut tested = Tested::client();
+    let request = get("https://example.com/");
+    let id = tested.open(&request, true);
+    tested.sent();
+    tested.machine.drain(tested.now);
+    assert_eq!(tested.machine.open(&request, true), Err(OpenError::GoingAway));
+    tested.receive(&headers(1, true, &[(":status", "200")]));
+    assert_eq!(tested.sent(), []);
+    tested.events();
+    tested.machine.stream(id).unwrap().release();
+    assert_eq!(tested.sent(), [Sent::GoAway { last: 0, reason: Reason::NO_ERROR }]);
+    assert!(matches!(tested.events()[..], [Event::Closed(None)]));
+}
+
 /// A peer that does not answer the PING is not waited for.
 #[test]
 fn drain_in_time() {

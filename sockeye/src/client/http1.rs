@@ -38,6 +38,7 @@ impl Shared {
 
     async fn upgrade(&self, established: Established, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
         let carrier = self.carrier(&established);
+        carrier.count_request();
         let way = Carrier::Http1 { key: rand::random() };
         let request = handshake.request(way).map_err(Error::invalid)?;
         let time = self.settings.handshake_timeout;

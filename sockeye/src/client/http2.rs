@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, Version};
-use sockeye_proto::h2::{self, OpenError, Reason};
+use sockeye_proto::h2::{self, OpenError, Reason, Violation};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
@@ -53,14 +53,19 @@ impl Shared {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
-            *self.spare() = Some(established);
+            self.keep(established);
             self.fall_back();
             return Ok(None);
         }
         let (openings, requests) = mpsc::unbounded_channel();
         let (offered, offer) = oneshot::channel();
         let occupancy = self.pool.occupancy();
-        let opener = Opener { openings: Some(requests), occupancy: occupancy.clone(), offered: Some(offered) };
+        let opener = Opener {
+            openings: Some(requests),
+            occupancy: occupancy.clone(),
+            max_streams: self.settings.http2.max_concurrent_streams,
+            offered: Some(offered),
+        };
         let carrier = self.carrier(&established);
         let machine = server::machine(h2::Role::Client, &self.settings.http2);
         let connection = Connection::new(established.transport, BytesMut::new(), machine, carrier, opener);
@@ -78,7 +83,12 @@ impl Shared {
                 Ok(None)
             }
             // The task has ended, and its result says why.
-            Err(_) => Err(task.await.map_err(Error::application)?.err().unwrap_or(Error::Disconnected)),
+            Err(_) => Err(match task.await.map_err(Error::application)? {
+                Err(Error::Violation { rule, .. }) if rule.downcast_ref() == Some(&Violation::FirstFrame) => {
+                    Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)")
+                }
+                result => result.err().unwrap_or(Error::Disconnected),
+            }),
         }
     }
 
@@ -148,6 +158,8 @@ struct Opener {
     /// None once there are no more to come.
     openings: Option<mpsc::UnboundedReceiver<Opening<Option<Permit>>>>,
     occupancy: Arc<Occupancy>,
+    /// Our own limit.
+    max_streams: u32,
     /// Waits for the first SETTINGS: whether they offer the extended CONNECT.
     offered: Option<oneshot::Sender<bool>>,
 }
@@ -173,8 +185,13 @@ impl Application for Opener {
         if machine.is_closed() || machine.is_going_away() {
             self.occupancy.leave();
         }
+        // What a connection that failed at its first octets would say is not the server's.
+        if machine.is_closed() {
+            return;
+        }
         if let Some(settings) = machine.peer_settings() {
-            self.occupancy.allow(settings.max_concurrent_streams.map_or(usize::MAX, |max| max as usize));
+            let max_streams = settings.max_concurrent_streams.unwrap_or(u32::MAX).min(self.max_streams);
+            self.occupancy.allow(max_streams as usize);
             if let Some(offered) = self.offered.take() {
                 offered.send(settings.enable_connect_protocol).ok();
             }

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, Version};
 use tokio::time::timeout;
 
@@ -134,14 +135,17 @@ impl Client {
         Open::on(self, path)
     }
 
-    /// Closes every socket with 1001 and every connection by GOAWAY, and waits for their end: for what is left after the
-    /// [`close_timeout`](ClientBuilder::close_timeout) no longer. A socket says its Close while it is being received from.
+    /// Closes every socket with 1001 and every connection by GOAWAY, and waits for their end. A socket says its Close while
+    /// it is being received from; what is left after the [`close_timeout`](ClientBuilder::close_timeout) is cut off.
     pub async fn close(&self) {
-        self.0.pool.close();
-        self.0.spare().take();
+        let Shared { settings, registry, pool, .. } = &*self.0;
+        // From here on nothing is opened, and nothing kept.
         self.handle().shutdown();
-        if timeout(self.0.settings.limits.close_timeout, self.0.registry.wait_empty()).await.is_err() {
-            self.0.registry.advance(Phase::Ending);
+        pool.clear();
+        self.0.spare().take();
+        if timeout(settings.limits.close_timeout, registry.wait_empty()).await.is_err() {
+            registry.advance(Phase::Ending);
+            timeout(settings.limits.failed_timeout, registry.wait_empty()).await.ok();
         }
     }
 
@@ -154,7 +158,9 @@ impl Client {
 impl Shared {
     fn new(settings: Arc<Settings>, target: &Target) -> Self {
         let mut headers = settings.headers.clone();
-        headers.extend(target.authorization.clone().map(|value| (http::header::AUTHORIZATION, value)));
+        if let Some(authorization) = &target.authorization {
+            headers.insert(AUTHORIZATION, authorization.clone());
+        }
         let pool = Pool::new(settings.max_connections);
         Self {
             origin: target.origin.clone(),
@@ -164,6 +170,14 @@ impl Shared {
             http1: AtomicBool::new(false),
             spare: Mutex::default(),
             settings,
+        }
+    }
+
+    /// Keeps a connection of HTTP/1.1 for the next socket, unless there will be none.
+    fn keep(&self, established: Established) {
+        let mut spare = self.spare();
+        if !self.registry.is_shut_down() {
+            *spare = Some(established);
         }
     }
 
@@ -187,7 +201,7 @@ impl Shared {
         tracing::debug!(origin = %self.origin, "WebSockets go over HTTP/1.1 here");
         self.http1.store(true, Ordering::Relaxed);
         self.settings.memory.remember(&self.origin);
-        self.pool.wake();
+        self.pool.clear();
     }
 
     /// The first connection, so that an origin that cannot be reached is known at once.
@@ -196,11 +210,11 @@ impl Shared {
         let in_cleartext = self.settings.versions == Versions::Any && !self.origin.secure;
         if self.settings.versions == Versions::Http1 || remembered || in_cleartext {
             self.http1.store(true, Ordering::Relaxed);
-            let established = self.settings.establish(&self.origin, Versions::Http1).await?;
-            *self.spare() = Some(established);
-            return Ok(());
+            self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
+        } else if let Some(link) = self.make_link().await? {
+            self.pool.add(link);
         }
-        self.reserve(None).await.map(drop)
+        Ok(())
     }
 }
 
@@ -216,6 +230,15 @@ impl Versions {
     /// What a connection without ALPN speaks.
     fn by_prior_knowledge(self) -> Version {
         if self == Self::Http2 { Version::HTTP_2 } else { Version::HTTP_11 }
+    }
+
+    /// What a server lacks that chose none of them.
+    fn by_alpn(self) -> &'static str {
+        match self {
+            Self::Any => "HTTP/2 or HTTP/1.1, by ALPN (RFC 7301)",
+            Self::Http1 => "HTTP/1.1, by ALPN (RFC 7301)",
+            Self::Http2 => "HTTP/2, by ALPN (RFC 9113 §3.2)",
+        }
     }
 }
 

@@ -50,20 +50,23 @@ impl Target {
     /// Reads a `wss`, `ws`, `https` or `http` URL.
     pub(super) fn parse(url: &str) -> Result<Self> {
         let uri = parse_uri(url)?;
-        let (secure, default_port) = match uri.scheme_str() {
-            Some("wss" | "https") => (true, 443),
-            Some("ws" | "http") => (false, 80),
+        // RFC 3986 §3.1: the case of a scheme has no meaning.
+        let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
+        let (secure, default_port) = match scheme.as_str() {
+            "wss" | "https" => (true, 443),
+            "ws" | "http" => (false, 80),
             _ => return Err(invalid(url, "begins with none of wss://, ws://, https:// and http://")),
         };
         let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
             return Err(invalid(url, "names no host"));
         };
-        let (user_information, _) = authority.as_str().rsplit_once('@').unzip();
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().map_err(|_| invalid(url, "has a port above 65535"))?,
-            None => default_port,
-        };
+        let (user_information, place) = authority.as_str().rsplit_once('@').unzip();
         let host = authority.host().to_ascii_lowercase();
+        // What follows the host: nothing, a colon, or a colon with the port (RFC 3986 §3.2.3).
+        let port = match &place.unwrap_or(authority.as_str())[host.len()..] {
+            "" | ":" => default_port,
+            port => port[1..].parse::<u16>().map_err(|_| invalid(url, "has a port above 65535"))?,
+        };
         let authority = Authority::try_from(format!("{host}:{port}")).map_err(Error::invalid)?;
         Ok(Self {
             origin: Origin { secure, authority },
@@ -77,17 +80,19 @@ impl Target {
 pub(super) fn parse_path(path: &str, origin: &Origin) -> Result<PathAndQuery> {
     if path.contains("://") {
         let target = Target::parse(path)?;
-        return if target.origin == *origin {
-            Ok(target.path)
-        } else {
-            Err(invalid(path, &format!("is not of the client's origin, {origin}")))
-        };
+        if target.origin != *origin {
+            return Err(invalid(path, &format!("is not of the client's origin, {origin}")));
+        }
+        if target.authorization.is_some() {
+            return Err(Error::invalid("user information belongs in the URL that the client connects to"));
+        }
+        return Ok(target.path);
     }
-    if !path.is_empty() && !path.starts_with(['/', '?']) {
-        return Err(invalid(path, "is neither an URL nor a path that begins with /"));
+    match path.as_bytes().first() {
+        Some(b'/') => path_of(&parse_uri(path)?),
+        Some(b'?') | None => path_of(&parse_uri(&format!("/{path}"))?),
+        Some(_) => Err(invalid(path, "is neither an URL nor a path that begins with /")),
     }
-    let uri = parse_uri(if path.is_empty() { "/" } else { path })?;
-    path_of(&uri)
 }
 
 fn parse_uri(text: &str) -> Result<Uri> {
@@ -135,6 +140,8 @@ mod tests {
             ("https://example.com:444/chat?a=b", "https://example.com:444", "/chat?a=b"),
             ("ws://127.0.0.1:8080?x", "http://127.0.0.1:8080", "/?x"),
             ("http://[::1]/", "http://[::1]:80", "/"),
+            ("ws://user:1@[::1]:8080", "http://[::1]:8080", "/"),
+            ("ws://h:/", "http://h:80", "/"),
             ("WSS://user@h/%20", "https://h:443", "/%20"),
         ];
         for (url, origin, path) in rows {
@@ -177,7 +184,7 @@ mod tests {
         for (path, expected) in [("/chat", "/chat"), ("", "/"), ("?a", "/?a"), ("https://EXAMPLE.com/b", "/b")] {
             assert_eq!(parse_path(path, &origin).unwrap(), expected);
         }
-        for path in ["chat", "wss://example.org/", "ws://example.com/", "/a#b", "/a b"] {
+        for path in ["chat", "wss://user@example.com/", "wss://example.org/", "ws://example.com/", "/a#b", "/a b"] {
             assert!(matches!(parse_path(path, &origin), Err(Error::Invalid(_))), "{path}");
         }
     }

@@ -18,29 +18,22 @@ pub(super) struct Pool {
     connecting: AtomicBool,
     /// Signals that a stream became free, or a connection came or went.
     changed: Arc<Notify>,
-    closed: AtomicBool,
 }
 
 impl Pool {
     pub(super) fn new(max_links: usize) -> Self {
-        Self {
-            links: Mutex::default(),
-            max_links,
-            connecting: AtomicBool::new(false),
-            changed: Arc::default(),
-            closed: AtomicBool::new(false),
-        }
+        Self { links: Mutex::default(), max_links, connecting: AtomicBool::new(false), changed: Arc::default() }
     }
 
-    /// Takes no more streams, and lets go of its connections.
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+    /// Adds a connection, and has everybody who waits look again.
+    pub(super) fn add(&self, link: Arc<Link>) {
+        self.links().push(link);
+        self.changed.notify_waiters();
+    }
+
+    /// Lets go of the connections, which end with their last streams, and has everybody who waits look again.
+    pub(super) fn clear(&self) {
         self.links().clear();
-        self.wake();
-    }
-
-    /// Has everybody who waits look again.
-    pub(super) fn wake(&self) {
         self.changed.notify_waiters();
     }
 
@@ -68,9 +61,12 @@ impl Pool {
             .find_map(|link| Some((link.clone(), link.occupancy().clone().take()?)))
     }
 
-    /// The right to make a connection, where there is a place for one and nobody else does.
-    fn begin_connecting(&self) -> Option<Turn<'_>> {
-        let has_place = self.links().len() < self.max_links;
+    /// The right to make a connection, where there is a place for one and nobody else does. A server that takes no streams
+    /// at all on one that nobody uses will take none on the next: there it is to be waited for.
+    fn begin_connecting(&self, avoided: Option<&Arc<Link>>) -> Option<Turn<'_>> {
+        let links = self.links();
+        let mut others = links.iter().filter(|link| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, link)));
+        let has_place = links.len() < self.max_links && !others.any(|link| link.occupancy().is_unused());
         (has_place && !self.connecting.swap(true, Ordering::Acquire)).then_some(Turn(self))
     }
 }
@@ -83,30 +79,34 @@ impl Shared {
         // A time too long to count has no end.
         let deadline = Instant::now().checked_add(self.settings.connect_timeout);
         loop {
-            let mut changed = pin!(pool.changed.notified());
-            // From here on no change is missed.
-            changed.as_mut().enable();
-            if pool.closed.load(Ordering::Relaxed) {
-                return Err(Error::Closed);
-            }
-            if self.speaks_http1() {
-                return Ok(None);
-            }
-            if let Some(found) = pool.find(avoided) {
-                return Ok(Some(found));
-            }
-            let Some(_turn) = pool.begin_connecting() else {
-                match deadline {
-                    Some(deadline) => {
-                        timeout_at(deadline, changed).await.map_err(|_| Error::Timeout("a free stream"))?;
-                    }
-                    None => changed.await,
+            // Whoever connects does not stand among those who wait: it would be woken in the place of one that needs it.
+            let _turn = {
+                let mut changed = pin!(pool.changed.notified());
+                // From here on no change is missed.
+                changed.as_mut().enable();
+                if self.registry.is_shut_down() {
+                    return Err(Error::Closed);
                 }
-                continue;
+                if self.speaks_http1() {
+                    return Ok(None);
+                }
+                if let Some(found) = pool.find(avoided) {
+                    return Ok(Some(found));
+                }
+                match (pool.begin_connecting(avoided), deadline) {
+                    (Some(turn), _) => turn,
+                    (None, Some(deadline)) => {
+                        timeout_at(deadline, changed).await.map_err(|_| Error::Timeout("a free stream"))?;
+                        continue;
+                    }
+                    (None, None) => {
+                        changed.await;
+                        continue;
+                    }
+                }
             };
             let Some(link) = self.make_link().await? else { return Ok(None) };
-            pool.links().push(link);
-            pool.wake();
+            pool.add(link);
         }
     }
 }
@@ -144,6 +144,10 @@ impl Occupancy {
 
     fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    fn is_unused(&self) -> bool {
+        !self.is_gone() && self.open.load(Ordering::Relaxed) == 0
     }
 
     fn take(self: Arc<Self>) -> Option<Permit> {

@@ -1,11 +1,12 @@
 //! TLS by rustls, with ALPN (RFC 7301).
 
+use std::io;
 use std::sync::Arc;
 
 use http::Version;
-use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 pub(super) use rustls::ClientConfig;
@@ -50,7 +51,11 @@ impl Tls {
             Versions::Http1 => &self.http1,
             Versions::Http2 => &self.http2,
         };
-        let transport = connector.connect(name, transport).await.map_err(|error| failed("TLS", error))?;
+        let transport = match connector.connect(name, transport).await {
+            Ok(transport) => transport,
+            Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
+            Err(error) => return Err(failed("TLS", error)),
+        };
         let version = match transport.get_ref().1.alpn_protocol() {
             Some(H2) => Some(Version::HTTP_2),
             Some(HTTP_1_1) => Some(Version::HTTP_11),
@@ -58,6 +63,12 @@ impl Tls {
         };
         Ok((Box::new(transport), version))
     }
+}
+
+/// RFC 7301 §3.2: the alert of a server that speaks none of what was offered.
+fn is_refused_by_alpn(error: &io::Error) -> bool {
+    let refusal = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    error.get_ref().and_then(|error| error.downcast_ref()) == Some(&refusal)
 }
 
 fn by_system_roots() -> Result<ClientConfig> {

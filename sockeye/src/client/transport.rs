@@ -67,7 +67,7 @@ impl Settings {
         let (transport, chosen) = within(self.connect_timeout, "TLS", secured).await??;
         let version = match (chosen, versions) {
             (Some(Version::HTTP_2), _) => Version::HTTP_2,
-            (_, Versions::Http2) => return Err(Error::NotOffered("HTTP/2, by ALPN (RFC 9113 §3.2)")),
+            (_, Versions::Http2) => return Err(Error::NotOffered(versions.by_alpn())),
             _ => Version::HTTP_11,
         };
         Ok(Established { transport, version, peer })
@@ -84,8 +84,7 @@ impl Settings {
             return Ok((transport, Some(peer)));
         };
         let (transport, _) = self.connect_tcp(&proxy.origin).await?;
-        let tunnel = tunnel(transport, proxy, origin, self.connect_timeout);
-        Ok((within(self.connect_timeout, "the proxy's answer", tunnel).await??, None))
+        Ok((tunnel(transport, proxy, origin, self.connect_timeout).await?, None))
     }
 
     /// Looks the host up and tries its addresses of both families (RFC 8305).
@@ -113,18 +112,21 @@ async fn tunnel(
     origin: &Origin,
     time: Duration,
 ) -> Result<Box<dyn Transport>> {
+    const STEP: &str = "the proxy's answer";
     let authority = origin.authority.as_str();
     let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(HOST, authority);
     if let Some(authorization) = &proxy.authorization {
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request.body(Empty::new()).map_err(Error::invalid)?;
-    let response = http1::send(transport, request, MAX_PROXY_HEAD).await?;
+    let sent = within(time, STEP, http1::send(transport, request, MAX_PROXY_HEAD)).await?;
+    let response = sent.map_err(|error| failed(STEP, error))?;
     if response.status().is_success() {
-        Ok(Box::new(http1::take_over(response).await?))
+        let transport = http1::take_over(response).await.map_err(|error| failed(STEP, error))?;
+        Ok(Box::new(transport))
     } else {
         let response = http1::read_refusal(response, time).await;
-        Err(Error::Connect { step: "the proxy's answer", source: Box::new(Error::Refused(Box::new(response))) })
+        Err(failed(STEP, Error::Refused(Box::new(response))))
     }
 }
 

@@ -364,6 +364,11 @@ impl Shared {
         carrier.rebook(mem::replace(&mut self.booked, left), left);
     }
 
+    /// Neither half has anything to move any more.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.received != Received::Open && matches!(self.sent, Sent::Finished | Sent::Dead(_))
+    }
+
     /// No application holds the stream any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.owners == 0

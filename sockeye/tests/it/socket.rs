@@ -63,6 +63,45 @@ async fn pings_go_both_ways() {
     }
 }
 
+/// RFC 6455 §5.5.3: the answer to a Ping, and a Pong that nobody asked for.
+#[tokio::test]
+async fn pongs_are_told_to_who_asks() {
+    let (service, mut sockets) = hand_over();
+    let server = start(Server::new(), service).await;
+    for carrier in Carrier::ALL {
+        let mut peer = Socket::open(carrier, server.addr).await;
+        let (mut sender, mut receiver) = within(sockets.recv()).await.unwrap().split();
+        sender.ping(b"are you there").await.unwrap();
+        sender.pong(b"I am").await.unwrap();
+        let answered = async {
+            assert_eq!(peer.event().await, Event::Pong("I am".into()), "{carrier:?}");
+            peer.send("after the pong").await;
+        };
+        let mut pongs = Vec::new();
+        let received = async {
+            let message = receiver.recv_with(|payload| pongs.push(payload)).await.unwrap();
+            assert_eq!(message, Some("after the pong".into()), "{carrier:?}");
+        };
+        within(async { tokio::join!(answered, received) }).await;
+        assert_eq!(pongs, ["are you there"], "{carrier:?}");
+    }
+}
+
+/// RFC 6455 §5.5.2: Pings that come together are answered one by one while there is room for the answers.
+#[tokio::test]
+async fn every_ping_is_answered() {
+    let server = start_websocket(echo).await;
+    for carrier in Carrier::ALL {
+        let mut socket = Socket::open(carrier, server.addr).await;
+        // Masked by zeros.
+        let pings: Vec<u8> = (b'0'..=b'9').flat_map(|number| [0x89, 0x81, 0, 0, 0, 0, number]).collect();
+        socket.send_octets(&pings).await;
+        for number in b'0'..=b'9' {
+            assert_eq!(socket.event().await, Event::Pong(vec![number].into()), "{carrier:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_socket_tells_what_it_is() {
     let (service, mut sockets) = hand_over();

@@ -1,5 +1,11 @@
 //! The client, against our own server: what happens where all goes well.
 
+mod peer;
+#[cfg(feature = "tls")]
+mod secure;
+#[cfg(feature = "tls")]
+mod versions;
+
 use std::time::Duration;
 
 use http::Version;
@@ -62,4 +68,14 @@ async fn a_refusal_is_handed_over() {
         let Err(Error::Refused(response)) = within(client.open("/nowhere").into_future()).await else { panic!() };
         assert_eq!(response.status(), 404);
     }
+}
+
+/// RFC 8441 §3: a connection that ends before the server's SETTINGS has not said that it offers no extended CONNECT.
+#[tokio::test]
+async fn a_server_that_hangs_up_before_its_settings_offers_nothing_and_denies_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let connected = within(Client::builder().http2_only().connect(&format!("http://{addr}"))).await;
+    assert!(matches!(connected, Err(Error::Disconnected | Error::Io(_))), "{connected:?}");
 }

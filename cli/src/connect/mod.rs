@@ -1,0 +1,410 @@
+//! `sockeye connect`: a conversation in a terminal, or between two pipes.
+
+mod command;
+mod input;
+mod output;
+mod session;
+mod verbose;
+
+use std::error::Error as _;
+use std::future::pending;
+use std::io::{IsTerminal as _, stdin, stdout};
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use sockeye::{Client, ClientBuilder, CloseCode, Error, WebSocket};
+use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::task::JoinSet;
+
+use self::command::Command;
+use self::input::{Commands, LineEditor, interrupt_editor};
+use self::output::{Console, Screen};
+use self::session::{Manner, Session};
+use crate::handshake::{HandshakeOptions, parse_seconds};
+use crate::signals::Signals;
+use crate::target::Target;
+use crate::tls;
+
+/// What may wait for one socket.
+const QUEUE_SIZE: usize = 16;
+/// Silence after the end of stdin, by default.
+const WAIT: Duration = Duration::from_secs(1);
+/// An HTTP/2 server that says nothing is asked after the first of these times whether it is there, and given up the second
+/// one later.
+const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(20)];
+
+const AFTER_HELP: &str = "\
+In a terminal a line is a message, and these are commands:
+  /ping [TEXT]            send a Ping and tell when it is answered
+  /pong [TEXT]            send a Pong, which is not answered
+  /close [CODE [REASON]]  close, with 1000 unless another code is given
+  //TEXT                  send /TEXT
+Ctrl-D closes with 1000, Ctrl-C with 1001. Control characters that are received are shown escaped, binary messages in hexadecimal.
+
+In a pipe stdin is data alone: each line a message, or with --binary each piece read (of at most 64 KiB) a binary message. The
+payload of what is received goes to stdout as it is, with a newline after each message unless there is --binary; all else goes to
+stderr. After the end of stdin messages are still received until none has come for --wait seconds (where stdin was empty from the
+start: until the server closes), and the socket is closed with 1000.
+
+Several URLs of the same origin share a connection where there is HTTP/2. What is sent goes to all of them, what is received has its
+URL before it.
+
+Exit status, the highest where there are several sockets:
+  0    the socket was closed cleanly: by this side, or by the server with 1000, 1001 or no code
+  1    no connection, or stdin cannot be sent
+  2    the arguments are wrong
+  3    the server refused the WebSocket, or does not speak the HTTP version asked for
+  4    the server closed with another code
+  5    the socket broke off without a Close, or a rule of the protocol was broken
+  6    with -1: no message came
+  130  a second Ctrl-C, which does not wait for the server";
+
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// The WebSockets: wss:// or https://; ws:// or http:// for cleartext.
+    #[arg(required = true, value_name = "URL")]
+    urls: Vec<Target>,
+    #[command(flatten)]
+    handshake: HandshakeOptions,
+    /// HTTP/1.1 alone.
+    #[arg(long = "http1.1", conflicts_with = "http2")]
+    http1: bool,
+    /// HTTP/2 or nothing; in cleartext by prior knowledge.
+    #[arg(long, visible_alias = "http2-prior-knowledge")]
+    http2: bool,
+    /// Send binary messages.
+    #[arg(short, long)]
+    binary: bool,
+    /// Send at most one message, and leave after the first one received.
+    #[arg(short = '1', long = "one")]
+    once: bool,
+    /// Seconds without a message after the end of stdin, before the socket is closed; or "forever". [default: 1, with -1 forever]
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_wait)]
+    wait: Option<Wait>,
+    /// Octets in a message received, beyond which the socket is closed with 1009.
+    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
+    max_message_size: usize,
+    /// Seconds for each step to an open socket.
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
+    timeout: Duration,
+    /// Show the handshakes, and how sockets end.
+    #[arg(short, long)]
+    verbose: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    For(Duration),
+    Forever,
+}
+
+fn parse_wait(text: &str) -> Result<Wait, String> {
+    if text == "forever" {
+        return Ok(Wait::Forever);
+    }
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map(Wait::For).ok_or_else(|| "a number of seconds, or forever".to_owned())
+}
+
+/// What becomes the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Status {
+    Clean = 0,
+    NoConnection = 1,
+    WrongArguments = 2,
+    Refused = 3,
+    ClosedWithError = 4,
+    Broken = 5,
+    NoMessage = 6,
+}
+
+/// The exit status of who does not wait.
+const INTERRUPTED: u8 = 130;
+
+/// Asks for the end of it all, with a code for the Close.
+#[derive(Clone)]
+struct Stop {
+    code: Arc<watch::Sender<Option<CloseCode>>>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Stop {
+    fn new() -> Self {
+        Self { code: Arc::new(watch::Sender::new(None)), is_over: Arc::default() }
+    }
+
+    /// Whether this was the first one to ask; the others change nothing.
+    fn stop(&self, code: CloseCode) -> bool {
+        self.code.send_if_modified(|stop| {
+            let is_first = stop.is_none();
+            stop.get_or_insert(code);
+            is_first
+        })
+    }
+
+    fn stopped(&self) -> Stopped {
+        Stopped(self.code.subscribe())
+    }
+
+    /// All sockets have ended: there is nothing left to stop.
+    fn over(&self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+}
+
+/// Hears of it.
+#[derive(Clone)]
+struct Stopped(watch::Receiver<Option<CloseCode>>);
+
+impl Stopped {
+    async fn stopped(&mut self) -> CloseCode {
+        let code = self.0.wait_for(Option::is_some).await.ok().and_then(|code| *code);
+        match code {
+            Some(code) => code,
+            // Nobody is left to ask for it.
+            None => pending().await,
+        }
+    }
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let stop = Stop::new();
+    stop_on_signals(stop.clone())?;
+    let builder = arguments.builder()?;
+    let (screen, console, source) = if stdin().is_terminal() && stdout().is_terminal() {
+        let (editor, printer, end) = LineEditor::new(stop.clone())?;
+        let (screen, console) = Screen::above(printer, end);
+        (screen, console, Source::Editor(Box::new(editor)))
+    } else {
+        let (screen, console) = Screen::plain(arguments.binary, stop.clone());
+        (screen, console, if stdin().is_terminal() { Source::Terminal } else { Source::Pipe })
+    };
+    let status = converse(&arguments, builder, source, &console, &stop).await;
+    screen.finish(&console).await;
+    Ok(ExitCode::from(status))
+}
+
+/// Where input comes from.
+enum Source {
+    Editor(Box<LineEditor>),
+    /// One whose output goes elsewhere.
+    Terminal,
+    Pipe,
+}
+
+/// Opens the sockets, and lets them talk; gives the exit status.
+async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source, console: &Console, stop: &Stop) -> u8 {
+    let is_conversation = matches!(source, Source::Editor(_));
+    let mut status = Status::Clean;
+    let mut opened = Vec::new();
+    let opening = open_all(arguments, builder);
+    tokio::select! {
+        results = opening => {
+            for (target, result) in arguments.urls.iter().zip(results) {
+                match result {
+                    Ok(socket) => opened.push((target, socket)),
+                    Err(error) => {
+                        console.error(format!("{target}: {}", explain(&error))).await;
+                        status = status.max(Status::of_opening(&error));
+                    }
+                }
+            }
+        }
+        _ = async { stop.stopped().stopped().await } => return INTERRUPTED,
+    }
+    let mut sessions = JoinSet::new();
+    let mut queues = Vec::new();
+    for (target, socket) in opened {
+        if arguments.verbose {
+            console.note(verbose::handshake(&socket)).await;
+        }
+        if is_conversation || arguments.verbose {
+            console.note(verbose::opened(target, &socket)).await;
+        }
+        let (queue, commands) = mpsc::channel(QUEUE_SIZE);
+        queues.push(queue);
+        let session = Session {
+            label: (arguments.urls.len() > 1).then(|| target.to_string().into()),
+            commands,
+            console: console.clone(),
+            stopped: stop.stopped(),
+            manner: arguments.manner(is_conversation),
+        };
+        sessions.spawn(session.run(socket));
+    }
+    if sessions.is_empty() {
+        return status as u8;
+    }
+    let (input, commands) = mpsc::channel(QUEUE_SIZE);
+    source.start(arguments, input, console, stop);
+    let mut distributing = pin!(distribute(commands, queues));
+    let mut is_distributing = true;
+    loop {
+        tokio::select! {
+            ended = sessions.join_next() => match ended {
+                Some(Ok(ended)) => status = status.max(ended),
+                Some(Err(error)) => resume_unwind(error.into_panic()),
+                None => return status as u8,
+            },
+            result = &mut distributing, if is_distributing => {
+                is_distributing = false;
+                if let Err(error) = result {
+                    console.error(error).await;
+                    status = status.max(Status::NoConnection);
+                    stop.stop(CloseCode::NORMAL);
+                }
+            }
+        }
+    }
+}
+
+/// Opens a socket for each URL, all at once, those of an origin by one client.
+async fn open_all(arguments: &Arguments, builder: ClientBuilder) -> Vec<Result<WebSocket, Error>> {
+    let options = &arguments.handshake;
+    let has_authorization = options.headers().contains_key(AUTHORIZATION);
+    let mut origins: Vec<(&Target, Arc<OnceCell<Client>>)> = Vec::new();
+    let mut opening = Vec::new();
+    for target in &arguments.urls {
+        let known = origins.iter().find(|(other, _)| other.origin() == target.origin());
+        let client = known.map_or_else(Arc::default, |(_, client)| client.clone());
+        if known.is_none() {
+            origins.push((target, client.clone()));
+        }
+        let (builder, url) = (builder.clone(), target.uri.to_string());
+        let (protocols, max_message_size) = (options.protocols.clone(), arguments.max_message_size);
+        let authorization = target.authorization.clone().filter(|_| !has_authorization);
+        opening.push(tokio::spawn(async move {
+            let client = client.get_or_try_init(|| builder.connect(&url)).await?;
+            let mut open = client.open(&url).protocols(protocols).max_message_size(max_message_size);
+            if let Some(value) = &authorization {
+                open = open.header(AUTHORIZATION.as_str(), value.to_str().unwrap_or_default());
+            }
+            open.await
+        }));
+    }
+    let mut opened = Vec::new();
+    for opening in opening {
+        opened.push(opening.await.unwrap_or_else(|error| resume_unwind(error.into_panic())));
+    }
+    opened
+}
+
+impl Source {
+    /// Starts a thread that reads.
+    fn start(self, arguments: &Arguments, input: Commands, console: &Console, stop: &Stop) {
+        let binary = arguments.binary;
+        match self {
+            Self::Editor(editor) => editor.start(input, console.clone(), stop.clone(), binary),
+            Self::Terminal => input::read_lines(input, Some(console.clone()), binary),
+            Self::Pipe if binary => input::read_chunks(input),
+            Self::Pipe => input::read_lines(input, None, binary),
+        }
+    }
+}
+
+/// Gives every socket what is asked for, until the input ends.
+async fn distribute(
+    mut commands: mpsc::Receiver<Result<Command, String>>,
+    queues: Vec<mpsc::Sender<Command>>,
+) -> Result<(), String> {
+    while let Some(command) = commands.recv().await {
+        let command = command?;
+        for queue in &queues {
+            // A socket may have ended before the others.
+            queue.send(command.clone()).await.ok();
+        }
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn builder(&self) -> anyhow::Result<ClientBuilder> {
+        let mut builder = Client::builder()
+            .connect_timeout(self.timeout)
+            .handshake_timeout(self.timeout)
+            .keep_alive(KEEP_ALIVE[0], KEEP_ALIVE[1]);
+        if self.http1 {
+            builder = builder.http1_only();
+        }
+        if self.http2 {
+            builder = builder.http2_only();
+        }
+        if self.handshake.insecure {
+            builder = builder.tls(tls::client_config(true)?);
+        }
+        for (name, value) in &self.handshake.headers() {
+            builder = builder.header(name.as_str(), value.to_str()?);
+        }
+        Ok(builder)
+    }
+
+    fn manner(&self, is_conversation: bool) -> Manner {
+        let (wait, wait_without_input) = match self.wait {
+            Some(Wait::For(time)) => (Some(time), Some(time)),
+            Some(Wait::Forever) => (None, None),
+            None if self.once => (None, None),
+            None => (Some(WAIT), None),
+        };
+        Manner { once: self.once, wait, wait_without_input, talkative: is_conversation || self.verbose }
+    }
+}
+
+impl Status {
+    /// Of a socket that did not open.
+    fn of_opening(error: &Error) -> Self {
+        match error {
+            Error::Refused(_) | Error::Handshake(_) | Error::NotOffered(_) => Self::Refused,
+            Error::Reset(_) | Error::Violation { .. } => Self::Refused,
+            Error::Invalid(_) => Self::WrongArguments,
+            _ => Self::NoConnection,
+        }
+    }
+}
+
+/// An error with all that led to it, in a line.
+fn explain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.extend([": ", &error.to_string()]);
+        source = error.source();
+    }
+    if let Error::Refused(response) = error {
+        let body = String::from_utf8_lossy(response.body());
+        if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {
+            text.extend([": "].into_iter().map(String::from).chain([line.chars().take(200).collect()]));
+        }
+    }
+    if text.contains("invalid peer certificate") {
+        text.push_str(" (-k takes any certificate)");
+    }
+    text
+}
+
+/// From now on the first signal asks for a clean end, and the second one does not wait for it.
+fn stop_on_signals(stop: Stop) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        loop {
+            signals.next().await;
+            if !stop.stop(CloseCode::GOING_AWAY) && !stop.is_over() {
+                // The terminal is to be left as it was.
+                interrupt_editor();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                std::process::exit(INTERRUPTED.into());
+            }
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! What is said on a WebSocket once it is open, whatever carries it: a Ping, a message, the Close.
+
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Message, Role, WebSocket};
+use tokio::time::timeout;
+
+use super::report::{Attempt, Close, Ending, Problem, Step};
+
+/// What carries a WebSocket: a stream of HTTP/2, or a connection that was HTTP/1.1's.
+pub(crate) trait Tunnel {
+    /// Sends octets; with `last` nothing will follow. Fails where the server has ended the tunnel.
+    async fn send(&mut self, octets: &[u8], last: bool) -> Result<(), Ending>;
+
+    /// Waits for octets, and appends them. Dropping the future loses none.
+    async fn receive(&mut self, input: &mut BytesMut) -> Result<(), Ending>;
+}
+
+/// The longest that a message's echo is waited for: a server that echoes does so at once, one that does not never.
+const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
+/// The longest that the server's end of the tunnel is waited for before we end our side, as it is the server that should
+/// end it first (RFC 6455 §7.1.1).
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+/// The payload of the Ping.
+const PING: &[u8] = b"sockeye probe";
+
+/// Pings, says the message (unless it is empty), closes, and writes down what comes of it.
+pub(crate) async fn converse<T: Tunnel>(tunnel: T, message: &str, limit: Duration, attempt: &mut Attempt) {
+    let machine = WebSocket::new(
+        Role::Client { mask_key: rand::random },
+        Config { max_message_size: 16 << 20, ..Config::default() },
+    );
+    let mut conversation = Conversation { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0 };
+    conversation.ping(limit, attempt).await;
+    if !message.is_empty() && conversation.ended.is_none() {
+        conversation.echo(message, limit.min(ECHO_TIMEOUT), attempt).await;
+    }
+    let close = conversation.close(limit, attempt).await;
+    attempt.close = Some(close);
+    attempt.messages = conversation.messages;
+}
+
+struct Conversation<T> {
+    tunnel: T,
+    machine: WebSocket,
+    input: BytesMut,
+    ended: Option<Ended>,
+    /// Messages that were not the echo of ours.
+    messages: u32,
+}
+
+/// Why no more events come.
+enum Ended {
+    Close(CloseFrame),
+    /// Without a Close frame.
+    Broken(Option<Ending>),
+}
+
+impl<T: Tunnel> Conversation<T> {
+    async fn ping(&mut self, limit: Duration, attempt: &mut Attempt) {
+        let start = Instant::now();
+        let pong = async {
+            if self.machine.ping(PING).is_err() {
+                return false;
+            }
+            self.until(|event| matches!(event, Event::Pong(payload) if payload == PING), attempt).await
+        };
+        match timeout(limit, pong).await {
+            Ok(true) => attempt.ping_ms = Some(start.elapsed().into()),
+            Ok(false) => attempt.problems.push(Problem::new(Step::Ping, "the WebSocket ended before its Pong came")),
+            Err(_) => attempt.problems.push(Problem::new(Step::Ping, format!("no Pong within {limit:?}"))),
+        }
+    }
+
+    /// A server need not echo; what is no echo is no problem.
+    async fn echo(&mut self, message: &str, limit: Duration, attempt: &mut Attempt) {
+        let message = Message::from(message);
+        let start = Instant::now();
+        let echo = async {
+            if self.machine.send(&message).is_err() {
+                return false;
+            }
+            self.until(|event| matches!(event, Event::Message(received) if *received == message), attempt).await
+        };
+        if timeout(limit, echo).await == Ok(true) {
+            attempt.echo_ms = Some(start.elapsed().into());
+        }
+    }
+
+    /// Closes with 1000, and waits for the server's Close and for the end of the tunnel.
+    async fn close(&mut self, limit: Duration, attempt: &mut Attempt) -> Close {
+        let by_server = self.ended.is_some();
+        let start = Instant::now();
+        if !by_server {
+            self.machine.close(CloseCode::NORMAL, "").ok();
+            if timeout(limit, self.until(|_| false, attempt)).await.is_err() {
+                attempt.problems.push(Problem::new(Step::Close, format!("no Close frame within {limit:?}")));
+            }
+        }
+        let (frame, end) = match self.ended.take() {
+            Some(Ended::Close(frame)) => (Some(frame), None),
+            Some(Ended::Broken(end)) => (None, end),
+            None => (None, None),
+        };
+        let ms = start.elapsed().into();
+        let end = match end {
+            Some(end) => Some(end),
+            None => self.end(limit).await,
+        };
+        Close {
+            clean: frame.is_some() && matches!(end, Some(Ending::EndStream | Ending::Fin)),
+            code: frame.as_ref().map(|frame| frame.code.into()),
+            reason: frame.map(|frame| frame.reason.to_string()).unwrap_or_default(),
+            by_server,
+            end,
+            ms,
+        }
+    }
+
+    /// Whether an event that is `wanted` came before the end.
+    async fn until(&mut self, wanted: impl Fn(&Event) -> bool, attempt: &mut Attempt) -> bool {
+        while self.ended.is_none() {
+            if let Err(end) = self.exchange().await {
+                self.machine.handle_eof();
+                self.ended = Some(Ended::Broken(Some(end)));
+            }
+            match self.machine.poll_event() {
+                Some(event) if wanted(&event) => return true,
+                Some(Event::Message(_)) => self.messages += 1,
+                Some(Event::Close(frame)) => self.ended = Some(Ended::Close(frame)),
+                Some(Event::Failed(violation)) => {
+                    attempt.problems.push(Problem::new(Step::Message, format!("the server broke a rule: {violation}")));
+                    self.ended = Some(Ended::Broken(None));
+                }
+                Some(Event::Eof | Event::Pong(_)) | None => {}
+            }
+        }
+        false
+    }
+
+    /// Sends what is to be sent, and takes what has come, up to one event.
+    async fn exchange(&mut self) -> Result<(), Ending> {
+        self.transmit(false).await?;
+        if self.input.is_empty() {
+            self.tunnel.receive(&mut self.input).await?;
+        }
+        self.machine.handle_data(Instant::now, &mut self.input);
+        Ok(())
+    }
+
+    /// After both Closes (or in place of them): the server's end of the tunnel, before ours or after it.
+    async fn end(&mut self, limit: Duration) -> Option<Ending> {
+        if let Ok(end) = timeout(limit.min(END_TIMEOUT), self.wait_for_end(false)).await {
+            // Ours is owed all the same.
+            timeout(limit, self.transmit(true)).await.ok();
+            return Some(end);
+        }
+        timeout(limit, self.wait_for_end(true)).await.ok()
+    }
+
+    /// With `last` our side is ended before.
+    async fn wait_for_end(&mut self, last: bool) -> Ending {
+        if let Err(end) = self.transmit(last).await {
+            return end;
+        }
+        loop {
+            self.input.clear();
+            if let Err(end) = self.tunnel.receive(&mut self.input).await {
+                return end;
+            }
+        }
+    }
+
+    async fn transmit(&mut self, last: bool) -> Result<(), Ending> {
+        let mut output = BytesMut::new();
+        self.machine.poll_transmit(&mut output);
+        if last || !output.is_empty() { self.tunnel.send(&output, last).await } else { Ok(()) }
+    }
+}

@@ -1,0 +1,132 @@
+//! `sockeye probe`: what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
+
+mod conversation;
+mod http1;
+mod http2;
+mod report;
+mod table;
+mod transport;
+mod verdict;
+
+use std::future::Future;
+use std::io::{IsTerminal as _, Write as _, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http::Response;
+use http::header::AUTHORIZATION;
+use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
+
+use self::report::{Attempt, Handshake, Problem, Report, Step};
+use self::transport::Dialer;
+use self::verdict::Verdict;
+use crate::handshake::{HandshakeOptions, parse_seconds};
+use crate::target::Target;
+use crate::{style, tls};
+
+/// Octets of a refusal's content that are read.
+const BODY_SIZE: usize = 1024;
+
+/// What a step of the probe returns.
+type Result<T = (), E = Problem> = std::result::Result<T, E>;
+
+const AFTER_HELP: &str = "\
+Exit status:
+  0  WebSockets work over HTTP/2
+  1  the server cannot be reached
+  2  the arguments are wrong
+  3  WebSockets work over HTTP/1.1 alone: the server does not offer them over HTTP/2
+  4  WebSockets are offered over HTTP/2, but something is wrong there
+  5  WebSockets work over neither
+
+With --json the same stands in `verdict`, as a `kind` that stays the same and a `text` for people. `http2` and `http1` tell of
+the two connections: address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2 alone),
+handshake (status, accepted, subprotocol, extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason,
+by_server, end, clean, ms) and problems (step, text). What does not apply is null; fields are only ever added.";
+
+#[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// The WebSocket: wss:// or https://; ws:// or http:// for cleartext, where HTTP/2 is spoken by prior knowledge.
+    url: Target,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// The text message to send, whose echo is timed; an empty one sends none.
+    #[arg(short, long, value_name = "TEXT", default_value = "sockeye probe")]
+    message: String,
+    /// The longest that one step may take.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    timeout: Duration,
+    #[command(flatten)]
+    handshake: HandshakeOptions,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let report = probe(&arguments).await?;
+    let mut output = stdout().lock();
+    let printed = if arguments.json {
+        serde_json::to_string_pretty(&report).context("cannot print JSON")?
+    } else {
+        table::render(&report, style::colors(stdout().is_terminal()))
+    };
+    // A reader that has gone away has read enough.
+    writeln!(output, "{}", printed.trim_end()).ok();
+    Ok(report.verdict.exit_code())
+}
+
+async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
+    let target = &arguments.url;
+    let options = &arguments.handshake;
+    let mut ask = ClientHandshake::new(target.uri.clone());
+    ask.protocols = options.protocols.clone();
+    ask.headers = options.headers();
+    if let Some(authorization) = &target.authorization {
+        ask.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
+    }
+    let tls = if target.is_secure { Some(tls::client_config(options.insecure)?) } else { None };
+    let dialer = Dialer { target, tls, insecure: options.insecure, timeout: arguments.timeout };
+
+    let (mut http2, mut http1) = (Attempt::default(), Attempt::default());
+    let result = http2::probe(&dialer, &ask, &arguments.message, &mut http2).await;
+    http2.problems.extend(result.err());
+    if http2.address.is_some() {
+        let result = http1::probe(&dialer, &ask, &arguments.message, &mut http1).await;
+        http1.problems.extend(result.err());
+    } else {
+        // Where no TCP connection is to be had, none is for HTTP/1.1.
+        http1.problems.clone_from(&http2.problems);
+    }
+    Ok(Report { url: target.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
+}
+
+/// Runs one step, for as long as it may take.
+async fn within<T>(step: Step, limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(|text| Problem::new(step, text)),
+        Err(_) => Err(Problem::new(step, format!("no answer within {limit:?}"))),
+    }
+}
+
+/// What an answer to the handshake says.
+fn answered<B>(response: &Response<B>, checked: &Result<Accepted, ResponseError>, elapsed: Duration) -> Handshake {
+    let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+    let accepted = checked.as_ref().ok();
+    Handshake {
+        status: response.status().as_u16(),
+        accepted: accepted.is_some(),
+        subprotocol: accepted.and_then(|accepted| accepted.protocol.clone()),
+        extensions: accepted.map(|it| it.extensions.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
+        body: None,
+        ms: elapsed.into(),
+    }
+}
+
+impl Handshake {
+    fn set_body(&mut self, body: &[u8]) {
+        let body = &body[..body.len().min(BODY_SIZE)];
+        self.body = (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned());
+    }
+}

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+"""`sockeye serve` behind HAProxy and nghttpx: HTTP/1.1 and HTTP/2 on either side of them, in cleartext and over TLS."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from proxy import HAProxy, Hop, Nghttpx
+from wsproto.events import Ping, Pong, TextMessage
+
+CONFORMANCE = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(CONFORMANCE), str(CONFORMANCE / "clients")]
+from harness import Report, Server, arguments, tls_context  # noqa: E402
+from websocket import Http1Client, Http2Client, equal  # noqa: E402
+
+PROXIES = (HAProxy, Nghttpx)
+CLIENTS = {"HTTP/1.1": Http1Client, "HTTP/2": Http2Client}
+HOPS = (Hop("HTTP/2", False), Hop("HTTP/2", True), Hop("HTTP/1.1", False), Hop("HTTP/1.1", True))
+# Of what concerns no octet of TLS, over fewer hops.
+FEW_HOPS = (Hop("HTTP/2", True), Hop("HTTP/1.1", False))
+MANY = 100
+MIB = 1 << 20
+IDLE_SECONDS = 1
+LEFT_SECONDS = 10
+NODE_SECONDS = 120
+
+
+def main():
+    options = arguments(__doc__).parse_args()
+    report = Report()
+
+    def run(line, check, *details):
+        if options.filter in line:
+            report.run(line, lambda: check(*details))
+
+    for kind in PROXIES:
+        for hop in HOPS:
+            with Server(tls=hop.tls) as server, kind(server.address, hop) as proxy:
+                for version, tls in ((version, tls) for version in CLIENTS for tls in (False, True)):
+                    before = Hop(version, tls)
+                    for name, check in MESSAGES.items():
+                        run(line_of(proxy, before, name), lambda: check(CLIENTS[version](proxy.address(tls), tls)))
+                run(f"{proxy}: nothing is left behind", nothing_left, server)
+        for hop in FEW_HOPS:
+            for version in CLIENTS:
+                for name, check in ENDS.items():
+                    run(line_of(kind((), hop), Hop(version, True), name), end, check, kind, hop, CLIENTS[version])
+            run(f"{kind.__name__}, {hop} behind: Node's http2 in front", node, kind, hop)
+    report.finish()
+
+
+def line_of(proxy, before, name):
+    return f"{proxy}, {before} in front: {name}"
+
+
+def check_small(client):
+    each = client.open()
+    for payload in ("hello", "", b"", bytes(range(256))):
+        each.echo(payload)
+    each.close(1000)
+
+
+def check_large(client):
+    each = client.open()
+    each.echo("x" * MIB)
+    each.echo(bytes(range(256)) * (MIB // 256))
+    each.close(4000)
+
+
+def check_many(client):
+    sockets = [client.open() for _ in range(MANY)]
+    for number, each in enumerate(sockets):
+        each.send(TextMessage(f"message of socket {number}"))
+    for number, each in enumerate(sockets):
+        equal(each.receive(), f"message of socket {number}", "echo")
+    for each in sockets:
+        each.close(1000)
+
+
+def check_fragments(client):
+    each = client.open()
+    each.send(TextMessage("in ", message_finished=False))
+    each.send(Ping(b"between"))
+    each.send(TextMessage("parts"))
+    pong, message = each.receive(), each.receive()
+    equal((type(pong), bytes(pong.payload), message), (Pong, b"between", "in parts"), "answers")
+    each.close(1001)
+
+
+def check_subprotocol(client):
+    each = client.open(("sec-websocket-protocol", "chat, echo"))
+    equal(each.response.get("sec-websocket-protocol"), "echo", "subprotocol")
+    each.close(1000)
+
+
+def check_refusal(client):
+    try:
+        client.open(("origin", "https://elsewhere.example"))
+    except AssertionError as error:
+        equal("got '403'" in str(error), True, str(error))
+    else:
+        raise AssertionError("a foreign origin is let in")
+
+
+# Of each, the client has a connection of its own to a proxy that lives on.
+MESSAGES = {
+    "small and empty messages, and Close 1000": check_small,
+    "messages of 1 MiB, and Close 4000": check_large,
+    f"{MANY} WebSockets at once": check_many,
+    "a Ping between fragments, and Close 1001": check_fragments,
+    "the subprotocol is chosen": check_subprotocol,
+    "a foreign origin is refused with 403": check_refusal,
+}
+
+
+def end(check, kind, hop, client):
+    """Runs `check` with a server, a proxy and a WebSocket of its own, and sees to it that the server lets go of that."""
+    with Server(tls=hop.tls) as server, kind(server.address, hop, idle=IDLE_SECONDS) as proxy:
+        connection = client(proxy.tls, True)
+        each = connection.open()
+        each.echo("hello")
+        equal(sockets_of(server), 1, "sockets of the server")
+        check(server, proxy, connection, each)
+        if server.process.poll() is None:
+            nothing_left(server)
+
+
+def ends_idle(_server, _proxy, _connection, each):
+    """The proxy's limit on silence ends a WebSocket that neither side has anything to say on."""
+    started = time.monotonic()
+    each.wait_for_end()
+    equal(time.monotonic() - started > IDLE_SECONDS / 2, True, "ended by silence")
+    equal(each.inbox, [], "messages")
+
+
+def client_vanishes(_server, _proxy, connection, _each):
+    connection.disappear()
+
+
+def proxy_vanishes(_server, proxy, _connection, each):
+    proxy.kill()
+    with contextlib.suppress(EOFError, ConnectionError):
+        each.wait_for_end()
+
+
+def server_ends(server, _proxy, _connection, each):
+    """Ctrl-C: every client hears of it, and the server need not wait for its time to run out."""
+    server.ask_to_end()
+    each.closed_with(1001)
+    equal(server.stop(), 0, "exit status")
+
+
+ENDS = {
+    "an idle WebSocket ends with the proxy's patience": ends_idle,
+    "a client that vanishes leaves nothing behind": client_vanishes,
+    "a proxy that vanishes leaves nothing behind": proxy_vanishes,
+    "Ctrl-C closes the client's WebSocket with 1001": server_ends,
+}
+
+
+def nothing_left(server):
+    deadline = time.monotonic() + LEFT_SECONDS
+    while sockets := sockets_of(server):
+        equal(time.monotonic() < deadline, True, f"{sockets} sockets let go in time")
+        time.sleep(0.05)
+
+
+def sockets_of(server):
+    """How many WebSockets the server says it has."""
+    url = f"http{'s' if server.tls else ''}://127.0.0.1:{server.address[1]}/stats"
+    context = tls_context() if server.tls else None
+    return json.load(urllib.request.urlopen(url, timeout=LEFT_SECONDS, context=context))["sockets"]
+
+
+def node(kind, hop):
+    """All that Node's own client checks, through the proxy."""
+    with Server(tls=hop.tls) as server, kind(server.address, hop) as proxy:
+        environment = {**os.environ, "SOCKEYE_URL": f"https://localhost:{proxy.tls[1]}", "SOCKEYE_PROXY": "1"}
+        command = ["node", str(CONFORMANCE / "clients/node_http2.mjs")]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=NODE_SECONDS)
+        failures = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+        equal((failures, done.returncode), ([], 0), "failures")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""`hypercorn_site.py PORT [CERTIFICATE KEY]`: the site of this folder on Hypercorn, which speaks both versions of HTTP."""
+
+import asyncio
+import sys
+
+import hypercorn.protocol
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from hypercorn.protocol.h2 import H2Protocol
+
+
+class Done:
+    """A stream that the server has done with."""
+
+    async def handle(self, event):
+        pass
+
+
+class Streams(dict):
+    def __missing__(self, stream_id):
+        return Done()
+
+
+class Mended(H2Protocol):
+    """As released (0.18), DATA on a stream that the server has done with, the END_STREAM that a client owes it included,
+    ends the whole connection: a KeyError, https://github.com/pgjones/hypercorn/issues/329."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.streams = Streams()
+
+
+hypercorn.protocol.H2Protocol = Mended
+
+
+async def site(scope, receive, send):
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    if scope["path"] == "/refuse":
+        head = {"type": "websocket.http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]}
+        await send(head)
+        await send({"type": "websocket.http.response.body", "body": b"not for you\n"})
+        return
+    await send({"type": "websocket.accept", "subprotocol": "echo" if "echo" in scope["subprotocols"] else None})
+    while (event := await receive())["type"] == "websocket.receive":
+        if scope["path"] == "/close":
+            await send({"type": "websocket.close", "code": int(event["text"]), "reason": "as asked"})
+            return
+        await send({"type": "websocket.send", "text": event.get("text"), "bytes": event.get("bytes")})
+
+
+def main():
+    port, *files = sys.argv[1:]
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.loglevel = "WARNING"
+    if files:
+        config.certfile, config.keyfile = files
+    asyncio.run(serve(site, config))
+
+
+if __name__ == "__main__":
+    main()

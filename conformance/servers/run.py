@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Sockeye's client (INTEROP=path/to/sockeye-interop) against other people's servers and proxies."""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+sys.path[:0] = [str(FOLDER.parent), str(FOLDER.parent / "proxies")]
+from harness import ROOT  # noqa: E402
+from proxy import HAProxy, Hop, Nghttpx, free_address, make_certificate, wait_until_listening  # noqa: E402
+
+INTEROP = Path(os.environ.get("INTEROP", ROOT / "target/debug/sockeye-interop"))
+HYPERCORN = (sys.executable, FOLDER / "hypercorn_site.py")
+WEBSOCKETS = (sys.executable, FOLDER / "websockets_site.py")
+NODE = ("node", FOLDER / "node_site.mjs")
+AXUM = (INTEROP.parent / "axum-site",)
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    command: tuple
+    tls: bool
+    # The version of HTTP that the WebSockets have to go over.
+    version: str = "2"
+    # In front of the server, which then has no TLS itself.
+    proxy: type = None
+    # What the command gets beside its port and its certificate.
+    arguments: tuple = ()
+    # What the client's program has to know of the server.
+    flags: tuple = ()
+
+    def url(self, address):
+        return f"{'https' if self.tls else 'http'}://localhost:{address[1]}"
+
+
+CASES = [
+    Case("Hypercorn, TLS", HYPERCORN, True, flags=("--no-fragments", "--no-ping")),
+    Case("Hypercorn, cleartext", HYPERCORN, False, flags=("--no-fragments", "--no-ping")),
+    Case("Node http2, TLS", NODE, True),
+    Case("Node http2, cleartext", NODE, False),
+    Case("Node http2 without extended CONNECT, TLS", NODE, True, "1.1", arguments=("--no-extended-connect",)),
+    Case("axum, TLS", AXUM, True, flags=("--no-fragments",)),
+    Case("axum, cleartext", AXUM, False, flags=("--no-fragments",)),
+    Case("HAProxy before websockets, TLS", WEBSOCKETS, True, proxy=HAProxy),
+    Case("HAProxy before websockets, cleartext", WEBSOCKETS, False, proxy=HAProxy),
+    Case("nghttpx before websockets, TLS", WEBSOCKETS, True, proxy=Nghttpx),
+    Case("nghttpx before websockets, cleartext", WEBSOCKETS, False, proxy=Nghttpx),
+    Case("websockets, TLS", WEBSOCKETS, True, "1.1"),
+    Case("websockets, cleartext", WEBSOCKETS, False, "1.1"),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--filter", default="", help="only the servers whose name contains this text")
+    wanted = parser.parse_args().filter
+    # Each prints its own lines, with the closing line that counts them.
+    statuses = [run(case) for case in CASES if wanted in case.name]
+    sys.exit(1 if any(statuses) or not statuses else 0)
+
+
+def run(case):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        make_certificate(folder)
+        address, certificate = free_address(), folder / "certificate.pem"
+        files = (certificate, folder / "key.pem") if case.tls and not case.proxy else ()
+        process = start(stack, case.command, address, *files, *case.arguments)
+        if case.proxy:
+            proxy = stack.enter_context(case.proxy(address, Hop("HTTP/1.1", False)))
+            process, address, certificate = proxy.process, proxy.address(case.tls), proxy.folder / "certificate.pem"
+        flags = [f"--version={case.version}", f"--pid={process.pid}", *case.flags]
+        if case.tls:
+            flags.append(f"--certificate={certificate}")
+        elif case.version == "2":
+            flags.append("--prior-knowledge")
+        return subprocess.run([INTEROP, case.name, case.url(address), *flags]).returncode
+
+
+def start(stack, command, address, *arguments):
+    process = subprocess.Popen([*command, str(address[1]), *arguments])
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    wait_until_listening(address, process)
+    return process
+
+
+if __name__ == "__main__":
+    main()

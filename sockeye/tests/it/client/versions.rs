@@ -1,0 +1,226 @@
+//! Which version of HTTP a client speaks, and how it finds out.
+
+use std::time::Duration;
+
+use http::Version;
+use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Server, http2::Config, websocket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::peer::{OFFER, Peer, STATUS_200, URL, http1_acceptance, http1_request, http2, wires};
+use super::secure;
+use crate::common::{Running, echo, start, within};
+
+/// A server with these protocols for ALPN, which offers the extended CONNECT or not, and a client's settings for it.
+async fn secure(protocols: &[&str], offers: bool) -> (Running, ClientBuilder) {
+    let (server_config, client_config) = secure::configs(protocols);
+    let config = Config { enable_connect_protocol: offers, ..Config::default() };
+    let running = start(Server::new().http2(config).tls(server_config), websocket(echo)).await;
+    (running, Client::builder().tls(client_config))
+}
+
+async fn connect(builder: &ClientBuilder, running: &Running) -> sockeye::Result<Client> {
+    within(builder.connect(&format!("wss://{}", running.addr))).await
+}
+
+/// Opens sockets and says which version carries them.
+async fn open(client: &Client, sockets: usize) -> Version {
+    let mut versions = Vec::new();
+    for _ in 0..sockets {
+        let mut socket = within(client.open("/").into_future()).await.unwrap();
+        versions.push(socket.version());
+        assert_eq!(socket.response().unwrap().version, socket.version());
+        socket.send("hello").await.unwrap();
+        assert_eq!(within(socket.recv()).await.unwrap(), Some("hello".into()));
+        within(socket.close()).await.unwrap();
+    }
+    assert!(versions.iter().all(|version| *version == versions[0]));
+    versions[0]
+}
+
+/// RFC 9113 §3.2
+#[tokio::test]
+async fn alpn_chooses_http2() {
+    let (running, builder) = secure(&["h2", "http/1.1"], true).await;
+    let client = connect(&builder, &running).await.unwrap();
+    assert_eq!(open(&client, 3).await, Version::HTTP_2);
+    assert_eq!(running.handle.counter(Counter::Connections), 1);
+}
+
+/// The connection by which it was found out carries the first socket.
+#[tokio::test]
+async fn alpn_chooses_http1() {
+    let (running, builder) = secure(&["http/1.1"], true).await;
+    let client = connect(&builder, &running).await.unwrap();
+    assert_eq!(open(&client, 3).await, Version::HTTP_11);
+    assert_eq!(running.handle.counter(Counter::Connections), 3);
+}
+
+/// RFC 9113 §3.2: a server without ALPN speaks HTTP/1.1, as far as a client can know.
+#[tokio::test]
+async fn without_alpn_it_is_http1() {
+    let (server, client_config) = secure::configs(&[]);
+    let (builder, mut wires) = wires();
+    let builder = builder.tls(client_config);
+    let serving = async {
+        let mut transport = secure::accept(&server, wires.next().await).await.unwrap();
+        let request = http1_request(&mut transport).await;
+        transport.write_all(http1_acceptance(&request).as_bytes()).await.unwrap();
+        transport
+    };
+    let opening = async { builder.connect("wss://localhost").await.unwrap().open("/").await.unwrap() };
+    let (_transport, socket) = within(async { tokio::join!(serving, opening) }).await;
+    assert_eq!((socket.version(), wires.waiting()), (Version::HTTP_11, 0));
+
+    let serving = async { secure::accept(&server, wires.next().await).await.ok() };
+    let builder = builder.http2_only();
+    let (_transport, connected) = tokio::join!(serving, builder.connect("wss://localhost"));
+    assert!(matches!(connected, Err(Error::NotOffered(_))), "{connected:?}");
+}
+
+/// RFC 8441 §3: without the setting there is no extended CONNECT. What a builder's clients have learnt once they know.
+#[tokio::test]
+async fn without_the_setting_sockets_go_over_http1() {
+    let (running, builder) = secure(&["h2", "http/1.1"], false).await;
+    let client = connect(&builder, &running).await.unwrap();
+    assert_eq!(open(&client, 2).await, Version::HTTP_11);
+    assert_eq!(running.handle.counter(Counter::Connections), 1 + 2, "one of HTTP/2, and one for each socket");
+    let second = connect(&builder.clone(), &running).await.unwrap();
+    assert_eq!(open(&second, 1).await, Version::HTTP_11);
+    assert_eq!(running.handle.counter(Counter::Connections), 1 + 2 + 1);
+    // Another builder has to ask.
+    let (_, other) = secure(&[], false).await;
+    drop(connect(&other, &running).await.unwrap_err());
+}
+
+/// The connection that is of no use goes away.
+#[tokio::test]
+async fn a_useless_http2_connection_ends() {
+    let (running, builder) = secure(&["h2", "http/1.1"], false).await;
+    let _client = connect(&builder, &running).await.unwrap();
+    within(async {
+        while !running.handle.connections().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn http2_only_is_not_offered() {
+    for (protocols, offers, why) in
+        [(&["h2"][..], false, "RFC 8441"), (&["http/1.1"], true, "ALPN"), (&["spdy/3"], true, "ALPN")]
+    {
+        let (running, builder) = secure(protocols, offers).await;
+        let error = connect(&builder.http2_only(), &running).await.unwrap_err();
+        assert!(matches!(error, Error::NotOffered(_)), "{protocols:?}: {error:?}");
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!((error.fault(), error.is_retryable()), (Fault::Peer, false));
+    }
+}
+
+#[tokio::test]
+async fn http1_only_offers_nothing_else() {
+    let (running, builder) = secure(&["h2", "http/1.1"], true).await;
+    let client = connect(&builder.http1_only(), &running).await.unwrap();
+    assert_eq!(open(&client, 2).await, Version::HTTP_11);
+    assert_eq!(running.handle.counter(Counter::Connections), 2);
+}
+
+/// RFC 9113 §7: HTTP_1_1_REQUIRED is heeded, at once and from then on.
+#[tokio::test]
+async fn http1_may_be_required() {
+    const HTTP_1_1_REQUIRED: u32 = 0xD;
+    let (server, client_config) = secure::configs(&["h2", "http/1.1"]);
+    let (builder, mut wires) = wires();
+    let builder = builder.tls(client_config);
+    let serving = async {
+        let mut peer = Peer::accept(secure::accept(&server, wires.next().await).await.unwrap()).await;
+        let id = peer.request().await;
+        peer.reset(id, HTTP_1_1_REQUIRED).await;
+        assert!(!peer.rest().await.is_empty(), "the connection ends by GOAWAY: nothing will come of it");
+        for _ in 0..2 {
+            let mut transport = secure::accept(&server, wires.next().await).await.unwrap();
+            assert_eq!(transport.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+            let request = http1_request(&mut transport).await;
+            transport.write_all(http1_acceptance(&request).as_bytes()).await.unwrap();
+            transport.read_u8().await.ok();
+        }
+    };
+    let opening = async {
+        let client = builder.connect("wss://localhost").await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(client.open("/").await.unwrap().version(), Version::HTTP_11);
+        }
+    };
+    within(async { tokio::join!(serving, opening) }).await;
+}
+
+/// RFC 9113 §7: the same for a client that may not.
+#[tokio::test]
+async fn http1_required_is_an_error_for_http2_only() {
+    let (builder, mut wires) = http2();
+    let serving = async {
+        let mut peer = wires.peer().await;
+        let id = peer.request().await;
+        peer.reset(id, 0xD).await;
+        peer
+    };
+    let opening = async { builder.connect(URL).await.unwrap().open("/").await };
+    let (_, opened) = within(async { tokio::join!(serving, opening) }).await;
+    assert!(matches!(opened, Err(Error::Reset(0xD))), "{opened:?}");
+}
+
+/// RFC 9113 §3.4: the client may not go by what it has not heard yet.
+#[tokio::test(start_paused = true)]
+async fn settings_are_waited_for() {
+    let (builder, mut wires) = http2();
+    let serving = async {
+        let mut peer = Peer::start(wires.next().await).await;
+        // In pieces, some seconds apart.
+        for piece in [&b"\0\0\x06\x04"[..], b"\0\0\0\0\0\0\x08", b"\0\0\0\x01"] {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            peer.send_octets(piece).await;
+        }
+        let id = peer.request().await;
+        peer.respond(id, STATUS_200).await;
+        peer
+    };
+    let opening = async { builder.connect(URL).await.unwrap().open("/").await.unwrap() };
+    let (_peer, socket) = within(async { tokio::join!(serving, opening) }).await;
+    assert_eq!(socket.version(), Version::HTTP_2);
+}
+
+/// RFC 8441 §3 lets a server offer it later; a client that waited for that would wait for ever with all others.
+#[tokio::test(start_paused = true)]
+async fn the_first_settings_decide() {
+    let (builder, mut wires) = http2();
+    let serving = async {
+        let mut peer = Peer::accept_with(wires.next().await, &[]).await;
+        peer.settings(&[OFFER]).await;
+        peer
+    };
+    let connecting = builder.connect(URL);
+    let (_peer, connected) = within(async { tokio::join!(serving, connecting) }).await;
+    assert!(matches!(connected, Err(Error::NotOffered(_))), "{connected:?}");
+}
+
+/// RFC 9113 §3.3: prior knowledge that is wrong shows at the first octets, whether the server then goes away or not.
+#[tokio::test(start_paused = true)]
+async fn prior_knowledge_may_be_wrong() {
+    for stays in [false, true] {
+        let (builder, mut wires) = http2();
+        let serving = async {
+            let mut transport = wires.next().await;
+            transport.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap();
+            stays.then_some(transport)
+        };
+        let start = Instant::now();
+        let connecting = builder.connect(URL);
+        let (_stays, connected) = within(async { tokio::join!(serving, connecting) }).await;
+        let error = connected.unwrap_err();
+        assert!(matches!(error, Error::NotOffered(_)), "{error:?}");
+        assert!(error.to_string().contains("first octets"), "{error}");
+        assert!(start.elapsed() < Duration::from_secs(10), "it was found out before the time was up");
+    }
+}
