@@ -50,6 +50,12 @@ pub(super) struct Expected {
 }
 
 impl Header {
+    /// Whether the payload is a whole message.
+    #[inline]
+    pub(super) fn is_message(&self) -> bool {
+        self.fin && matches!(self.opcode, Opcode::Text | Opcode::Binary)
+    }
+
     /// Reads the header at the front of `octets`: `None` if it is not whole. A violation shows as soon as its octet is
     /// there.
     #[inline]
