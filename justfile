@@ -29,6 +29,10 @@ fuzz iterations="3000000":
 bench:
     bench/run
 
+# Our client beside one of hyper and tokio-tungstenite
+bench-clients:
+    bench/clients
+
 # Instructions per message echoed, by valgrind: for changes too small for a clock
 bench-instructions:
     bench/instructions/count

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use sockeye::{Handle, OriginPolicy, Server, WebSocketConfig, http2};
+use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
 use tokio::net::TcpListener;
 
 use crate::certificate;
+use crate::signals::Signals;
 use crate::site::Site;
 
 /// Time to the answer of a PING, after which its peer is given up.
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Frames in a WebSocket message, beyond which a socket is closed with 1009.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_fragments: u32,
+    /// No compression of WebSocket messages (permessage-deflate), which clients get that offer it.
+    #[arg(long)]
+    no_deflate: bool,
     /// Streams, and so WebSockets, that one HTTP/2 connection may have open at once.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
@@ -91,37 +95,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         max_fragments: arguments.max_fragments,
         ..WebSocketConfig::default()
     };
-    let site = Site::new(handle, websockets, arguments.origins());
+    let site = Site::new(handle, websockets, arguments.origins(), (!arguments.no_deflate).then(Deflate::default));
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }
 
 /// From now on the first signal asks for a graceful end, and a second one does not wait for it.
-#[cfg(unix)]
 fn shut_down_on_signal(handle: Handle) -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = Signals::new()?;
     tokio::spawn(async move {
         for _ in 0..2 {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            handle.shutdown();
-        }
-        std::process::exit(130);
-    });
-    Ok(())
-}
-
-/// From now on the first Ctrl-C asks for a graceful end, and a second one does not wait for it.
-#[cfg(windows)]
-fn shut_down_on_signal(handle: Handle) -> Result<()> {
-    let mut interrupt = tokio::signal::windows::ctrl_c()?;
-    tokio::spawn(async move {
-        for _ in 0..2 {
-            interrupt.recv().await;
+            signals.next().await;
             handle.shutdown();
         }
         std::process::exit(130);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sockeye::{
-    Body, BoxError, ConnectionStats, Counter, Handle, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig,
+    Body, BoxError, ConnectionStats, Counter, Deflate, Handle, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig,
     websocket,
 };
 use tower_service::Service as _;
@@ -24,17 +24,26 @@ pub(crate) struct Site {
     handle: Handle,
     websockets: WebSocketConfig,
     origins: OriginPolicy,
+    deflate: Option<Deflate>,
 }
 
 impl Site {
-    pub(crate) fn new(handle: Handle, websockets: WebSocketConfig, origins: OriginPolicy) -> Self {
-        Self { handle, websockets, origins }
+    pub(crate) fn new(
+        handle: Handle,
+        websockets: WebSocketConfig,
+        origins: OriginPolicy,
+        deflate: Option<Deflate>,
+    ) -> Self {
+        Self { handle, websockets, origins, deflate }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let is_connect = request.method() == Method::CONNECT;
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
             let mut service = websocket(echo).protocols(["echo"]).origins(self.origins).config(self.websockets);
+            if let Some(deflate) = self.deflate {
+                service = service.deflate(deflate);
+            }
             return service.call(request).await;
         }
         if is_connect {

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Sockeye's client (INTEROP=path/to/sockeye-interop) against other people's servers and proxies."""
+"""Sockeye's client (INTEROP=path/to/sockeye-interop) against other people's servers and proxies.
+
+The logs of the servers go to our stderr when SERVER_LOG is set, those of the proxies with PROXY_LOG.
+"""
 
 import argparse
 import contextlib
@@ -33,21 +36,22 @@ class Case:
     proxy: type = None
     # What the command gets beside its port and its certificate.
     arguments: tuple = ()
-    # What the client's program has to know of the server.
-    flags: tuple = ()
+    # What the server does not do, as the client's program names it.
+    without: str = ""
 
     def url(self, address):
         return f"{'https' if self.tls else 'http'}://localhost:{address[1]}"
 
 
 CASES = [
-    Case("Hypercorn, TLS", HYPERCORN, True, flags=("--no-fragments", "--no-ping")),
-    Case("Hypercorn, cleartext", HYPERCORN, False, flags=("--no-fragments", "--no-ping")),
-    Case("Node http2, TLS", NODE, True),
-    Case("Node http2, cleartext", NODE, False),
+    Case("Hypercorn, TLS", HYPERCORN, True, without="fragments,ping,late-data"),
+    Case("Hypercorn, cleartext", HYPERCORN, False, without="fragments,ping,late-data"),
+    Case("Hypercorn with its issue 329 mended, TLS", HYPERCORN, True, arguments=("--mended",), without="fragments,ping"),
+    Case("Node http2, TLS", NODE, True, without="deflate"),
+    Case("Node http2, cleartext", NODE, False, without="deflate"),
     Case("Node http2 without extended CONNECT, TLS", NODE, True, "1.1", arguments=("--no-extended-connect",)),
-    Case("axum, TLS", AXUM, True, flags=("--no-fragments",)),
-    Case("axum, cleartext", AXUM, False, flags=("--no-fragments",)),
+    Case("axum, TLS", AXUM, True, without="fragments,deflate"),
+    Case("axum, cleartext", AXUM, False, without="fragments,deflate"),
     Case("HAProxy before websockets, TLS", WEBSOCKETS, True, proxy=HAProxy),
     Case("HAProxy before websockets, cleartext", WEBSOCKETS, False, proxy=HAProxy),
     Case("nghttpx before websockets, TLS", WEBSOCKETS, True, proxy=Nghttpx),
@@ -76,7 +80,9 @@ def run(case):
         if case.proxy:
             proxy = stack.enter_context(case.proxy(address, Hop("HTTP/1.1", False)))
             process, address, certificate = proxy.process, proxy.address(case.tls), proxy.folder / "certificate.pem"
-        flags = [f"--version={case.version}", f"--pid={process.pid}", *case.flags]
+        flags = [f"--version={case.version}", f"--pid={process.pid}"]
+        if case.without:
+            flags.append(f"--without={case.without}")
         if case.tls:
             flags.append(f"--certificate={certificate}")
         elif case.version == "2":
@@ -85,7 +91,8 @@ def run(case):
 
 
 def start(stack, command, address, *arguments):
-    process = subprocess.Popen([*command, str(address[1]), *arguments])
+    log = None if os.environ.get("SERVER_LOG") else subprocess.DEVNULL
+    process = subprocess.Popen([*command, str(address[1]), *arguments], stderr=log)
     stack.callback(process.wait)
     stack.callback(process.kill)
     wait_until_listening(address, process)

@@ -4,7 +4,7 @@
 use std::env;
 use std::error::Error;
 
-use sockeye::{Client, Result, WebSocketConfig};
+use sockeye::{Client, Deflate, DeflateContext, Result, WebSocketConfig};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
@@ -34,7 +34,10 @@ async fn echo(client: &Client, path: &str) -> Result {
     // The suite's largest message, and its most fragments.
     let config =
         WebSocketConfig { max_message_size: 16 << 20, max_fragments: (1 << 16) + 1, ..WebSocketConfig::default() };
-    let mut socket = client.open(path).config(config).await?;
+    // Whatever the case's server makes of it.
+    let context = DeflateContext { takeover: true, window_bits: 15 };
+    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    let mut socket = client.open(path).config(config).deflate(deflate).await?;
     while let Some(message) = socket.recv().await? {
         socket.send(message).await?;
     }

@@ -396,10 +396,11 @@ where
             spare = mem::take(&mut shared.inbox);
         }
         let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
-        let over = shared.is_abandoned() && {
+        let abandoned = shared.is_abandoned();
+        let over = (abandoned || shared.sent == Sent::Following) && {
             let (tunnel, failed) = (shared.tunnel, shared.failed);
             let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
-            let over = stream.is_closed() || sent && !tunnel;
+            let over = abandoned && (stream.is_closed() || sent && !tunnel);
             if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
                 let limits = &self.carrier.limits;
                 let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
@@ -567,7 +568,10 @@ where
         let slot = self.slots.get(deadline.slot).and_then(Option::as_ref);
         if let Some(slot) = slot.filter(|slot| slot.id.value() == deadline.stream_id) {
             self.carrier.metrics().count(Counter::CloseTimeouts);
-            slot.cell.lock().sent = Sent::Resetting(Reason::CANCEL.code());
+            if let Some(mut stream) = self.machine.stream(slot.id) {
+                stream.reset(Reason::CANCEL);
+            }
+            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(Reason::CANCEL.code())));
             self.exchange(deadline.slot, now);
         }
     }

@@ -192,15 +192,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 
     /// Whether the socket is over: ended on both sides, cut off, or abandoned and out of time.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (abandoned, failed) = {
+        let (abandoned, follows, failed) = {
             let shared = self.cell.lock();
-            (shared.is_abandoned(), shared.failed)
+            (shared.is_abandoned(), shared.sent == Sent::Following, shared.failed)
         };
         // A socket that is held elsewhere has in its cell all that there will be.
         if self.is_ended() && (abandoned || self.handler.is_none()) || self.phase == Phase::Ending && !abandoned {
             return Poll::Ready(());
         }
-        if !abandoned {
+        if !abandoned && !follows {
             return Poll::Pending;
         }
         let limits = &self.cell.carrier().limits;

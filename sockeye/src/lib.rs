@@ -24,6 +24,7 @@
 //!
 //! - `http2`: HTTP/2 and the [`Server`], which also speaks HTTP/1.1.
 //! - `web-socket`: [`WebSocket`]; over HTTP/2 where `http2` is on too.
+//! - `deflate`: [`WebSocketService::deflate`], compressed messages.
 //! - `tls`: [`Server::tls`].
 //!
 //! # Memory
@@ -38,7 +39,9 @@
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
 //! message), a message of 1 MiB and a header list of 16 KiB (and some 100 octets for each field) at most, each by its
-//! setting. A WebSocket keeps its request's header list, which HPACK may have brought in a few octets.
+//! setting. A WebSocket keeps its request's header list, which HPACK may have brought in a few octets. With
+//! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
+//! to the thread, unless its context is [kept](DeflateContext::takeover).
 
 // What the halves of the crate share has parts that one half alone does not use.
 #![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
@@ -53,6 +56,8 @@ mod carrier;
 mod client;
 #[cfg(feature = "http2")]
 mod connection;
+#[cfg(feature = "deflate")]
+mod deflate;
 #[cfg(feature = "web-socket")]
 mod duplex;
 mod error;
@@ -108,7 +113,11 @@ pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]
-pub use sockeye_proto::ws::{CloseCode, CloseFrame, Config as WebSocketConfig, Message};
+pub use sockeye_proto::ws::{
+    CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message,
+};
+#[cfg(feature = "deflate")]
+pub use sockeye_proto::ws::{Deflate, DeflateContext};
 #[cfg(feature = "web-socket")]
 pub use split::{Receiver, Sender};
 #[cfg(feature = "web-socket")]

@@ -13,6 +13,7 @@ use http::{Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
 use crate::budget::Ticket;
+use crate::carrier::Side;
 use crate::metrics::Counter;
 use crate::stream::{Input, Owner};
 use crate::{Error, Result};
@@ -57,18 +58,12 @@ struct Inner {
 }
 
 impl WebSocket {
-    pub(crate) fn new(
-        role: ws::Role,
-        config: ws::Config,
-        owner: Owner,
-        request: request::Parts,
-        protocol: Option<String>,
-    ) -> Self {
+    pub(crate) fn new(machine: ws::WebSocket, owner: Owner, request: request::Parts, protocol: Option<String>) -> Self {
         let carrier = owner.carrier();
         carrier.sockets.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::WebSockets);
         Self(Box::new(Inner {
-            machine: ws::WebSocket::new(role, config),
+            machine,
             owner,
             input: BytesMut::new(),
             ended: false,
@@ -205,6 +200,11 @@ impl WebSocket {
         self.0.protocol.as_deref()
     }
 
+    /// The extensions that the handshake settled on (RFC 6455 §9): compression and no masking.
+    pub fn extensions(&self) -> ws::Extensions {
+        self.0.machine.extensions()
+    }
+
     /// The head of the request that opened the socket.
     pub fn request(&self) -> &request::Parts {
         &self.0.request
@@ -307,7 +307,11 @@ impl WebSocket {
         if let Event::Failed(_) = event {
             self.0.owner.fail();
         }
-        self.finish();
+        if matches!(event, Event::Close(_)) && !self.0.machine.is_transmit_pending() {
+            self.finish_closing();
+        } else {
+            self.finish();
+        }
         match event {
             Event::Close(frame) => {
                 self.0.close_frame = Some(frame);
@@ -328,6 +332,16 @@ impl WebSocket {
 
     fn finish(&mut self) {
         self.0.owner.finish(None, |outbox| self.0.machine.poll_transmit(outbox));
+    }
+
+    /// The closing handshake that we began is done, or as good as done: now the server ends first (RFC 6455 §7.1.1). Some
+    /// servers end their connection, with all its streams, over what comes on a stream after its Close.
+    fn finish_closing(&mut self) {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        match owner.carrier().facts.side {
+            Side::Client => owner.finish_after_peer(|outbox| machine.poll_transmit(outbox)),
+            Side::Server => owner.finish(None, |outbox| machine.poll_transmit(outbox)),
+        }
     }
 
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
@@ -388,7 +402,7 @@ impl Drop for WebSocket {
                 }
             }));
         } else {
-            self.finish();
+            self.finish_closing();
         }
     }
 }

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_VERSION};
+use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
-use sockeye_proto::ws::{CloseCode, Config, Role};
+use sockeye_proto::ws::{self, CloseCode, Config, Role};
 use tower_service::Service;
 
 use crate::carrier::{Carrier, Facts, Limits, Side};
@@ -100,10 +100,18 @@ pub struct WebSocketService<H> {
 
 /// What an endpoint settles in a handshake.
 #[derive(Clone, Debug, Default)]
-struct Settings {
+pub(crate) struct Settings {
     protocols: Vec<String>,
     origins: OriginPolicy,
     config: Config,
+    pub(crate) extensions: ws::Extensions,
+}
+
+/// What a handshake has come to.
+struct Settled {
+    response: Response<()>,
+    machine: ws::WebSocket,
+    protocol: Option<String>,
 }
 
 impl<H> WebSocketService<H> {
@@ -135,7 +143,15 @@ impl<H> WebSocketService<H> {
         self
     }
 
-    fn edit(&mut self) -> &mut Settings {
+    /// Lets clients that offer it (`no-masking`) leave out the masking of what they send, on connections that Sockeye's
+    /// own server encrypts by TLS; elsewhere, as behind a proxy that decrypts, it is never accepted. Off by default.
+    #[must_use]
+    pub fn no_masking(mut self) -> Self {
+        self.edit().extensions.no_masking = true;
+        self
+    }
+
+    pub(crate) fn edit(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
 }
@@ -277,26 +293,32 @@ impl Upgrade {
         self
     }
 
-    fn edit(&mut self) -> &mut Settings {
+    /// Lets the client leave out its masking; see [`WebSocketService::no_masking`].
+    #[must_use]
+    pub fn no_masking(mut self) -> Self {
+        self.edit().extensions.no_masking = true;
+        self
+    }
+
+    pub(crate) fn edit(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
 
     /// Accepts the socket, or refuses its origin. The handler begins once the response has been sent.
     pub fn accept<H: Handler>(self, handler: H) -> Response<Body> {
-        let (mut response, protocol) = match self.negotiate() {
+        let Settled { mut response, machine, protocol } = match self.negotiate() {
             Ok(settled) => settled,
             Err(refusal) => return refused(refusal),
         };
-        let (role, config) = (Role::Server, self.settings.config);
         match self.way {
             Way::Stream(owner) => {
                 let supervisor = owner.share();
-                let socket = WebSocket::new(role, config, owner, self.request, protocol);
+                let socket = WebSocket::new(machine, owner, self.request, protocol);
                 response.extensions_mut().insert(Tunnel::new(Supervised::new(handler, socket, supervisor)));
             }
             Way::Hyper(upgrade, carrier) => {
                 let cell = StreamCell::new_tunnel(carrier);
-                let socket = WebSocket::new(role, config, Owner::new(&cell), self.request, protocol);
+                let socket = WebSocket::new(machine, Owner::new(&cell), self.request, protocol);
                 let future = Supervised::new(handler, socket, Owner::new(&cell));
                 tokio::spawn(duplex::after_upgrade(upgrade, cell, tunnel::handler(future)));
             }
@@ -329,21 +351,26 @@ impl Upgrade {
             return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
         };
         let owner = owner.share();
-        let (response, protocol) = self.negotiate().map_err(|refusal| refuse(&owner, &self.request.method, refusal))?;
+        let refuse = |refusal| refuse(&owner, &self.request.method, refusal);
+        let Settled { response, machine, protocol } = self.negotiate().map_err(refuse)?;
         owner.respond(response, false, true)?;
-        Ok(WebSocket::new(Role::Server, self.settings.config, owner, self.request, protocol))
+        Ok(WebSocket::new(machine, owner, self.request, protocol))
     }
 
-    fn negotiate(&self) -> std::result::Result<(Response<()>, Option<String>), Refusal> {
+    fn negotiate(&self) -> std::result::Result<Settled, Refusal> {
         let (path, version) = (self.request.uri.path(), self.request.version);
+        let carrier = self.way.carrier();
         if let Err(refusal) = self.settings.origins.check(&self.offer) {
             tracing::debug!(path, reason = %refusal, "a WebSocket handshake was refused");
-            self.way.carrier().metrics().count(Counter::OriginsRefused);
+            carrier.metrics().count(Counter::OriginsRefused);
             return Err(refusal);
         }
         let protocol = self.offer.select_protocol(&self.settings.protocols);
-        tracing::debug!(path, protocol, ?version, "a WebSocket was accepted");
-        Ok((self.offer.accept(protocol), protocol.map(str::to_owned)))
+        let (response, in_use) = self.offer.accept(protocol, &self.settings.extensions, carrier.facts.secure);
+        let extensions = response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
+        tracing::debug!(path, protocol, extensions, ?version, "a WebSocket was accepted");
+        let machine = ws::WebSocket::new(Role::Server, self.settings.config).with_extensions(in_use);
+        Ok(Settled { response, machine, protocol: protocol.map(str::to_owned) })
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::command::{self, Command};
 use super::output::Console;
-use super::{INTERRUPTED, Stop};
+use super::stop::{INTERRUPTED, Stop};
 
 /// The most octets of stdin in one binary message.
 const CHUNK_SIZE: usize = 64 << 10;

@@ -4,29 +4,28 @@ mod command;
 mod input;
 mod output;
 mod session;
+mod stop;
 mod verbose;
 
 use std::error::Error as _;
-use std::future::pending;
 use std::io::{IsTerminal as _, stdin, stdout};
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use sockeye::{Client, ClientBuilder, CloseCode, Error, WebSocket};
-use tokio::sync::{OnceCell, mpsc, watch};
+use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinSet;
 
 use self::command::Command;
-use self::input::{Commands, LineEditor, interrupt_editor};
+use self::input::{Commands, LineEditor};
 use self::output::{Console, Screen};
 use self::session::{Manner, Session};
+use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::signals::Signals;
 use crate::target::Target;
 use crate::tls;
 
@@ -44,15 +43,17 @@ In a terminal a line is a message, and these are commands:
   /pong [TEXT]            send a Pong, which is not answered
   /close [CODE [REASON]]  close, with 1000 unless another code is given
   //TEXT                  send /TEXT
-Ctrl-D closes with 1000, Ctrl-C with 1001. Control characters that are received are shown escaped, binary messages in hexadecimal.
+Ctrl-D closes with 1000, Ctrl-C with 1001. Control characters that are received are shown
+escaped, binary messages in hexadecimal.
 
-In a pipe stdin is data alone: each line a message, or with --binary each piece read (of at most 64 KiB) a binary message. The
-payload of what is received goes to stdout as it is, with a newline after each message unless there is --binary; all else goes to
-stderr. After the end of stdin messages are still received until none has come for --wait seconds (where stdin was empty from the
-start: until the server closes), and the socket is closed with 1000.
+In a pipe stdin is data alone: each line a message, or with --binary each piece read (of at most
+64 KiB) a binary message. The payload of what is received goes to stdout as it is, with a newline
+after each message unless there is --binary; all else goes to stderr. After the end of stdin
+messages are received until none has come for --wait seconds (where stdin was empty from the
+start: until the server closes), and then the socket is closed with 1000.
 
-Several URLs of the same origin share a connection where there is HTTP/2. What is sent goes to all of them, what is received has its
-URL before it.
+Several URLs of the same origin share a connection where there is HTTP/2. What is sent goes to
+all of them, what is received has its URL before it.
 
 Exit status, the highest where there are several sockets:
   0    the socket was closed cleanly: by this side, or by the server with 1000, 1001 or no code
@@ -65,7 +66,7 @@ Exit status, the highest where there are several sockets:
   130  a second Ctrl-C, which does not wait for the server";
 
 #[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// The WebSockets: wss:// or https://; ws:// or http:// for cleartext.
     #[arg(required = true, value_name = "URL")]
@@ -84,7 +85,8 @@ pub(crate) struct Arguments {
     /// Send at most one message, and leave after the first one received.
     #[arg(short = '1', long = "one")]
     once: bool,
-    /// Seconds without a message after the end of stdin, before the socket is closed; or "forever". [default: 1, with -1 forever]
+    /// Seconds without a message after the end of stdin until the socket is closed, or "forever".
+    /// [default: 1; with -1 forever]
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_wait)]
     wait: Option<Wait>,
     /// Octets in a message received, beyond which the socket is closed with 1009.
@@ -123,59 +125,6 @@ enum Status {
     ClosedWithError = 4,
     Broken = 5,
     NoMessage = 6,
-}
-
-/// The exit status of who does not wait.
-const INTERRUPTED: u8 = 130;
-
-/// Asks for the end of it all, with a code for the Close.
-#[derive(Clone)]
-struct Stop {
-    code: Arc<watch::Sender<Option<CloseCode>>>,
-    is_over: Arc<AtomicBool>,
-}
-
-impl Stop {
-    fn new() -> Self {
-        Self { code: Arc::new(watch::Sender::new(None)), is_over: Arc::default() }
-    }
-
-    /// Whether this was the first one to ask; the others change nothing.
-    fn stop(&self, code: CloseCode) -> bool {
-        self.code.send_if_modified(|stop| {
-            let is_first = stop.is_none();
-            stop.get_or_insert(code);
-            is_first
-        })
-    }
-
-    fn stopped(&self) -> Stopped {
-        Stopped(self.code.subscribe())
-    }
-
-    /// All sockets have ended: there is nothing left to stop.
-    fn over(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed)
-    }
-}
-
-/// Hears of it.
-#[derive(Clone)]
-struct Stopped(watch::Receiver<Option<CloseCode>>);
-
-impl Stopped {
-    async fn stopped(&mut self) -> CloseCode {
-        let code = self.0.wait_for(Option::is_some).await.ok().and_then(|code| *code);
-        match code {
-            Some(code) => code,
-            // Nobody is left to ask for it.
-            None => pending().await,
-        }
-    }
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -390,21 +339,4 @@ fn explain(error: &Error) -> String {
         text.push_str(" (-k takes any certificate)");
     }
     text
-}
-
-/// From now on the first signal asks for a clean end, and the second one does not wait for it.
-fn stop_on_signals(stop: Stop) -> anyhow::Result<()> {
-    let mut signals = Signals::new()?;
-    tokio::spawn(async move {
-        loop {
-            signals.next().await;
-            if !stop.stop(CloseCode::GOING_AWAY) && !stop.is_over() {
-                // The terminal is to be left as it was.
-                interrupt_editor();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                std::process::exit(INTERRUPTED.into());
-            }
-        }
-    });
-    Ok(())
 }

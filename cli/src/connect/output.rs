@@ -8,8 +8,8 @@ use rustyline::ExternalPrinter;
 use sockeye::{CloseCode, Message};
 use tokio::sync::mpsc;
 
-use super::Stop;
 use super::input::EditorEnd;
+use super::stop::Stop;
 use crate::escape::printable;
 use crate::style::{self, Style};
 

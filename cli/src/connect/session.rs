@@ -10,7 +10,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::command::Command;
 use super::output::Console;
-use super::{Status, Stopped, explain};
+use super::stop::Stopped;
+use super::{Status, explain};
 
 /// Time for the server's Close, once ours is sent.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Message, Role, WebSocket};
+use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Extensions, Message, Role, WebSocket};
 use tokio::time::timeout;
 
 use super::report::{Attempt, Close, Ending, Problem, Step};
@@ -26,11 +26,15 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 const PING: &[u8] = b"sockeye probe";
 
 /// Pings, says the message (unless it is empty), closes, and writes down what comes of it.
-pub(crate) async fn converse<T: Tunnel>(tunnel: T, message: &str, limit: Duration, attempt: &mut Attempt) {
-    let machine = WebSocket::new(
-        Role::Client { mask_key: rand::random },
-        Config { max_message_size: 16 << 20, ..Config::default() },
-    );
+pub(crate) async fn converse<T: Tunnel>(
+    tunnel: T,
+    extensions: Extensions,
+    message: &str,
+    limit: Duration,
+    attempt: &mut Attempt,
+) {
+    let config = Config { max_message_size: 16 << 20, ..Config::default() };
+    let machine = WebSocket::new(Role::Client { mask_key: rand::random }, config).with_extensions(extensions);
     let mut conversation = Conversation { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0 };
     conversation.ping(limit, attempt).await;
     if !message.is_empty() && conversation.ended.is_none() {

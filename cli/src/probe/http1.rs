@@ -31,19 +31,22 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let elapsed = start.elapsed();
     let checked = ask.check(carrier, &response);
     let mut handshake = answered(&response, &checked, elapsed);
-    if let Err(error) = checked {
-        let mut body = BytesMut::new();
-        timeout(dialer.timeout, read_body(response, &mut body)).await.ok();
-        handshake.set_body(&body);
-        attempt.handshake = Some(handshake);
-        return Err(wrong(error.to_string()));
-    }
+    let accepted = match checked {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            let mut body = BytesMut::new();
+            timeout(dialer.timeout, read_body(response, &mut body)).await.ok();
+            handshake.set_body(&body);
+            attempt.handshake = Some(handshake);
+            return Err(wrong(error.to_string()));
+        }
+    };
     attempt.handshake = Some(handshake);
     let upgraded = within(Step::Handshake, dialer.timeout, async {
         hyper::upgrade::on(response).await.map_err(|error| describe_hyper(&error))
     });
     let tunnel = UpgradedTunnel(TokioIo::new(upgraded.await?));
-    converse(tunnel, message, dialer.timeout, attempt).await;
+    converse(tunnel, accepted.extensions, message, dialer.timeout, attempt).await;
     Ok(())
 }
 

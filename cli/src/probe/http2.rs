@@ -69,15 +69,18 @@ async fn open(
     let checked = ask.check(Carrier::Http2, &response);
     let mut handshake = answered(&response, &checked, elapsed);
     let mut tunnel = StreamTunnel { link, id, ended: ended.then_some(Ending::EndStream) };
-    if let Err(error) = checked {
-        let mut body = BytesMut::new();
-        timeout(dialer.timeout, tunnel.body(&mut body)).await.ok();
-        handshake.set_body(&body);
-        attempt.handshake = Some(handshake);
-        return Err(wrong(error.to_string()));
-    }
+    let accepted = match checked {
+        Ok(accepted) => accepted,
+        Err(error) => {
+            let mut body = BytesMut::new();
+            timeout(dialer.timeout, tunnel.body(&mut body)).await.ok();
+            handshake.set_body(&body);
+            attempt.handshake = Some(handshake);
+            return Err(wrong(error.to_string()));
+        }
+    };
     attempt.handshake = Some(handshake);
-    converse(tunnel, message, dialer.timeout, attempt).await;
+    converse(tunnel, accepted.extensions, message, dialer.timeout, attempt).await;
     Ok(())
 }
 

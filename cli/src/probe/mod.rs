@@ -14,9 +14,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::Response;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS};
+use http::{HeaderMap, Response};
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
+use sockeye_proto::ws::{Deflate, DeflateContext, Extensions};
 
 use self::report::{Attempt, Handshake, Problem, Report, Step};
 use self::transport::Dialer;
@@ -32,21 +33,24 @@ const BODY_SIZE: usize = 1024;
 type Result<T = (), E = Problem> = std::result::Result<T, E>;
 
 const AFTER_HELP: &str = "\
-Exit status:
-  0  WebSockets work over HTTP/2
-  1  the server cannot be reached
+Exit status, and what --json calls it in verdict.kind:
+  0  WebSockets work over HTTP/2: works, works_over_http2_only
+  1  there is no connection to the server: unreachable
   2  the arguments are wrong
-  3  WebSockets work over HTTP/1.1 alone: the server does not offer them over HTTP/2
-  4  WebSockets are offered over HTTP/2, but something is wrong there
-  5  WebSockets work over neither
+  3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2 comes without extended
+     CONNECT), http2_not_spoken
+  4  extended CONNECT is offered, but something is wrong: refused_over_http2, faulty_over_http2
+  5  WebSockets work over neither: does_not_work
 
-With --json the same stands in `verdict`, as a `kind` that stays the same and a `text` for people. `http2` and `http1` tell of
-the two connections: address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2 alone),
-handshake (status, accepted, subprotocol, extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason,
-by_server, end, clean, ms) and problems (step, text). What does not apply is null; fields are only ever added.";
+The JSON has the fields url, verdict (kind, text), and http2 and http1, the two connections:
+address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
+alone: enable_connect_protocol, max_concurrent_streams, initial_window_size, max_frame_size,
+max_header_list_size, header_table_size, ms), handshake (status, accepted, subprotocol,
+extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason, by_server, end,
+clean, ms) and problems (step, text). What does not apply is null. Fields are only ever added.";
 
 #[derive(clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     /// The WebSocket: wss:// or https://; ws:// or http:// for cleartext, where HTTP/2 is spoken by prior knowledge.
     url: Target,
@@ -81,6 +85,7 @@ async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
     let options = &arguments.handshake;
     let mut ask = ClientHandshake::new(target.uri.clone());
     ask.protocols = options.protocols.clone();
+    ask.extensions = all_extensions();
     ask.headers = options.headers();
     if let Some(authorization) = &target.authorization {
         ask.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
@@ -101,6 +106,13 @@ async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
     Ok(Report { url: target.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
 }
 
+/// Whatever the server is willing to do.
+fn all_extensions() -> Extensions {
+    let context = DeflateContext { takeover: true, window_bits: 15 };
+    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    Extensions { deflate: Some(deflate), no_masking: true }
+}
+
 /// Runs one step, for as long as it may take.
 async fn within<T>(step: Step, limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
@@ -117,11 +129,18 @@ fn answered<B>(response: &Response<B>, checked: &Result<Accepted, ResponseError>
         status: response.status().as_u16(),
         accepted: accepted.is_some(),
         subprotocol: accepted.and_then(|accepted| accepted.protocol.clone()),
-        extensions: accepted.map(|it| it.extensions.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        extensions: accepted.map(|_| extensions(response.headers())).unwrap_or_default(),
         headers: response.headers().iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect(),
         body: None,
         ms: elapsed.into(),
     }
+}
+
+/// The elements of `Sec-WebSocket-Extensions`, of which none has a comma inside (RFC 6455 §9.1).
+fn extensions(headers: &HeaderMap) -> Vec<String> {
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter().filter_map(|line| line.to_str().ok());
+    let elements = lines.flat_map(|line| line.split(',')).map(str::trim);
+    elements.filter(|element| !element.is_empty()).map(str::to_owned).collect()
 }
 
 impl Handshake {

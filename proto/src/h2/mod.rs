@@ -318,8 +318,9 @@ impl Connection {
         if self.phase == Phase::Closed { None } else { self.timers.next() }
     }
 
-    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent: call it again after
-    /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
+    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent, or a new stream would be
+    /// one too many unless an event frees a place: call it again after [`poll_transmit`](Self::poll_transmit). A peer that
+    /// does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }

@@ -88,7 +88,7 @@ impl Connection {
             self.check_head(&head)?;
             let start = *position + HEAD_LENGTH;
             let Some(payload) = input.get(start..start + head.length) else { break };
-            if self.must_stop(&head) {
+            if self.must_stop(&head) || *position > 0 && self.must_hear_first(&head) {
                 self.counters.stops += 1;
                 self.stopped = true;
                 break;
@@ -141,6 +141,13 @@ impl Connection {
             kind::PING if self.ping_ack_waits && !head.has(flag::ACK) => true,
             _ => self.output.len() > self.config.max_send_buffer + CONTROL_ROOM,
         }
+    }
+
+    /// Server: whether a new stream has to wait for the application to hear what came before it in its batch: that may be the
+    /// end of a stream, which does not count any more (RFC 9113 §5.1.2).
+    #[inline]
+    fn must_hear_first(&self, head: &Head) -> bool {
+        head.kind == kind::HEADERS && head.stream_id > self.last_peer_id && self.is_full() && !self.events.is_empty()
     }
 
     fn handle_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {

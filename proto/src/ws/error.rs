@@ -18,7 +18,7 @@ pub enum Violation {
     LengthOutOfRange,
     /// A client's frame without a mask (§5.1).
     Unmasked,
-    /// A server's frame with a mask (§5.1).
+    /// A frame with a mask that must have none: a server's (§5.1), or a client's where `no-masking` is in use.
     Masked,
     /// A continuation frame outside of a fragmented message (§5.4).
     UnexpectedContinuation,
@@ -36,6 +36,8 @@ pub enum Violation {
     CloseReason,
     /// A text message that is not UTF-8 (§8.1).
     Text,
+    /// A compressed message that is not DEFLATE data, or not whole (RFC 7692 §7.2.2).
+    Deflate,
     /// A message of more than [`max_message_size`](super::Config::max_message_size) octets (§10.4).
     MessageTooBig,
     /// A message of more than [`max_fragments`](super::Config::max_fragments) frames (§10.4).
@@ -49,7 +51,9 @@ impl Violation {
     /// The code that the peer is told in the Close frame (RFC 6455 §7.4.1).
     pub const fn code(self) -> CloseCode {
         match self {
-            Self::CloseReason | Self::Text => CloseCode::INVALID_PAYLOAD,
+            // RFC 7692 names no code for data that does not decompress. RFC 6455 §7.4.1 describes it as 1007: "data
+            // within a message that was not consistent with the type of the message".
+            Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
             Self::TooManyPings => CloseCode::POLICY_VIOLATION,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
@@ -67,17 +71,20 @@ impl Violation {
         }
     }
 
-    /// The section of RFC 6455 that has the rule.
+    /// The section that has the rule, such as `RFC 6455 §5.1`.
     pub const fn section(self) -> &'static str {
         match self {
-            Self::Unmasked | Self::Masked => "5.1",
-            Self::ReservedBits | Self::ReservedOpcode | Self::LengthNotMinimal | Self::LengthOutOfRange => "5.2",
-            Self::UnexpectedContinuation | Self::InterleavedMessage => "5.4",
-            Self::FragmentedControl | Self::ControlTooLong => "5.5",
-            Self::CloseBody | Self::CloseReason => "5.5.1",
-            Self::CloseCode => "7.4",
-            Self::Text => "8.1",
-            Self::MessageTooBig | Self::TooManyFragments | Self::TooManyPings => "10.4",
+            Self::Unmasked | Self::Masked => "RFC 6455 §5.1",
+            Self::ReservedBits | Self::ReservedOpcode | Self::LengthNotMinimal | Self::LengthOutOfRange => {
+                "RFC 6455 §5.2"
+            }
+            Self::UnexpectedContinuation | Self::InterleavedMessage => "RFC 6455 §5.4",
+            Self::FragmentedControl | Self::ControlTooLong => "RFC 6455 §5.5",
+            Self::CloseBody | Self::CloseReason => "RFC 6455 §5.5.1",
+            Self::CloseCode => "RFC 6455 §7.4",
+            Self::Text => "RFC 6455 §8.1",
+            Self::Deflate => "RFC 7692 §7.2.2",
+            Self::MessageTooBig | Self::TooManyFragments | Self::TooManyPings => "RFC 6455 §10.4",
         }
     }
 
@@ -89,7 +96,7 @@ impl Violation {
             Self::LengthNotMinimal => "payload length not in its shortest encoding",
             Self::LengthOutOfRange => "payload length out of range",
             Self::Unmasked => "frame of a client without a mask",
-            Self::Masked => "frame of a server with a mask",
+            Self::Masked => "frame with a mask that must have none",
             Self::UnexpectedContinuation => "continuation frame outside of a message",
             Self::InterleavedMessage => "data frame inside of a fragmented message",
             Self::FragmentedControl => "fragmented control frame",
@@ -98,6 +105,7 @@ impl Violation {
             Self::CloseCode => "close code that must not be sent",
             Self::CloseReason => "close reason is not UTF-8",
             Self::Text => "text is not UTF-8",
+            Self::Deflate => "compressed message is not DEFLATE data",
             Self::MessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
             Self::TooManyPings => "too many pings",
@@ -107,7 +115,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} (RFC 6455 §{})", self.reason(), self.section())
+        write!(formatter, "{} ({})", self.reason(), self.section())
     }
 }
 

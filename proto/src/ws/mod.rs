@@ -20,7 +20,13 @@
 //! ```
 
 mod close;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "deflate/absent.rs"]
+mod deflate;
 mod error;
+mod extensions;
 mod frame;
 pub mod handshake;
 mod mask;
@@ -37,9 +43,13 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 pub use close::{CloseCode, CloseFrame};
+#[cfg(feature = "deflate")]
+pub use deflate::{Deflate, DeflateContext};
 pub use error::{CloseError, PingError, SendError, Violation};
+pub use extensions::Extensions;
 pub use message::Message;
 
+use deflate::Codec;
 use frame::Opcode;
 use partial::Partial;
 
@@ -55,21 +65,12 @@ pub enum Role {
     },
 }
 
-impl Role {
-    /// The key of the next frame that we send.
-    fn mask_key(self) -> Option<[u8; 4]> {
-        match self {
-            Self::Server => None,
-            Self::Client { mask_key } => Some(mask_key()),
-        }
-    }
-}
-
 /// The limits of one WebSocket. None of them is met by honest traffic.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Octets in a message, whole: 1 MiB by default. A message of exactly this size passes; a longer one fails with
-    /// 1009 at its length, before its payload. It bounds what one socket can make us hold.
+    /// Octets in a message, whole and decompressed: 1 MiB by default. A message of exactly this size passes; a longer one
+    /// fails with 1009 at its length, before its payload, or as soon as so much of it is decompressed. It bounds what one
+    /// socket can make us hold.
     pub max_message_size: usize,
     /// Frames in a message: 1024 by default, then 1009. Each costs work and, if it is empty, counts for no octet.
     pub max_fragments: u32,
@@ -124,6 +125,7 @@ pub struct WebSocket {
     role: Role,
     config: Config,
     progress: Progress,
+    no_masking: bool,
     event: Option<Event>,
     output: BytesMut,
     /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
@@ -131,6 +133,8 @@ pub struct WebSocket {
     pong: Option<Box<[u8]>>,
     pings: rate::Bucket,
     partial: Option<Box<Partial>>,
+    /// Where `permessage-deflate` is in use.
+    codec: Option<Box<Codec>>,
 }
 
 /// [`State`], and what of it is still to be told.
@@ -150,12 +154,27 @@ impl WebSocket {
             role,
             config,
             progress: Progress::Open,
+            no_masking: false,
             event: None,
             output: BytesMut::new(),
             pong: None,
             pings: rate::Bucket::default(),
             partial: None,
+            codec: None,
         }
+    }
+
+    /// The socket with the extensions that its handshake settled on, before anything is sent or received.
+    #[must_use]
+    pub fn with_extensions(mut self, in_use: Extensions) -> Self {
+        self.no_masking = in_use.no_masking;
+        self.codec = in_use.deflate.map(|deflate| Box::new(Codec::new(self.role, deflate)));
+        self
+    }
+
+    /// The extensions in use.
+    pub fn extensions(&self) -> Extensions {
+        Extensions { deflate: self.codec.as_ref().map(|codec| codec.in_use()), no_masking: self.no_masking }
     }
 
     /// Takes octets from the front of `input` until one event is pending, a Pong is due, or `input` is empty. Then call
@@ -200,7 +219,8 @@ impl WebSocket {
     /// Queues a message, as one frame. There is no limit but the caller's: [`State::Open`] is all that it takes.
     pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_open().ok_or(SendError::Closed)?;
-        encode_message(&mut self.output, message, self.role.mask_key());
+        let key = self.mask_key();
+        encode_message(&mut self.output, message, key, self.codec.as_deref_mut());
         Ok(())
     }
 
@@ -209,7 +229,7 @@ impl WebSocket {
     pub fn send_into(&mut self, message: &Message, output: &mut BytesMut) -> Result<(), SendError> {
         self.check_open().ok_or(SendError::Closed)?;
         self.poll_transmit(output);
-        encode_message(output, message, self.role.mask_key());
+        encode_message(output, message, self.mask_key(), self.codec.as_deref_mut());
         Ok(())
     }
 
@@ -237,7 +257,8 @@ impl WebSocket {
         if reason.len() > close::MAX_REASON_SIZE {
             return Err(CloseError::ReasonTooLong);
         }
-        close::encode(&mut self.output, code, reason, self.role.mask_key());
+        let key = self.mask_key();
+        close::encode(&mut self.output, code, reason, key);
         self.progress = Progress::CloseSent;
         if let Some(partial) = &mut self.partial {
             partial.discard_message();
@@ -251,7 +272,7 @@ impl WebSocket {
     /// The Pong comes first: RFC 6455 §5.5.2 wants it "as soon as is practical". The rest keeps its order.
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
         if let Some(payload) = self.pong.take() {
-            frame::encode(output, Opcode::Pong, &payload, self.role.mask_key());
+            frame::encode(output, Opcode::Pong, &payload, self.mask_key());
         }
         if self.output.is_empty() {
             return;
@@ -278,8 +299,8 @@ impl WebSocket {
         }
     }
 
-    /// Octets held of a message that is not whole: at most [`Config::max_message_size`]. The memory they take is at
-    /// most twice as much.
+    /// Octets held of a message that is not whole: at most [`Config::max_message_size`], or an eighth and 64 octets more
+    /// where it is compressed. The memory they take is at most twice as much.
     pub fn buffered(&self) -> usize {
         match self.progress {
             Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
@@ -292,8 +313,18 @@ impl WebSocket {
         if payload.len() > frame::MAX_CONTROL_SIZE {
             return Err(PingError::PayloadTooLong);
         }
-        frame::encode(&mut self.output, opcode, payload, self.role.mask_key());
+        let key = self.mask_key();
+        frame::encode(&mut self.output, opcode, payload, key);
         Ok(())
+    }
+
+    /// The key of the next frame that we send.
+    #[inline]
+    fn mask_key(&self) -> Option<[u8; 4]> {
+        match self.role {
+            Role::Client { mask_key } if !self.no_masking => Some(mask_key()),
+            _ => None,
+        }
     }
 
     fn is_reading(&self) -> bool {
@@ -305,9 +336,12 @@ impl WebSocket {
     }
 }
 
-fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>) {
-    match message {
-        Message::Text(text) => frame::encode(output, Opcode::Text, text.as_bytes(), key),
-        Message::Binary(octets) => frame::encode(output, Opcode::Binary, octets, key),
+/// Inlined by force, for the case without a codec.
+#[inline(always)]
+fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>, codec: Option<&mut Codec>) {
+    let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+    match codec {
+        Some(codec) => codec.encode(output, opcode, message.as_bytes(), key),
+        None => frame::encode(output, opcode, message.as_bytes(), key),
     }
 }

@@ -1,8 +1,9 @@
 //! What is held of a frame or a message that is not whole.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
+use bytestring::ByteString;
 
-use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode};
+use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode, compressed_limit};
 use super::utf8::Utf8Buffer;
 use super::{Message, Violation};
 
@@ -73,25 +74,32 @@ impl Partial {
     }
 }
 
-/// A message that comes in pieces: payload octets, unmasked and (once there is an extension for it) inflated.
+/// A message that comes in pieces: payload octets, unmasked.
 #[derive(Debug)]
 pub(super) enum Assembly {
     Text(Utf8Buffer),
     Binary(Vec<u8>),
+    /// Decompressed once it is whole: until then it is the smaller thing to hold, and no decompressor is.
+    Compressed(Opcode, Vec<u8>),
     /// Only its length is kept, for the limits.
     Discarded(usize),
 }
 
 impl Assembly {
-    pub(super) fn new(opcode: Opcode) -> Self {
-        if opcode == Opcode::Text { Self::Text(Utf8Buffer::default()) } else { Self::Binary(Vec::new()) }
+    /// The message that this frame begins.
+    pub(super) fn new(header: Header) -> Self {
+        match header.opcode {
+            opcode if header.compressed => Self::Compressed(opcode, Vec::new()),
+            Opcode::Text => Self::Text(Utf8Buffer::default()),
+            _ => Self::Binary(Vec::new()),
+        }
     }
 
     /// The message's octets so far.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::Binary(octets) => octets.len(),
+            Self::Binary(octets) | Self::Compressed(_, octets) => octets.len(),
             Self::Discarded(length) => *length,
         }
     }
@@ -102,7 +110,7 @@ impl Assembly {
         let growth = self.len().max(piece.len()).min(limit);
         match self {
             Self::Text(text) => text.push(piece, growth).map_err(|_| Violation::Text)?,
-            Self::Binary(octets) => {
+            Self::Binary(octets) | Self::Compressed(_, octets) => {
                 if octets.capacity() - octets.len() < piece.len() {
                     octets.reserve_exact(growth);
                 }
@@ -113,11 +121,28 @@ impl Assembly {
         Ok(())
     }
 
-    /// The message, unless it is discarded.
-    pub(super) fn finish(self) -> Result<Option<Message>, Violation> {
+    /// How many more octets may come, where a message may have `max`.
+    pub(super) fn room(&self, max: usize) -> usize {
+        match self {
+            Self::Compressed(_, octets) => compressed_limit(max) - octets.len(),
+            // One that was compressed before it was discarded may have passed the limit of others.
+            _ => max.saturating_sub(self.len()),
+        }
+    }
+
+    /// The message, unless it is discarded. `inflate` decompresses.
+    pub(super) fn finish(
+        self,
+        inflate: impl FnOnce(&[u8]) -> Result<Bytes, Violation>,
+    ) -> Result<Option<Message>, Violation> {
         match self {
             Self::Text(text) => text.finish().map(|text| Some(text.into())).map_err(|_| Violation::Text),
             Self::Binary(octets) => Ok(Some(octets.into())),
+            Self::Compressed(Opcode::Text, octets) => {
+                let text = ByteString::try_from(inflate(&octets)?).map_err(|_| Violation::Text)?;
+                Ok(Some(text.into()))
+            }
+            Self::Compressed(_, octets) => Ok(Some(inflate(&octets)?.into())),
             Self::Discarded(_) => Ok(None),
         }
     }
@@ -130,22 +155,22 @@ mod tests {
     /// Memory follows what came, not what was announced: at most twice as much, and no more than can still come.
     #[test]
     fn memory_follows_what_came() {
-        for opcode in [Opcode::Text, Opcode::Binary] {
+        for message in [|| Assembly::Text(Utf8Buffer::default()), || Assembly::Binary(Vec::new())] {
             for piece in [1, 3, 1000, 16_384] {
                 let total = 1 << 17;
-                let mut message = Assembly::new(opcode);
+                let mut message = message();
                 while message.len() < total {
                     let piece = piece.min(total - message.len());
                     message.push(&vec![b'x'; piece], total - message.len()).unwrap();
                     let capacity = match &message {
                         Assembly::Text(text) => text.capacity(),
                         Assembly::Binary(octets) => octets.capacity(),
-                        Assembly::Discarded(_) => unreachable!(),
+                        _ => unreachable!(),
                     };
                     // A text has room for an incomplete character as well, and the allocator rounds up to 8.
                     assert!(capacity <= (2 * message.len()).min(total) + 8, "{capacity} for {}", message.len());
                 }
-                assert_eq!(message.finish().unwrap().map(|message| message.len()), Some(total));
+                assert_eq!(message.finish(|_| unreachable!()).unwrap().map(|message| message.len()), Some(total));
             }
         }
     }

@@ -50,7 +50,7 @@ impl WebSocket {
         }
         let Some(header) = self.take_header(input)? else { return Ok(()) };
         let continues = header.opcode == Opcode::Continuation;
-        if header.length > input.len() || continues || !header.fin {
+        if header.length > input.len() || continues || !header.fin || header.compressed {
             return self.begin_payload(header, now, input);
         }
         // The common case: the whole frame is there, and the message or the control frame with it.
@@ -76,8 +76,10 @@ impl WebSocket {
     fn take_header(&mut self, input: &mut BytesMut) -> Result<Option<Header>, Violation> {
         let mut expected = self.expected();
         if let Some(partial) = &mut self.partial {
-            expected.continuation = partial.message.is_some();
-            expected.room -= partial.message_len();
+            if let Some(message) = &partial.message {
+                expected.continuation = true;
+                expected.room = message.room(expected.room);
+            }
             return partial.reading.take_header(input, expected);
         }
         if let Some(header) = Header::decode(input, expected)? {
@@ -108,7 +110,7 @@ impl WebSocket {
                 return Err(Violation::TooManyFragments);
             }
             partial.fragments += 1;
-            partial.message.get_or_insert_with(|| Assembly::new(header.opcode));
+            partial.message.get_or_insert_with(|| Assembly::new(header));
             if self.progress != Progress::Open {
                 partial.discard_message();
             }
@@ -127,7 +129,7 @@ impl WebSocket {
             control.extend_from_slice(piece);
         } else if let Some(message) = &mut partial.message {
             // Room for what may follow this frame too: or each small fragment would move the message to a larger buffer.
-            let room = self.config.max_message_size - message.len();
+            let room = message.room(self.config.max_message_size);
             message.push(piece, if header.fin { header.length } else { room })?;
         }
         input.advance(length);
@@ -142,7 +144,13 @@ impl WebSocket {
         } else if header.fin
             && let Some(message) = partial.message.take()
         {
-            self.event = message.finish()?.map(Event::Message);
+            let max = self.config.max_message_size;
+            let message = message.finish(|payload| match &mut self.codec {
+                Some(codec) => codec.inflate(payload, max),
+                // A message is taken for compressed only where there is a codec.
+                None => Err(Violation::ReservedBits),
+            })?;
+            self.event = message.map(Event::Message);
         }
         self.settle();
         Ok(())
@@ -170,7 +178,8 @@ impl WebSocket {
                 let frame = CloseFrame::decode(payload)?;
                 if is_open {
                     // RFC 6455 §5.5.1: "it typically echos the status code it received".
-                    close::encode(&mut self.output, frame.code, "", self.role.mask_key());
+                    let key = self.mask_key();
+                    close::encode(&mut self.output, frame.code, "", key);
                 }
                 self.progress = Progress::Closed;
                 self.partial = None;
@@ -184,7 +193,8 @@ impl WebSocket {
     /// _Fail the WebSocket Connection_ (RFC 6455 §7.1.7).
     pub(super) fn fail(&mut self, violation: Violation) {
         if self.progress == Progress::Open {
-            close::encode(&mut self.output, violation.code(), violation.reason(), self.role.mask_key());
+            let key = self.mask_key();
+            close::encode(&mut self.output, violation.code(), violation.reason(), key);
         }
         self.progress = Progress::Closed;
         self.partial = None;

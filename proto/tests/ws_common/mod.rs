@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Role, Violation, WebSocket};
 
 pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;

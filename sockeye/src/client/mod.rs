@@ -1,6 +1,8 @@
 //! The client: one origin, its connections, and the sockets opened on them.
 
 mod builder;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod http1;
 mod http2;
 mod memory;

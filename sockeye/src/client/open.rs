@@ -8,7 +8,7 @@ use http::header::ORIGIN;
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
-use sockeye_proto::ws::{Config, Role};
+use sockeye_proto::ws::{self, Config, Extensions, Role};
 use tokio::time::timeout;
 
 use super::builder::field;
@@ -28,6 +28,7 @@ pub struct Open {
     url: String,
     protocols: Vec<String>,
     headers: HeaderMap,
+    pub(super) extensions: Extensions,
     terms: Terms,
     invalid: Option<String>,
 }
@@ -66,6 +67,7 @@ impl Open {
             url: url.to_owned(),
             protocols: Vec::new(),
             headers: HeaderMap::new(),
+            extensions: Extensions::default(),
             terms: Terms::default(),
             invalid: None,
         }
@@ -104,6 +106,13 @@ impl Open {
         self
     }
 
+    /// Leaves out the masking of what is sent, where the server accepts that (`no-masking`); offered only over TLS. Off by
+    /// default: masking guards proxies that read along (RFC 6455 §10.3), of which there are none inside of TLS.
+    pub fn no_masking(mut self) -> Self {
+        self.extensions.no_masking = true;
+        self
+    }
+
     async fn run(self) -> Result<WebSocket> {
         if let Some(why) = self.invalid {
             return Err(Error::invalid(why));
@@ -122,6 +131,7 @@ impl Open {
         let shared = &client.0;
         let mut handshake = ClientHandshake::new(shared.origin.uri(path)?);
         handshake.protocols = self.protocols;
+        handshake.extensions = self.extensions;
         handshake.headers.clone_from(&shared.headers);
         for (name, value) in &self.headers {
             handshake.headers.append(name, value.clone());
@@ -162,7 +172,8 @@ impl Terms {
             ?version,
             "a WebSocket was opened"
         );
-        WebSocket::new(role, self.config, owner, request, answer.accepted.protocol).with_response(response)
+        let machine = ws::WebSocket::new(role, self.config).with_extensions(answer.accepted.extensions);
+        WebSocket::new(machine, owner, request, answer.accepted.protocol).with_response(response)
     }
 }
 

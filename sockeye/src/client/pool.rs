@@ -67,7 +67,8 @@ impl Pool {
         let links = self.links();
         let mut others = links.iter().filter(|link| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, link)));
         let has_place = links.len() < self.max_links && !others.any(|link| link.occupancy().is_unused());
-        (has_place && !self.connecting.swap(true, Ordering::Acquire)).then_some(Turn(self))
+        // Not before it is had: a turn that is dropped ends somebody's.
+        (has_place && !self.connecting.swap(true, Ordering::Acquire)).then(|| Turn(self))
     }
 }
 

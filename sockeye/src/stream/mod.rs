@@ -135,6 +135,8 @@ impl From<Death> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
     Open,
+    /// The outbox is the last of it, but its end is to follow the peer's.
+    Following,
     /// The outbox is the last of it.
     Finishing,
     /// All of it is with the carrier.
@@ -299,9 +301,13 @@ impl StreamCell {
             if !matches!(shared.received, Received::Dead(_)) {
                 shared.received = received;
             }
-            if let Received::Dead(death) = received {
-                shared.sent = Sent::Dead(death);
-                shared.outbox = BytesMut::new();
+            match received {
+                Received::Dead(death) => {
+                    shared.sent = Sent::Dead(death);
+                    shared.outbox = BytesMut::new();
+                }
+                Received::Finished if shared.sent == Sent::Following => shared.sent = Sent::Finishing,
+                Received::Finished | Received::Open => {}
             }
             Waiting { sender: mem::take(&mut shared.sender), receiver: mem::take(&mut shared.receiver) }
         };
@@ -381,7 +387,7 @@ impl Shared {
         match self.sent {
             Sent::Open => Ok(()),
             Sent::Dead(death) => Err(death.into()),
-            Sent::Finishing | Sent::Finished | Sent::Resetting(_) => Err(Error::Closed),
+            Sent::Following | Sent::Finishing | Sent::Finished | Sent::Resetting(_) => Err(Error::Closed),
         }
     }
 

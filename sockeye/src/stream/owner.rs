@@ -270,6 +270,17 @@ impl Owner {
         self.0.queue();
     }
 
+    /// The same for a side that ends after its peer.
+    pub(crate) fn finish_after_peer(&self, fill: impl FnOnce(&mut BytesMut)) {
+        let mut shared = self.0.lock();
+        if shared.sent == Sent::Open {
+            fill(&mut shared.outbox);
+            shared.sent = if shared.received == Received::Open { Sent::Following } else { Sent::Finishing };
+        }
+        drop(shared);
+        self.0.queue();
+    }
+
     /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
     pub(crate) fn refuse(&self) {
         let mut shared = self.0.lock();

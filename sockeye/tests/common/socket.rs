@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use http::{Request, Response, StatusCode, Version};
 use sockeye_proto::h2::{Reason, StreamId};
 use sockeye_proto::ws::handshake::{self, ClientHandshake};
-use sockeye_proto::ws::{CloseCode, Config, Event, Message, Role, WebSocket};
+use sockeye_proto::ws::{CloseCode, Config, Event, Extensions, Message, Role, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -85,8 +85,8 @@ impl Socket {
         if !response.status().is_success() {
             return Err(response.status());
         }
-        handshake.check(carrier, &response).unwrap();
-        Ok(Self::new(Wire::Http2(client.clone(), id), response, BytesMut::new()))
+        let accepted = handshake.check(carrier, &response).unwrap();
+        Ok(Self::new(Wire::Http2(client.clone(), id), response, accepted.extensions, BytesMut::new()))
     }
 
     /// Opens a socket by an HTTP/1.1 upgrade.
@@ -104,13 +104,13 @@ impl Socket {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(response.status());
         }
-        handshake.check(carrier, &response).unwrap();
-        Ok(Self::new(Wire::Http1(transport), response, input))
+        let accepted = handshake.check(carrier, &response).unwrap();
+        Ok(Self::new(Wire::Http1(transport), response, accepted.extensions, input))
     }
 
-    fn new(wire: Wire, response: Response<()>, input: BytesMut) -> Self {
+    fn new(wire: Wire, response: Response<()>, extensions: Extensions, input: BytesMut) -> Self {
         let config = Config { max_message_size: 64 << 20, ..Config::default() };
-        let machine = WebSocket::new(Role::Client { mask_key: || *b"mask" }, config);
+        let machine = WebSocket::new(Role::Client { mask_key: || *b"mask" }, config).with_extensions(extensions);
         Self { machine, response, wire, input }
     }
 

@@ -12,6 +12,8 @@ mod closing;
 mod connection;
 mod counters;
 mod edges;
+#[cfg(feature = "deflate")]
+mod extensions;
 mod limits;
 mod peers;
 mod requests;

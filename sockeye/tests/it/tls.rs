@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::Version;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sockeye::{Counter, Server, websocket};
+use sockeye::{Counter, HttpService, Server, websocket};
+use sockeye_proto::ws::handshake::ClientHandshake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -24,13 +25,17 @@ struct Secure {
 
 impl Secure {
     async fn start(server: Server) -> Self {
+        Self::serve(server, websocket(echo)).await
+    }
+
+    async fn serve<S: HttpService>(server: Server, service: S) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = CertificateDer::from(made.cert);
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).unwrap();
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
-        Self { running: start(server.tls(config), websocket(echo)).await, roots }
+        Self { running: start(server.tls(config), service).await, roots }
     }
 
     /// Offers these protocols by ALPN.
@@ -80,6 +85,60 @@ async fn sockets_run_over_tls() {
     socket.check_echo(vec![1; 1 << 20]).await;
     socket.close(1000.into(), "").await;
     assert_eq!(socket.close_code().await, 1000);
+}
+
+/// draft-damjanovic-websockets-nomasking-02: over TLS, and only where the server was asked to.
+#[tokio::test]
+async fn a_client_may_leave_out_its_masking() {
+    let mut asked = ClientHandshake::new("wss://localhost/".parse().unwrap());
+    asked.extensions.no_masking = true;
+    for accepts in [true, false] {
+        let service = if accepts { websocket(echo).no_masking() } else { websocket(echo) };
+        let secure = Secure::serve(Server::new(), service).await;
+        let client = Client::over(secure.connect(&["h2"]).await.unwrap(), Default::default()).await;
+        let mut socket = Socket::on(&client, &asked).await.unwrap();
+        assert_eq!(socket.machine.extensions().no_masking, accepts);
+        socket.check_echo("hello").await;
+        if accepts {
+            // A masked frame.
+            socket.send_octets(b"\x81\x81mask\0").await;
+            assert_eq!(socket.close_code().await, 1002);
+        }
+    }
+}
+
+/// Our own client, over both versions of HTTP.
+#[tokio::test]
+async fn our_client_leaves_out_its_masking() {
+    let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
+    for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
+        let config = ClientConfig::builder().with_root_certificates(secure.roots.clone()).with_no_client_auth();
+        let url = format!("wss://localhost:{}", secure.running.addr.port());
+        let client = within(builder.tls(config).connect(&url)).await.unwrap();
+        for asks in [true, false] {
+            let open = if asks { client.open("/").no_masking() } else { client.open("/") };
+            let mut socket = within(open.into_future()).await.unwrap();
+            assert_eq!(socket.extensions().no_masking, asks);
+            within(socket.send("hello")).await.unwrap();
+            assert_eq!(within(socket.recv()).await.unwrap(), Some("hello".into()));
+        }
+    }
+}
+
+/// The frames themselves, over HTTP/1.1.
+#[tokio::test]
+async fn a_client_may_leave_out_its_masking_over_http1() {
+    let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
+    let mut transport = secure.connect(&["http/1.1"]).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+        sec-websocket-extensions: no-masking\r\n\r\n\x81\x05hello\x88\0";
+    transport.write_all(request).await.unwrap();
+    let mut octets = Vec::new();
+    within(transport.read_to_end(&mut octets)).await.ok();
+    let answer = String::from_utf8_lossy(&octets);
+    assert!(answer.contains("sec-websocket-extensions: no-masking\r\n"), "{answer}");
+    assert!(octets.ends_with(b"\r\n\r\n\x81\x05hello\x88\0"), "{answer}");
 }
 
 /// RFC 9113 §3.4: a connection error of type PROTOCOL_ERROR, and a GOAWAY to say so.

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use super::fields::{has_token, is_token, join, unique_tokens};
 use super::{Extension, VERSION, accept_for};
 use crate::Protocol;
+use crate::ws::Extensions;
 
 /// What a client asks for. It is built once, makes a request for whichever carrier there is, and then checks the answer:
 ///
@@ -35,8 +36,8 @@ pub struct ClientHandshake {
     pub uri: Uri,
     /// Subprotocols to offer, the preferred one first: distinct tokens.
     pub protocols: Vec<String>,
-    /// Extensions to offer, the preferred one first.
-    pub extensions: Vec<Extension>,
+    /// Extensions to offer; `no-masking` only where the URI says that the connection is encrypted.
+    pub extensions: Extensions,
     /// Other header fields to send, such as `origin`, `cookie` and `authorization`; none of the handshake's own.
     pub headers: HeaderMap,
 }
@@ -58,15 +59,14 @@ pub enum Carrier {
 pub struct Accepted {
     /// The subprotocol, one of those offered; `None` where the server wants none.
     pub protocol: Option<String>,
-    /// The extensions in use, in the order in which they apply. Each was offered by name; whether its parameters answer
-    /// those offered is for the extension to judge.
-    pub extensions: Vec<Extension>,
+    /// The extensions in use, for [`WebSocket::with_extensions`](crate::ws::WebSocket::with_extensions).
+    pub extensions: Extensions,
 }
 
 impl ClientHandshake {
     /// Asks for this resource, without a subprotocol or an extension.
     pub fn new(uri: Uri) -> Self {
-        Self { uri, protocols: Vec::new(), extensions: Vec::new(), headers: HeaderMap::new() }
+        Self { uri, protocols: Vec::new(), extensions: Extensions::default(), headers: HeaderMap::new() }
     }
 
     /// The request to send: over HTTP/1.1 a GET whose target is the path, as [`Host`](HOST) names the rest; over HTTP/2 a
@@ -123,12 +123,8 @@ impl ClientHandshake {
             Carrier::Http2 if !status.is_success() => return Err(ResponseError::Status(status)),
             Carrier::Http2 => {}
         }
-        let extensions = Extension::parse_all(headers).map_err(|_| ResponseError::Extensions)?;
-        // RFC 6455 §4.1: an extension that was not offered fails the connection.
-        let offered = |extension: &Extension| self.extensions.iter().any(|offer| offer.name == extension.name);
-        if !extensions.iter().all(offered) {
-            return Err(ResponseError::Extensions);
-        }
+        let answers = Extension::parse_all(headers).map_err(|_| ResponseError::Extensions)?;
+        let extensions = self.extensions.check(&answers, self.is_secure())?;
         let mut protocols = unique_tokens(headers, &SEC_WEBSOCKET_PROTOCOL).map_err(|_| ResponseError::Protocol)?;
         let protocol = protocols.pop();
         // RFC 6455 §4.1: so does a subprotocol that was not, or more than one.
@@ -137,6 +133,10 @@ impl ClientHandshake {
             return Err(ResponseError::Protocol);
         }
         Ok(Accepted { protocol, extensions })
+    }
+
+    fn is_secure(&self) -> bool {
+        matches!(self.uri.scheme_str(), Some("wss" | "https"))
     }
 
     /// The `:scheme` (RFC 8441 §5: "https" for `wss`) and the authority without a port that the scheme implies.
@@ -172,11 +172,9 @@ impl ClientHandshake {
             let value = HeaderValue::from_str(&join(&self.protocols)).map_err(|_| RequestError::Protocols)?;
             headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
         }
-        if !self.extensions.is_empty() {
-            if !self.extensions.iter().all(Extension::is_well_formed) {
-                return Err(RequestError::Extensions);
-            }
-            let value = HeaderValue::from_str(&join(&self.extensions)).map_err(|_| RequestError::Extensions)?;
+        let extensions = self.extensions.offer(self.is_secure());
+        if !extensions.is_empty() {
+            let value = HeaderValue::from_str(&join(&extensions)).expect("tokens are a field value");
             headers.insert(SEC_WEBSOCKET_EXTENSIONS, value);
         }
         Ok(headers)
@@ -211,8 +209,6 @@ pub enum RequestError {
     Uri,
     /// The subprotocols are not distinct tokens.
     Protocols,
-    /// An extension's name, or a parameter's name or value, is not a token.
-    Extensions,
     /// A field that the handshake writes itself.
     Header(HeaderName),
 }
@@ -224,7 +220,6 @@ impl fmt::Display for RequestError {
                 f.write_str("the URI must be wss, ws, https or http, with a host and without user information")
             }
             Self::Protocols => f.write_str("the subprotocols must be distinct tokens"),
-            Self::Extensions => f.write_str("the names and values of extensions must be tokens"),
             Self::Header(name) => write!(f, "the handshake writes the header field {name} itself"),
         }
     }
@@ -246,8 +241,10 @@ pub enum ResponseError {
     Accept,
     /// A subprotocol that was not offered, or more than one (RFC 6455 §4.1).
     Protocol,
-    /// An extension that was not offered, or a field that does not follow the grammar (RFC 6455 §4.1, §9.1).
+    /// An extension that was not offered, or one twice, or a field that does not follow the grammar (RFC 6455 §4.1, §9.1).
     Extensions,
+    /// An extension that was offered, with parameters that do not answer the offer's (RFC 7692 §7.1).
+    ExtensionParameters,
 }
 
 impl fmt::Display for ResponseError {
@@ -259,6 +256,9 @@ impl fmt::Display for ResponseError {
             Self::Accept => f.write_str("the server's Sec-WebSocket-Accept does not match the key"),
             Self::Protocol => f.write_str("the server chose a subprotocol that was not offered"),
             Self::Extensions => f.write_str("the server chose an extension that was not offered"),
+            Self::ExtensionParameters => {
+                f.write_str("the server's parameters of an extension do not answer the offer's")
+            }
         }
     }
 }

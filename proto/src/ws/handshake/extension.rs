@@ -55,12 +55,6 @@ impl Extension {
         let is_empty = extensions.is_empty() && headers.contains_key(SEC_WEBSOCKET_EXTENSIONS);
         if is_empty { Err(Malformed::Syntax) } else { Ok(extensions) }
     }
-
-    /// Whether every name and value is a token, as the grammar asks.
-    pub(super) fn is_well_formed(&self) -> bool {
-        let tokens = |(name, value): &(String, Option<String>)| is_token(name) && value.as_deref().is_none_or(is_token);
-        is_token(&self.name) && self.parameters.iter().all(tokens)
-    }
 }
 
 impl fmt::Display for Extension {

@@ -5,6 +5,7 @@
 //!
 //! ```
 //! use sockeye_proto::Protocol;
+//! use sockeye_proto::ws::Extensions;
 //! use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 //!
 //! fn answer(request: &http::Request<()>) -> Result<http::Response<()>, Refusal> {
@@ -12,7 +13,8 @@
 //!         return Err(Refusal::websocket_required(request.version()));
 //!     };
 //!     OriginPolicy::SameOrigin.check(&offer)?;
-//!     Ok(offer.accept(offer.select_protocol(&["chat"])))
+//!     let (response, _) = offer.accept(offer.select_protocol(&["chat"]), &Extensions::default(), false);
+//!     Ok(response)
 //! }
 //!
 //! let request = http::Request::connect("https://example.com/chat")
@@ -34,6 +36,7 @@
 mod client;
 mod extension;
 mod fields;
+mod negotiation;
 mod offer;
 mod origin;
 mod refusal;
@@ -51,6 +54,10 @@ use sha1::{Digest, Sha1};
 
 /// The one version of the protocol there is (RFC 6455 §4.1).
 const VERSION: &str = "13";
+
+/// The extension tokens that we know (RFC 7692 §7, draft-damjanovic-websockets-nomasking-02).
+pub(super) const PERMESSAGE_DEFLATE: &str = "permessage-deflate";
+const NO_MASKING: &str = "no-masking";
 
 /// The most elements of one list field, and the most parameters of one extension. Browsers send one extension with two
 /// parameters; what bounds the field's octets is the limit on the header list.

@@ -1,13 +1,15 @@
 //! What a client asked for, checked: the server's side of the handshake.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
-use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use http::header::{SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY};
+use http::header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 
-use super::fields::{has_token, single, unique_tokens};
+use super::fields::{has_token, join, single, unique_tokens};
 use super::{Extension, Refusal, VERSION, accept_for};
 use crate::Protocol;
+use crate::ws::Extensions;
 
 /// A client's request for a WebSocket: every rule about a handshake's form holds for it. Whether the page's origin is
 /// welcome is for an [`OriginPolicy`](super::OriginPolicy) to say.
@@ -90,10 +92,13 @@ impl Offer {
         self.secure
     }
 
-    /// The answer that opens the socket: over HTTP/1.1 101 with `Sec-WebSocket-Accept`, over HTTP/2 200.
+    /// The answer that opens the socket, over HTTP/1.1 101 with `Sec-WebSocket-Accept`, over HTTP/2 200; and the
+    /// extensions that are in use then, for [`WebSocket::with_extensions`](crate::ws::WebSocket::with_extensions).
     ///
-    /// RFC 6455 §4.2.2 lets a server name only a subprotocol that was offered: another `protocol` is left out.
-    pub fn accept(&self, protocol: Option<&str>) -> Response<()> {
+    /// RFC 6455 §4.2.2 lets a server name only a subprotocol that was offered: another `protocol` is left out. Of the
+    /// extensions that the server is `willing` to use those are in use that the client offers in terms that can be met.
+    /// `secure` says whether the connection is encrypted.
+    pub fn accept(&self, protocol: Option<&str>, willing: &Extensions, secure: bool) -> (Response<()>, Extensions) {
         let mut response = Response::new(());
         if let Answer::SwitchingProtocols(accept) = &self.answer {
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -109,7 +114,12 @@ impl Offer {
             let value = HeaderValue::from_str(protocol).expect("a token is a field value");
             response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, value);
         }
-        response
+        let (in_use, answers) = willing.accept(&self.extensions, secure);
+        if !answers.is_empty() {
+            let value = HeaderValue::from_str(&join(&answers)).expect("tokens are a field value");
+            response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, value);
+        }
+        (response, in_use)
     }
 }
 

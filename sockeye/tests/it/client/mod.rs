@@ -1,8 +1,20 @@
 //! The client, against our own server: what happens where all goes well.
 
+mod answers;
+mod cancel;
+mod ends;
+mod errors;
+mod far;
+mod hostile;
 mod peer;
+mod pool;
+mod requests;
+mod retries;
+mod routes;
 #[cfg(feature = "tls")]
 mod secure;
+#[cfg(feature = "tls")]
+mod timeouts;
 #[cfg(feature = "tls")]
 mod versions;
 

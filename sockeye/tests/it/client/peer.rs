@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use http::{Request, Version};
-use sockeye::{Client, ClientBuilder, Offer};
+use sockeye::{Client, ClientBuilder, Offer, WebSocketExtensions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 
@@ -132,6 +132,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         let value = |&(identifier, value): &(u16, u32)| [&identifier.to_be_bytes()[..], &value.to_be_bytes()].concat();
         let payload: Vec<u8> = settings.iter().flat_map(value).collect();
         self.send(kind::SETTINGS, 0, 0, &payload).await;
+        // Of the client's own: it comes with the preface.
+        self.send(kind::SETTINGS, ACK, 0, b"").await;
     }
 
     /// A client that has gone away hears nothing.
@@ -219,12 +221,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         assert_eq!((answer.flags, &answer.payload[..]), (ACK, &b"so far??"[..]));
     }
 
-    /// Whatever else the client says, to its end.
+    /// Whatever else the client says, to its end, which is then ours.
     pub(crate) async fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();
         while let Some(frame) = self.receive().await {
             frames.push(frame);
         }
+        self.io.shutdown().await.ok();
         frames
     }
 }
@@ -247,7 +250,8 @@ pub(crate) async fn http1_request(io: &mut (impl AsyncRead + Unpin)) -> Request<
 
 /// The head that accepts a handshake of HTTP/1.1.
 pub(crate) fn http1_acceptance(request: &Request<()>) -> String {
-    let response = Offer::from_request(request).unwrap().expect("a handshake").accept(None);
+    let offer = Offer::from_request(request).unwrap().expect("a handshake");
+    let (response, _) = offer.accept(None, &WebSocketExtensions::default(), false);
     let fields = response.headers().iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n", fields.collect::<String>())
 }

@@ -1,0 +1,72 @@
+//! A client out of hyper and tokio-tungstenite: one connection, and a task for each socket that waits for the echo of what it
+//! sent.
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use load::{Account, Arguments, Result, fill};
+use tokio::net::TcpStream;
+use tokio::task::{LocalSet, spawn_local};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result {
+    LocalSet::new().run_until(run(Arguments::parse()?)).await
+}
+
+async fn run(arguments: Arguments) -> Result {
+    let transport = TcpStream::connect(&arguments.address).await?;
+    transport.set_nodelay(true)?;
+    let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(transport)).await?;
+    tokio::spawn(connection);
+    // With any answer, the server's SETTINGS have come.
+    let uri = format!("http://{}/", arguments.address);
+    client.send_request(Request::get(uri).body(Empty::new())?).await?;
+    let mut sockets = Vec::new();
+    for _ in 0..arguments.sockets {
+        sockets.push(open(&mut client, &arguments.address).await?);
+    }
+    let account = Account::default();
+    for (number, socket) in sockets.into_iter().enumerate() {
+        spawn_local(echo(socket, number, arguments.octets, account.clone()));
+    }
+    account.measure(&arguments).await
+}
+
+/// Opens a WebSocket by an extended CONNECT (RFC 8441 §5).
+async fn open(client: &mut SendRequest<Empty<Bytes>>, address: &str) -> Result<Socket> {
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("http://{address}/echo"))
+        .header("sec-websocket-version", "13")
+        .extension(Protocol::from_static("websocket"))
+        .body(Empty::new())?;
+    client.ready().await?;
+    let response = client.send_request(request).await?;
+    if response.status() != StatusCode::OK {
+        return Err(format!("refused with {}", response.status()).into());
+    }
+    let upgraded = hyper::upgrade::on(response).await?;
+    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await)
+}
+
+async fn echo(mut socket: Socket, number: usize, octets: usize, account: Account) -> Result {
+    for turn in 0.. {
+        let mut message = vec![0; octets];
+        fill(&mut message, number, turn);
+        let message = Message::from(message);
+        socket.send(message.clone()).await?;
+        let Some(echo) = socket.next().await.transpose()? else { break };
+        account.enter(&echo.into_data(), &message.into_data());
+    }
+    Ok(())
+}

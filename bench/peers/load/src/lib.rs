@@ -1,0 +1,71 @@
+//! What the clients to compare share: their arguments, the messages, and the account of them.
+
+use std::cell::Cell;
+use std::error::Error;
+use std::fs;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Until memory, caches and windows have found their size.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// `ADDRESS SOCKETS OCTETS SECONDS`
+pub struct Arguments {
+    pub address: String,
+    pub sockets: usize,
+    pub octets: usize,
+    seconds: f64,
+}
+
+impl Arguments {
+    pub fn parse() -> Result<Self> {
+        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let [address, sockets, octets, seconds] = &arguments[..] else {
+            return Err("arguments: ADDRESS SOCKETS OCTETS SECONDS".into());
+        };
+        let address = address.clone();
+        Ok(Self { address, sockets: sockets.parse()?, octets: octets.parse()?, seconds: seconds.parse()? })
+    }
+}
+
+/// Counts the echoes of all sockets, which one thread runs.
+#[derive(Clone, Default)]
+pub struct Account(Rc<Cell<u64>>);
+
+impl Account {
+    /// Checks one echo, and counts it.
+    pub fn enter(&self, echo: &[u8], sent: &[u8]) {
+        assert_eq!(echo, sent, "the echo is what was sent");
+        self.0.set(self.0.get() + 1);
+    }
+
+    /// Waits, and prints the echoes and the processor time of this thread per echo, as a line of JSON.
+    pub async fn measure(&self, arguments: &Arguments) -> Result {
+        tokio::time::sleep(WARM_UP).await;
+        let (echoes, time) = (self.0.get(), processor_time()?);
+        tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
+        let (echoes, time) = (self.0.get() - echoes, processor_time()? - time);
+        if echoes == 0 {
+            return Err("nothing comes back".into());
+        }
+        let microseconds = time.as_nanos() as f64 / 1000.0 / echoes as f64;
+        let rate = echoes as f64 / arguments.seconds;
+        println!("{{\"echoes\": {echoes}, \"echoes_per_s\": {rate:.0}, \"client_us_per_echo\": {microseconds:.4}}}");
+        Ok(())
+    }
+}
+
+/// A message of its own for each socket and turn.
+pub fn fill(message: &mut [u8], socket: usize, turn: u64) {
+    let stamp = ((socket as u64) << 40 | turn).to_be_bytes();
+    message.iter_mut().zip(stamp.into_iter().cycle()).for_each(|(octet, stamp)| *octet = stamp);
+}
+
+/// What the scheduler has given the first thread of this process, where everything runs: Linux, `schedstat`.
+fn processor_time() -> Result<Duration> {
+    let text = fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().ok_or("schedstat is empty")?.parse()?;
+    Ok(Duration::from_nanos(nanoseconds))
+}

@@ -1,0 +1,158 @@
+//! `permessage-deflate` (RFC 7692): what an endpoint asks of it, and one socket's compression.
+
+mod parameters;
+mod zlib;
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use flate2::Compress;
+
+use super::frame::{self, Opcode};
+use super::{Role, Violation};
+
+/// How messages are compressed (RFC 7692): what an endpoint is willing to do, and then what the handshake settled on.
+///
+/// # Memory
+///
+/// By default neither side keeps anything of one message for the next. Then a socket owns no memory for compression: a
+/// thread has one compressor (at most 372 KiB), one decompressor (47 KiB) and one buffer (at most 64 KiB) for all its
+/// sockets, from their first use.
+///
+/// A side with [`takeover`](DeflateContext::takeover) makes small messages much smaller, since they refer to those
+/// before them. It has its memory for as long as the socket, from the first message that is compressed:
+///
+/// | [`window_bits`](DeflateContext::window_bits) | to compress, KiB | to decompress, KiB at most |
+/// | --: | --: | --: |
+/// | 15 | 372 | 32 |
+/// | 13 | 276 | 8 |
+/// | 11 | 252 | 2 |
+/// | 9 | 246 | 0.5 |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deflate {
+    /// The server's compression: of the messages to the client.
+    pub server: DeflateContext,
+    /// The client's compression: of the messages to the server.
+    pub client: DeflateContext,
+    /// What we may spend on compressing, from 0 (nothing) to 9 (much): 2 by default. JSON of up to some kilobytes comes
+    /// out as small as with 9, within a twentieth, in half the time. The peer has its own.
+    pub level: u8,
+    /// Octets in a message below which we send it as it is: 128 by default. Without takeover shorter ones hardly get
+    /// smaller; with it 16 is worth a try. The peer has its own.
+    pub min_size: usize,
+}
+
+/// One direction's compression, as an endpoint wants it or as it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeflateContext {
+    /// Whether a message may refer to those before it (RFC 7692 §7.1.1). False by default: it costs memory, of both
+    /// sides and for as long as the socket.
+    pub takeover: bool,
+    /// How far back a message may refer, as the logarithm of a number of octets: 9 to 15, by default 15 (RFC 7692
+    /// §7.1.2). A client that does not offer to be limited cannot be.
+    ///
+    /// A peer may ask for 8, which zlib cannot do. A client's messages then go uncompressed, and a server declines.
+    pub window_bits: u8,
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        let context = DeflateContext { takeover: false, window_bits: MAX_WINDOW_BITS };
+        Self { server: context, client: context, level: 2, min_size: 128 }
+    }
+}
+
+impl Deflate {
+    /// The same, within what zlib has.
+    fn bounded(mut self) -> Self {
+        for context in [&mut self.server, &mut self.client] {
+            context.window_bits = context.window_bits.min(MAX_WINDOW_BITS);
+        }
+        self.level = self.level.min(MAX_LEVEL);
+        self
+    }
+}
+
+const MAX_LEVEL: u8 = 9;
+
+/// The least that zlib compresses with in the raw format, and the most that there is (RFC 7692 §7.1.2).
+const MIN_WINDOW_BITS: u8 = 9;
+const MAX_WINDOW_BITS: u8 = 15;
+
+/// One socket's compression, both ways.
+#[derive(Debug)]
+pub(super) struct Codec {
+    in_use: Deflate,
+    outgoing: DeflateContext,
+    incoming: DeflateContext,
+    /// With context takeover, from the first message on.
+    compress: Option<Box<Compress>>,
+    /// With context takeover: what the next message may refer to, the end of those that came.
+    history: VecDeque<u8>,
+}
+
+impl Codec {
+    pub(super) fn new(role: Role, in_use: Deflate) -> Self {
+        let in_use = in_use.bounded();
+        let (outgoing, incoming) = match role {
+            Role::Server => (in_use.server, in_use.client),
+            Role::Client { .. } => (in_use.client, in_use.server),
+        };
+        Self { in_use, outgoing, incoming, compress: None, history: VecDeque::new() }
+    }
+
+    pub(super) fn in_use(&self) -> Deflate {
+        self.in_use
+    }
+
+    /// Appends a message, compressed if that makes it smaller.
+    pub(super) fn encode(&mut self, output: &mut BytesMut, opcode: Opcode, payload: &[u8], key: Option<[u8; 4]>) {
+        let is_small = payload.len() < self.in_use.min_size.max(1);
+        if is_small || self.outgoing.window_bits < MIN_WINDOW_BITS {
+            return frame::encode(output, opcode, payload, key);
+        }
+        let Deflate { level, .. } = self.in_use;
+        let DeflateContext { takeover, window_bits } = self.outgoing;
+        zlib::with(|shared| {
+            let compressed = if takeover {
+                let compress = self.compress.get_or_insert_with(|| Box::new(zlib::compress(level, window_bits)));
+                shared.deflate_with(compress, payload)
+            } else {
+                shared.deflate(level, window_bits, payload)
+            };
+            match compressed {
+                // With takeover the peer has to see every message that ours may refer to.
+                Some(compressed) if takeover || compressed.len() < payload.len() => {
+                    frame::encode_compressed(output, opcode, compressed, key);
+                }
+                Some(_) => frame::encode(output, opcode, payload, key),
+                None => {
+                    // Nothing that zlib does; but if it did, the next message begins anew.
+                    self.compress = None;
+                    frame::encode(output, opcode, payload, key);
+                }
+            }
+        });
+    }
+
+    /// The octets of a message, of `max` at most, from the payload of all its frames.
+    pub(super) fn inflate(&mut self, payload: &[u8], max: usize) -> Result<Bytes, Violation> {
+        let (older, newer) = self.history.as_slices();
+        let message = zlib::with(|shared| shared.inflate([older, newer], payload, max))?;
+        if self.incoming.takeover {
+            self.remember(&message);
+        }
+        Ok(message)
+    }
+
+    fn remember(&mut self, message: &[u8]) {
+        let window = 1 << self.incoming.window_bits;
+        let message = &message[message.len().saturating_sub(window)..];
+        let surplus = (self.history.len() + message.len()).saturating_sub(window);
+        self.history.drain(..surplus);
+        // The window is a power of two, which bounds this.
+        let capacity = (self.history.len() + message.len()).next_power_of_two();
+        self.history.reserve_exact(capacity - self.history.len());
+        self.history.extend(message);
+    }
+}

@@ -1,0 +1,76 @@
+//! Whose fault an error is, and whether it is worth another try.
+
+use std::error::Error as _;
+use std::io;
+
+use bytes::Bytes;
+use http::Response;
+use sockeye::{Error, Fault};
+
+fn refused(status: u16) -> Error {
+    Error::Refused(Box::new(Response::builder().status(status).body(Bytes::new()).unwrap()))
+}
+
+fn connect(source: impl Into<sockeye::BoxError>) -> Error {
+    Error::Connect { step: "TLS", source: source.into() }
+}
+
+#[test]
+fn every_error_tells_whose_fault_it_is() {
+    use Fault::{Application, Caller, Network, Peer};
+    let violation = || Error::Violation { code: 1002, rule: "a rule".into() };
+    let rows = [
+        (Error::Io(io::ErrorKind::BrokenPipe.into()), Network, true),
+        (Error::Disconnected, Network, true),
+        // RFC 9113 §7
+        (Error::Reset(0x0), Peer, true),
+        (Error::Reset(0x1), Peer, false),
+        (Error::Reset(0x2), Peer, true),
+        (Error::Reset(0x7), Peer, true),
+        (Error::Reset(0x8), Peer, true),
+        (Error::Reset(0xB), Peer, true),
+        (Error::Reset(0xD), Peer, false),
+        (Error::Reset(0xFFFF), Peer, false),
+        (Error::Abnormal, Peer, true),
+        (violation(), Peer, false),
+        (Error::Closed, Caller, false),
+        (Error::Invalid("why".into()), Caller, false),
+        (Error::Timeout("a step"), Network, true),
+        (connect(io::Error::from(io::ErrorKind::ConnectionRefused)), Network, true),
+        (connect(io::Error::from(io::ErrorKind::UnexpectedEof)), Network, true),
+        // How rustls tells of a certificate that is not trusted.
+        (connect(io::Error::from(io::ErrorKind::InvalidData)), Peer, false),
+        (connect(refused(407)), Network, false),
+        (connect(refused(503)), Network, true),
+        (Error::NotOffered("something"), Peer, false),
+        (refused(301), Peer, false),
+        (refused(401), Peer, false),
+        (refused(404), Peer, false),
+        (refused(408), Peer, true),
+        (refused(425), Peer, true),
+        (refused(429), Peer, true),
+        (refused(500), Peer, false),
+        (refused(502), Peer, true),
+        (refused(503), Peer, true),
+        (refused(504), Peer, true),
+        (Error::Handshake("why".into()), Peer, false),
+        (Error::application("why"), Application, false),
+    ];
+    for (error, fault, retryable) in rows {
+        assert_eq!((error.fault(), error.is_retryable()), (fault, retryable), "{error:?}");
+        let text = error.to_string();
+        assert!(!text.is_empty() && !text.ends_with('.'), "{text}");
+    }
+}
+
+/// What stands behind an error can be had from it, and is not said twice.
+#[test]
+fn sources_are_kept() {
+    for error in
+        [Error::Invalid("why".into()), Error::Handshake("why".into()), connect("why"), Error::application("why")]
+    {
+        assert_eq!(error.source().unwrap().to_string(), "why");
+        assert!(!error.to_string().contains("why"), "{error}");
+    }
+    assert!(Error::Disconnected.source().is_none());
+}
