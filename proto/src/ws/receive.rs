@@ -92,7 +92,12 @@ impl WebSocket {
     /// What the header of a message's first frame is judged by.
     #[inline]
     fn expected(&self) -> Expected {
-        Expected { masked: matches!(self.role, Role::Server), continuation: false, room: self.config.max_message_size }
+        Expected {
+            masked: matches!(self.role, Role::Server) && !self.no_masking,
+            continuation: false,
+            deflate: self.codec.is_some(),
+            room: self.config.max_message_size,
+        }
     }
 
     /// Goes on from a header to a payload that is not whole, or that makes no message of its own.
