@@ -32,3 +32,7 @@ bench:
 # Our client beside one of hyper and tokio-tungstenite
 bench-clients:
     bench/clients
+
+# Instructions per message echoed, by valgrind: for changes too small for a clock
+bench-instructions:
+    bench/instructions/count

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`hypercorn_site.py PORT [CERTIFICATE KEY]`: the site of this folder on Hypercorn, which speaks both versions of HTTP."""
+"""`hypercorn_site.py PORT [CERTIFICATE KEY] [--mended]`: the site of this folder on Hypercorn, which speaks both versions of HTTP."""
 
 import asyncio
 import sys
@@ -23,15 +23,12 @@ class Streams(dict):
 
 
 class Mended(H2Protocol):
-    """As released (0.18), DATA on a stream that the server has done with, the END_STREAM that a client owes it included,
-    ends the whole connection: a KeyError, https://github.com/pgjones/hypercorn/issues/329."""
+    """As released (0.18), DATA on a stream that the server has done with ends the whole connection: a KeyError,
+    https://github.com/pgjones/hypercorn/issues/329. The answer to the server's Close is such DATA."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.streams = Streams()
-
-
-hypercorn.protocol.H2Protocol = Mended
 
 
 async def site(scope, receive, send):
@@ -52,7 +49,9 @@ async def site(scope, receive, send):
 
 
 def main():
-    port, *files = sys.argv[1:]
+    port, *files = (argument for argument in sys.argv[1:] if argument != "--mended")
+    if "--mended" in sys.argv:
+        hypercorn.protocol.H2Protocol = Mended
     config = Config()
     config.bind = [f"127.0.0.1:{port}"]
     config.loglevel = "WARNING"

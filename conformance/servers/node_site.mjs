@@ -28,7 +28,7 @@ function site(socket, path) {
 }
 
 const choose = (protocols) => protocols.has('echo') && 'echo';
-const upgrades = new WebSocketServer({ noServer: true, handleProtocols: choose });
+const upgrades = new WebSocketServer({ noServer: true, perMessageDeflate: true, handleProtocols: choose });
 
 // HTTP/1.1: all is up to `ws`.
 function upgrade(request, socket, head) {

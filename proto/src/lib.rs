@@ -6,6 +6,7 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+mod loan;
 mod protocol;
 
 #[cfg(feature = "http2")]
@@ -15,4 +16,5 @@ pub mod hpack;
 #[cfg(feature = "web-socket")]
 pub mod ws;
 
+pub use loan::Loan;
 pub use protocol::Protocol;

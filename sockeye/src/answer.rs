@@ -118,7 +118,7 @@ where
             Ok(mut data) => {
                 while data.has_remaining() {
                     poll_fn(|cx| {
-                        owner.poll_send(cx, |outbox| {
+                        owner.poll_send(cx, PIECE, |outbox| {
                             let taken = data.chunk().len().min(PIECE);
                             outbox.extend_from_slice(&data.chunk()[..taken]);
                             data.advance(taken);

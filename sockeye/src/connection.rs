@@ -25,7 +25,7 @@ use tokio_util::io::poll_read_buf;
 use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
-use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting};
+use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
 use crate::tunnel::{self, Handler, Next};
 use crate::{Body, Error, Peer, Result, buffers, now};
 
@@ -44,6 +44,9 @@ pub(crate) trait Application {
     fn poll_opening(&mut self, _: &mut Context<'_>) -> Poll<Option<Opening<Self::Permit>>> {
         Poll::Pending
     }
+
+    /// Client: something came from the peer.
+    fn hear(&mut self) {}
 
     /// Client: the peer's settings or its will to take streams have changed.
     fn observe(&mut self, _: &h2::Connection) {}
@@ -106,6 +109,31 @@ struct Slot<P> {
     _permit: P,
 }
 
+impl<P> Slot<P> {
+    /// Polls the handler, at the desk if nothing else is to be seen to.
+    #[inline]
+    fn poll_handler(&mut self, machine: &mut h2::Connection) {
+        let mut lender = machine.stream(self.id).filter(|_| self.cell.is_quiet());
+        lender = lender.and_then(|mut stream| desk::lay(&self.cell, |loan| stream.lend(loan)).then_some(stream));
+        while let Some(handler) = &mut self.handler
+            && let Poll::Ready(next) = tunnel::poll_caught(handler, &self.cell, &self.waker)
+        {
+            self.handler = next.map(|Next(handler)| handler);
+        }
+        if let Some(mut stream) = lender {
+            let rest = desk::clear(|loan| {
+                let rest = BytesMut::from(&*loan.unread());
+                loan.read(rest.len());
+                stream.settle(loan);
+                rest
+            });
+            if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
+                self.cell.put_back(rest);
+            }
+        }
+    }
+}
+
 impl<T, A> Connection<T, A>
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -155,6 +183,9 @@ where
         let before = self.input.len();
         let mut progress = false;
         if !self.read_ended {
+            if self.input.capacity() == 0 {
+                self.input = self.machine.take_batch();
+            }
             buffers::fill(&mut self.input);
             match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
                 Poll::Ready(Ok(0)) => self.end_of_transport(now),
@@ -162,7 +193,8 @@ where
                     self.result = Err(error.into());
                     self.end_of_transport(now);
                 }
-                Poll::Ready(Ok(_)) | Poll::Pending => {}
+                Poll::Ready(Ok(_)) => self.application.hear(),
+                Poll::Pending => {}
             }
             progress = self.read_ended || self.input.len() > before;
         }
@@ -309,7 +341,14 @@ where
     /// processor's cache.
     fn handle_readable(&mut self, id: StreamId, now: Instant) {
         let Self { slots, machine, .. } = self;
-        let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        let Some(slot) = slots.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+        if slot.handler.is_some() && slot.cell.is_listening() {
+            slot.poll_handler(machine);
+            if !slot.cell.is_quiet() {
+                self.exchange(id.slot(), now);
+            }
+            return;
+        }
         let woken = slot.cell.start();
         let awaited = slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
         self.look_after(id.slot(), woken || awaited, now);
@@ -336,14 +375,12 @@ where
     fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
         if woken {
-            while let Some(handler) = &mut slot.handler
-                && let Poll::Ready(next) = tunnel::poll_caught(handler, &slot.cell, &slot.waker)
-            {
-                slot.handler = next.map(|Next(handler)| handler);
-            }
+            slot.poll_handler(&mut self.machine);
         }
         slot.cell.unqueue();
-        self.exchange(index, now);
+        if !slot.cell.is_quiet() {
+            self.exchange(index, now);
+        }
     }
 
     /// Moves octets between a stream's cell and the machine, both ways, and sees to its end.
@@ -386,6 +423,7 @@ where
             shared.outbox = BytesMut::new();
             shared.rebook(&self.carrier);
         }
+        slot.cell.calm_down(&shared);
         drop(shared);
         slot.cell.wake(waiting);
         let id = slot.id;
@@ -564,6 +602,7 @@ where
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
         self.publish_counters();
         buffers::give_back(&mut self.input);
+        buffers::give_back(&mut self.machine.take_batch());
         buffers::give_back(&mut self.output);
         self.ready = Vec::new();
         self.carrier.sleep(cx, self.phase)

@@ -84,8 +84,8 @@ pub(crate) struct Secured {
     pub(crate) version: Option<Version>,
 }
 
-/// How a TCP connection becomes a secure transport.
-pub(crate) type Secure = Arc<dyn Fn(TcpStream) -> Securing + Send + Sync>;
+/// How a transport becomes a secure one.
+pub(crate) type Secure = Arc<dyn Fn(Box<dyn Transport>) -> Securing + Send + Sync>;
 pub(crate) type Securing = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
 
 /// Anything that octets go over.
@@ -188,17 +188,13 @@ impl Server {
     ///
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
     pub async fn serve<S: HttpService>(mut self, listener: TcpListener, service: S) -> Result {
-        self.http2.handshake_timeout = self.handshake_timeout;
-        if let Some((interval, timeout)) = self.keep_alive {
-            self.http2.keep_alive_interval = Some(interval);
-            self.http2.keep_alive_timeout = timeout;
-        }
+        self.settle();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let span = tracing::debug_span!("connection", %peer);
-                        tokio::spawn(self.clone().run(stream, peer, service.clone()).instrument(span));
+                        tokio::spawn(self.clone().accept(stream, peer, service.clone()).instrument(span));
                     }
                     Err(error) => wait_out(&error).await,
                 },
@@ -214,14 +210,58 @@ impl Server {
         Ok(())
     }
 
-    async fn run<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) {
-        if let Err(error) = self.try_run(stream, peer, service).await {
+    /// Takes over into HTTP/2's settings what is the server's own.
+    fn settle(&mut self) {
+        self.http2.handshake_timeout = self.handshake_timeout;
+        if let Some((interval, timeout)) = self.keep_alive {
+            self.http2.keep_alive_interval = Some(interval);
+            self.http2.keep_alive_timeout = timeout;
+        }
+    }
+
+    /// Serves one connection over any transport, by the same settings: TLS where it was asked for, HTTP/2 and HTTP/1.1. It
+    /// follows [`Handle::shutdown`] as others do.
+    ///
+    /// ```no_run
+    /// # async fn run(server: sockeye::Server, app: axum::Router) -> sockeye::Result {
+    /// # #[cfg(unix)]
+    /// while let Ok((stream, _)) = tokio::net::UnixListener::bind("/run/chat.sock")?.accept().await {
+    ///     let (server, app) = (server.clone(), app.clone());
+    ///     tokio::spawn(async move { server.serve_connection(stream, app).await });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection otherwise than cleanly.
+    pub async fn serve_connection<T, S>(&self, transport: T, service: S) -> Result
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: HttpService,
+    {
+        let mut server = self.clone();
+        server.settle();
+        server.run(transport, None, service).await
+    }
+
+    async fn accept<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) {
+        let run = async {
+            stream.set_nodelay(true)?;
+            self.run(stream, Some(peer), service).await
+        };
+        if let Err(error) = run.await {
             tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
         }
     }
 
-    async fn try_run<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) -> Result {
-        stream.set_nodelay(true)?;
+    async fn run<T: Transport + 'static, S: HttpService>(
+        self,
+        stream: T,
+        peer: Option<SocketAddr>,
+        service: S,
+    ) -> Result {
         let metrics = &self.registry.metrics;
         let too_late = |step| {
             metrics.count(Counter::HandshakeTimeouts);
@@ -233,7 +273,7 @@ impl Server {
                 .map_err(|_| too_late("the first octets of HTTP"))??;
             return self.run_http(transport, read, version, peer, false, service).await;
         };
-        let secured = timeout(self.handshake_timeout, secure(stream)).await.map_err(|_| too_late("TLS"))?;
+        let secured = timeout(self.handshake_timeout, secure(Box::new(stream))).await.map_err(|_| too_late("TLS"))?;
         let Secured { transport, version } = secured.inspect_err(|_| metrics.count(Counter::TlsFailures))?;
         let (version, transport, read) = match version {
             Some(version) => (version, transport, BytesMut::new()),
@@ -249,7 +289,7 @@ impl Server {
         transport: T,
         read: BytesMut,
         version: Version,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
         secure: bool,
         service: S,
     ) -> Result
@@ -257,7 +297,7 @@ impl Server {
         T: Transport + 'static,
         S: HttpService,
     {
-        let facts = Facts { side: Side::Server, peer: Some(peer), version, secure };
+        let facts = Facts { side: Side::Server, peer, version, secure };
         let carrier = Carrier::new(&self.registry, self.limits, facts);
         if version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);

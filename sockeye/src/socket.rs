@@ -38,6 +38,9 @@ use crate::{Error, Result};
 /// ```
 pub struct WebSocket(Box<Inner>);
 
+/// Octets of a frame's header, at most (RFC 6455 §5.2).
+const HEADER: usize = 14;
+
 /// Boxed, since a handler's future holds its argument twice.
 struct Inner {
     machine: ws::WebSocket,
@@ -181,7 +184,7 @@ impl WebSocket {
         self.0.machine.close(code, reason).map_err(Error::invalid)?;
         // What is unfinished is of no use any more: the machine has let go of it.
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
-        match self.0.owner.send_now(|outbox| self.0.machine.poll_transmit(outbox)) {
+        match self.0.owner.send_now(0, |outbox| self.0.machine.poll_transmit(outbox)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
         }
@@ -266,6 +269,17 @@ impl WebSocket {
                     return Poll::Pending;
                 }
             }
+            let Inner { machine, owner, input, .. } = &mut *self.0;
+            let read = owner.read_at_desk(|octets| match machine.handle_in_place(octets) {
+                0 => {
+                    input.extend_from_slice(octets);
+                    octets.len()
+                }
+                taken => taken,
+            });
+            if read {
+                continue;
+            }
             match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.0.machine.handle_eof(),
@@ -332,7 +346,7 @@ impl WebSocket {
 
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         let Inner { machine, owner, input, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send(cx, |outbox| {
+        let sent = ready!(owner.poll_send(cx, message.len() + HEADER, |outbox| {
             // The buffer of the message that this one answers will do.
             if outbox.capacity() == 0 && input.is_empty() {
                 mem::swap(outbox, input);
@@ -349,7 +363,7 @@ impl WebSocket {
         queue: impl FnOnce(&mut ws::WebSocket) -> Result<(), ws::PingError>,
     ) -> Poll<Result> {
         let Inner { machine, owner, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send(cx, |outbox| {
+        let sent = ready!(owner.poll_send(cx, 0, |outbox| {
             queue(machine).map_err(Error::invalid)?;
             machine.poll_transmit(outbox);
             Ok(())
@@ -407,13 +421,13 @@ impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        self.0.owner.poll_send(cx, |_| ())
+        self.0.owner.poll_send(cx, 0, |_| ())
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
         let message = message.into();
         let Inner { owner, machine, .. } = &mut *self.0;
-        owner.send_now(|outbox| machine.send_into(&message, outbox))?.map_err(|_| Error::Closed)
+        owner.send_now(message.len() + HEADER, |outbox| machine.send_into(&message, outbox))?.map_err(|_| Error::Closed)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {

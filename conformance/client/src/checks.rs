@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use http::{StatusCode, Version};
-use sockeye::{Client, CloseCode, Error, Fault, Message, WebSocket};
+use sockeye::{Client, CloseCode, Deflate, DeflateContext, Error, Fault, Message, WebSocket};
 use tokio::time::timeout;
 
 use super::{Result, Subject};
 
 type Check = for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = Result> + 'a>>;
 
-/// What a check needs that not every server has.
-pub(super) enum Needs {
-    Nothing,
+/// What a check needs that not every server does.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Need {
+    /// To send a message in fragments.
     Fragments,
+    /// To send a Ping.
     Ping,
+    /// `permessage-deflate`.
+    Deflate,
+    /// To bear that the client answers a Close after the server has ended its own half.
+    LateData,
 }
 
 const MANY: usize = 100;
@@ -31,19 +37,20 @@ const SIZES: [usize; 9] = [0, 1, 125, 126, 127, 16_384, 65_535, 65_536, MIB];
 const END_TIME: Duration = Duration::from_secs(20);
 
 /// In order: the last is the end of the server.
-pub(super) const CHECKS: [(&str, Needs, Check); 12] = [
-    ("the version of HTTP is told", Needs::Nothing, |subject| Box::pin(version(subject))),
-    ("texts and binaries of 0 octets to 1 MiB are echoed", Needs::Nothing, |subject| Box::pin(sizes(subject))),
-    ("a message in fragments arrives whole", Needs::Fragments, |subject| Box::pin(fragments(subject))),
-    ("a subprotocol is chosen only where one is offered", Needs::Nothing, |subject| Box::pin(protocols(subject))),
-    ("a refusal hands over status and content", Needs::Nothing, |subject| Box::pin(refusal(subject))),
-    ("Pings are taken", Needs::Nothing, |subject| Box::pin(pings(subject))),
-    ("Pings are answered", Needs::Ping, |subject| Box::pin(pongs(subject))),
-    ("Close codes, from the client", Needs::Nothing, |subject| Box::pin(closes(subject))),
-    ("Close codes, from the server", Needs::Nothing, |subject| Box::pin(closed(subject))),
-    ("100 WebSockets share a connection where they can", Needs::Nothing, |subject| Box::pin(many(subject))),
-    ("300 WebSockets, one after another, leave nothing behind", Needs::Nothing, |subject| Box::pin(cycles(subject))),
-    ("a server that goes away ends every WebSocket", Needs::Nothing, |subject| Box::pin(goes_away(subject))),
+pub(super) const CHECKS: [(&str, Option<Need>, Check); 13] = [
+    ("the version of HTTP is told", None, |subject| Box::pin(version(subject))),
+    ("texts and binaries of 0 octets to 1 MiB are echoed", None, |subject| Box::pin(sizes(subject))),
+    ("compressed messages, too", Some(Need::Deflate), |subject| Box::pin(compressed(subject))),
+    ("a message in fragments arrives whole", Some(Need::Fragments), |subject| Box::pin(fragments(subject))),
+    ("a subprotocol is chosen only where one is offered", None, |subject| Box::pin(protocols(subject))),
+    ("a refusal hands over status and content", None, |subject| Box::pin(refusal(subject))),
+    ("Pings are taken", None, |subject| Box::pin(pings(subject))),
+    ("Pings are answered", Some(Need::Ping), |subject| Box::pin(pongs(subject))),
+    ("Close codes, from the client", None, |subject| Box::pin(closes(subject))),
+    ("Close codes, from the server", Some(Need::LateData), |subject| Box::pin(closed(subject))),
+    ("100 WebSockets share a connection where they can", None, |subject| Box::pin(many(subject))),
+    ("300 WebSockets, one after another, leave nothing behind", None, |subject| Box::pin(cycles(subject))),
+    ("a server that goes away ends every WebSocket", None, |subject| Box::pin(goes_away(subject))),
 ];
 
 async fn version(subject: &Subject) -> Result {
@@ -58,12 +65,31 @@ async fn version(subject: &Subject) -> Result {
 
 async fn sizes(subject: &Subject) -> Result {
     let mut socket = subject.client().await?.open("/echo").await?;
-    for size in SIZES {
-        echo(&mut socket, "x".repeat(size)).await?;
-        let octets: Vec<_> = (0..size).map(|index| (index % 251) as u8).collect();
-        echo(&mut socket, octets).await?;
-    }
+    echo_sizes(&mut socket).await?;
     Ok(socket.close().await?)
+}
+
+/// RFC 7692, with both sides' context kept and without.
+async fn compressed(subject: &Subject) -> Result {
+    let client = subject.client().await?;
+    for takeover in [true, false] {
+        let context = DeflateContext { takeover, ..Deflate::default().client };
+        let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+        let mut socket = client.open("/echo").deflate(deflate).await?;
+        equal(socket.extensions().deflate.is_some(), true, "compression")?;
+        echo_sizes(&mut socket).await?;
+        socket.close().await?;
+    }
+    Ok(())
+}
+
+async fn echo_sizes(socket: &mut WebSocket) -> Result {
+    for size in SIZES {
+        echo(socket, "x".repeat(size)).await?;
+        let octets: Vec<_> = (0..size).map(|index| (index % 251) as u8).collect();
+        echo(socket, octets).await?;
+    }
+    Ok(())
 }
 
 async fn fragments(subject: &Subject) -> Result {

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use sockeye::{Client, ClientBuilder};
 use tokio::time::timeout;
 
-use self::checks::{CHECKS, Needs};
+use self::checks::{CHECKS, Need};
 
 /// Beyond what the slowest of them takes on a busy machine.
 const CHECK_TIME: Duration = Duration::from_secs(60);
@@ -36,15 +36,15 @@ struct Arguments {
     /// HTTP/2 in cleartext, by prior knowledge.
     #[arg(long)]
     prior_knowledge: bool,
+    /// An HTTP proxy to go through, by CONNECT.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     /// The one certificate to trust, in PEM.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// The server cannot send a message in fragments.
-    #[arg(long)]
-    no_fragments: bool,
-    /// The server cannot be made to send a Ping.
-    #[arg(long)]
-    no_ping: bool,
+    /// What the server does not do.
+    #[arg(long, value_delimiter = ',')]
+    without: Vec<Need>,
     /// Only the checks whose title contains this text.
     #[arg(long, default_value = "")]
     filter: String,
@@ -61,17 +61,6 @@ fn parse_version(version: &str) -> std::result::Result<Version, &'static str> {
     }
 }
 
-impl Arguments {
-    /// Whether the server does what a check needs.
-    fn has(&self, needs: Needs) -> bool {
-        match needs {
-            Needs::Nothing => true,
-            Needs::Fragments => !self.no_fragments,
-            Needs::Ping => !self.no_ping,
-        }
-    }
-}
-
 /// The server under test, and what is expected of it.
 struct Subject {
     url: String,
@@ -85,6 +74,9 @@ impl Subject {
         let mut builder = Client::builder().close_timeout(CLOSE_TIME);
         if arguments.prior_knowledge {
             builder = builder.http2_only();
+        }
+        if let Some(proxy) = &arguments.proxy {
+            builder = builder.proxy(proxy);
         }
         if let Some(path) = &arguments.certificate {
             let mut roots = RootCertStore::empty();
@@ -106,8 +98,8 @@ async fn main() -> Result {
     let arguments = Arguments::parse();
     let subject = Subject::new(&arguments)?;
     let (mut passed, mut failed) = (0, 0);
-    for (title, needs, check) in CHECKS {
-        if !arguments.has(needs) || !title.contains(&arguments.filter) {
+    for (title, need, check) in CHECKS {
+        if need.is_some_and(|need| arguments.without.contains(&need)) || !title.contains(&arguments.filter) {
             continue;
         }
         let outcome = timeout(CHECK_TIME, check(&subject)).await.unwrap_or_else(|_| Err("it does not end".into()));

@@ -83,6 +83,12 @@ pub(super) fn put_data(output: &mut BytesMut, id: StreamId, data: &[u8], end_str
     output.extend_from_slice(data);
 }
 
+/// Sets the head of a DATA frame whose payload of `length` octets, at most [`QUANTUM`], was put before.
+#[inline]
+pub(super) fn set_data_head(place: &mut [u8], id: StreamId, length: usize) {
+    place.copy_from_slice(&head(length, kind::DATA, 0, id.value()));
+}
+
 /// HEADERS, with CONTINUATION frames where the block that `encode` appends needs them. Returns the octets put.
 pub(super) fn put_headers(
     output: &mut BytesMut,

@@ -106,7 +106,7 @@ impl Connection {
         }
         self.last_accepted_id = stream_id;
         // RFC 9113 §5.1.2
-        if self.streams.len() >= self.config.max_concurrent_streams as usize {
+        if self.is_full() {
             self.discard(block)?;
             return self.refuse(stream_id);
         }
@@ -127,6 +127,11 @@ impl Connection {
             Err(Violation::HeaderListTooLarge) => self.respond_header_list_too_large(opening),
             Err(violation) => self.fault(stream_id, violation),
         }
+    }
+
+    /// Server: whether the peer has all the streams that it may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.role == Role::Server && self.streams.len() >= self.config.max_concurrent_streams as usize
     }
 
     /// Past the limit of streams. A peer that cannot know the limit yet is not blamed.

@@ -67,7 +67,7 @@ use self::flow::{RecvWindow, SendWindow, WindowPool};
 use self::limit::{Bucket, Overhead};
 use self::message::PartialBlock;
 use self::shutdown::Shutdown;
-use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Wait};
+use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Unread, Wait};
 use self::timer::{Timers, deadline};
 use crate::hpack::{Decoder, Encoder};
 
@@ -110,6 +110,9 @@ pub struct Connection {
 
     // Receiving.
     decoder: Decoder,
+    /// The octets handled last, while there is DATA among them to be read, and the slots of that.
+    batch: BytesMut,
+    in_batch: Vec<u32>,
     /// A header block without its END_HEADERS.
     partial_block: Option<Box<PartialBlock>>,
     /// Octets received since the connection's window was last credited.
@@ -190,6 +193,8 @@ impl Connection {
             start: now,
             now,
             decoder: Decoder::new(config.max_hpack_len_decoder as usize, head::hard_limits(&config)),
+            batch: BytesMut::new(),
+            in_batch: Vec::new(),
             partial_block: None,
             uncredited: 0,
             pool: WindowPool::new(&config),
@@ -313,8 +318,9 @@ impl Connection {
         if self.phase == Phase::Closed { None } else { self.timers.next() }
     }
 
-    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent: call it again after
-    /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
+    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent, or a new stream would be
+    /// one too many unless an event frees a place: call it again after [`poll_transmit`](Self::poll_transmit). A peer that
+    /// does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
@@ -363,6 +369,13 @@ impl Connection {
         }
     }
 
+    /// The buffer that held what [`handle_data`](Self::handle_data) took last, empty, for what comes next. Optional: it
+    /// saves the next batch a buffer. What was not read yet is copied.
+    pub fn take_batch(&mut self) -> BytesMut {
+        self.end_batch();
+        std::mem::take(&mut self.batch)
+    }
+
     /// Frees what is kept for reuse: emptied buffers, and the room of queues and tables beyond what they hold.
     ///
     /// For a connection that has been quiet for some time, such as a second: what busy ones keep saves an allocation for
@@ -371,6 +384,8 @@ impl Connection {
     pub fn shrink(&mut self) {
         self.spare = Vec::new();
         self.spare_octets = 0;
+        drop(self.take_batch());
+        self.in_batch.shrink_to_fit();
         if self.output.is_empty() {
             self.output = BytesMut::new();
         }
@@ -396,7 +411,7 @@ impl Connection {
             send_window: SendWindow::default(),
             recv_window: RecvWindow::new(credit, window),
             expected,
-            unread: BytesMut::new(),
+            unread: Unread::default(),
         })
     }
 

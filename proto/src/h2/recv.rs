@@ -13,11 +13,12 @@ use super::{CONTROL_ROOM, Connection, Event, Phase, Reason, StreamId, Violation}
 const CREDIT_BATCH: u32 = 1 << 30;
 
 impl Connection {
-    /// [`handle_data`](Connection::handle_data): one position moves over the input, which is advanced once.
+    /// [`handle_data`](Connection::handle_data): one position moves over the input, which becomes the batch.
     pub(super) fn recv(&mut self, now: Instant, input: &mut BytesMut) {
         if self.stopped {
             return;
         }
+        self.end_batch();
         self.advance(now);
         let mut position = 0;
         if self.phase != Phase::Closed
@@ -25,18 +26,52 @@ impl Connection {
         {
             self.fail(violation);
         }
+        self.begin_batch(input, position);
         if self.phase == Phase::Closed {
             input.clear();
             return;
         }
         if position > 0 {
-            input.advance(position);
             self.restart_keep_alive();
         }
         self.finish_batch(position);
     }
 
+    /// Takes the handled octets off `input`, and holds them if they are to be read where they stand.
+    fn begin_batch(&mut self, input: &mut BytesMut, position: usize) {
+        let rest = input.len() - position;
+        // What was not handled has to move then. That must not be the most of it: a peer could have the same octets moved
+        // again and again.
+        if !self.in_batch.is_empty() && rest <= position {
+            std::mem::swap(&mut self.batch, input);
+            input.extend_from_slice(&self.batch[position..]);
+            return;
+        }
+        self.keep_batch(input);
+        if rest == 0 { input.clear() } else { input.advance(position) }
+    }
+
+    /// What of the batch was not read is kept, and the rest is forgotten.
+    pub(super) fn end_batch(&mut self) {
+        if !self.batch.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            self.keep_batch(&batch);
+            self.batch = batch;
+            self.batch.clear();
+        }
+    }
+
+    fn keep_batch(&mut self, batch: &[u8]) {
+        for slot in self.in_batch.drain(..) {
+            if let Some(entry) = self.streams.at_mut(slot) {
+                entry.unread.keep(batch);
+            }
+        }
+    }
+
     fn handle_frames(&mut self, input: &[u8], position: &mut usize) -> Result<(), Violation> {
+        // Places in it are numbers of 32 bits.
+        let input = &input[..input.len().min(u32::MAX as usize)];
         if self.phase == Phase::Preface {
             let length = input.len().min(PREFACE.len());
             // RFC 9113 §3.4: what differs is answered at its first octet.
@@ -53,13 +88,15 @@ impl Connection {
             self.check_head(&head)?;
             let start = *position + HEAD_LENGTH;
             let Some(payload) = input.get(start..start + head.length) else { break };
-            if self.must_stop(&head) {
+            if self.must_stop(&head) || *position > 0 && self.must_hear_first(&head) {
                 self.counters.stops += 1;
                 self.stopped = true;
                 break;
             }
-            // A later version can take a large payload out of the input here, instead of copying it.
-            self.handle_frame(&head, payload)?;
+            match head.kind {
+                kind::DATA => self.handle_data_frame(&head, input, start)?,
+                _ => self.handle_frame(&head, payload)?,
+            }
             *position = start + head.length;
             if self.phase == Phase::Closed {
                 break;
@@ -106,9 +143,15 @@ impl Connection {
         }
     }
 
+    /// Server: whether a new stream has to wait for the application to hear what came before it in its batch: that may be the
+    /// end of a stream, which does not count any more (RFC 9113 §5.1.2).
+    #[inline]
+    fn must_hear_first(&self, head: &Head) -> bool {
+        head.kind == kind::HEADERS && head.stream_id > self.last_peer_id && self.is_full() && !self.events.is_empty()
+    }
+
     fn handle_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
         match head.kind {
-            kind::DATA => self.handle_data_frame(head, payload),
             kind::HEADERS => self.handle_headers(head, payload),
             kind::PRIORITY => self.handle_priority(head, payload),
             kind::RST_STREAM => self.handle_rst_stream(head, payload),
@@ -151,7 +194,8 @@ impl Connection {
 
     /// DATA (RFC 9113 §6.1): the path that every message takes.
     #[inline]
-    fn handle_data_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
+    fn handle_data_frame(&mut self, head: &Head, input: &[u8], start: usize) -> Result<(), Violation> {
+        let payload = &input[start..start + head.length];
         let stream_id = checked_stream_id(head)?;
         let data = strip_padding(head, payload)?;
         self.credit_connection(payload.len());
@@ -179,12 +223,13 @@ impl Connection {
             self.overhead.add_useful(HEAD_LENGTH + data.len());
             if entry.unread.is_empty() {
                 self.events.push_back(Event::Readable(id));
-                if let Some(spare) = self.spare.pop() {
-                    self.spare_octets -= spare.capacity();
-                    entry.unread = spare;
-                }
+                // Its padding's length is one octet before, the padding behind.
+                let start = start + usize::from(head.has(flag::PADDED));
+                entry.unread.place(start as u32, (start + data.len()) as u32);
+                self.in_batch.push(slot);
+            } else {
+                entry.unread.keep(input).extend_from_slice(data);
             }
-            entry.unread.extend_from_slice(data);
         }
         if end_stream {
             entry.state.set_recv(Side::Ended);

@@ -1,57 +1,129 @@
 //! What the application sends: encoded at once into the one output, or not taken. No stream has a queue.
 
-use bytes::BytesMut;
+use std::mem;
+
+use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
 use super::state::{Ending, Exchange, Side, State, Wait};
 use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
+use crate::Loan;
 
 /// Queues are rid of released streams when they are twice as long as there are streams, and this longer.
 const QUEUE_SLACK: usize = 64;
 
 impl Connection {
     pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
-        let unread = std::mem::take(&mut self.streams.slot_mut(id.slot).unread);
+        let entry = self.streams.slot_mut(id.slot);
+        if entry.unread.is_in_batch()
+            && let Some(spare) = self.spare.pop()
+        {
+            self.spare_octets -= spare.capacity();
+            entry.unread.kept = spare;
+        }
+        let unread = entry.unread.take(&self.batch);
         self.give_back(id, unread.len());
         unread
     }
 
-    pub(super) fn write(&mut self, id: StreamId, data: &[u8], end_stream: bool) -> usize {
-        let initial = self.peer_settings.initial_window_size;
-        let has_room = self.output.len() < self.config.max_send_buffer;
-        let entry = self.streams.slot_mut(id.slot);
-        if self.phase == Phase::Closed {
-            return 0;
+    /// Puts the buffers into a loan.
+    #[inline]
+    pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
+        debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
+        loan.room = self.room(id);
+        loan.start = self.output.len();
+        mem::swap(&mut loan.output, &mut self.output);
+        let unread = &mut self.streams.slot_mut(id.slot).unread;
+        if unread.is_in_batch() {
+            loan.unread = unread.in_batch();
+            mem::swap(&mut loan.input, &mut self.batch);
+        } else {
+            loan.unread = 0..unread.len();
+            mem::swap(&mut loan.input, &mut unread.kept);
         }
-        debug_assert!(entry.state.send() != Side::Head, "the header comes first");
-        if entry.state.send() != Side::Body {
+    }
+
+    /// Takes the buffers back, and sees to what was read and sent.
+    #[inline]
+    pub(super) fn settle(&mut self, id: StreamId, loan: &mut Loan) {
+        let unread = &mut self.streams.slot_mut(id.slot).unread;
+        let mut read = loan.unread.start;
+        if unread.is_in_batch() {
+            read -= unread.in_batch().start;
+            mem::swap(&mut loan.input, &mut self.batch);
+            unread.place(loan.unread.start as u32, loan.unread.end as u32);
+        } else if !loan.input.is_empty() {
+            let mut kept = mem::take(&mut loan.input);
+            kept.advance(read);
+            if kept.is_empty() {
+                self.recycle(kept);
+            } else {
+                unread.kept = kept;
+            }
+        }
+        mem::swap(&mut loan.output, &mut self.output);
+        let payload = loan.start + HEAD_LENGTH;
+        if self.output.len() > payload {
+            let octets = self.output.len() - payload;
+            frame::set_data_head(&mut self.output[loan.start..payload], id, octets);
+            self.account_sent(id, octets, true);
+        } else {
+            self.output.truncate(loan.start);
+        }
+        if read > 0 {
+            self.give_back(id, read);
+        }
+    }
+
+    /// Octets that a stream may send now, in one DATA frame.
+    #[inline]
+    fn room(&self, id: StreamId) -> usize {
+        let entry = self.streams.slot(id.slot);
+        let is_open = self.phase != Phase::Closed && entry.state.send() == Side::Body;
+        if !is_open || self.output.len() >= self.config.max_send_buffer {
             return 0;
         }
         // RFC 9113 §6.9.1: both windows have to allow it.
-        let window = entry.send_window.available(initial).clamp(0, self.send_window.into()) as usize;
-        let taken = if has_room { data.len().min(window).min(QUANTUM) } else { 0 };
-        let ends = end_stream && taken == data.len();
-        if taken > 0 || ends {
-            entry.send_window.consume(taken as u32);
-            self.send_window -= taken as u32;
-            if let Some(octets) = &mut entry.progress {
-                // A stream that has sent all it had is not blocked.
-                let progress = if taken == data.len() { u32::MAX } else { taken as u32 };
-                *octets = octets.saturating_add(progress);
-            }
-            if ends {
-                entry.state.set_send(Side::Ended);
-            }
-            frame::put_data(&mut self.output, id, &data[..taken], ends);
-            self.overhead.add_useful(HEAD_LENGTH + taken);
-            // A peer may give credit for each frame when the stream is closed already.
-            self.glitches.put_back(1);
+        let window = entry.send_window.available(self.peer_settings.initial_window_size);
+        (window.clamp(0, self.send_window.into()) as usize).min(QUANTUM)
+    }
+
+    pub(super) fn write(&mut self, id: StreamId, data: &[u8], end_stream: bool) -> usize {
+        let side = self.streams.slot(id.slot).state.send();
+        debug_assert!(side != Side::Head || self.phase == Phase::Closed, "the header comes first");
+        if self.phase == Phase::Closed || side != Side::Body {
+            return 0;
         }
-        if taken < data.len() {
+        let taken = data.len().min(self.room(id));
+        let is_all = taken == data.len();
+        let ends = end_stream && is_all;
+        if taken > 0 || ends {
+            frame::put_data(&mut self.output, id, &data[..taken], ends);
+            self.account_sent(id, taken, is_all);
+        }
+        if ends {
+            self.streams.slot_mut(id.slot).state.set_send(Side::Ended);
+        }
+        if !is_all {
             self.wait(id);
         }
         taken
+    }
+
+    /// Books a DATA frame that was put.
+    #[inline]
+    fn account_sent(&mut self, id: StreamId, octets: usize, is_all: bool) {
+        let entry = self.streams.slot_mut(id.slot);
+        entry.send_window.consume(octets as u32);
+        self.send_window -= octets as u32;
+        if let Some(progress) = &mut entry.progress {
+            // A stream that has sent all it had is not blocked.
+            *progress = progress.saturating_add(if is_all { u32::MAX } else { octets as u32 });
+        }
+        self.overhead.add_useful(HEAD_LENGTH + octets);
+        // A peer may give credit for each frame when the stream is closed already.
+        self.glitches.put_back(1);
     }
 
     /// The stream has more to send: it is told when it may, and watched meanwhile.

@@ -1,6 +1,7 @@
 //! The state of one stream (RFC 9113 §5.1), and the table of all.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
@@ -163,8 +164,63 @@ pub(super) struct Entry {
     pub(super) send_window: SendWindow,
     pub(super) recv_window: RecvWindow,
     pub(super) expected: ContentLength,
-    /// DATA received and not read.
-    pub(super) unread: BytesMut,
+    pub(super) unread: Unread,
+}
+
+/// DATA received and not read: where it was received, or kept in a buffer of its own.
+///
+/// What comes in one frame and is read before the next batch is never copied: that is what becomes of most messages.
+#[derive(Default)]
+pub(super) struct Unread {
+    /// In the batch: from here on...
+    start: u32,
+    /// ...to here, nowhere if that is not more.
+    end: u32,
+    pub(super) kept: BytesMut,
+}
+
+impl Unread {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        !self.is_in_batch() && self.kept.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.in_batch().len() + self.kept.len()
+    }
+
+    /// Where it stands in the batch, if it does.
+    #[inline]
+    pub(super) fn in_batch(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    #[inline]
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// The first DATA since it was read stands in the batch.
+    #[inline]
+    pub(super) fn place(&mut self, start: u32, end: u32) {
+        (self.start, self.end) = (start, end);
+    }
+
+    /// The buffer for what does not stay in the batch, with what does so far.
+    pub(super) fn keep(&mut self, batch: &[u8]) -> &mut BytesMut {
+        if self.is_in_batch() {
+            self.kept.extend_from_slice(batch.get(self.in_batch()).unwrap_or_default());
+            self.end = self.start;
+        }
+        &mut self.kept
+    }
+
+    /// All of it, by move where that can be.
+    pub(super) fn take(&mut self, batch: &[u8]) -> BytesMut {
+        self.keep(batch);
+        std::mem::take(&mut self.kept)
+    }
 }
 
 /// A server of a million sockets has a million of these.
@@ -236,6 +292,12 @@ impl Streams {
         let id = StreamId::new(value, self.slots.insert(entry) as u32);
         self.places.insert(value, Place::Held(id.slot));
         id
+    }
+
+    /// The entry that is held in a slot, if there is one.
+    #[inline]
+    pub(super) fn at_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+        self.slots.get_mut(slot as usize)
     }
 
     /// Lets go of a stream that is held. Its ending is remembered for a while.

@@ -5,6 +5,7 @@ use http::{HeaderMap, Response};
 
 use super::state::{Entry, Side};
 use super::{Connection, Reason, SendError};
+use crate::Loan;
 
 /// A stream: its number, and the slot that it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -54,6 +55,22 @@ impl<'a> Stream<'a> {
     /// All DATA received and not read yet, by move. This is what gives window credit back to the peer (RFC 9113 §6.9).
     pub fn read(&mut self) -> BytesMut {
         self.connection.read(self.id)
+    }
+
+    /// Lends the connection's own buffers out: what was received and not read, where it stands, and room for one DATA frame
+    /// in what is to be sent. [`settle`](Self::settle) must follow before anything else is done with the connection; then
+    /// what was read off the loan gives window credit back, and what was put into it is sent.
+    ///
+    /// Unlike [`write`](Self::write) this waits for no room: no [`Event::Writable`](super::Event::Writable) follows.
+    #[inline]
+    pub fn lend(&mut self, loan: &mut Loan) {
+        self.connection.lend(self.id, loan);
+    }
+
+    /// Takes the buffers of [`lend`](Self::lend) back.
+    #[inline]
+    pub fn settle(&mut self, loan: &mut Loan) {
+        self.connection.settle(self.id, loan);
     }
 
     /// Octets received and not read yet.

@@ -63,6 +63,12 @@ pub(super) fn compressed_limit(max: usize) -> usize {
 }
 
 impl Header {
+    /// Whether the payload is a whole message, as it is.
+    #[inline]
+    pub(super) fn is_message(&self) -> bool {
+        self.fin && !self.compressed && matches!(self.opcode, Opcode::Text | Opcode::Binary)
+    }
+
     /// Reads the header at the front of `octets`: `None` if it is not whole. A violation shows as soon as its octet is
     /// there.
     ///

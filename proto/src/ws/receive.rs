@@ -15,6 +15,30 @@ use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, cl
 const LEAST_CUT: usize = 4096;
 
 impl WebSocket {
+    /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer: takes a message off their front
+    /// if it is there whole, in one frame, and says how many octets that took; 0 where there is anything else, of which
+    /// `handle_data` has to make what it can.
+    #[inline]
+    pub fn handle_in_place(&mut self, octets: &mut [u8]) -> usize {
+        if self.partial.is_some() || self.event.is_some() || self.progress != Progress::Open {
+            return 0;
+        }
+        let Ok(Some(header)) = Header::decode(octets, self.expected()) else { return 0 };
+        let end = header.size.saturating_add(header.length);
+        let Some(payload) = octets.get_mut(header.size..end).filter(|_| header.is_message()) else { return 0 };
+        mask::apply(payload, header.key);
+        match message(header.opcode, Bytes::copy_from_slice(payload)) {
+            Ok(message) => {
+                self.event = Some(Event::Message(message));
+                end
+            }
+            Err(violation) => {
+                self.fail(violation);
+                octets.len()
+            }
+        }
+    }
+
     /// Takes one frame off `input`, or as much of it as there is.
     pub(super) fn handle_frame(
         &mut self,
@@ -35,10 +59,7 @@ impl WebSocket {
         match header.opcode {
             Opcode::Text | Opcode::Binary if self.progress == Progress::Open => {
                 let payload = take_payload(input, header.length);
-                self.event = Some(Event::Message(match header.opcode {
-                    Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
-                    _ => Message::Binary(payload),
-                }));
+                self.event = Some(Event::Message(message(header.opcode, payload)?));
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 self.handle_control(header.opcode, payload, now)?;
@@ -53,12 +74,7 @@ impl WebSocket {
 
     /// Takes the next frame's header off `input`: `None` if it is not whole.
     fn take_header(&mut self, input: &mut BytesMut) -> Result<Option<Header>, Violation> {
-        let mut expected = Expected {
-            masked: matches!(self.role, Role::Server) && !self.no_masking,
-            continuation: false,
-            deflate: self.codec.is_some(),
-            room: self.config.max_message_size,
-        };
+        let mut expected = self.expected();
         if let Some(partial) = &mut self.partial {
             if let Some(message) = &partial.message {
                 expected.continuation = true;
@@ -71,6 +87,17 @@ impl WebSocket {
             return Ok(Some(header));
         }
         self.partial.insert(Box::default()).reading.take_header(input, expected)
+    }
+
+    /// What the header of a message's first frame is judged by.
+    #[inline]
+    fn expected(&self) -> Expected {
+        Expected {
+            masked: matches!(self.role, Role::Server) && !self.no_masking,
+            continuation: false,
+            deflate: self.codec.is_some(),
+            room: self.config.max_message_size,
+        }
     }
 
     /// Goes on from a header to a payload that is not whole, or that makes no message of its own.
@@ -185,6 +212,14 @@ impl WebSocket {
             self.partial = None;
         }
     }
+}
+
+#[inline]
+fn message(opcode: Opcode, payload: Bytes) -> Result<Message, Violation> {
+    Ok(match opcode {
+        Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
+        _ => Message::Binary(payload),
+    })
 }
 
 /// Takes a whole payload off `input`.

@@ -1,5 +1,6 @@
 //! RFC 9113 §5: streams and multiplexing. Every state against every frame is in `exhaustive`.
 
+use bytes::BytesMut;
 use http::Response;
 use sockeye_proto::h2::{Config, Event, OpenError, Reason, Violation};
 
@@ -42,6 +43,28 @@ fn too_many_streams_are_refused() {
     let next = tested.accept(9, true, GET);
     assert_eq!(next.slot(), first.slot(), "slots are dense");
     assert!(tested.machine.stream(first).is_none(), "the old stream is not taken for the new one");
+}
+
+/// §5.1.2: streams that are closed do not count, which the application hears before a new one in the same octets is judged.
+#[test]
+fn a_stream_may_take_the_place_of_one_that_has_just_ended() {
+    for end in [rst_stream(1, Reason::CANCEL), data(1, true, b"")] {
+        let mut tested = Tested::server_with(Config { max_concurrent_streams: 1, ..Config::default() });
+        let first = tested.accept(1, false, GET);
+        tested.machine.stream(first).unwrap().respond(&Response::new(()), true).unwrap();
+        let mut input = BytesMut::from(&[end, headers(3, true, GET)].concat()[..]);
+        tested.machine.handle_data(tested.now, &mut input);
+        assert!(tested.machine.is_stopped() && !input.is_empty());
+        assert!(matches!(tested.events()[..], [Event::Reset { .. } | Event::Finished { .. }]));
+        tested.machine.stream(first).unwrap().release();
+        tested.sent();
+        tested.machine.handle_data(tested.now, &mut input);
+        assert!(matches!(tested.events()[..], [Event::Request { .. }]));
+        assert_eq!(
+            (tested.machine.is_stopped(), input.len(), tested.machine.counters().streams_refused),
+            (false, 0, 0)
+        );
+    }
 }
 
 /// §5.1.2: a client keeps to the server's limit, and to its own.

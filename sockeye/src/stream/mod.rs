@@ -4,6 +4,7 @@
 //! the inbox and takes what is to be sent from the outbox. The application does the reverse, through an [`Owner`].
 //! Whoever changes something that the carrier must see puts the cell on the carrier's ready list.
 
+pub(crate) mod desk;
 mod owner;
 
 use std::mem;
@@ -25,6 +26,8 @@ pub(crate) struct StreamCell {
     slot: u32,
     /// [`QUEUED`] and [`WOKEN`].
     flags: AtomicU8,
+    /// [`QUIET`] and [`LISTENING`]: what the carrier saw when it last looked, if nobody has taken the lock since.
+    calm: AtomicU8,
     shared: Mutex<Shared>,
 }
 
@@ -32,6 +35,11 @@ pub(crate) struct StreamCell {
 const QUEUED: u8 = 1;
 /// The handler that the carrier polls for this stream asked to be polled.
 const WOKEN: u8 = 2;
+
+/// A tunnel that is open both ways, with nothing in its cell to be seen to.
+const QUIET: u8 = 1;
+/// Besides, the handler waits for what is received.
+const LISTENING: u8 = 2;
 
 /// What the lock of a cell protects.
 pub(crate) struct Shared {
@@ -147,6 +155,7 @@ impl StreamCell {
             carrier,
             slot,
             flags: AtomicU8::new(0),
+            calm: AtomicU8::new(0),
             shared: Mutex::new(Shared {
                 inbox: BytesMut::new(),
                 more: false,
@@ -179,7 +188,25 @@ impl StreamCell {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
         // Nothing under this lock runs foreign code: what it protects is whole even if a thread died with it.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calm.store(0, Ordering::Relaxed);
+        shared
+    }
+
+    /// Whether the handler may use the [desk].
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.calm.load(Ordering::Relaxed) & QUIET != 0
+    }
+
+    /// Whether, besides, it waits for what is received.
+    pub(crate) fn is_listening(&self) -> bool {
+        self.calm.load(Ordering::Relaxed) & LISTENING != 0
+    }
+
+    /// For the carrier, after it looked at all of the cell: takes note if there is nothing to be seen to.
+    pub(crate) fn calm_down(&self, shared: &Shared) {
+        let listening = if matches!(shared.receiver, Waiter::Handler) { LISTENING } else { 0 };
+        self.calm.store(if shared.is_quiet() { QUIET | listening } else { 0 }, Ordering::Relaxed);
     }
 
     /// Puts the cell on the ready list, unless it stands there. To be called after what the carrier is to see was done
@@ -199,8 +226,11 @@ impl StreamCell {
     /// For the carrier as it starts on a cell: whether to poll the handler. Until [`unqueue`](Self::unqueue), what
     /// happens to the cell puts it on no list.
     pub(crate) fn start(&self) -> bool {
-        let woken = self.flags.fetch_or(QUEUED, Ordering::AcqRel) & WOKEN != 0;
-        woken && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
+        let mut flags = self.flags.load(Ordering::Acquire);
+        if flags & QUEUED == 0 {
+            flags = self.flags.fetch_or(QUEUED, Ordering::AcqRel);
+        }
+        flags & WOKEN != 0 && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
     }
 
     /// For the carrier after it polled the handler and before it looks into the cell: from here on a change queues the
@@ -243,6 +273,16 @@ impl StreamCell {
             Waiter::Nobody => {}
         }
         false
+    }
+
+    /// Takes what the handler left on the desk, and wakes the receiver if that is another task by now.
+    pub(crate) fn put_back(&self, rest: BytesMut) {
+        let mut shared = self.lock();
+        shared.inbox = rest;
+        if let Waiter::Task(waker) = mem::take(&mut shared.receiver) {
+            drop(shared);
+            waker.wake();
+        }
     }
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
@@ -333,6 +373,13 @@ pub(crate) struct Waiting {
 impl Shared {
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// Whether there is nothing for the carrier to see to, and octets may go both ways.
+    fn is_quiet(&self) -> bool {
+        let is_open = self.tunnel && self.received == Received::Open && self.sent == Sent::Open;
+        let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
+        is_open && is_empty && !self.more && !self.going_away && self.owners > 0 && !self.head_waits()
     }
 
     /// Whether the application may send.

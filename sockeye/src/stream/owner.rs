@@ -7,7 +7,7 @@ use std::{fmt, mem};
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
-use super::{Closer, Input, Received, Sent, StreamCell, Waiter};
+use super::{Closer, Input, Received, Sent, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, Side};
 use crate::{Error, Result};
 
@@ -51,8 +51,18 @@ impl Owner {
         &self.0.carrier
     }
 
+    /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left.
+    #[inline]
+    pub(crate) fn read_at_desk(&self, read: impl FnOnce(&mut [u8]) -> usize) -> bool {
+        desk::read(&self.0, read)
+    }
+
     /// Appends what has arrived to `input`.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
+        // A buffer holds memory even when it is empty, and is to be given up.
+        if self.0.is_listening() && self.is_handler(cx) && input.capacity() == 0 {
+            return Poll::Pending;
+        }
         let mut guard = self.0.lock();
         let shared = &mut *guard;
         if shared.inbox.is_empty() {
@@ -117,9 +127,15 @@ impl Owner {
         self.0.lock().rare.as_mut()?.trailers_in.take()
     }
 
-    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
+    /// Whether it is the handler that waits, and not another task.
+    #[inline]
+    fn is_handler(&self, cx: &Context<'_>) -> bool {
         // Nothing but the cell's own waker holds the cell's address.
-        if cx.waker().data() == Arc::as_ptr(&self.0).cast() {
+        cx.waker().data() == Arc::as_ptr(&self.0).cast()
+    }
+
+    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
+        if self.is_handler(cx) {
             *place = Waiter::Handler;
         } else if let Waiter::Task(waker) = place {
             waker.clone_from(cx.waker());
@@ -128,8 +144,38 @@ impl Owner {
         }
     }
 
-    /// Waits for room, then lets `fill` append to the outbox.
-    pub(crate) fn poll_send<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
+    /// Whether `size` octets can be sent without the lock.
+    #[inline]
+    fn has_desk(&self, size: usize) -> bool {
+        self.0.is_quiet() && desk::room(&self.0).is_some_and(|room| room >= size)
+    }
+
+    #[inline]
+    fn send_at_desk<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> T {
+        let (value, rest) = desk::put(fill);
+        if let Some(rest) = rest {
+            // It was empty: the cell is quiet.
+            self.0.lock().outbox = rest;
+            self.0.queue();
+        }
+        value
+    }
+
+    /// Waits for room, then lets `fill` append to what is sent: `size` octets, or not many more.
+    #[inline]
+    pub(crate) fn poll_send<T>(
+        &self,
+        cx: &mut Context<'_>,
+        size: usize,
+        fill: impl FnOnce(&mut BytesMut) -> T,
+    ) -> Poll<Result<T>> {
+        if self.has_desk(size) {
+            return Poll::Ready(Ok(self.send_at_desk(fill)));
+        }
+        self.poll_send_locked(cx, fill)
+    }
+
+    fn poll_send_locked<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
         let mut shared = self.0.lock();
         shared.check_open()?;
         if !self.0.carrier.admits(shared.outbox.len()) {
@@ -142,8 +188,11 @@ impl Owner {
         Poll::Ready(Ok(value))
     }
 
-    /// Lets `fill` append to the outbox where there is room; otherwise wakes the receiver when there is.
+    /// Lets `fill` append to what is sent where there is room; otherwise wakes the receiver when there is.
     pub(crate) fn answer(&self, cx: &Context<'_>, fill: impl FnOnce(&mut BytesMut)) {
+        if self.has_desk(0) {
+            return self.send_at_desk(fill);
+        }
         let mut guard = self.0.lock();
         let shared = &mut *guard;
         if shared.sent != Sent::Open {
@@ -159,8 +208,11 @@ impl Owner {
         }
     }
 
-    /// Lets `fill` append to the outbox whatever the room; for what is small and said once.
-    pub(crate) fn send_now<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
+    /// Lets `fill` append to what is sent, `size` octets or not many more, whatever the room.
+    pub(crate) fn send_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
+        if self.has_desk(size) {
+            return Ok(self.send_at_desk(fill));
+        }
         let mut shared = self.0.lock();
         shared.check_open()?;
         let value = fill(&mut shared.outbox);

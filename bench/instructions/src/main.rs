@@ -1,0 +1,147 @@
+//! One connection of WebSockets that echo, over a transport in memory: what is left is the engine's own work, for a count of
+//! instructions.
+//!
+//!     instructions SOCKETS OCTETS ROUNDS [--spawned]
+//!
+//! Each round every socket gets one message of so many octets, all in one read, and echoes it: inside the connection's task, or
+//! each in a spawned task of its own. `count` beside this crate runs it under valgrind.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use sockeye::{Result, Server, WebSocket, http2, websocket};
+use sockeye_proto::Protocol;
+use sockeye_proto::h2;
+use sockeye_proto::ws;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Hands out prepared octets, and counts what is written.
+struct Memory {
+    opening: BytesMut,
+    round: BytesMut,
+    unread: BytesMut,
+    rounds: usize,
+    /// When the first round began.
+    began: Arc<OnceLock<Instant>>,
+    awaited: usize,
+    written: Arc<AtomicUsize>,
+    /// Octets written in answer to the opening, once known.
+    expected: usize,
+}
+
+impl AsyncRead for Memory {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            if !self.opening.is_empty() {
+                self.unread = std::mem::take(&mut self.opening);
+            } else if self.written.load(Ordering::Relaxed) < self.awaited {
+                return Poll::Pending;
+            } else if self.rounds > 0 {
+                self.began.get_or_init(Instant::now);
+                self.rounds -= 1;
+                self.awaited += self.expected;
+                self.unread = self.round.clone();
+            } else {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread[..length]);
+        self.unread.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Memory {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.written.fetch_add(octets.len(), Ordering::Relaxed);
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn echo(mut socket: WebSocket) -> Result {
+    while let Some(message) = socket.recv().await? {
+        socket.send(message).await?;
+    }
+    Ok(())
+}
+
+fn main() {
+    let (flags, numbers): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let mut numbers = numbers.iter().map(|number| number.parse::<usize>().expect("a number"));
+    let mut next = |default| numbers.next().unwrap_or(default);
+    let (sockets, octets, rounds) = (next(1000), next(32), next(100));
+    let spawned = flags.iter().any(|flag| flag == "--spawned");
+
+    let now = Instant::now();
+    let config = h2::Config { max_concurrent_streams: u32::MAX, ..h2::Config::default() };
+    // Room for all that is echoed.
+    let wide = h2::Config { initial_window_size: (1 << 31) - 1, ..config.clone() };
+    let mut client = h2::Connection::new(h2::Role::Client, wide, now);
+    // The server's SETTINGS, so that the client may open.
+    let mut settings = BytesMut::new();
+    h2::Connection::new(h2::Role::Server, config, now).poll_transmit(&mut settings);
+    client.handle_data(now, &mut settings);
+    let mut opening = BytesMut::new();
+    let request = http::Request::connect("https://example.com/echo")
+        .extension(Protocol::websocket())
+        .header("sec-websocket-version", "13")
+        .body(())
+        .expect("a request");
+    let ids: Vec<_> = (0..sockets).map(|_| client.open(&request, false).expect("a stream")).collect();
+    client.poll_transmit(&mut opening);
+    // Masked messages, a DATA frame each.
+    let mut round = BytesMut::new();
+    for id in &ids {
+        let mut socket = ws::WebSocket::new(ws::Role::Client { mask_key: || [1, 2, 3, 4] }, ws::Config::default());
+        socket.send(&vec![b'x'; octets].into()).expect("open");
+        let mut frame = BytesMut::new();
+        socket.poll_transmit(&mut frame);
+        for piece in frame.chunks(16 << 10) {
+            round.extend_from_slice(&[(piece.len() >> 16) as u8, (piece.len() >> 8) as u8, piece.len() as u8, 0, 0]);
+            round.extend_from_slice(&id.value().to_be_bytes());
+            round.extend_from_slice(piece);
+        }
+    }
+    // What comes back has no mask: four octets less for each message.
+    let expected = round.len() - 4 * sockets;
+    let written = Arc::new(AtomicUsize::new(0));
+    let began = Arc::new(OnceLock::new());
+    let transport = Memory {
+        opening,
+        round,
+        unread: BytesMut::new(),
+        rounds,
+        began: began.clone(),
+        awaited: 0,
+        written: written.clone(),
+        expected,
+    };
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let server = Server::new().http2(http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() });
+    let result = if spawned {
+        let handler = |socket| async { tokio::spawn(echo(socket)).await.expect("no panic") };
+        runtime.block_on(server.serve_connection(transport, websocket(handler)))
+    } else {
+        runtime.block_on(server.serve_connection(transport, websocket(echo)))
+    };
+    let elapsed = began.get().expect("a round").elapsed();
+    let echoed = written.load(Ordering::Relaxed);
+    assert!(echoed >= expected * rounds, "{echoed} octets of {} came back", expected * rounds);
+    let messages = sockets * rounds;
+    println!("{messages} messages, {:.1} ns each ({result:?})", elapsed.as_nanos() as f64 / messages as f64);
+}

@@ -1,0 +1,97 @@
+//! A handler that runs inside its connection's task needs no lock for what it receives and sends.
+//!
+//! While the connection polls a handler, it lays its own buffers on the desk of the thread, by way of the machine's
+//! [`Loan`]. What a socket does meanwhile finds the desk to be its cell's, and reads and writes there. Anything else goes
+//! through the cell and its lock: other tasks, other threads, other sockets, what finds no room, and every step that is not
+//! a matter of octets.
+//!
+//! Why that is right:
+//!
+//! - **Only a calm cell gets the desk.** Calm means: a tunnel open both ways, nothing in inbox and outbox, nothing to be said
+//!   or done. The carrier finds this out under the lock, and whoever takes the lock afterwards ends it ([`StreamCell::lock`]).
+//! - **What is received stays in order.** Nobody but the carrier fills the inbox, and during a visit the carrier is busy with
+//!   the handler. What is left on the desk goes to the inbox, before anything that comes later, and wakes whoever waits there.
+//! - **What is sent stays in order.** The carrier sends what was put on the desk before it looks into the outbox. So nothing
+//!   may be put on the desk once the outbox has been used. It is then calm no more, which every sender sees: to send at all
+//!   it must have, or have been given, the socket that was used, and that orders it behind what was done with it.
+//! - **No wake-up is lost.** A calm cell may be [listening](StreamCell::is_listening), which says that its receiver waits as
+//!   the handler. That stays so until the lock is taken, through any number of visits.
+//!
+//! A handler may leave the visit with its socket gone, split, or sent to another thread; it may panic, or run a runtime of
+//! its own, whose connections find the desk taken and use their locks.
+
+use std::cell::{Cell, RefCell};
+use std::ptr;
+
+use bytes::BytesMut;
+use sockeye_proto::Loan;
+
+use super::StreamCell;
+
+struct Desk {
+    /// Whose visit it is; only ever compared.
+    cell: Cell<*const StreamCell>,
+    loan: RefCell<Loan>,
+}
+
+thread_local! {
+    static DESK: Desk = Desk { cell: Cell::new(ptr::null()), loan: RefCell::default() };
+}
+
+/// For the carrier before it polls the handler of a calm cell: lets `lend` lay something on the desk. False where the desk is
+/// taken.
+#[inline]
+pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
+    let laid = DESK.try_with(|desk| {
+        let is_free = desk.cell.get().is_null();
+        if is_free {
+            desk.cell.set(cell);
+            lend(&mut desk.loan.borrow_mut());
+        }
+        is_free
+    });
+    // A thread that ends has no desk any more.
+    laid.unwrap_or(false)
+}
+
+/// For the carrier after that: clears the desk.
+#[inline]
+pub(crate) fn clear<T>(settle: impl FnOnce(&mut Loan) -> T) -> Option<T> {
+    DESK.try_with(|desk| {
+        desk.cell.set(ptr::null());
+        settle(&mut desk.loan.borrow_mut())
+    })
+    .ok()
+}
+
+/// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there. Whether anything was.
+#[inline]
+pub(super) fn read(cell: &StreamCell, read: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    at(cell, |loan| {
+        let unread = loan.unread();
+        if unread.is_empty() {
+            return false;
+        }
+        let octets = read(unread);
+        loan.read(octets);
+        true
+    })
+    .unwrap_or(false)
+}
+
+/// For the handler: octets that may be sent by way of the desk, if it is laid for this cell.
+#[inline]
+pub(super) fn room(cell: &StreamCell) -> Option<usize> {
+    at(cell, |loan| loan.room())
+}
+
+/// For the handler whose desk has room: sends what `fill` appends. What turned out to be too much is handed back.
+#[inline]
+pub(super) fn put<T>(fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
+    DESK.with(|desk| desk.loan.borrow_mut().put(fill))
+}
+
+#[inline]
+fn at<T>(cell: &StreamCell, work: impl FnOnce(&mut Loan) -> T) -> Option<T> {
+    DESK.try_with(|desk| ptr::eq(desk.cell.get(), cell).then(|| work(&mut desk.loan.borrow_mut()))).ok().flatten()
+}
