@@ -118,14 +118,17 @@ impl<P> Slot<P> {
             self.handler = next.map(|Next(handler)| handler);
         }
         if let Some(mut stream) = lender {
-            let rest = desk::clear(|loan| {
-                let rest = BytesMut::from(&*loan.unread());
-                loan.read(rest.len());
+            let mut left = None;
+            desk::clear(|loan| {
+                let octets = loan.unread();
+                if !octets.is_empty() {
+                    left = Some(BytesMut::from(&*octets));
+                    loan.read(usize::MAX);
+                }
                 stream.settle(loan);
-                rest
             });
-            if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-                self.cell.put_back(rest);
+            if let Some(left) = left {
+                self.cell.put_back(left);
             }
         }
     }
