@@ -29,10 +29,10 @@ impl Loan {
         self.input.get_mut(self.unread.clone()).unwrap_or_default()
     }
 
-    /// Reads octets off the front of [`unread`](Self::unread).
+    /// Reads octets off the front of [`unread`](Self::unread), or as many as there are.
     #[inline]
     pub fn read(&mut self, octets: usize) {
-        self.unread.start = self.unread.end.min(self.unread.start + octets);
+        self.unread.start += octets.min(self.unread.len());
     }
 
     /// Octets that may be sent now.

@@ -110,26 +110,36 @@ struct Slot<P> {
 }
 
 impl<P> Slot<P> {
-    /// Polls the handler, at the desk if nothing else is to be seen to.
+    /// Polls the handler while the connection's buffers lie on its desk, if its cell is calm. Whether they did; otherwise
+    /// nothing was done.
     #[inline]
-    fn poll_handler(&mut self, machine: &mut h2::Connection) {
-        let mut lender = machine.stream(self.id).filter(|_| self.cell.is_quiet());
-        lender = lender.and_then(|mut stream| desk::lay(&self.cell, |loan| stream.lend(loan)).then_some(stream));
+    fn poll_at_desk(&mut self, machine: &mut h2::Connection) -> bool {
+        let Some(mut stream) = machine.stream(self.id).filter(|_| self.cell.is_quiet()) else { return false };
+        if !desk::lay(&self.cell, |loan| stream.lend(loan)) {
+            return false;
+        }
+        self.poll_handler();
+        let mut left = None;
+        desk::clear(|loan| {
+            let octets = loan.unread();
+            if !octets.is_empty() {
+                left = Some(BytesMut::from(&*octets));
+                loan.read(usize::MAX);
+            }
+            stream.settle(loan);
+        });
+        if let Some(left) = left {
+            self.cell.put_back(left);
+        }
+        true
+    }
+
+    #[inline]
+    fn poll_handler(&mut self) {
         while let Some(handler) = &mut self.handler
             && let Poll::Ready(next) = tunnel::poll_caught(handler, &self.cell, &self.waker)
         {
             self.handler = next.map(|Next(handler)| handler);
-        }
-        if let Some(mut stream) = lender {
-            let rest = desk::clear(|loan| {
-                let rest = BytesMut::from(&*loan.unread());
-                loan.read(rest.len());
-                stream.settle(loan);
-                rest
-            });
-            if let Some(rest) = rest.filter(|rest| !rest.is_empty()) {
-                self.cell.put_back(rest);
-            }
         }
     }
 }
@@ -342,8 +352,7 @@ where
     fn handle_readable(&mut self, id: StreamId, now: Instant) {
         let Self { slots, machine, .. } = self;
         let Some(slot) = slots.get_mut(id.slot()).and_then(Option::as_mut) else { return };
-        if slot.handler.is_some() && slot.cell.is_listening() {
-            slot.poll_handler(machine);
+        if slot.handler.is_some() && slot.cell.is_listening() && slot.poll_at_desk(machine) {
             if !slot.cell.is_quiet() {
                 self.exchange(id.slot(), now);
             }
@@ -374,8 +383,8 @@ where
     /// Polls the handler of a stream if it was woken, then exchanges what there is.
     fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
         let Some(slot) = self.slots.get_mut(index).and_then(Option::as_mut) else { return };
-        if woken {
-            slot.poll_handler(&mut self.machine);
+        if woken && !slot.poll_at_desk(&mut self.machine) {
+            slot.poll_handler();
         }
         slot.cell.unqueue();
         if !slot.cell.is_quiet() {

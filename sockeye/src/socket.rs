@@ -230,15 +230,30 @@ impl WebSocket {
         crate::split::split(self)
     }
 
+    #[inline]
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Message>>> {
         self.poll_recv_with(cx, |_| {})
     }
 
+    #[inline]
     pub(crate) fn poll_recv_with(
         &mut self,
         cx: &mut Context<'_>,
-        mut on_pong: impl FnMut(Bytes),
+        on_pong: impl FnMut(Bytes),
     ) -> Poll<Result<Option<Message>>> {
+        // What happens for nearly every message: it is there, and after it nothing is.
+        if self.0.machine.is_at_rest() && self.0.input.capacity() == 0 {
+            match self.read_at_desk() {
+                Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                None if self.0.owner.is_listening(cx) => return Poll::Pending,
+                _ => {}
+            }
+        }
+        self.poll_event(cx, on_pong)
+    }
+
+    /// Goes on until there is an event to tell of.
+    fn poll_event(&mut self, cx: &mut Context<'_>, mut on_pong: impl FnMut(Bytes)) -> Poll<Result<Option<Message>>> {
         loop {
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
@@ -269,16 +284,10 @@ impl WebSocket {
                     return Poll::Pending;
                 }
             }
-            let Inner { machine, owner, input, .. } = &mut *self.0;
-            let read = owner.read_at_desk(|octets| match machine.handle_in_place(octets) {
-                0 => {
-                    input.extend_from_slice(octets);
-                    octets.len()
-                }
-                taken => taken,
-            });
-            if read {
-                continue;
+            match self.read_at_desk() {
+                Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(None) => continue,
+                None => {}
             }
             match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
                 Ok(Input::Octets) => {}
@@ -290,6 +299,20 @@ impl WebSocket {
                 }
             }
         }
+    }
+
+    /// Takes a message that has just arrived, if this is the handler. What is none, or not a whole one, becomes input.
+    #[inline]
+    fn read_at_desk(&mut self) -> Option<Option<Message>> {
+        let Inner { machine, owner, input, .. } = &mut *self.0;
+        owner.read_at_desk(|octets| {
+            let (taken, message) = machine.handle_in_place(octets);
+            if taken == 0 {
+                input.extend_from_slice(octets);
+                return (octets.len(), None);
+            }
+            (taken, message)
+        })
     }
 
     /// The stream is dead: an unfinished message goes with it.

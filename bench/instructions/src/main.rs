@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use sockeye::{Result, Server, WebSocket, http2, websocket};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
@@ -22,9 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Hands out prepared octets, and counts what is written.
 struct Memory {
-    opening: BytesMut,
-    round: BytesMut,
-    unread: BytesMut,
+    opening: Bytes,
+    round: Bytes,
+    unread: Bytes,
     rounds: usize,
     /// When the first round began.
     began: Arc<OnceLock<Instant>>,
@@ -121,9 +121,9 @@ fn main() {
     let written = Arc::new(AtomicUsize::new(0));
     let began = Arc::new(OnceLock::new());
     let transport = Memory {
-        opening,
-        round,
-        unread: BytesMut::new(),
+        opening: opening.freeze(),
+        round: round.freeze(),
+        unread: Bytes::new(),
         rounds,
         began: began.clone(),
         awaited: 0,

@@ -295,6 +295,7 @@ impl Connection {
     }
 
     /// What happened, oldest first. `None` until one of the other functions was called.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front().or_else(|| self.next_turn())
     }

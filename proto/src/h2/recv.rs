@@ -251,6 +251,7 @@ impl Connection {
     }
 
     /// Gives credit back to a stream whose peer may still send.
+    #[inline]
     pub(super) fn give_back(&mut self, id: StreamId, octets: usize) {
         let Some(entry) = self.streams.get_mut(id) else { return };
         if self.phase == Phase::Closed || entry.state.recv() == Side::Ended {

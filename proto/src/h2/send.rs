@@ -31,22 +31,31 @@ impl Connection {
     #[inline]
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
         debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
+        let entry = self.streams.slot_mut(id.slot);
+        if entry.unread.is_in_batch() {
+            loan.unread = entry.unread.in_batch();
+            mem::swap(&mut loan.input, &mut self.batch);
+        } else {
+            loan.unread = 0..entry.unread.len();
+            mem::swap(&mut loan.input, &mut entry.unread.kept);
+        }
         loan.room = self.room(id);
         loan.start = self.output.len();
         mem::swap(&mut loan.output, &mut self.output);
-        let unread = &mut self.streams.slot_mut(id.slot).unread;
-        if unread.is_in_batch() {
-            loan.unread = unread.in_batch();
-            mem::swap(&mut loan.input, &mut self.batch);
-        } else {
-            loan.unread = 0..unread.len();
-            mem::swap(&mut loan.input, &mut unread.kept);
-        }
     }
 
     /// Takes the buffers back, and sees to what was read and sent.
     #[inline]
     pub(super) fn settle(&mut self, id: StreamId, loan: &mut Loan) {
+        mem::swap(&mut loan.output, &mut self.output);
+        let payload = loan.start + HEAD_LENGTH;
+        let sent = self.output.len().saturating_sub(payload);
+        if sent > 0 {
+            frame::set_data_head(&mut self.output[loan.start..payload], id, sent);
+            self.account_sent(id, sent, true);
+        } else {
+            self.output.truncate(loan.start);
+        }
         let unread = &mut self.streams.slot_mut(id.slot).unread;
         let mut read = loan.unread.start;
         if unread.is_in_batch() {
@@ -61,15 +70,6 @@ impl Connection {
             } else {
                 unread.kept = kept;
             }
-        }
-        mem::swap(&mut loan.output, &mut self.output);
-        let payload = loan.start + HEAD_LENGTH;
-        if self.output.len() > payload {
-            let octets = self.output.len() - payload;
-            frame::set_data_head(&mut self.output[loan.start..payload], id, octets);
-            self.account_sent(id, octets, true);
-        } else {
-            self.output.truncate(loan.start);
         }
         if read > 0 {
             self.give_back(id, read);

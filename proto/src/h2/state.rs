@@ -66,6 +66,7 @@ impl State {
     }
 
     /// The receiving side, `Ended` when closed.
+    #[inline]
     pub(super) fn recv(self) -> Side {
         match self {
             Self::Active { recv, .. } => recv,
@@ -74,6 +75,7 @@ impl State {
     }
 
     /// The sending side, `Ended` when closed.
+    #[inline]
     pub(super) fn send(self) -> Side {
         match self {
             Self::Active { send, .. } => send,

@@ -63,10 +63,27 @@ pub(super) fn compressed_limit(max: usize) -> usize {
 }
 
 impl Header {
-    /// Whether the payload is a whole message, as it is.
+    /// Reads the header of a message that comes in one frame as it is, which is what most frames are: `None` for any
+    /// other, of which [`decode`](Self::decode) knows what to make.
     #[inline]
-    pub(super) fn is_message(&self) -> bool {
-        self.fin && !self.compressed && matches!(self.opcode, Opcode::Text | Opcode::Binary)
+    pub(super) fn decode_message(octets: &[u8], expected: Expected) -> Option<Self> {
+        let &[first, second, ..] = octets else { return None };
+        let opcode = match first {
+            0x81 => Opcode::Text,
+            0x82 => Opcode::Binary,
+            _ => return None,
+        };
+        let Ok(Some((length, mut size))) = decode_length(octets, second & 0x7F) else { return None };
+        let length = usize::try_from(length).ok()?;
+        if expected.masked != (second & 0x80 != 0) || expected.continuation || length > expected.room {
+            return None;
+        }
+        let mut key = 0;
+        if expected.masked {
+            key = u32::from_le_bytes(*octets[size..].first_chunk()?);
+            size += 4;
+        }
+        Some(Self { size, fin: true, opcode, compressed: false, length, key })
     }
 
     /// Reads the header at the front of `octets`: `None` if it is not whole. A violation shows as soon as its octet is

@@ -270,7 +270,14 @@ impl WebSocket {
     /// empty and has no room it becomes that buffer, without a copy.
     ///
     /// The Pong comes first: RFC 6455 §5.5.2 wants it "as soon as is practical". The rest keeps its order.
+    #[inline]
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
+        if self.is_transmit_pending() {
+            self.transmit(output);
+        }
+    }
+
+    fn transmit(&mut self, output: &mut BytesMut) {
         if let Some(payload) = self.pong.take() {
             frame::encode(output, Opcode::Pong, &payload, self.mask_key());
         }
@@ -286,8 +293,16 @@ impl WebSocket {
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to hand out.
+    #[inline]
     pub fn is_transmit_pending(&self) -> bool {
         self.pong.is_some() || !self.output.is_empty()
+    }
+
+    /// Whether the socket is open, between two messages, and has nothing to tell or to send.
+    #[inline]
+    pub fn is_at_rest(&self) -> bool {
+        let is_open = self.progress == Progress::Open;
+        is_open && self.partial.is_none() && self.event.is_none() && !self.is_transmit_pending()
     }
 
     /// How far the closing handshake is.

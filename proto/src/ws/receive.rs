@@ -15,26 +15,23 @@ use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, cl
 const LEAST_CUT: usize = 4096;
 
 impl WebSocket {
-    /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer: takes a message off their front
-    /// if it is there whole, in one frame, and says how many octets that took; 0 where there is anything else, of which
-    /// `handle_data` has to make what it can.
+    /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer, where nothing else is under way:
+    /// takes a message off their front that is there whole, in one frame. Returns how many octets that took, and the
+    /// message, unless there is an event of another kind now. 0 octets: `handle_data` has to make of them what it can.
     #[inline]
-    pub fn handle_in_place(&mut self, octets: &mut [u8]) -> usize {
-        if self.partial.is_some() || self.event.is_some() || self.progress != Progress::Open {
-            return 0;
+    pub fn handle_in_place(&mut self, octets: &mut [u8]) -> (usize, Option<Message>) {
+        if !self.is_at_rest() {
+            return (0, None);
         }
-        let Ok(Some(header)) = Header::decode(octets, self.expected()) else { return 0 };
+        let Some(header) = Header::decode_message(octets, self.expected()) else { return (0, None) };
         let end = header.size.saturating_add(header.length);
-        let Some(payload) = octets.get_mut(header.size..end).filter(|_| header.is_message()) else { return 0 };
+        let Some(payload) = octets.get_mut(header.size..end) else { return (0, None) };
         mask::apply(payload, header.key);
         match message(header.opcode, Bytes::copy_from_slice(payload)) {
-            Ok(message) => {
-                self.event = Some(Event::Message(message));
-                end
-            }
+            Ok(message) => (end, Some(message)),
             Err(violation) => {
                 self.fail(violation);
-                octets.len()
+                (octets.len(), None)
             }
         }
     }

@@ -56,27 +56,27 @@ pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
 
 /// For the carrier after that: clears the desk.
 #[inline]
-pub(crate) fn clear<T>(settle: impl FnOnce(&mut Loan) -> T) -> Option<T> {
-    DESK.try_with(|desk| {
+pub(crate) fn clear(settle: impl FnOnce(&mut Loan)) {
+    DESK.with(|desk| {
         desk.cell.set(ptr::null());
-        settle(&mut desk.loan.borrow_mut())
-    })
-    .ok()
+        settle(&mut desk.loan.borrow_mut());
+    });
 }
 
-/// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there. Whether anything was.
+/// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there, if anything is. It
+/// says how many.
 #[inline]
-pub(super) fn read(cell: &StreamCell, read: impl FnOnce(&mut [u8]) -> usize) -> bool {
-    at(cell, |loan| {
+pub(super) fn read<T>(cell: &StreamCell, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
+    let read = at(cell, |loan| {
         let unread = loan.unread();
         if unread.is_empty() {
-            return false;
+            return None;
         }
-        let octets = read(unread);
+        let (octets, value) = read(unread);
         loan.read(octets);
-        true
-    })
-    .unwrap_or(false)
+        Some(value)
+    });
+    read.flatten()
 }
 
 /// For the handler: octets that may be sent by way of the desk, if it is laid for this cell.

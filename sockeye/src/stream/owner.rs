@@ -51,15 +51,22 @@ impl Owner {
         &self.0.carrier
     }
 
-    /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left.
+    /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left: it
+    /// says how many.
     #[inline]
-    pub(crate) fn read_at_desk(&self, read: impl FnOnce(&mut [u8]) -> usize) -> bool {
+    pub(crate) fn read_at_desk<T>(&self, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
         desk::read(&self.0, read)
+    }
+
+    /// Whether the handler waits here already, and nothing has happened since.
+    #[inline]
+    pub(crate) fn is_listening(&self, cx: &Context<'_>) -> bool {
+        self.0.is_listening() && self.is_handler(cx)
     }
 
     /// Appends what has arrived to `input`.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
-        // A buffer holds memory even when it is empty, and is to be given up.
+        // A buffer without octets still holds memory, which is to be given up.
         if self.0.is_listening() && self.is_handler(cx) && input.capacity() == 0 {
             return Poll::Pending;
         }

@@ -11,6 +11,7 @@ mod client;
 mod closing;
 mod connection;
 mod counters;
+mod desk;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
