@@ -15,7 +15,7 @@ test:
 conformance:
     .ci/run conformance
 
-# The same with all of Autobahn's suite, which takes half an hour longer
+# The same with all of Autobahn's suite, which takes three quarters of an hour longer
 conformance-full:
     cargo build --locked --release
     cargo build --locked --release -p sockeye --example autobahn_client

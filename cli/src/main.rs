@@ -1,5 +1,6 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
+mod bench;
 mod certificate;
 mod connect;
 mod escape;
@@ -32,6 +33,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Talk over a WebSocket, in a terminal or between pipes.
     Connect(connect::Arguments),
+    /// Put a server under load, and check what it sends back.
+    Bench(bench::Arguments),
     /// Tell what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
     Probe(probe::Arguments),
 }
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
     let result = match command {
         Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Connect(arguments) => connect::run(arguments).await,
+        Command::Bench(arguments) => bench::run(arguments).await,
         Command::Probe(arguments) => probe::run(arguments).await,
     };
     result.unwrap_or_else(|error| {

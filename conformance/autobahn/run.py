@@ -138,6 +138,13 @@ class Direction:
         return f"{self.name}: {len(self.outcomes)} cases in {seconds:.0f} s: {verdicts}"
 
 
+def record(directions):
+    """Replaces the lines of these directions in the result of the last full run."""
+    lines = FULL_RESULT.read_text().splitlines() if FULL_RESULT.exists() else []
+    summaries = {line.partition(":")[0]: line for line in [*lines, *(direction.summary for direction in directions)]}
+    FULL_RESULT.write_text("".join(f"{summaries[name]}\n" for name in DIRECTIONS if name in summaries))
+
+
 def fail(why):
     raise AssertionError(why)
 
@@ -170,8 +177,8 @@ def main():
     except SystemExit as end:
         if end.code:
             raise
-    if options.full and options.cases == "*" and not options.direction:
-        FULL_RESULT.write_text("".join(f"{direction.summary}\n" for direction in directions))
+    if options.full and options.cases == "*":
+        record(directions)
     report.finish()
 
 

@@ -231,6 +231,17 @@ def verbose():
             contains(errors, line, "stderr")
 
 
+def compression():
+    text = b"the same again and again, " * 40
+    for secure in (True, False):
+        with echo_server(secure) as url:
+            for option in [["--http1.1"], ["--http2"]]:
+                for choice, expected in [([], True), (["--no-deflate"], False)]:
+                    status, output, errors = connect(text, url, "-k", "-v", *option, *choice)
+                    equal((status, output), (0, text + b"\n"), f"exit status and stdout for {url} {option} {choice}")
+                    equal("< sec-websocket-extensions: permessage-deflate" in errors, expected, "whether it is compressed")
+
+
 def binary():
     octets = random.Random(8441).randbytes(300_000)
     with echo_server(True) as url:
@@ -402,6 +413,7 @@ CHECKS = {
     "lines in, lines out, over HTTP/2 in cleartext": lambda: lines_in_lines_out(False, "--http2"),
     "the version of HTTP": versions,
     "-v shows the handshake on stderr": verbose,
+    "messages are compressed unless --no-deflate is there": compression,
     "--binary gives back each octet": binary,
     "headers, subprotocols, origin, basic authentication": handshake_options,
     "-1": one_message,

@@ -22,7 +22,7 @@ from wsproto.events import BytesMessage, CloseConnection, TextMessage
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import tls_context  # noqa: E402
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 20
 READ_SIZE = 65_536
 END_STREAM = "END_STREAM"
 END_OF_FILE = "the end of the connection"

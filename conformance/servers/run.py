@@ -23,6 +23,8 @@ HYPERCORN = (sys.executable, FOLDER / "hypercorn_site.py")
 WEBSOCKETS = (sys.executable, FOLDER / "websockets_site.py")
 NODE = ("node", FOLDER / "node_site.mjs")
 AXUM = (INTEROP.parent / "axum-site",)
+# For the proxy that asks for them.
+USER, PASSWORD = "somebody", "secret"
 
 
 @dataclasses.dataclass
@@ -34,6 +36,8 @@ class Case:
     version: str = "2"
     # In front of the server, which then has no TLS itself.
     proxy: type = None
+    # Through a proxy that knows nothing but CONNECT.
+    tunnel: bool = False
     # What the command gets beside its port and its certificate.
     arguments: tuple = ()
     # What the server does not do, as the client's program names it.
@@ -56,6 +60,8 @@ CASES = [
     Case("HAProxy before websockets, cleartext", WEBSOCKETS, False, proxy=HAProxy),
     Case("nghttpx before websockets, TLS", WEBSOCKETS, True, proxy=Nghttpx),
     Case("nghttpx before websockets, cleartext", WEBSOCKETS, False, proxy=Nghttpx),
+    Case("axum through tinyproxy, TLS", AXUM, True, tunnel=True, without="fragments,deflate"),
+    Case("websockets through tinyproxy, cleartext", WEBSOCKETS, False, "1.1", tunnel=True),
     Case("websockets, TLS", WEBSOCKETS, True, "1.1"),
     Case("websockets, cleartext", WEBSOCKETS, False, "1.1"),
 ]
@@ -80,7 +86,11 @@ def run(case):
         if case.proxy:
             proxy = stack.enter_context(case.proxy(address, Hop("HTTP/1.1", False)))
             process, address, certificate = proxy.process, proxy.address(case.tls), proxy.folder / "certificate.pem"
-        flags = [f"--version={case.version}", f"--pid={process.pid}"]
+        flags = []
+        if case.tunnel:
+            process, proxy_address = start_tinyproxy(stack, folder)
+            flags.append(f"--proxy=http://{USER}:{PASSWORD}@localhost:{proxy_address[1]}")
+        flags += [f"--version={case.version}", f"--pid={process.pid}"]
         if case.without:
             flags.append(f"--without={case.without}")
         if case.tls:
@@ -90,12 +100,27 @@ def run(case):
         return subprocess.run([INTEROP, case.name, case.url(address), *flags]).returncode
 
 
+def start_tinyproxy(stack, folder):
+    address, configuration = free_address(), folder / "tinyproxy.conf"
+    lines = [f"Port {address[1]}", f"Listen {address[0]}", "MaxClients 300", f"BasicAuth {USER} {PASSWORD}"]
+    configuration.write_text("".join(f"{line}\n" for line in lines))
+    process = launch(stack, ["tinyproxy", "-d", "-c", configuration])
+    wait_until_listening(address, process)
+    return process, address
+
+
 def start(stack, command, address, *arguments):
+    process = launch(stack, [*command, str(address[1]), *arguments])
+    wait_until_listening(address, process)
+    return process
+
+
+def launch(stack, command):
+    """Starts a program that ends with the stack."""
     log = None if os.environ.get("SERVER_LOG") else subprocess.DEVNULL
-    process = subprocess.Popen([*command, str(address[1]), *arguments], stderr=log)
+    process = subprocess.Popen(command, stdout=log, stderr=log)
     stack.callback(process.wait)
     stack.callback(process.kill)
-    wait_until_listening(address, process)
     return process
 
 

@@ -45,6 +45,9 @@ pub(crate) trait Application {
         Poll::Pending
     }
 
+    /// Client: something came from the peer.
+    fn hear(&mut self) {}
+
     /// Client: the peer's settings or its will to take streams have changed.
     fn observe(&mut self, _: &h2::Connection) {}
 }
@@ -200,7 +203,8 @@ where
                     self.result = Err(error.into());
                     self.end_of_transport(now);
                 }
-                Poll::Ready(Ok(_)) | Poll::Pending => {}
+                Poll::Ready(Ok(_)) => self.application.hear(),
+                Poll::Pending => {}
             }
             progress = self.read_ended || self.input.len() > before;
         }

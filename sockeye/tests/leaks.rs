@@ -44,7 +44,7 @@ async fn run(client: Client, number: usize) -> Result {
     let mut socket = client.open("/").await?;
     socket.send(format!("hello from {number}")).await?;
     assert_eq!(socket.recv().await?, Some(format!("hello from {number}").into()));
-    if number % 4 == 0 { Ok(()) } else { socket.close().await }
+    if number.is_multiple_of(4) { Ok(()) } else { socket.close().await }
 }
 
 /// Waits until the last octets of what was dropped have gone both ways.

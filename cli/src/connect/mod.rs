@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use sockeye::{Client, ClientBuilder, CloseCode, Error, WebSocket};
+use sockeye::{Client, ClientBuilder, CloseCode, Deflate, Error, WebSocket};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinSet;
 
@@ -92,6 +92,9 @@ pub(crate) struct Arguments {
     /// Octets in a message received, beyond which the socket is closed with 1009.
     #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
     max_message_size: usize,
+    /// Offer no compression of messages (permessage-deflate).
+    #[arg(long)]
+    no_deflate: bool,
     /// Seconds for each step to an open socket.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     timeout: Duration,
@@ -231,11 +234,15 @@ async fn open_all(arguments: &Arguments, builder: ClientBuilder) -> Vec<Result<W
             origins.push((target, client.clone()));
         }
         let (builder, url) = (builder.clone(), target.uri.to_string());
-        let (protocols, max_message_size) = (options.protocols.clone(), arguments.max_message_size);
+        let Arguments { max_message_size, no_deflate, .. } = *arguments;
+        let protocols = options.protocols.clone();
         let authorization = target.authorization.clone().filter(|_| !has_authorization);
         opening.push(tokio::spawn(async move {
             let client = client.get_or_try_init(|| builder.connect(&url)).await?;
             let mut open = client.open(&url).protocols(protocols).max_message_size(max_message_size);
+            if !no_deflate {
+                open = open.deflate(Deflate::default());
+            }
             if let Some(value) = &authorization {
                 open = open.header(AUTHORIZATION.as_str(), value.to_str().unwrap_or_default());
             }

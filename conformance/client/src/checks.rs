@@ -23,7 +23,7 @@ pub(super) enum Need {
     Ping,
     /// `permessage-deflate`.
     Deflate,
-    /// To bear that the client ends its half of a stream, or answers a Close, after the server has ended its own.
+    /// To bear that the client answers a Close after the server has ended its own half.
     LateData,
 }
 
@@ -43,7 +43,7 @@ pub(super) const CHECKS: [(&str, Option<Need>, Check); 13] = [
     ("compressed messages, too", Some(Need::Deflate), |subject| Box::pin(compressed(subject))),
     ("a message in fragments arrives whole", Some(Need::Fragments), |subject| Box::pin(fragments(subject))),
     ("a subprotocol is chosen only where one is offered", None, |subject| Box::pin(protocols(subject))),
-    ("a refusal hands over status and content", Some(Need::LateData), |subject| Box::pin(refusal(subject))),
+    ("a refusal hands over status and content", None, |subject| Box::pin(refusal(subject))),
     ("Pings are taken", None, |subject| Box::pin(pings(subject))),
     ("Pings are answered", Some(Need::Ping), |subject| Box::pin(pongs(subject))),
     ("Close codes, from the client", None, |subject| Box::pin(closes(subject))),

@@ -36,6 +36,9 @@ struct Arguments {
     /// HTTP/2 in cleartext, by prior knowledge.
     #[arg(long)]
     prior_knowledge: bool,
+    /// An HTTP proxy to go through, by CONNECT.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     /// The one certificate to trust, in PEM.
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
@@ -71,6 +74,9 @@ impl Subject {
         let mut builder = Client::builder().close_timeout(CLOSE_TIME);
         if arguments.prior_knowledge {
             builder = builder.http2_only();
+        }
+        if let Some(proxy) = &arguments.proxy {
+            builder = builder.proxy(proxy);
         }
         if let Some(path) = &arguments.certificate {
             let mut roots = RootCertStore::empty();

@@ -74,6 +74,8 @@ impl Shared {
         // Dropped, it ends the connection.
         let link = Link { openings, occupancy };
         match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
+            // A server that goes away at once would do so again.
+            Ok(true) if link.occupancy.is_gone() => Err(Error::Disconnected),
             Ok(true) => Ok(Some(Arc::new(link))),
             Ok(false) if versions == Versions::Http2 => {
                 Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))
@@ -103,8 +105,15 @@ impl Shared {
                 Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
                 Err(_) => continue,
             };
+            let heard = link.occupancy.heard();
             let response = poll_fn(|cx| owner.poll_response(cx));
-            match within(self.settings.handshake_timeout, "the answer to the handshake", response).await? {
+            let answered = within(self.settings.handshake_timeout, "the answer to the handshake", response).await;
+            if answered.is_err() && link.occupancy.heard() == heard {
+                // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
+                // another.
+                link.occupancy.leave();
+            }
+            match answered? {
                 Ok(response) => return self.accept(owner, response, handshake, terms).await.map(Some),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
@@ -140,12 +149,9 @@ impl Shared {
     async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
         let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let mut content = BytesMut::new();
-        let body = Body::stream(owner.share(), length);
-        let ended = collect(body, &mut content, self.settings.handshake_timeout).await;
-        if ended {
-            // A stream that both sides have ended needs no RST_STREAM.
-            owner.finish(None, |_| {});
-        }
+        let body = Body::stream(owner, length);
+        // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.
+        collect(body, &mut content, self.settings.handshake_timeout).await;
         response.map(|()| content.freeze())
     }
 }
@@ -181,13 +187,13 @@ impl Application for Opener {
         Poll::Ready(opening)
     }
 
+    fn hear(&mut self) {
+        self.occupancy.hear();
+    }
+
     fn observe(&mut self, machine: &h2::Connection) {
         if machine.is_closed() || machine.is_going_away() {
             self.occupancy.leave();
-        }
-        // What a connection that failed at its first octets would say is not the server's.
-        if machine.is_closed() {
-            return;
         }
         if let Some(settings) = machine.peer_settings() {
             let max_streams = settings.max_concurrent_streams.unwrap_or(u32::MAX).min(self.max_streams);

@@ -34,3 +34,20 @@ impl Memory {
         origins.get(origin).is_some_and(|since| now().duration_since(*since) < TIME)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::origin::Target;
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let memory = Memory::default();
+        let origin = |number: usize| Target::parse(&format!("wss://{number}.example")).unwrap().origin;
+        for number in 0..3 * MAX_ORIGINS {
+            memory.remember(&origin(number));
+            assert!(memory.recalls(&origin(number)));
+        }
+        assert!(memory.0.into_inner().unwrap().len() <= MAX_ORIGINS);
+    }
+}

@@ -180,8 +180,8 @@ impl Terms {
 /// Octets of a refusal's content that are kept.
 const MAX_REFUSAL: usize = 64 << 10;
 
-/// Reads the content of a refusal, as far as it comes in time and no further than it is of use; whether that was all.
-pub(super) async fn collect(body: Body, content: &mut BytesMut, time: Duration) -> bool {
+/// Reads the content of a refusal, as far as it comes in time and no further than it is of use.
+pub(super) async fn collect(body: Body, content: &mut BytesMut, time: Duration) {
     let mut body = pin!(body);
     let read = async {
         while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -189,10 +189,9 @@ pub(super) async fn collect(body: Body, content: &mut BytesMut, time: Duration) 
             let room = MAX_REFUSAL - content.len();
             content.extend_from_slice(&data[..data.len().min(room)]);
             if data.len() > room {
-                return false;
+                return;
             }
         }
-        true
     };
-    timeout(time, read).await.unwrap_or(false)
+    timeout(time, read).await.ok();
 }

@@ -42,6 +42,7 @@ impl Pool {
             open: AtomicUsize::new(0),
             max: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            heard: AtomicUsize::new(0),
             changed: self.changed.clone(),
         })
     }
@@ -127,6 +128,8 @@ pub(super) struct Occupancy {
     open: AtomicUsize,
     max: AtomicUsize,
     gone: AtomicBool,
+    /// Batches that came from the server, so that a time shows in which none did.
+    heard: AtomicUsize,
     changed: Arc<Notify>,
 }
 
@@ -143,7 +146,15 @@ impl Occupancy {
         self.changed.notify_waiters();
     }
 
-    fn is_gone(&self) -> bool {
+    pub(super) fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn heard(&self) -> usize {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
     }
 

@@ -163,6 +163,30 @@ async fn a_dead_connection_is_replaced() {
     }
 }
 
+/// A server that accepts connections only to end them is not pestered.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_goes_away_at_once_is_an_error() {
+    let (builder, mut wires) = http2();
+    let (client, mut peer) = connect(&builder, &mut wires).await;
+    peer.goaway(0, 0).await;
+    peer.rest().await;
+    let mut opening = client.open("/").into_future();
+    let mut peers = Vec::new();
+    let opened = loop {
+        tokio::select! {
+            opened = &mut opening => break opened,
+            transport = wires.next() => {
+                let mut peer = Peer::start(transport).await;
+                // SETTINGS and GOAWAY in the same octets.
+                peer.send_octets(b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0").await;
+                peers.push(peer);
+            }
+        }
+    };
+    assert!(matches!(opened, Err(Error::Disconnected)), "{opened:?}");
+    assert_eq!(peers.len(), 1);
+}
+
 /// A request that was sent may have been acted on: it is for the caller to say it again.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_dies_before_the_answer_is_an_error() {

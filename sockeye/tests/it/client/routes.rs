@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::peer::{connect, http1_request, http2};
-use crate::common::{Running, echo, start, start_websocket, within};
+#[cfg(feature = "tls")]
+use crate::common::start;
+use crate::common::{Running, echo, start_websocket, within};
 
 async fn check_echo(client: &Client) {
     let mut socket = within(client.open("/").into_future()).await.unwrap();

@@ -70,9 +70,36 @@ async fn the_answer_over_http2() {
     check(opened, "the answer to the handshake", start);
     let reset = peer.receive().await.unwrap();
     assert_eq!((reset.kind, reset.stream_id, reset.code()), (3, id, 8), "CANCEL tells the server");
-    // The stream is given back, and others go on.
-    let (socket, _) = within(async { tokio::join!(client.open("/").into_future(), peer.open()) }).await;
-    socket.unwrap();
+}
+
+/// A connection on which nothing was heard in all the time may be dead, and is not asked again; what it carries goes on.
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_replaced() {
+    let (builder, mut wires) = http2();
+    let (client, mut first) = connect(&builder.handshake_timeout(TIME), &mut wires).await;
+    let (socket, socket_id) = tokio::join!(client.open("/").into_future(), first.open());
+    let mut socket = socket.unwrap();
+    // Something is heard on it: it is slow, and not dead.
+    let serving = async {
+        first.request().await;
+        tokio::time::sleep(TIME / 2).await;
+        first.text(socket_id, "slow").await;
+    };
+    let (opened, ()) = tokio::join!(client.open("/").into_future(), serving);
+    assert!(matches!(opened, Err(Error::Timeout(_))), "{opened:?}");
+    let (opened, _) = tokio::join!(client.open("/").into_future(), first.request());
+    assert!(matches!(opened, Err(Error::Timeout(_))), "{opened:?}");
+    // Nothing was heard.
+    let serving = async {
+        let mut second = wires.peer().await;
+        second.open().await;
+        second
+    };
+    let (opened, _second) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
+    opened.unwrap();
+    assert_eq!(within(socket.recv()).await.unwrap(), Some("slow".into()));
+    first.text(socket_id, "still here").await;
+    assert_eq!(within(socket.recv()).await.unwrap(), Some("still here".into()));
 }
 
 #[tokio::test(start_paused = true)]

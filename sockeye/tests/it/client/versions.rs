@@ -7,7 +7,7 @@ use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Server, http2::Confi
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::peer::{OFFER, Peer, STATUS_200, URL, http1_acceptance, http1_request, http2, wires};
+use super::peer::{OFFER, Peer, STATUS_200, URL, Wires, http1_acceptance, http1_request, http2, wires};
 use super::secure;
 use crate::common::{Running, echo, start, within};
 
@@ -154,6 +154,32 @@ async fn http1_may_be_required() {
         }
     };
     within(async { tokio::join!(serving, opening) }).await;
+}
+
+/// What was learnt about an origin holds for an hour.
+#[tokio::test(start_paused = true)]
+async fn an_origin_is_asked_again() {
+    let (server, client_config) = secure::configs(&["h2", "http/1.1"]);
+    let (builder, mut wires) = wires();
+    let builder = builder.tls(client_config);
+    let chosen = async |builder: &ClientBuilder, wires: &mut Wires| {
+        let serving = async {
+            let transport = secure::accept(&server, wires.next().await).await.unwrap();
+            let chosen = transport.get_ref().1.alpn_protocol().unwrap().to_vec();
+            if chosen == b"h2" {
+                Peer::accept_with(transport, &[]).await.rest().await;
+            }
+            chosen
+        };
+        let (connected, chosen) = within(async { tokio::join!(builder.connect("wss://localhost"), serving) }).await;
+        connected.unwrap();
+        chosen
+    };
+    assert_eq!(chosen(&builder, &mut wires).await, b"h2");
+    tokio::time::sleep(Duration::from_secs(3500)).await;
+    assert_eq!(chosen(&builder, &mut wires).await, b"http/1.1");
+    tokio::time::sleep(Duration::from_secs(101)).await;
+    assert_eq!(chosen(&builder, &mut wires).await, b"h2");
 }
 
 /// RFC 9113 §7: the same for a client that may not.

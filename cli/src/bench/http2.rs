@@ -1,0 +1,518 @@
+//! Sockets on streams of one HTTP/2 connection (RFC 8441), by the protocol machine itself.
+
+use std::collections::hash_map::RandomState;
+use std::future::poll_fn;
+use std::hash::BuildHasher as _;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf as _, BytesMut};
+use http::{Request, Response};
+use sockeye_proto::h2::{
+    Config, Connection as Machine, ConnectionError, Event, OpenError, Reason, Role, StreamId, Violation,
+};
+use sockeye_proto::ws::handshake::Carrier;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::failure::{Failure, Kind};
+use super::ledger::{Ledger, Phase};
+use super::pace::Schedule;
+use super::plan::Plan;
+use super::socket::{Received, Socket};
+use super::wire::Wire;
+use super::worker::Worker;
+
+/// Handshakes of a connection that wait for their answers at the same time.
+const MAX_OPENING: usize = 1000;
+/// Reads of one connection before the others have their turn.
+const MAX_BATCHES: usize = 8;
+/// Octets of each stream's window: the largest (RFC 9113 §6.9.1), so that it is never we who stop the server. What comes is
+/// taken at once.
+const WINDOW: u32 = (1 << 31) - 1;
+
+/// Opens the connection of this number with its sockets and works it to its end.
+pub(super) async fn run(worker: Rc<Worker>, number: usize) {
+    let opened = worker.while_opening(worker.dial(number)).await.and_then(|dialed| {
+        let request = worker.plan.handshake.request(Carrier::Http2);
+        Ok((dialed, request.map_err(|error| Failure::new(Kind::Refused, error.to_string()))?))
+    });
+    let ((transport, turn), request) = match opened {
+        Ok(opened) => opened,
+        Err(failure) => return worker.give_up(failure, worker.plan.sockets),
+    };
+    let mut connection = Connection {
+        number,
+        wire: Wire::new(transport),
+        machine: Machine::new(Role::Client, config(&worker.plan), Instant::now()),
+        request,
+        dialing: turn,
+        is_offered: false,
+        to_open: worker.plan.sockets,
+        opening: 0,
+        held: 0,
+        tunnels: Vec::new(),
+        rest: BytesMut::new(),
+        is_behind: false,
+        phase: Phase::Opening,
+        schedule: None,
+        ticks: worker.ticks(),
+        is_over: false,
+        worker,
+    };
+    poll_fn(|cx| connection.turn(cx)).await;
+}
+
+fn config(plan: &Plan) -> Config {
+    Config {
+        max_concurrent_streams: plan.sockets as u32,
+        initial_window_size: WINDOW,
+        handshake_timeout: plan.timeout,
+        settings_timeout: plan.timeout,
+        // Here an answer that takes too long is a failure of its own.
+        progress_timeout: Duration::MAX,
+        seed: RandomState::new().hash_one(0),
+        ..Config::default()
+    }
+}
+
+/// One connection and its sockets.
+struct Connection {
+    worker: Rc<Worker>,
+    number: usize,
+    wire: Wire,
+    machine: Machine,
+    request: Request<()>,
+    /// Held until the server has spoken.
+    dialing: Option<OwnedSemaphorePermit>,
+    /// The server takes extended CONNECTs.
+    is_offered: bool,
+    /// Sockets for which no stream was opened yet, streams that wait for an answer, and all streams there are.
+    to_open: usize,
+    opening: usize,
+    held: usize,
+    /// By [`StreamId::slot`].
+    tunnels: Vec<Option<Tunnel>>,
+    /// Octets of a frame that is not whole.
+    rest: BytesMut,
+    /// The machine has left some of the rest until its answers are sent.
+    is_behind: bool,
+    phase: Phase,
+    schedule: Option<Schedule>,
+    ticks: u64,
+    /// Nothing is read any more.
+    is_over: bool,
+}
+
+/// One stream.
+struct Tunnel {
+    id: StreamId,
+    state: State,
+    /// Octets of frames that windows held back.
+    unsent: BytesMut,
+}
+
+#[expect(clippy::large_enum_variant, reason = "nearly all are open, and nothing is gained by another allocation")]
+enum State {
+    /// The request was sent, at this time in nanoseconds.
+    Asked {
+        since: u64,
+        number: u32,
+    },
+    Open(Socket),
+    /// Both Closes are done, and our END_STREAM is sent.
+    Closed,
+}
+
+impl Connection {
+    /// Does what there is to do. Ready when the connection has ended.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let worker = self.worker.clone();
+        worker.register(self.number, cx);
+        let mut ledger = worker.ledger();
+        let result = self.batches(cx, &mut ledger);
+        ledger.publish();
+        result
+    }
+
+    fn batches(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Poll<()> {
+        for _ in 0..MAX_BATCHES {
+            let received = self.receive(cx, ledger);
+            self.follow(ledger);
+            self.handle_events(ledger);
+            let sent = self.transmit(cx);
+            if self.is_over {
+                // One of the last events may come of the end itself.
+                self.handle_events(ledger);
+                return Poll::Ready(());
+            }
+            if !received && !sent {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Reads once, and hands over what there is; whether there was anything.
+    fn receive(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> bool {
+        if self.machine.is_stopped() {
+            ledger.begin_batch();
+            return false;
+        }
+        let mut input = self.worker.lend(&self.rest);
+        self.rest.clear();
+        // What the machine has left comes first: to read on would gather whatever the server sends.
+        let read = if self.is_behind { Poll::Pending } else { self.wire.poll_read(cx, &mut input) };
+        ledger.begin_batch();
+        let received = self.is_behind || read.is_ready();
+        if received {
+            let now = Instant::now();
+            self.machine.handle_data(now, &mut input);
+            self.is_behind = self.machine.is_stopped();
+            if !matches!(read, Poll::Pending | Poll::Ready(Ok(1..))) {
+                self.machine.handle_eof(now);
+            }
+        }
+        self.rest.extend_from_slice(&input);
+        self.worker.take_back(input);
+        received
+    }
+
+    /// Sends what there is; whether there was anything.
+    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut sent = false;
+        loop {
+            match self.wire.poll_write(cx) {
+                Poll::Ready(Ok(wrote)) => sent |= wrote,
+                Poll::Ready(Err(_)) => {
+                    self.machine.handle_eof(Instant::now());
+                    self.is_over = true;
+                    return true;
+                }
+                Poll::Pending => return sent,
+            }
+            self.machine.poll_transmit(self.wire.output());
+            if self.wire.output().is_empty() {
+                self.is_over |= self.machine.is_closed();
+                return sent;
+            }
+        }
+    }
+
+    fn handle_events(&mut self, ledger: &mut Ledger) {
+        while let Some(event) = self.machine.poll_event() {
+            match event {
+                Event::Readable(id) => self.read(id, ledger),
+                Event::Writable(id) => self.pump(id.slot(), ledger),
+                Event::Response { id, response, .. } => self.respond(id, &response, ledger),
+                Event::Finished { id, .. } => {
+                    self.read(id, ledger);
+                    self.end(id, Failure::new(Kind::Broken, "the server ended the stream without a Close"), ledger);
+                }
+                Event::Reset { id, reason, remote } => {
+                    self.read(id, ledger);
+                    self.end(id, reset(reason, remote), ledger);
+                }
+                Event::Settings if !self.is_offered => self.begin(ledger),
+                Event::Closed(error) => self.end_all(&ended(error), ledger),
+                Event::Settings | Event::Pong(_) | Event::GoAway { .. } | Event::Request { .. } => {}
+            }
+        }
+    }
+
+    /// The server's first SETTINGS have come.
+    fn begin(&mut self, ledger: &mut Ledger) {
+        if !self.machine.extended_connect_allowed() {
+            // RFC 8441 §3
+            let what = "the server does not offer the extended CONNECT by its SETTINGS";
+            return self.end_all(&Failure::new(Kind::NotOffered, what), ledger);
+        }
+        self.is_offered = true;
+        self.dialing = None;
+        ledger.count_connected();
+        self.open(ledger);
+    }
+
+    /// Opens streams for sockets that have none.
+    fn open(&mut self, ledger: &mut Ledger) {
+        while self.to_open > 0 && self.opening < MAX_OPENING {
+            let id = match self.machine.open(&self.request, false) {
+                Ok(id) => id,
+                Err(error) => {
+                    let failure = self.not_opened(error);
+                    ledger.count_unopened(failure, std::mem::take(&mut self.to_open));
+                    return self.close_if_empty();
+                }
+            };
+            let plan = &self.worker.plan;
+            let number = (self.number * plan.sockets + plan.sockets - self.to_open) as u32;
+            self.to_open -= 1;
+            self.opening += 1;
+            self.held += 1;
+            if self.tunnels.len() <= id.slot() {
+                self.tunnels.resize_with(id.slot() + 1, || None);
+            }
+            let state = State::Asked { since: ledger.received(), number };
+            self.tunnels[id.slot()] = Some(Tunnel { id, state, unsent: BytesMut::new() });
+        }
+    }
+
+    fn not_opened(&self, error: OpenError) -> Failure {
+        let max = self.machine.peer_settings().and_then(|settings| settings.max_concurrent_streams);
+        let what = match (error, max) {
+            (OpenError::TooManyStreams, Some(max)) => {
+                format!("the server allows {max} streams on a connection (SETTINGS_MAX_CONCURRENT_STREAMS)")
+            }
+            (error, _) => error.to_string(),
+        };
+        Failure::new(Kind::NotOffered, what)
+    }
+
+    fn respond(&mut self, id: StreamId, response: &Response<()>, ledger: &mut Ledger) {
+        let Some(tunnel) = tunnel(&mut self.tunnels, id) else { return };
+        let State::Asked { number, .. } = tunnel.state else { return };
+        if response.status().is_informational() {
+            return;
+        }
+        let plan = &self.worker.plan;
+        if let Err(error) = plan.handshake.check(Carrier::Http2, response) {
+            self.end(id, Failure::new(Kind::Refused, error.to_string()), ledger);
+            return self.open(ledger);
+        }
+        tunnel.state = State::Open(Socket::new(number, plan));
+        self.opening -= 1;
+        ledger.count_opened();
+        self.open(ledger);
+    }
+
+    /// Takes what came on a stream, and sends what comes of it.
+    fn read(&mut self, id: StreamId, ledger: &mut Ledger) {
+        let Self { machine, tunnels, worker, .. } = self;
+        let Some(Tunnel { state: State::Open(socket), .. }) = tunnel(tunnels, id) else { return };
+        let Some(mut input) = machine.stream(id).map(|mut stream| stream.read()) else { return };
+        let received = socket.receive(&mut input, &worker.plan, ledger);
+        machine.recycle(input);
+        match received {
+            Ok(Received::Messages) => self.pump(id.slot(), ledger),
+            Ok(Received::Closed) => self.finish(id, ledger),
+            Err(failure) => self.end(id, failure, ledger),
+        }
+    }
+
+    /// Sends what a socket has, as far as it goes: each message in a DATA frame of its own.
+    fn pump(&mut self, slot: usize, ledger: &mut Ledger) {
+        let Self { machine, tunnels, worker, .. } = self;
+        let Some(Some(Tunnel { id, state: State::Open(socket), unsent })) = tunnels.get_mut(slot) else { return };
+        let Some(mut stream) = machine.stream(*id) else { return };
+        let mut scratch = std::mem::take(&mut ledger.scratch);
+        loop {
+            if !unsent.is_empty() {
+                let taken = stream.write(unsent, false);
+                unsent.advance(taken);
+                if !unsent.is_empty() {
+                    break; // Event::Writable follows
+                }
+                *unsent = BytesMut::new();
+            }
+            scratch.clear();
+            if !socket.encode(&mut scratch, &worker.plan, ledger) {
+                break;
+            }
+            let taken = stream.write(&scratch, false);
+            if taken < scratch.len() {
+                *unsent = BytesMut::from(&scratch[taken..]);
+                break;
+            }
+        }
+        ledger.scratch = scratch;
+    }
+
+    /// Ends our side once both Closes are done.
+    fn finish(&mut self, id: StreamId, ledger: &mut Ledger) {
+        // The Close that answers the server's goes first.
+        self.pump(id.slot(), ledger);
+        let Some(tunnel) = tunnel(&mut self.tunnels, id) else { return };
+        if let State::Open(socket) = std::mem::replace(&mut tunnel.state, State::Closed) {
+            ledger.forget(socket.in_flight());
+        }
+        let is_closed = self.machine.stream(id).is_none_or(|mut stream| {
+            stream.write(&[], true);
+            stream.is_closed()
+        });
+        if is_closed {
+            self.release(id);
+        }
+    }
+
+    /// A stream is of no more use, for this reason unless its end was asked for.
+    fn end(&mut self, id: StreamId, failure: Failure, ledger: &mut Ledger) {
+        let Some(tunnel) = tunnel(&mut self.tunnels, id) else { return };
+        match &tunnel.state {
+            State::Asked { .. } => {
+                self.opening -= 1;
+                ledger.count_unopened(failure, 1);
+            }
+            State::Open(socket) => {
+                if ledger.phase() == Phase::Closing {
+                    ledger.forget(socket.in_flight());
+                } else {
+                    ledger.count_lost(failure, socket.in_flight());
+                }
+            }
+            State::Closed => {}
+        }
+        self.release(id);
+    }
+
+    fn release(&mut self, id: StreamId) {
+        if let Some(stream) = self.machine.stream(id) {
+            stream.release();
+        }
+        self.tunnels[id.slot()] = None;
+        self.held -= 1;
+        self.close_if_empty();
+    }
+
+    /// Without a socket there is no reason for the connection.
+    fn close_if_empty(&mut self) {
+        if self.to_open + self.held == 0 {
+            self.machine.close(Reason::NO_ERROR);
+        }
+    }
+
+    /// The connection is of no more use.
+    fn end_all(&mut self, failure: &Failure, ledger: &mut Ledger) {
+        if self.to_open > 0 {
+            ledger.count_unopened(failure.clone(), std::mem::take(&mut self.to_open));
+        }
+        for slot in 0..self.tunnels.len() {
+            if let Some(tunnel) = &self.tunnels[slot] {
+                self.end(tunnel.id, failure.clone(), ledger);
+            }
+        }
+        self.close_if_empty();
+    }
+
+    /// Does what the phase and the clock ask for.
+    fn follow(&mut self, ledger: &mut Ledger) {
+        let before = std::mem::replace(&mut self.phase, ledger.phase());
+        if self.phase != before {
+            if before == Phase::Opening {
+                self.end_opening(&Failure::timeout("the opening"), 0, ledger);
+            }
+            self.enter(before, ledger);
+        }
+        while let Some((number, due)) = self.schedule.as_mut().and_then(|schedule| schedule.take(ledger.received())) {
+            // Sockets take turns; the turn of one that failed is lost.
+            let slot = number as usize % self.tunnels.len();
+            if let Some(Tunnel { state: State::Open(socket), .. }) = &mut self.tunnels[slot] {
+                socket.ask(due, ledger);
+                self.pump(slot, ledger);
+            }
+        }
+        if self.ticks != self.worker.ticks() {
+            self.ticks = self.worker.ticks();
+            self.check_time(ledger);
+        }
+    }
+
+    fn enter(&mut self, before: Phase, ledger: &mut Ledger) {
+        let plan = self.worker.plan.clone();
+        match self.phase {
+            Phase::Opening => {}
+            Phase::Exchange(_) => self.each(ledger, |socket, ledger| socket.ask(ledger.received(), ledger)),
+            Phase::Running { .. } if matches!(before, Phase::Running { .. }) => {}
+            Phase::Running { .. } => {
+                self.schedule = plan.schedule(self.phase, self.number);
+                self.each(ledger, |socket, ledger| socket.ask_first(&plan, ledger));
+            }
+            Phase::Hold => {
+                self.each(ledger, |socket, _| socket.shrink());
+                self.machine.shrink();
+                self.wire.shrink();
+                self.rest = BytesMut::from(&self.rest[..]);
+            }
+            Phase::Draining => self.schedule = None,
+            Phase::Closing => {
+                self.schedule = None;
+                self.each(ledger, |socket, _| socket.close());
+            }
+        }
+    }
+
+    /// Does something with each open socket, and sends what comes of it.
+    fn each(&mut self, ledger: &mut Ledger, mut action: impl FnMut(&mut Socket, &mut Ledger)) {
+        for slot in 0..self.tunnels.len() {
+            if let Some(Tunnel { state: State::Open(socket), .. }) = &mut self.tunnels[slot] {
+                action(socket, ledger);
+                self.pump(slot, ledger);
+            }
+        }
+    }
+
+    /// Gives up what has taken too long.
+    fn check_time(&mut self, ledger: &mut Ledger) {
+        let now = Instant::now();
+        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.machine.handle_timeout(now);
+        }
+        let plan = self.worker.plan.clone();
+        let timeout = u64::try_from(plan.timeout.as_nanos()).unwrap_or(u64::MAX);
+        self.end_opening(&Failure::timeout("the answer to the handshake"), timeout, ledger);
+        for slot in 0..self.tunnels.len() {
+            if let Some(Tunnel { id, state: State::Open(socket), .. }) = &self.tunnels[slot]
+                && let Err(failure) = socket.check_time(&plan, ledger)
+            {
+                self.end(*id, failure, ledger);
+            }
+        }
+    }
+
+    /// Gives up the sockets that have been waiting for their answer for so many nanoseconds.
+    fn end_opening(&mut self, failure: &Failure, timeout: u64, ledger: &mut Ledger) {
+        if timeout == 0 && self.to_open > 0 {
+            ledger.count_unopened(failure.clone(), std::mem::take(&mut self.to_open));
+            self.close_if_empty();
+        }
+        if self.opening == 0 {
+            return;
+        }
+        for slot in 0..self.tunnels.len() {
+            if let Some(Tunnel { id, state: State::Asked { since, .. }, .. }) = self.tunnels[slot]
+                && ledger.received().saturating_sub(since) >= timeout
+            {
+                self.end(id, failure.clone(), ledger);
+            }
+        }
+        self.open(ledger);
+    }
+}
+
+/// The tunnel of a stream, unless it is gone.
+#[inline]
+fn tunnel(tunnels: &mut [Option<Tunnel>], id: StreamId) -> Option<&mut Tunnel> {
+    tunnels.get_mut(id.slot())?.as_mut().filter(|tunnel| tunnel.id == id)
+}
+
+/// Why a stream was reset.
+fn reset(reason: Reason, remote: bool) -> Failure {
+    match remote {
+        true if reason == Reason::REFUSED_STREAM => Failure::new(Kind::Refused, "the server refused the stream"),
+        true => Failure::new(Kind::Broken, format!("the server reset the stream: {reason}")),
+        false => Failure::new(Kind::Violation, format!("the server broke HTTP/2 on the stream: {reason}")),
+    }
+}
+
+/// Why the connection ended.
+fn ended(error: Option<ConnectionError>) -> Failure {
+    match error {
+        Some(ConnectionError::GoAway(reason)) => {
+            Failure::new(Kind::Broken, format!("the server ended the connection by GOAWAY: {reason}"))
+        }
+        Some(ConnectionError::Violation(Violation::PrefaceTimeout)) => Failure::timeout("the server's SETTINGS"),
+        Some(ConnectionError::Violation(Violation::SettingsTimeout)) => Failure::timeout("the answer to our SETTINGS"),
+        Some(ConnectionError::Violation(violation)) => Failure::new(Kind::Violation, violation.to_string()),
+        Some(ConnectionError::Eof) | None => Failure::new(Kind::Broken, "the server ended the connection"),
+    }
+}
