@@ -16,6 +16,14 @@ fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
     (events, sent, socket.state())
 }
 
+/// The same, with whole messages taken where they stand.
+fn run_in_place<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
+    let mut socket = server();
+    let events = pieces.into_iter().flat_map(|piece| feed_in_place(&mut socket, piece)).collect();
+    let sent = sent(&mut socket);
+    (events, sent, socket.state())
+}
+
 /// Sessions of all kinds of frames, and of each way to end.
 fn sessions() -> Vec<Vec<u8>> {
     let start = [frame(FIN | TEXT, "é"), frame(FIN | PING, "p"), frame(BINARY, "ab")].concat();
@@ -41,10 +49,12 @@ fn every_split_of_short_sessions() {
     for session in sessions() {
         let whole = run([&session[..]]);
         assert_eq!(run(session.chunks(1)), whole);
+        assert_eq!(run_in_place(session.chunks(1)), whole);
         for first in 0..session.len() {
             for second in first..session.len() {
                 let pieces = [&session[..first], &session[first..second], &session[second..]];
                 assert_eq!(run(pieces), whole, "{session:x?} at {first} and {second}");
+                assert_eq!(run_in_place(pieces), whole, "{session:x?} at {first} and {second}, in place");
             }
         }
     }
@@ -82,6 +92,7 @@ fn random_splits_of_a_long_session() {
             pieces.push(piece);
             rest = after;
         }
+        assert!(run_in_place(pieces.iter().copied()) == whole, "pieces of up to {largest} octets, in place");
         assert!(run(pieces) == whole, "pieces of up to {largest} octets");
     }
 }

@@ -7,7 +7,7 @@ mod ws_common;
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 use sockeye_proto::ws::{CloseCode, Config, Deflate, DeflateContext, Event, Extensions, Role, State, WebSocket};
 use ws_common::*;
@@ -103,9 +103,13 @@ fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, h
         let mut input = BytesMut::from(piece);
         while !input.is_empty() {
             let before = input.len();
-            socket.handle_data(|| now, &mut input);
+            let (taken, message) = if random.below(2) == 0 { socket.handle_in_place(&mut input) } else { (0, None) };
+            input.advance(taken);
+            if taken == 0 {
+                socket.handle_data(|| now, &mut input);
+            }
             assert!(input.len() < before, "progress");
-            let event = socket.poll_event();
+            let event = message.map(Event::Message).or_else(|| socket.poll_event());
             let has_work = event.is_some() || socket.is_transmit_pending();
             assert!(has_work || input.is_empty(), "with nothing to do all input is taken");
             assert_eq!(socket.poll_event(), None, "one event at a time");

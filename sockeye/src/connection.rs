@@ -358,9 +358,10 @@ where
             }
             return;
         }
-        let woken = slot.cell.start();
-        let awaited = slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default());
-        self.look_after(id.slot(), woken || awaited, now);
+        if slot.cell.deliver(|| machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default()) {
+            slot.cell.start();
+            self.look_after(id.slot(), true, now);
+        }
     }
 
     fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {

@@ -9,6 +9,7 @@ mod section_6_definitions;
 mod section_8_messages;
 
 mod extended_connect;
+mod lending;
 mod limits;
 mod sending;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http::Response;
+use sockeye_proto::Loan;
 use sockeye_proto::h2::{Config, Connection, Event, Reason, StreamId};
 
 use crate::common::*;
@@ -27,6 +28,16 @@ struct End {
 /// The octet at a place of a stream: every one can be told from its neighbours.
 fn octet(stream_id: u32, from_client: bool, at: usize) -> u8 {
     ((stream_id as usize * 31 + usize::from(from_client) * 101 + at * 7 + at / 256) % 256) as u8
+}
+
+impl End {
+    /// Reads what the other side sent.
+    fn check<'a>(&mut self, id: StreamId, is_client: bool, octets: impl Iterator<Item = &'a u8>) {
+        for byte in octets {
+            assert_eq!(*byte, octet(id.value(), !is_client, self.received), "{id:?} at {}", self.received);
+            self.received += 1;
+        }
+    }
 }
 
 /// One application.
@@ -74,13 +85,28 @@ impl Side {
         let Some(end) = self.ends.get_mut(&id) else { return };
         let mut stream = machine.stream(id).expect("held until released");
         if !end.lazy || hurry || random.one_in(50) {
-            let mut data = stream.read();
-            for byte in &data[..] {
-                assert_eq!(*byte, octet(id.value(), !self.is_client, end.received), "{id:?} at {}", end.received);
-                end.received += 1;
+            if random.one_in(2) {
+                let mut loan = Loan::default();
+                stream.lend(&mut loan);
+                let octets = if hurry { usize::MAX } else { random.below(loan.unread().len() + 1) };
+                end.check(id, self.is_client, loan.unread().iter().take(octets));
+                loan.read(octets);
+                let left = end.to_send - end.sent;
+                if end.writable && !end.ended && !end.reset && left > 0 {
+                    let offered = random.below(left.min(2 * loan.room() + 1));
+                    let data = (end.sent..end.sent + offered).map(|at| octet(id.value(), self.is_client, at));
+                    let fits = offered <= loan.room();
+                    let ((), rest) = loan.put(|output| output.extend(data));
+                    assert_eq!(rest.map(|rest| rest.len()), (!fits).then_some(offered));
+                    end.sent += if fits { offered } else { 0 };
+                }
+                stream.settle(&mut loan);
+            } else {
+                let mut data = stream.read();
+                end.check(id, self.is_client, data.iter());
+                data.clear();
+                machine.recycle(data);
             }
-            data.clear();
-            machine.recycle(data);
         }
         let mut stream = machine.stream(id).unwrap();
         if end.writable && !end.ended && !end.reset {

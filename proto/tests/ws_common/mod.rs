@@ -95,6 +95,25 @@ pub(crate) fn feed_at(socket: &mut WebSocket, now: Instant, octets: &[u8]) -> Ve
     }
 }
 
+/// [`feed`], but what can be is taken where it stands.
+pub(crate) fn feed_in_place(socket: &mut WebSocket, octets: &[u8]) -> Vec<Event> {
+    let mut octets = octets.to_vec();
+    let mut events = Vec::new();
+    let mut at = 0;
+    while at < octets.len() {
+        let (taken, message) = socket.handle_in_place(&mut octets[at..]);
+        at += taken;
+        events.extend(message.map(Event::Message).or_else(|| socket.poll_event()));
+        if taken == 0 {
+            let mut input = BytesMut::from(&octets[at..]);
+            socket.handle_data(Instant::now, &mut input);
+            events.extend(socket.poll_event());
+            at = octets.len() - input.len();
+        }
+    }
+    events
+}
+
 /// A new server's events.
 pub(crate) fn events(octets: &[u8]) -> Vec<Event> {
     feed(&mut server(), octets)

@@ -257,9 +257,15 @@ impl Wake for StreamCell {
 impl StreamCell {
     /// Fills an empty inbox from `read` and wakes the receiver, except that the handler is the caller's to poll: true
     /// says so. An inbox in use is left alone, and the carrier keeps the octets until it is empty.
+    ///
+    /// Where nobody reads any more, credit for a tunnel's last frames lets its peer get to its end.
     pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
         let receiver = {
             let mut shared = self.lock();
+            if shared.is_abandoned() && shared.tunnel {
+                drop(read());
+                return false;
+            }
             if !shared.inbox.is_empty() {
                 shared.more = true;
                 return false;

@@ -66,10 +66,6 @@ impl Owner {
 
     /// Appends what has arrived to `input`.
     pub(crate) fn poll_receive(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
-        // A buffer without octets still holds memory, which is to be given up.
-        if self.0.is_listening() && self.is_handler(cx) && input.capacity() == 0 {
-            return Poll::Pending;
-        }
         let mut guard = self.0.lock();
         let shared = &mut *guard;
         if shared.inbox.is_empty() {
