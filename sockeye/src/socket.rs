@@ -54,7 +54,7 @@ struct Inner {
     /// Of a client's socket.
     response: Option<Box<response::Parts>>,
     protocol: Option<Box<str>>,
-    close_frame: Option<CloseFrame>,
+    close_frame: Option<Box<CloseFrame>>,
 }
 
 impl WebSocket {
@@ -192,7 +192,7 @@ impl WebSocket {
 
     /// What the peer's Close said, once it has come.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.0.close_frame.as_ref()
+        self.0.close_frame.as_deref()
     }
 
     /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
@@ -337,7 +337,7 @@ impl WebSocket {
         }
         match event {
             Event::Close(frame) => {
-                self.0.close_frame = Some(frame);
+                self.0.close_frame = Some(Box::new(frame));
                 Ok(None)
             }
             Event::Failed(violation) => {

@@ -28,39 +28,29 @@ use sockeye_proto::Loan;
 
 use super::StreamCell;
 
-struct Desk {
-    /// Whose visit it is; only ever compared.
-    cell: Cell<*const StreamCell>,
-    loan: RefCell<Loan>,
-}
-
 thread_local! {
-    static DESK: Desk = Desk { cell: Cell::new(ptr::null()), loan: RefCell::default() };
+    /// Whose visit it is, as an address that is only ever compared.
+    static VISITED: Cell<*const StreamCell> = const { Cell::new(ptr::null()) };
+    static DESK: RefCell<Loan> = RefCell::default();
 }
 
 /// For the carrier before it polls the handler of a calm cell: lets `lend` lay something on the desk. False where the desk is
 /// taken.
 #[inline]
 pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
-    let laid = DESK.try_with(|desk| {
-        let is_free = desk.cell.get().is_null();
-        if is_free {
-            desk.cell.set(cell);
-            lend(&mut desk.loan.borrow_mut());
-        }
-        is_free
-    });
     // A thread that ends has no desk any more.
-    laid.unwrap_or(false)
+    let laid = VISITED.get().is_null() && DESK.try_with(|desk| lend(&mut desk.borrow_mut())).is_ok();
+    if laid {
+        VISITED.set(cell);
+    }
+    laid
 }
 
 /// For the carrier after that: clears the desk.
 #[inline]
 pub(crate) fn clear(settle: impl FnOnce(&mut Loan)) {
-    DESK.with(|desk| {
-        desk.cell.set(ptr::null());
-        settle(&mut desk.loan.borrow_mut());
-    });
+    VISITED.set(ptr::null());
+    DESK.with_borrow_mut(settle);
 }
 
 /// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there, if anything is. It
@@ -88,10 +78,10 @@ pub(super) fn room(cell: &StreamCell) -> Option<usize> {
 /// For the handler whose desk has room: sends what `fill` appends. What turned out to be too much is handed back.
 #[inline]
 pub(super) fn put<T>(fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
-    DESK.with(|desk| desk.loan.borrow_mut().put(fill))
+    DESK.with_borrow_mut(|loan| loan.put(fill))
 }
 
-#[inline]
+#[inline(always)]
 fn at<T>(cell: &StreamCell, work: impl FnOnce(&mut Loan) -> T) -> Option<T> {
-    DESK.try_with(|desk| ptr::eq(desk.cell.get(), cell).then(|| work(&mut desk.loan.borrow_mut()))).ok().flatten()
+    ptr::eq(VISITED.get(), cell).then(|| DESK.with_borrow_mut(work))
 }
