@@ -114,7 +114,7 @@ impl Shared {
                 link.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return self.accept(owner, response, handshake, terms).await.map(Some),
+                Ok(response) => return self.accept(owner, request, response, handshake, terms).await.map(Some),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
                 Err(Error::Reset(HTTP_1_1_REQUIRED)) if self.settings.versions == Versions::Any => {
@@ -130,6 +130,7 @@ impl Shared {
     async fn accept(
         &self,
         owner: Owner,
+        request: Request<()>,
         response: Response<()>,
         handshake: &ClientHandshake,
         terms: &Terms,
@@ -137,7 +138,6 @@ impl Shared {
         match handshake.check(Carrier::Http2, &response) {
             Ok(accepted) => {
                 owner.start_tunnel();
-                let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
                 Ok(terms.socket(owner, request, Answer { response, accepted }))
             }
             Err(ResponseError::Status(_)) => Err(Error::Refused(Box::new(self.read_refusal(owner, response).await))),
