@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-from websocket import Http2Client, equal
+from websocket import Http2Client, echo_on_many, equal
 from wsproto.events import Ping, Pong, TextMessage
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -18,13 +18,7 @@ def check_settings(client):
 
 
 def check_many(client):
-    sockets = [client.open() for _ in range(MANY)]
-    for number, each in enumerate(sockets):
-        each.send(TextMessage(f"message of socket {number}"))
-    for number, each in enumerate(sockets):
-        equal(each.receive(), f"message of socket {number}", "echo")
-    for each in sockets:
-        each.close(1000)
+    echo_on_many(client, MANY)
 
 
 def check_fragments(client):

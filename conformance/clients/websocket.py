@@ -276,3 +276,14 @@ def connect(address, tls, protocol):
 def equal(actual, expected, what):
     if actual != expected:
         raise AssertionError(f"{what}: got {actual!r:.80}, wanted {expected!r:.80}")
+
+
+def echo_on_many(client, count):
+    """Opens so many WebSockets at once, has each echo a message of its own, and closes them."""
+    sockets = [client.open() for _ in range(count)]
+    for number, each in enumerate(sockets):
+        each.send(TextMessage(f"message of socket {number}"))
+    for number, each in enumerate(sockets):
+        equal(each.receive(), f"message of socket {number}", "echo")
+    for each in sockets:
+        each.close(1000)

@@ -16,7 +16,7 @@ from wsproto.events import Ping, Pong, TextMessage
 CONFORMANCE = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(CONFORMANCE), str(CONFORMANCE / "clients")]
 from harness import Report, Server, arguments, tls_context  # noqa: E402
-from websocket import Http1Client, Http2Client, Socket, equal  # noqa: E402
+from websocket import Http1Client, Http2Client, Socket, echo_on_many, equal  # noqa: E402
 
 PROXIES = (HAProxy, Nghttpx)
 CLIENTS = {"HTTP/1.1": Http1Client, "HTTP/2": Http2Client}
@@ -73,13 +73,7 @@ def check_large(client):
 
 
 def check_many(client):
-    sockets = [client.open() for _ in range(MANY)]
-    for number, each in enumerate(sockets):
-        each.send(TextMessage(f"message of socket {number}"))
-    for number, each in enumerate(sockets):
-        equal(each.receive(), f"message of socket {number}", "echo")
-    for each in sockets:
-        each.close(1000)
+    echo_on_many(client, MANY)
 
 
 def check_fragments(client):
