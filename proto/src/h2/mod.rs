@@ -85,9 +85,9 @@ const DRAIN: [u8; 8] = *b"sockeye!";
 const CONTROL_ROOM: usize = 64 << 10;
 /// Octets that a blocked stream has to send within [`Config::progress_timeout`].
 const MIN_PROGRESS: u32 = 16 << 10;
-/// Octets of buffers kept for reuse, and of each one.
-const MAX_SPARE: usize = 64 << 10;
-const MAX_SPARE_BUFFER: usize = 4 << 10;
+/// Buffers kept for reuse, and octets of each one.
+const MAX_SPARES: usize = 1024;
+const MAX_SPARE: usize = 256;
 
 /// Which side of the connection this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,9 +150,8 @@ pub struct Connection {
     next_id: u32,
     /// The last stream and the reason of the peer's GOAWAY.
     peer_goaway: Option<(u32, Reason)>,
-    /// Emptied buffers for the next DATA, and the octets they hold.
-    spare: Vec<BytesMut>,
-    spare_octets: usize,
+    /// Emptied buffers for the next DATA.
+    spares: Vec<BytesMut>,
 
     events: VecDeque<Event>,
     timers: Timers,
@@ -215,8 +214,7 @@ impl Connection {
             last_accepted_id: 0,
             next_id: if role == Role::Client { 1 } else { 2 },
             peer_goaway: None,
-            spare: Vec::new(),
-            spare_octets: 0,
+            spares: Vec::new(),
             events: VecDeque::new(),
             timers,
             resets: Bucket::new(config.resets, now),
@@ -358,15 +356,13 @@ impl Connection {
     }
 
     /// Gives a buffer that came from [`Stream::read`] back, to be used for what comes next. Optional: it saves an
-    /// allocation for each stream and batch. Buffers above 4 KiB are dropped, and all together above 64 KiB.
+    /// allocation for each stream and batch. Those of more than 256 octets are dropped, and all beyond 1024.
     pub fn recycle(&mut self, mut buffer: BytesMut) {
         buffer.clear();
-        // What was read out of its front counts again.
-        let _ = buffer.try_reclaim(1);
-        let octets = buffer.capacity();
-        if (1..=MAX_SPARE_BUFFER).contains(&octets) && self.spare_octets + octets <= MAX_SPARE {
-            self.spare_octets += octets;
-            self.spare.push(buffer);
+        // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
+        let is_large = buffer.try_reclaim(MAX_SPARE + 1);
+        if !is_large && buffer.try_reclaim(1) && self.spares.len() < MAX_SPARES {
+            self.spares.push(buffer);
         }
     }
 
@@ -380,11 +376,10 @@ impl Connection {
     /// Frees what is kept for reuse: emptied buffers, and the room of queues and tables beyond what they hold.
     ///
     /// For a connection that has been quiet for some time, such as a second: what busy ones keep saves an allocation for
-    /// each message, and is up to some 130 KiB. Costs next to nothing where there is nothing to free, else at most a look
+    /// each message, and is up to some 330 KiB. Costs next to nothing where there is nothing to free, else at most a look
     /// at each stream.
     pub fn shrink(&mut self) {
-        self.spare = Vec::new();
-        self.spare_octets = 0;
+        self.spares = Vec::new();
         drop(self.take_batch());
         self.in_batch.shrink_to_fit();
         if self.output.is_empty() {

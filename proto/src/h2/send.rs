@@ -17,9 +17,8 @@ impl Connection {
     pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
         let entry = self.streams.slot_mut(id.slot);
         if entry.unread.is_in_batch()
-            && let Some(spare) = self.spare.pop()
+            && let Some(spare) = self.spares.pop()
         {
-            self.spare_octets -= spare.capacity();
             entry.unread.kept = spare;
         }
         let unread = entry.unread.take(&self.batch);
