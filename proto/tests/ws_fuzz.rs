@@ -103,11 +103,14 @@ fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, h
         let mut input = BytesMut::from(piece);
         while !input.is_empty() {
             let before = input.len();
-            let (taken, message) = if random.below(2) == 0 { socket.handle_in_place(&mut input) } else { (0, None) };
-            input.advance(taken);
-            if taken == 0 {
+            let message = if random.below(2) == 0 {
+                let (taken, message) = socket.handle_in_place(|| now, &mut input);
+                input.advance(taken);
+                message
+            } else {
                 socket.handle_data(|| now, &mut input);
-            }
+                None
+            };
             assert!(input.len() < before, "progress");
             let event = message.map(Event::Message).or_else(|| socket.poll_event());
             let has_work = event.is_some() || socket.is_transmit_pending();

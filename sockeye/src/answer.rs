@@ -122,6 +122,7 @@ where
                             let taken = data.chunk().len().min(PIECE);
                             outbox.extend_from_slice(&data.chunk()[..taken]);
                             data.advance(taken);
+                            ((), None)
                         })
                     })
                     .await?;

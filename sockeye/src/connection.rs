@@ -25,7 +25,7 @@ use tokio_util::io::poll_read_buf;
 use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
-use crate::stream::{Death, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
+use crate::stream::{Death, Outbox, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
 use crate::tunnel::{self, Handler, Next};
 use crate::{Body, Error, Peer, Result, buffers, now};
 
@@ -430,7 +430,7 @@ where
         // what it costs counted.
         let over = over || self.carrier.facts.side == Side::Client && stream.is_closed() && shared.is_ended();
         if over {
-            shared.outbox = BytesMut::new();
+            shared.outbox = Outbox::default();
             shared.rebook(&self.carrier);
         }
         slot.cell.calm_down(&shared);
@@ -648,7 +648,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
         }
     }
     if let Sent::Resetting(code) = shared.sent {
-        shared.outbox = BytesMut::new();
+        shared.outbox = Outbox::default();
         stream.reset(Reason::new(code));
         shared.sent = Sent::Dead(Death::Reset(code));
         progress = true;
@@ -656,17 +656,24 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
     let finishing = shared.sent == Sent::Finishing;
     if (finishing || !shared.outbox.is_empty()) && !stream.is_send_closed() {
         let trailers = shared.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
-        let taken = stream.write(&shared.outbox, finishing && !trailers);
-        progress |= taken > 0;
-        if taken == shared.outbox.len() {
-            *spare = mem::take(&mut shared.outbox);
+        let whole = loop {
+            let chunk = shared.outbox.chunk();
+            let is_last = chunk.len() == shared.outbox.len();
+            let taken = stream.write(chunk, is_last && finishing && !trailers);
+            let whole = taken == chunk.len();
+            progress |= taken > 0;
+            shared.outbox.advance(taken);
+            if is_last || !whole {
+                break whole;
+            }
+        };
+        if whole {
+            *spare = shared.outbox.take_buffer();
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");
                 stream.write(&[], true);
             }
-        } else {
-            shared.outbox.advance(taken);
         }
     }
     if finishing && stream.is_send_closed() {

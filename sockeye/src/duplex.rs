@@ -6,17 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
-use tokio_util::io::poll_read_buf;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::buffers;
 use crate::carrier::{MAX_TURNS, Phase};
 use crate::metrics::Counter;
-use crate::stream::{Death, Received, Sent, StreamCell, Waiting};
+use crate::stream::{Death, Outbox, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
 
 /// Runs a socket once hyper has sent the response.
@@ -35,7 +35,7 @@ pub(crate) struct Duplex<T> {
     /// Of the handler.
     waker: Waker,
     /// Taken from the outbox and not yet written.
-    output: BytesMut,
+    output: Outbox,
     /// A transport such as TLS may keep some of what was written.
     unflushed: bool,
     read_ended: bool,
@@ -56,7 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             cell,
             handler,
             waker,
-            output: BytesMut::new(),
+            output: Outbox::default(),
             unflushed: false,
             read_ended: false,
             shut_down: false,
@@ -105,7 +105,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
     fn die(&mut self) {
         self.read_ended = true;
         self.shut_down = true;
-        self.output = BytesMut::new();
+        self.output = Outbox::default();
         self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
     }
 
@@ -160,17 +160,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 self.cell.lock().sent = Sent::Finished;
                 return true;
             }
-            match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
+            match poll_write_buf(Pin::new(&mut self.transport), cx, &mut self.output) {
                 Poll::Ready(Ok(0) | Err(_)) => self.die(),
-                Poll::Ready(Ok(n)) => {
-                    self.output.advance(n);
+                Poll::Ready(Ok(_)) => {
                     self.unflushed = true;
                     self.write_deadline = None;
                 }
                 Poll::Pending => return progress | self.wait_for_transport(cx),
             }
             if self.output.is_empty() {
-                self.output = BytesMut::new();
+                self.output = Outbox::default();
             }
             progress = true;
         }

@@ -40,6 +40,8 @@ pub struct WebSocket(Box<Inner>);
 
 /// Octets of a frame's header, at most (RFC 6455 §5.2).
 const HEADER: usize = 14;
+/// Octets of the least payload that waits to be sent without a copy: sharing a smaller one costs about as much.
+const LEAST_SHARED: usize = 4096;
 
 /// Boxed, since a handler's future holds its argument twice.
 struct Inner {
@@ -184,7 +186,7 @@ impl WebSocket {
         self.0.machine.close(code, reason).map_err(Error::invalid)?;
         // What is unfinished is of no use any more: the machine has let go of it.
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
-        match self.0.owner.send_now(0, |outbox| self.0.machine.poll_transmit(outbox)) {
+        match self.0.owner.send_now(0, |outbox| (self.0.machine.poll_transmit(outbox), None)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
         }
@@ -301,18 +303,11 @@ impl WebSocket {
         }
     }
 
-    /// Takes a message that has just arrived, if this is the handler. What is none, or not a whole one, becomes input.
+    /// Takes what has just arrived, if this is the handler: a message, or what the machine has to tell or not.
     #[inline]
     fn read_at_desk(&mut self) -> Option<Option<Message>> {
-        let Inner { machine, owner, input, .. } = &mut *self.0;
-        owner.read_at_desk(|octets| {
-            let (taken, message) = machine.handle_in_place(octets);
-            if taken == 0 {
-                input.extend_from_slice(octets);
-                return (octets.len(), None);
-            }
-            (taken, message)
-        })
+        let Inner { machine, owner, .. } = &mut *self.0;
+        owner.read_at_desk(|octets| machine.handle_in_place(crate::now, octets))
     }
 
     /// The stream is dead: an unfinished message goes with it.
@@ -374,9 +369,9 @@ impl WebSocket {
             if outbox.capacity() == 0 && input.is_empty() {
                 mem::swap(outbox, input);
             }
-            machine.send_into(message, outbox)
+            encode(machine, message, outbox)
         }))?;
-        Poll::Ready(sent.map_err(|_| Error::Closed))
+        Poll::Ready(sent)
     }
 
     /// Sends what `queue` puts into the machine.
@@ -387,15 +382,29 @@ impl WebSocket {
     ) -> Poll<Result> {
         let Inner { machine, owner, .. } = &mut *self.0;
         let sent = ready!(owner.poll_send(cx, 0, |outbox| {
-            queue(machine).map_err(Error::invalid)?;
+            let queued = queue(machine).map_err(Error::invalid);
             machine.poll_transmit(outbox);
-            Ok(())
+            (queued, None)
         }))?;
         Poll::Ready(sent)
     }
 
     pub(crate) fn poll_flush_outbox(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
         self.0.owner.poll_flush(cx)
+    }
+}
+
+/// Appends a message, or its head where the payload can follow as it is and is large enough to be worth that.
+#[inline]
+fn encode(machine: &mut ws::WebSocket, message: &Message, outbox: &mut BytesMut) -> (Result, Option<Bytes>) {
+    let sent = if message.len() < LEAST_SHARED {
+        machine.send_into(message, outbox).map(|()| None)
+    } else {
+        machine.send_head_into(message, outbox)
+    };
+    match sent {
+        Ok(payload) => (Ok(()), payload),
+        Err(_) => (Err(Error::Closed), None),
     }
 }
 
@@ -444,13 +453,13 @@ impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        self.0.owner.poll_send(cx, 0, |_| ())
+        self.0.owner.poll_send(cx, 0, |_| ((), None))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
         let message = message.into();
         let Inner { owner, machine, .. } = &mut *self.0;
-        owner.send_now(message.len() + HEADER, |outbox| machine.send_into(&message, outbox))?.map_err(|_| Error::Closed)
+        owner.send_now(message.len() + HEADER, |outbox| encode(machine, &message, outbox))?
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {

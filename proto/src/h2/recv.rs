@@ -69,9 +69,10 @@ impl Connection {
         }
     }
 
-    fn handle_frames(&mut self, input: &[u8], position: &mut usize) -> Result<(), Violation> {
+    fn handle_frames(&mut self, input: &mut [u8], position: &mut usize) -> Result<(), Violation> {
         // Places in it are numbers of 32 bits.
-        let input = &input[..input.len().min(u32::MAX as usize)];
+        let length = input.len().min(u32::MAX as usize);
+        let input = &mut input[..length];
         if self.phase == Phase::Preface {
             let length = input.len().min(PREFACE.len());
             // RFC 9113 §3.4: what differs is answered at its first octet.
@@ -194,7 +195,7 @@ impl Connection {
 
     /// DATA (RFC 9113 §6.1): the path that every message takes.
     #[inline]
-    fn handle_data_frame(&mut self, head: &Head, input: &[u8], start: usize) -> Result<(), Violation> {
+    fn handle_data_frame(&mut self, head: &Head, input: &mut [u8], start: usize) -> Result<(), Violation> {
         let payload = &input[start..start + head.length];
         let stream_id = checked_stream_id(head)?;
         let data = strip_padding(head, payload)?;
@@ -219,25 +220,31 @@ impl Connection {
             return self.fault(stream_id, Violation::ContentLengthMismatch);
         }
         let id = StreamId::new(stream_id, slot);
-        if !data.is_empty() {
-            self.overhead.add_useful(HEAD_LENGTH + data.len());
+        let (length, padding) = (data.len(), payload.len() - data.len());
+        if length > 0 {
+            self.overhead.add_useful(HEAD_LENGTH + length);
+            // The length of its padding is one octet before, the padding behind.
+            let start = start + usize::from(head.has(flag::PADDED));
             if entry.unread.is_empty() {
                 self.events.push_back(Event::Readable(id));
-                // Its padding's length is one octet before, the padding behind.
-                let start = start + usize::from(head.has(flag::PADDED));
-                entry.unread.place(start as u32, (start + data.len()) as u32);
+                entry.unread.place(start as u32, (start + length) as u32);
                 self.in_batch.push(slot);
+            } else if entry.unread.is_in_batch() && self.in_batch.last() == Some(&slot) {
+                // Nothing that is to be read stands between: it joins what came before.
+                let end = entry.unread.in_batch().end;
+                input.copy_within(start..start + length, end);
+                entry.unread.place(entry.unread.in_batch().start as u32, (end + length) as u32);
             } else {
-                entry.unread.keep(input).extend_from_slice(data);
+                entry.unread.keep(input).extend_from_slice(&input[start..start + length]);
             }
         }
         if end_stream {
             entry.state.set_recv(Side::Ended);
             self.events.push_back(Event::Finished { id, trailers: None });
-        } else if data.len() < payload.len() {
-            self.give_back(id, payload.len() - data.len());
+        } else if padding > 0 {
+            self.give_back(id, padding);
         }
-        if data.is_empty() && !end_stream { self.glitch() } else { Ok(()) }
+        if length == 0 && !end_stream { self.glitch() } else { Ok(()) }
     }
 
     /// The connection's window is credited on receipt.

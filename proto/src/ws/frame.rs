@@ -182,21 +182,31 @@ pub(super) fn encode_compressed(output: &mut BytesMut, opcode: Opcode, payload: 
     encode_first(output, FIN | RSV1 | opcode as u8, payload, key);
 }
 
+/// Appends the header of one frame with FIN and without a mask.
+pub(super) fn encode_head(output: &mut BytesMut, opcode: Opcode, length: usize) {
+    encode_length(output, FIN | opcode as u8, 0, length);
+}
+
 fn encode_first(output: &mut BytesMut, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     output.reserve(MAX_HEADER_SIZE + payload.len());
     let mask = if key.is_some() { 0x80 } else { 0 };
-    if payload.len() < 126 {
-        output.put_slice(&[first, mask | payload.len() as u8]);
-    } else if let Ok(length) = u16::try_from(payload.len()) {
-        let [high, low] = length.to_be_bytes();
-        output.put_slice(&[first, mask | 126, high, low]);
-    } else {
-        output.put_slice(&[first, mask | 127]);
-        output.put_u64(payload.len() as u64);
-    }
+    encode_length(output, first, mask, payload.len());
     let Some(key) = key else { return output.put_slice(payload) };
     output.put_slice(&key);
     let start = output.len();
     output.put_slice(payload);
     mask::apply(&mut output[start..], u32::from_le_bytes(key));
+}
+
+#[inline]
+fn encode_length(output: &mut BytesMut, first: u8, mask: u8, length: usize) {
+    if length < 126 {
+        output.put_slice(&[first, mask | length as u8]);
+    } else if let Ok(length) = u16::try_from(length) {
+        let [high, low] = length.to_be_bytes();
+        output.put_slice(&[first, mask | 126, high, low]);
+    } else {
+        output.put_slice(&[first, mask | 127]);
+        output.put_u64(length as u64);
+    }
 }

@@ -36,11 +36,10 @@ mod rate;
 mod receive;
 mod utf8;
 
-use std::cell::LazyCell;
 use std::mem;
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 pub use close::{CloseCode, CloseFrame};
 #[cfg(feature = "deflate")]
@@ -184,18 +183,8 @@ impl WebSocket {
     /// A frame that is not whole is taken into the machine, so that nothing is left in `input` but what follows the
     /// event. Octets after the last event are dropped. `now` is asked only where a limit needs the time, at most once.
     pub fn handle_data(&mut self, now: impl FnOnce() -> Instant, input: &mut BytesMut) {
-        let now = LazyCell::new(now);
-        while self.event.is_none() && !input.is_empty() && self.is_reading() {
-            if let Err(violation) = self.handle_frame(&now, input) {
-                self.fail(violation);
-            }
-            if self.pong.is_some() {
-                break;
-            }
-        }
-        if !self.is_reading() {
-            input.clear();
-        }
+        let taken = self.handle_frames(now, input);
+        input.advance(taken);
     }
 
     /// The transport's end, END_STREAM or a TCP FIN, once all octets before it were taken by
@@ -231,6 +220,18 @@ impl WebSocket {
         self.poll_transmit(output);
         encode_message(output, message, self.mask_key(), self.codec.as_deref_mut());
         Ok(())
+    }
+
+    /// [`send_into`](Self::send_into) without a copy of the payload, where that goes out as it is, neither masked nor
+    /// compressed: then it is returned, to be sent right after `output`.
+    pub fn send_head_into(&mut self, message: &Message, output: &mut BytesMut) -> Result<Option<Bytes>, SendError> {
+        if self.codec.is_some() || self.is_masking() {
+            return self.send_into(message, output).map(|()| None);
+        }
+        self.check_open().ok_or(SendError::Closed)?;
+        self.poll_transmit(output);
+        frame::encode_head(output, message_opcode(message), message.len());
+        Ok(Some(message.clone().into_bytes()))
     }
 
     /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
@@ -342,6 +343,10 @@ impl WebSocket {
         }
     }
 
+    fn is_masking(&self) -> bool {
+        matches!(self.role, Role::Client { .. }) && !self.no_masking
+    }
+
     fn is_reading(&self) -> bool {
         matches!(self.progress, Progress::Open | Progress::CloseSent)
     }
@@ -354,9 +359,14 @@ impl WebSocket {
 /// Inlined by force, for the case without a codec.
 #[inline(always)]
 fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>, codec: Option<&mut Codec>) {
-    let opcode = if message.is_text() { Opcode::Text } else { Opcode::Binary };
+    let opcode = message_opcode(message);
     match codec {
         Some(codec) => codec.encode(output, opcode, message.as_bytes(), key),
         None => frame::encode(output, opcode, message.as_bytes(), key),
     }
+}
+
+#[inline]
+fn message_opcode(message: &Message) -> Opcode {
+    if message.is_text() { Opcode::Text } else { Opcode::Binary }
 }

@@ -1,6 +1,6 @@
 //! What is held of a frame or a message that is not whole.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode, compressed_limit};
@@ -37,15 +37,14 @@ impl Reading {
     /// Takes the next header off `input`: `None` if it is not whole, and then `input` is empty.
     pub(super) fn take_header(
         &mut self,
-        input: &mut BytesMut,
+        input: &mut &mut [u8],
         expected: Expected,
     ) -> Result<Option<Header>, Violation> {
         let Self::Header { octets, length } = self else { return Ok(None) };
         // One octet at a time, since only the header's own octets say how many it has.
-        while let Some(&octet) = input.first() {
-            octets[*length] = octet;
+        while let Some(octet) = input.split_off_first_mut() {
+            octets[*length] = *octet;
             *length += 1;
-            input.advance(1);
             if let Some(header) = Header::decode(&octets[..*length], expected)? {
                 *length = 0;
                 return Ok(Some(header));

@@ -1,47 +1,57 @@
 //! What comes from the peer: from frames to events.
 
+use std::cell::LazyCell;
 use std::mem;
 use std::ops::Deref;
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::frame::{Expected, Header, Opcode};
 use super::partial::{Assembly, Reading};
 use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, close, mask};
 
-/// The least payload that is cut out of its buffer rather than copied: below it there was nothing to measure.
-const LEAST_CUT: usize = 4096;
-
 impl WebSocket {
-    /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer, where nothing else is under way:
-    /// takes a message off their front that is there whole, in one frame. Returns how many octets that took, and the
-    /// message, unless there is an event of another kind now. 0 octets: `handle_data` has to make of them what it can.
+    /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer: returns how many it took, and the
+    /// message, where they began with one that is there whole. Any other event is to be [polled](WebSocket::poll_event).
     #[inline]
-    pub fn handle_in_place(&mut self, octets: &mut [u8]) -> (usize, Option<Message>) {
-        if !self.is_at_rest() {
-            return (0, None);
+    pub fn handle_in_place(&mut self, now: impl FnOnce() -> Instant, octets: &mut [u8]) -> (usize, Option<Message>) {
+        if self.is_at_rest()
+            && let Some(header) = Header::decode_message(octets, self.expected())
+            && let end = header.size.saturating_add(header.length)
+            && let Some(payload) = octets.get_mut(header.size..end)
+        {
+            mask::apply(payload, header.key);
+            return match message(header.opcode, payload) {
+                Ok(message) => (end, Some(message)),
+                Err(violation) => {
+                    self.fail(violation);
+                    (octets.len(), None)
+                }
+            };
         }
-        let Some(header) = Header::decode_message(octets, self.expected()) else { return (0, None) };
-        let end = header.size.saturating_add(header.length);
-        let Some(payload) = octets.get_mut(header.size..end) else { return (0, None) };
-        mask::apply(payload, header.key);
-        match message(header.opcode, Bytes::copy_from_slice(payload)) {
-            Ok(message) => (end, Some(message)),
-            Err(violation) => {
-                self.fail(violation);
-                (octets.len(), None)
-            }
-        }
+        (self.handle_frames(now, octets), None)
     }
 
-    /// Takes one frame off `input`, or as much of it as there is.
-    pub(super) fn handle_frame(
-        &mut self,
-        now: &impl Deref<Target = Instant>,
-        input: &mut BytesMut,
-    ) -> Result<(), Violation> {
+    /// Takes octets off the front of `input` until there is something to tell or to answer, and says how many.
+    pub(super) fn handle_frames(&mut self, now: impl FnOnce() -> Instant, input: &mut [u8]) -> usize {
+        let now = LazyCell::new(now);
+        let mut rest = &mut *input;
+        while self.event.is_none() && !rest.is_empty() && self.is_reading() {
+            if let Err(violation) = self.handle_frame(&now, &mut rest) {
+                self.fail(violation);
+            }
+            if self.pong.is_some() {
+                break;
+            }
+        }
+        let left = if self.is_reading() { rest.len() } else { 0 };
+        input.len() - left
+    }
+
+    /// Takes one frame off the front of `input`, or as much of it as there is.
+    fn handle_frame(&mut self, now: &impl Deref<Target = Instant>, input: &mut &mut [u8]) -> Result<(), Violation> {
         if let Some(Reading::Payload { .. }) = self.partial.as_ref().map(|partial| &partial.reading) {
             return self.handle_payload(now, input);
         }
@@ -51,26 +61,22 @@ impl WebSocket {
             return self.begin_payload(header, now, input);
         }
         // The common case: the whole frame is there, and the message or the control frame with it.
-        let payload = &mut input[..header.length];
+        let payload = take(input, header.length);
         mask::apply(payload, header.key);
         match header.opcode {
             Opcode::Text | Opcode::Binary if self.progress == Progress::Open => {
-                let payload = take_payload(input, header.length);
                 self.event = Some(Event::Message(message(header.opcode, payload)?));
             }
-            Opcode::Close | Opcode::Ping | Opcode::Pong => {
-                self.handle_control(header.opcode, payload, now)?;
-                input.advance(header.length);
-            }
+            Opcode::Close | Opcode::Ping | Opcode::Pong => self.handle_control(header.opcode, payload, now)?,
             // Discarded: our Close is sent.
-            Opcode::Text | Opcode::Binary | Opcode::Continuation => input.advance(header.length),
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => {}
         }
         self.settle();
         Ok(())
     }
 
     /// Takes the next frame's header off `input`: `None` if it is not whole.
-    fn take_header(&mut self, input: &mut BytesMut) -> Result<Option<Header>, Violation> {
+    fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         let mut expected = self.expected();
         if let Some(partial) = &mut self.partial {
             if let Some(message) = &partial.message {
@@ -80,7 +86,7 @@ impl WebSocket {
             return partial.reading.take_header(input, expected);
         }
         if let Some(header) = Header::decode(input, expected)? {
-            input.advance(header.size);
+            take(input, header.size);
             return Ok(Some(header));
         }
         self.partial.insert(Box::default()).reading.take_header(input, expected)
@@ -102,7 +108,7 @@ impl WebSocket {
         &mut self,
         header: Header,
         now: &impl Deref<Target = Instant>,
-        input: &mut BytesMut,
+        input: &mut &mut [u8],
     ) -> Result<(), Violation> {
         let partial = self.partial.get_or_insert_default();
         partial.reading = Reading::Payload { header, control: Vec::new() };
@@ -121,11 +127,10 @@ impl WebSocket {
     }
 
     /// Takes what there is of the current frame's payload.
-    fn handle_payload(&mut self, now: &impl Deref<Target = Instant>, input: &mut BytesMut) -> Result<(), Violation> {
+    fn handle_payload(&mut self, now: &impl Deref<Target = Instant>, input: &mut &mut [u8]) -> Result<(), Violation> {
         let Some(partial) = &mut self.partial else { return Ok(()) };
         let Reading::Payload { header, control } = &mut partial.reading else { return Ok(()) };
-        let length = header.length.min(input.len());
-        let piece = &mut input[..length];
+        let piece = take(input, header.length.min(input.len()));
         header.key = mask::apply(piece, header.key);
         if header.opcode.is_control() {
             control.extend_from_slice(piece);
@@ -134,8 +139,7 @@ impl WebSocket {
             let room = message.room(self.config.max_message_size);
             message.push(piece, if header.fin { header.length } else { room })?;
         }
-        input.advance(length);
-        header.length -= length;
+        header.length -= piece.len();
         if header.length > 0 {
             return Ok(());
         }
@@ -212,27 +216,26 @@ impl WebSocket {
 }
 
 #[inline]
-fn message(opcode: Opcode, payload: Bytes) -> Result<Message, Violation> {
+fn message(opcode: Opcode, payload: &[u8]) -> Result<Message, Violation> {
+    let payload = Bytes::copy_from_slice(payload);
     Ok(match opcode {
         Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
         _ => Message::Binary(payload),
     })
 }
 
-/// Takes a whole payload off `input`.
-fn take_payload(input: &mut BytesMut, length: usize) -> Bytes {
-    // A large payload is cut out of the buffer, which it then keeps from being reused or freed: only where it is most of
-    // that buffer. A small one is copied for less than the cut costs.
-    if length >= LEAST_CUT && length >= input.capacity() / 2 {
-        return input.split_to(length).freeze();
-    }
-    let payload = Bytes::copy_from_slice(&input[..length]);
-    input.advance(length);
-    payload
+/// Takes octets off the front of `input`: at most as many as there are.
+#[inline]
+fn take<'a>(input: &mut &'a mut [u8], octets: usize) -> &'a mut [u8] {
+    let (taken, rest) = mem::take(input).split_at_mut(octets);
+    *input = rest;
+    taken
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
+
     use super::super::{CloseCode, Config};
     use super::*;
 
@@ -282,21 +285,5 @@ mod tests {
         socket.close(CloseCode::NORMAL, "").unwrap();
         let message = socket.partial.unwrap().message;
         assert!(matches!(message, Some(Assembly::Discarded(2))));
-    }
-
-    /// A large payload that fills its buffer becomes the message without a copy; one that would pin a larger buffer does
-    /// not, nor does a small one.
-    #[test]
-    fn large_payload_is_cut_out() {
-        for (size, capacity, is_cut) in [(10_000, 12_000, true), (10_000, 30_000, false), (100, 120, false)] {
-            let mut input = BytesMut::with_capacity(capacity);
-            crate::ws::frame::encode(&mut input, Opcode::Binary, &vec![7; size], None);
-            let payload = input[input.len() - size..].as_ptr();
-            let mut socket = client();
-            socket.handle_data(Instant::now, &mut input);
-            let Some(Event::Message(message)) = socket.poll_event() else { panic!("no message") };
-            assert_eq!(message, vec![7; size].into());
-            assert_eq!(message.as_bytes().as_ptr() == payload, is_cut, "{size} of {capacity}");
-        }
     }
 }

@@ -95,21 +95,16 @@ pub(crate) fn feed_at(socket: &mut WebSocket, now: Instant, octets: &[u8]) -> Ve
     }
 }
 
-/// [`feed`], but what can be is taken where it stands.
+/// [`feed`], but where the octets stand.
 pub(crate) fn feed_in_place(socket: &mut WebSocket, octets: &[u8]) -> Vec<Event> {
     let mut octets = octets.to_vec();
+    let mut rest = &mut octets[..];
     let mut events = Vec::new();
-    let mut at = 0;
-    while at < octets.len() {
-        let (taken, message) = socket.handle_in_place(&mut octets[at..]);
-        at += taken;
+    while !rest.is_empty() {
+        let (taken, message) = socket.handle_in_place(Instant::now, rest);
+        assert!(taken > 0, "progress");
         events.extend(message.map(Event::Message).or_else(|| socket.poll_event()));
-        if taken == 0 {
-            let mut input = BytesMut::from(&octets[at..]);
-            socket.handle_data(Instant::now, &mut input);
-            events.extend(socket.poll_event());
-            at = octets.len() - input.len();
-        }
+        rest = &mut rest[taken..];
     }
     events
 }

@@ -5,6 +5,7 @@
 //! Whoever changes something that the carrier must see puts the cell on the carrier's ready list.
 
 pub(crate) mod desk;
+mod outbox;
 mod owner;
 
 use std::mem;
@@ -18,6 +19,7 @@ use http::{HeaderMap, Response};
 use crate::carrier::Carrier;
 use crate::{Error, Result};
 
+pub(crate) use outbox::Outbox;
 pub(crate) use owner::Owner;
 
 pub(crate) struct StreamCell {
@@ -50,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) received: Received,
     receiver: Waiter,
     /// To be sent, and not yet taken by the carrier.
-    pub(crate) outbox: BytesMut,
+    pub(crate) outbox: Outbox,
     /// What the carrier counts of the outbox as blocked.
     booked: usize,
     pub(crate) sent: Sent,
@@ -161,7 +163,7 @@ impl StreamCell {
                 more: false,
                 received: Received::Open,
                 receiver: Waiter::Nobody,
-                outbox: BytesMut::new(),
+                outbox: Outbox::default(),
                 booked: 0,
                 sent: Sent::Open,
                 sender: Waiter::Nobody,
@@ -310,7 +312,7 @@ impl StreamCell {
             match received {
                 Received::Dead(death) => {
                     shared.sent = Sent::Dead(death);
-                    shared.outbox = BytesMut::new();
+                    shared.outbox = Outbox::default();
                 }
                 Received::Finished if shared.sent == Sent::Following => shared.sent = Sent::Finishing,
                 Received::Finished | Received::Open => {}

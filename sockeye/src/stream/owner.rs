@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{fmt, mem};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::{Closer, Input, Received, Sent, StreamCell, Waiter, desk};
@@ -154,23 +154,30 @@ impl Owner {
     }
 
     #[inline]
-    fn send_at_desk<T>(&self, fill: impl FnOnce(&mut BytesMut) -> T) -> T {
-        let (value, rest) = desk::put(fill);
+    fn send_at_desk<T>(&self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
+        let (value, rest) = desk::put(|output| {
+            let (value, payload) = fill(output);
+            if let Some(payload) = payload {
+                output.extend_from_slice(&payload);
+            }
+            value
+        });
         if let Some(rest) = rest {
             // It was empty: the cell is quiet.
-            self.0.lock().outbox = rest;
+            self.0.lock().outbox = rest.into();
             self.0.queue();
         }
         value
     }
 
-    /// Waits for room, then lets `fill` append to what is sent: `size` octets, or not many more.
+    /// Waits for room, then lets `fill` append to what is sent: `size` octets, or not many more. What it returns is sent
+    /// behind that.
     #[inline]
     pub(crate) fn poll_send<T>(
         &self,
         cx: &mut Context<'_>,
         size: usize,
-        fill: impl FnOnce(&mut BytesMut) -> T,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
     ) -> Poll<Result<T>> {
         if self.has_desk(size) {
             return Poll::Ready(Ok(self.send_at_desk(fill)));
@@ -178,14 +185,18 @@ impl Owner {
         self.poll_send_locked(cx, fill)
     }
 
-    fn poll_send_locked<T>(&self, cx: &mut Context<'_>, fill: impl FnOnce(&mut BytesMut) -> T) -> Poll<Result<T>> {
+    fn poll_send_locked<T>(
+        &self,
+        cx: &mut Context<'_>,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Poll<Result<T>> {
         let mut shared = self.0.lock();
         shared.check_open()?;
         if !self.0.carrier.admits(shared.outbox.len()) {
             self.register(&mut shared.sender, cx);
             return Poll::Pending;
         }
-        let value = fill(&mut shared.outbox);
+        let value = shared.outbox.append(fill);
         drop(shared);
         self.0.queue();
         Poll::Ready(Ok(value))
@@ -194,7 +205,7 @@ impl Owner {
     /// Lets `fill` append to what is sent where there is room; otherwise wakes the receiver when there is.
     pub(crate) fn answer(&self, cx: &Context<'_>, fill: impl FnOnce(&mut BytesMut)) {
         if self.has_desk(0) {
-            return self.send_at_desk(fill);
+            return self.send_at_desk(|output| (fill(output), None));
         }
         let mut guard = self.0.lock();
         let shared = &mut *guard;
@@ -205,20 +216,20 @@ impl Owner {
         if shared.answer_waits {
             self.register(&mut shared.receiver, cx);
         } else {
-            fill(&mut shared.outbox);
+            fill(shared.outbox.octets());
             drop(guard);
             self.0.queue();
         }
     }
 
-    /// Lets `fill` append to what is sent, `size` octets or not many more, whatever the room.
-    pub(crate) fn send_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> T) -> Result<T> {
+    /// [`poll_send`](Self::poll_send), whatever the room.
+    pub(crate) fn send_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> Result<T> {
         if self.has_desk(size) {
             return Ok(self.send_at_desk(fill));
         }
         let mut shared = self.0.lock();
         shared.check_open()?;
-        let value = fill(&mut shared.outbox);
+        let value = shared.outbox.append(fill);
         drop(shared);
         self.0.queue();
         Ok(value)
@@ -259,7 +270,7 @@ impl Owner {
     pub(crate) fn finish(&self, trailers: Option<HeaderMap>, fill: impl FnOnce(&mut BytesMut)) {
         let mut shared = self.0.lock();
         if shared.sent == Sent::Open {
-            fill(&mut shared.outbox);
+            fill(shared.outbox.octets());
             if trailers.is_some() {
                 shared.rare().trailers_out = trailers;
             }
@@ -273,7 +284,7 @@ impl Owner {
     pub(crate) fn finish_after_peer(&self, fill: impl FnOnce(&mut BytesMut)) {
         let mut shared = self.0.lock();
         if shared.sent == Sent::Open {
-            fill(&mut shared.outbox);
+            fill(shared.outbox.octets());
             shared.sent = if shared.received == Received::Open { Sent::Following } else { Sent::Finishing };
         }
         drop(shared);
@@ -324,7 +335,7 @@ impl Drop for Owner {
             let rare = shared.rare.as_mut().filter(|_| tunnel);
             let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
             if let Some((code, closer)) = closer {
-                closer(code, &mut shared.outbox);
+                closer(code, shared.outbox.octets());
                 shared.sent = Sent::Finishing;
             } else {
                 let is_server = self.0.carrier.facts.side == Side::Server;
