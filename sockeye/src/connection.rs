@@ -32,6 +32,9 @@ use crate::{Body, Error, Peer, Result, buffers, now};
 /// Time without anything to do after which a connection gives up its spare memory.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Octets that are written although there is more to read.
+const LEAST_WRITE: usize = 4 * 1024;
+
 /// What a connection serves: a server's application answers requests, a client's makes them.
 pub(crate) trait Application {
     /// What a stream holds until it is gone; one that the peer opened holds the default.
@@ -75,6 +78,8 @@ pub(crate) struct Connection<T, A: Application> {
     /// The transport takes nothing since then.
     write_blocked: Option<Instant>,
     read_ended: bool,
+    /// The last read filled its buffer: there is more where that came from.
+    filled: bool,
     /// The machine stopped before it had taken all of the input.
     behind: bool,
     /// When abandoned tunnels have had their time.
@@ -169,6 +174,7 @@ where
             unflushed: false,
             write_blocked: None,
             read_ended: false,
+            filled: false,
             behind: false,
             deadlines: BinaryHeap::new(),
             timer: None,
@@ -197,13 +203,18 @@ where
                 self.input = self.machine.take_batch();
             }
             buffers::fill(&mut self.input);
+            let room = self.input.capacity() - self.input.len();
+            self.filled = false;
             match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
                 Poll::Ready(Ok(0)) => self.end_of_transport(now),
                 Poll::Ready(Err(error)) => {
                     self.result = Err(error.into());
                     self.end_of_transport(now);
                 }
-                Poll::Ready(Ok(_)) => self.application.hear(),
+                Poll::Ready(Ok(octets)) => {
+                    self.filled = octets == room;
+                    self.application.hear();
+                }
                 Poll::Pending => {}
             }
             progress = self.read_ended || self.input.len() > before;
@@ -701,7 +712,10 @@ where
             let mut progress = this.receive(cx, now);
             progress |= this.open(cx);
             progress |= this.run(now);
-            progress |= this.transmit(cx, now);
+            // What is little waits for the next batch, which is there: each write may wake the peer.
+            if !this.filled || this.machine.transmit_len() >= LEAST_WRITE {
+                progress |= this.transmit(cx, now);
+            }
             if progress {
                 this.active = Some(now);
             }
