@@ -40,6 +40,8 @@ pub(crate) struct Carrier {
 struct Ready {
     slots: Vec<u32>,
     sleeper: Option<Waker>,
+    /// A change of a slot woke the carrier.
+    called: bool,
 }
 
 /// What is known of a connection from its start.
@@ -149,6 +151,7 @@ impl Carrier {
         let sleeper = {
             let mut ready = self.ready();
             ready.slots.push(slot);
+            ready.called |= ready.sleeper.is_some();
             ready.sleeper.take()
         };
         if let Some(sleeper) = sleeper {
@@ -172,6 +175,12 @@ impl Carrier {
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
+    }
+
+    /// For the carrier as it wakes up: whether another task has woken it, and not its transport. That is a moment to let
+    /// more of them run first: what they have to say then goes out with one write.
+    pub(crate) fn was_called(&self) -> bool {
+        std::mem::take(&mut self.ready().called)
     }
 
     /// For the carrier: exchanges an empty list for the slots that changed.

@@ -706,6 +706,11 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
+        // A task that wakes itself is put behind those that are ready, where one that others wake goes before them.
+        if this.carrier.was_called() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         for _ in 0..MAX_TURNS {
             let now = now();
             this.follow(now);
