@@ -9,8 +9,12 @@ use crate::frame::{
     ACK, BROADCAST, CONNECTION_WINDOW, DATA, DEFAULT_WINDOW, END_HEADERS, END_STREAM, HEAD, HEADERS, MAX_FRAME_SIZE,
     OUR_SETTINGS, PING, PREFACE, RST_STREAM, SETTINGS, STATUS_200, WINDOW_UPDATE, head,
 };
+use crate::mask::unmask_back;
 use crate::output::Output;
 use crate::stream::{Kind, Stream};
+
+/// Octets of the heads of a DATA frame and of a masked WebSocket frame of less than 126 octets.
+const SHORT_HEADS: usize = HEAD + 6;
 
 pub struct Connection {
     stream: TcpStream,
@@ -110,12 +114,16 @@ impl Connection {
     /// Answers the frames at the front of the buffer; where the first one begins that is not whole.
     fn answer(&mut self, end: usize, shared: &mut Shared) -> usize {
         let mut at = if shared.output.buffer[..end].starts_with(b"PRI ") { PREFACE } else { 0 };
-        while let Some(&[a, b, c, kind, flags, d, e, f, g]) =
-            shared.output.buffer.get(at..end).and_then(|octets| octets.first_chunk())
-        {
+        loop {
+            at = self.echo_run(at, end, &mut shared.output);
+            let Some(&[a, b, c, kind, flags, d, e, f, g]) =
+                shared.output.buffer.get(at..end).and_then(|octets| octets.first_chunk())
+            else {
+                return at.min(end);
+            };
             let next = at + HEAD + u32::from_be_bytes([0, a, b, c]) as usize;
             if next > end {
-                break;
+                return at;
             }
             let id = u32::from_be_bytes([d, e, f, g]);
             if kind == DATA {
@@ -125,16 +133,53 @@ impl Connection {
             }
             at = next;
         }
-        at.min(end)
     }
 
-    #[inline]
+    /// Echoes messages of less than 126 octets, each alone in its DATA frame, up to where there is anything else to do. This is
+    /// what most of the time goes to.
+    fn echo_run(&mut self, start: usize, end: usize, output: &mut Output) -> usize {
+        if self.send_window < end as i64 {
+            return start;
+        }
+        let first_place = output.place(start);
+        let buffer = &mut output.buffer[..end];
+        let (mut at, mut place, mut messages) = (start, first_place, 0);
+        while let Some(&[a, b, length, kind, flags, d, e, f, g, first, second, k, l, m, n]) =
+            buffer.get(at..).and_then(|octets| octets.first_chunk())
+        {
+            let size = usize::from(second & 0x7F);
+            let next = at + SHORT_HEADS + size;
+            let is_short = [a, b, kind, flags] == [0, 0, DATA, 0] && usize::from(length) == 6 + size && size < 126;
+            if !is_short || first & 0x08 != 0 || next > end {
+                break;
+            }
+            let id = u32::from_be_bytes([d, e, f, g]);
+            let Some(stream) = self.streams.get_mut(id as usize / 2) else { break };
+            let Some(allowance) = stream.allowance.checked_sub(length.into()) else { break };
+            stream.allowance = allowance;
+            stream.send_window -= i32::from(length) - 4;
+            let answer = [0, 0, length - 4, DATA, 0, d, e, f, g, first, size as u8];
+            let payload = place + answer.len();
+            buffer[place..payload].copy_from_slice(&answer);
+            unmask_back(buffer, at + SHORT_HEADS, payload, size, [k, l, m, n]);
+            (at, place, messages) = (next, payload + size, messages + 1);
+        }
+        if messages > 0 {
+            let received = at - start - messages * HEAD;
+            self.uncredited += received as u32;
+            self.send_window -= (received - messages * 4) as i64;
+            output.push(first_place..place);
+        }
+        at
+    }
+
     fn data(&mut self, id: u32, flags: u8, at: usize, end: usize, shared: &mut Shared) {
         let length = end - at - HEAD;
         self.uncredited += length as u32;
         let Some(stream) = self.streams.get_mut(id as usize / 2).filter(|stream| stream.kind != Kind::Closed) else {
             return;
         };
+        stream.revoke();
         stream.credit(id, length as u32, &mut shared.output);
         if flags == 0
             && stream.kind == Kind::Echo
@@ -144,7 +189,7 @@ impl Connection {
         {
             stream.send_window -= sent as i32;
             self.send_window -= sent as i64;
-            return;
+            return stream.grant();
         }
         stream.digest(&shared.output.buffer[at + HEAD..end], &mut shared.shouts);
         if flags & END_STREAM != 0 {
@@ -176,6 +221,7 @@ impl Connection {
             self.close(id);
         } else {
             stream.settle();
+            stream.grant();
         }
     }
 
@@ -233,6 +279,7 @@ impl Connection {
         let difference = initial_window - self.initial_window;
         self.initial_window = initial_window;
         for stream in &mut self.streams {
+            stream.revoke();
             stream.send_window = stream.send_window.saturating_add(difference);
         }
     }

@@ -68,19 +68,31 @@ impl WsHead {
         Some(Self { first, payload, key: *octets.get(start..)?.first_chunk()?, size: start + 4 })
     }
 
-    /// The server's head of the same frame, without the key, in the last octets of an array; and where they begin.
+    /// The server's head of the same frame, without the key.
     #[inline]
-    pub fn answer(&self, first: u8) -> ([u8; 10], usize) {
-        let [.., c, d] = (self.payload as u64).to_be_bytes();
+    pub fn answer(&self, first: u8) -> Answer {
+        let [a, b, c, d, e, f, g, h] = (self.payload as u64).to_be_bytes();
         match self.payload {
-            ..126 => ([0, 0, 0, 0, 0, 0, 0, 0, first, d], 8),
-            126..0x1_0000 => ([0, 0, 0, 0, 0, 0, first, 126, c, d], 6),
-            long => {
-                let mut head = [0; 10];
-                head[..2].copy_from_slice(&[first, 127]);
-                head[2..].copy_from_slice(&(long as u64).to_be_bytes());
-                (head, 0)
-            }
+            ..126 => Answer::Short([first, h]),
+            126..0x1_0000 => Answer::Medium([first, 126, g, h]),
+            _ => Answer::Long([first, 127, a, b, c, d, e, f, g, h]),
+        }
+    }
+}
+
+/// The head of a server's WebSocket frame, by the size of its length.
+pub enum Answer {
+    Short([u8; 2]),
+    Medium([u8; 4]),
+    Long([u8; 10]),
+}
+
+impl Answer {
+    pub fn octets(&self) -> &[u8] {
+        match self {
+            Self::Short(octets) => octets,
+            Self::Medium(octets) => octets,
+            Self::Long(octets) => octets,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Masking (RFC 6455 §5.3), in blocks that become vector code.
 
 const BLOCK: usize = 32;
+const WORD: usize = 8;
 
 /// The key, repeated.
 #[inline]
@@ -44,13 +45,13 @@ pub fn unmask_back(buffer: &mut [u8], from: usize, to: usize, size: usize, key: 
         buffer[to + done..to + done + BLOCK].copy_from_slice(&block);
         done += BLOCK;
     }
-    while size - done >= 4 {
-        let mut word: [u8; 4] = *buffer[from + done..].first_chunk().expect("a word is left");
-        for (octet, key) in word.iter_mut().zip(key) {
+    while size - done >= WORD {
+        let mut word: [u8; WORD] = *buffer[from + done..].first_chunk().expect("a word is left");
+        for (octet, key) in word.iter_mut().zip(wide) {
             *octet ^= key;
         }
-        buffer[to + done..to + done + 4].copy_from_slice(&word);
-        done += 4;
+        buffer[to + done..to + done + WORD].copy_from_slice(&word);
+        done += WORD;
     }
     for index in done..size {
         buffer[to + index] = buffer[from + index] ^ key[index % 4];

@@ -1,6 +1,6 @@
 //! One WebSocket.
 
-use crate::frame::{DATA, HEAD, STREAM_WINDOW, WINDOW_UPDATE, WS_CLOSE, WS_PING, WS_PONG, WsHead, head};
+use crate::frame::{Answer, DATA, HEAD, STREAM_WINDOW, WINDOW_UPDATE, WS_CLOSE, WS_PING, WS_PONG, WsHead, head};
 use crate::mask::{rotate, unmask, unmask_back};
 use crate::output::Output;
 
@@ -17,9 +17,12 @@ pub struct Stream {
     /// The key for the next octet of a payload that is not whole yet, and how many of it are to come.
     key: [u8; 4],
     left: u32,
+    /// Octets of DATA that may come before there is anything to look at: see [`grant`](Self::grant).
+    pub allowance: u32,
+    granted: u32,
     /// Octets that the peer takes.
     pub send_window: i32,
-    /// Octets that came since we last gave credit.
+    /// Octets that came since we last gave credit, but for those of the allowance.
     uncredited: u32,
     /// For what is not one frame, or a piece of one, that may be sent at once.
     pub aside: Option<Box<Aside>>,
@@ -37,11 +40,40 @@ pub struct Aside {
 
 impl Stream {
     pub fn new(kind: Kind, send_window: i32) -> Self {
-        Self { kind, key: [0; 4], left: 0, send_window, uncredited: 0, aside: None }
+        let mut stream = Self {
+            kind,
+            key: [0; 4],
+            left: 0,
+            allowance: 0,
+            granted: 0,
+            send_window,
+            uncredited: 0,
+            aside: None,
+        };
+        stream.grant();
+        stream
     }
 
     pub fn closed() -> Self {
         Self::new(Kind::Closed, 0)
+    }
+
+    /// Whole messages are just echoed as long as nothing waits, the peer's window has room and ours has enough left.
+    #[inline]
+    pub fn grant(&mut self) {
+        if self.kind == Kind::Echo && self.aside.is_none() && self.left == 0 {
+            let window = self.send_window.max(0) as u32;
+            self.granted = window.min((STREAM_WINDOW / 2).saturating_sub(self.uncredited));
+            self.allowance = self.granted;
+        }
+    }
+
+    /// Before anything but a whole message.
+    #[inline]
+    pub fn revoke(&mut self) {
+        self.uncredited += self.granted - self.allowance;
+        self.granted = 0;
+        self.allowance = 0;
     }
 
     /// The window grows by what came, once that is worth a frame.
@@ -69,14 +101,14 @@ impl Stream {
             return None;
         }
         let place = output.place(at);
-        let (answer, skipped) = ws.answer(ws.first);
-        let answer = &answer[skipped..];
-        let length = answer.len() + here;
-        let start = place + HEAD + answer.len();
-        output.buffer[place..place + HEAD].copy_from_slice(&head(length, DATA, 0, id));
-        output.buffer[place + HEAD..start].copy_from_slice(answer);
-        unmask_back(&mut output.buffer, from + ws.size, start, here, ws.key);
-        output.push(place..start + here);
+        // Arrays of a known length: a copy of an unknown one is a call.
+        let (head, length) = match ws.answer(ws.first) {
+            Answer::Short(answer) => (put(output, place, id, answer, here), answer.len() + here),
+            Answer::Medium(answer) => (put(output, place, id, answer, here), answer.len() + here),
+            Answer::Long(answer) => (put(output, place, id, answer, here), answer.len() + here),
+        };
+        unmask_back(&mut output.buffer, from + ws.size, head, here, ws.key);
+        output.push(place..head + here);
         if here < ws.payload {
             self.left = (ws.payload - here) as u32;
             self.key = rotate(ws.key, here);
@@ -110,8 +142,7 @@ impl Stream {
             let Some(ws) = WsHead::read(input).filter(|_| self.left == 0) else { break };
             let is_control = ws.first & 0x08 != 0;
             if !is_control && self.kind == Kind::Echo {
-                let (answer, skipped) = ws.answer(ws.first);
-                aside.waiting.extend_from_slice(&answer[skipped..]);
+                aside.waiting.extend_from_slice(ws.answer(ws.first).octets());
                 (self.key, self.left) = (ws.key, ws.payload as u32);
                 input = &mut input[ws.size..];
                 continue;
@@ -129,8 +160,7 @@ impl Stream {
                 WS_CLOSE => (0x80 | WS_CLOSE, &mut aside.waiting),
                 _ => (ws.first, &mut *shouts),
             };
-            let (answer, skipped) = ws.answer(first);
-            target.extend_from_slice(&answer[skipped..]);
+            target.extend_from_slice(ws.answer(first).octets());
             target.extend_from_slice(payload);
             aside.ends |= ws.first & 0x0F == WS_CLOSE;
         }
@@ -145,4 +175,14 @@ impl Stream {
             self.aside = None;
         }
     }
+}
+
+/// Writes the heads of a DATA frame and of the WebSocket frame in it, before so many octets; where those begin.
+#[inline]
+fn put<const N: usize>(output: &mut Output, place: usize, id: u32, answer: [u8; N], octets: usize) -> usize {
+    let start = place + HEAD + N;
+    let (data, ws) = output.buffer[place..start].split_at_mut(HEAD);
+    data.copy_from_slice(&head(N + octets, DATA, 0, id));
+    ws.copy_from_slice(&answer);
+    start
 }
