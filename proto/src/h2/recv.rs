@@ -225,10 +225,10 @@ impl Connection {
                 self.events.push_back(Event::Readable(id));
                 // Its padding's length is one octet before, the padding behind.
                 let start = start + usize::from(head.has(flag::PADDED));
-                entry.unread.place(start as u32, (start + data.len()) as u32);
+                entry.unread.place(start..start + data.len());
                 self.in_batch.push(slot);
             } else {
-                entry.unread.keep(input).extend_from_slice(data);
+                entry.unread.append(input, data);
             }
         }
         if end_stream {

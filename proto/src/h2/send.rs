@@ -1,12 +1,13 @@
 //! What the application sends: encoded at once into the one output, or not taken. No stream has a queue.
 
 use std::mem;
+use std::num::NonZeroU32;
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
-use super::state::{Ending, Exchange, Side, State, Wait};
+use super::state::{Ending, Exchange, Side, State, Unread, Wait};
 use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
 use crate::Loan;
 
@@ -15,14 +16,11 @@ const QUEUE_SLACK: usize = 64;
 
 impl Connection {
     pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
-        let entry = self.streams.slot_mut(id.slot);
-        if entry.unread.is_in_batch()
-            && let Some(spare) = self.spare.pop()
-        {
+        let unread = self.streams.slot_mut(id.slot).unread.take(&self.batch, || {
+            let spare = self.spare.pop().unwrap_or_default();
             self.spare_octets -= spare.capacity();
-            entry.unread.kept = spare;
-        }
-        let unread = entry.unread.take(&self.batch);
+            spare
+        });
         self.give_back(id, unread.len());
         unread
     }
@@ -31,13 +29,13 @@ impl Connection {
     #[inline]
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
         debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
-        let entry = self.streams.slot_mut(id.slot);
-        if entry.unread.is_in_batch() {
-            loan.unread = entry.unread.in_batch();
+        let unread = &mut self.streams.slot_mut(id.slot).unread;
+        if let Some(range) = unread.in_batch() {
+            loan.unread = range;
             mem::swap(&mut loan.input, &mut self.batch);
         } else {
-            loan.unread = 0..entry.unread.len();
-            mem::swap(&mut loan.input, &mut entry.unread.kept);
+            loan.unread = 0..unread.len();
+            loan.input = unread.take(&[], BytesMut::new);
         }
         loan.room = self.room(id);
         loan.start = self.output.len();
@@ -58,17 +56,17 @@ impl Connection {
         }
         let unread = &mut self.streams.slot_mut(id.slot).unread;
         let mut read = loan.unread.start;
-        if unread.is_in_batch() {
-            read -= unread.in_batch().start;
+        if let Some(range) = unread.in_batch() {
+            read -= range.start;
             mem::swap(&mut loan.input, &mut self.batch);
-            unread.place(loan.unread.start as u32, loan.unread.end as u32);
+            unread.place(loan.unread.clone());
         } else if !loan.input.is_empty() {
             let mut kept = mem::take(&mut loan.input);
             kept.advance(read);
             if kept.is_empty() {
                 self.recycle(kept);
             } else {
-                unread.kept = kept;
+                *unread = Unread::kept(kept);
             }
         }
         if read > 0 {
@@ -140,7 +138,7 @@ impl Connection {
             }
         }
         if entry.progress.is_none() {
-            entry.progress = Some(0);
+            entry.progress = Some(NonZeroU32::MIN);
             self.timers.progress.push(id);
         }
         let enough = 2 * self.streams.len() + QUEUE_SLACK;

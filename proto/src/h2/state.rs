@@ -1,11 +1,14 @@
 //! The state of one stream (RFC 9113 §5.1), and the table of all.
 
 use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::mem;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use slab::Slab;
 
 use super::StreamId;
@@ -161,72 +164,94 @@ pub(super) struct Entry {
     pub(super) state: State,
     pub(super) exchange: Exchange,
     pub(super) wait: Wait,
-    /// Octets sent since the stream began to be watched for progress, `None` while it is not.
-    pub(super) progress: Option<u32>,
+    /// One more than the octets sent since the stream began to be watched for progress, `None` while it is not.
+    pub(super) progress: Option<NonZeroU32>,
     pub(super) send_window: SendWindow,
     pub(super) recv_window: RecvWindow,
     pub(super) expected: ContentLength,
     pub(super) unread: Unread,
 }
 
-/// DATA received and not read: where it was received, or kept in a buffer of its own.
+/// DATA received and not read.
 ///
 /// What comes in one frame and is read before the next batch is never copied: that is what becomes of most messages.
 #[derive(Default)]
-pub(super) struct Unread {
-    /// In the batch: from here on...
-    start: u32,
-    /// ...to here, nowhere if that is not more.
-    end: u32,
-    pub(super) kept: BytesMut,
+pub(super) enum Unread {
+    #[default]
+    Nothing,
+    /// It stands where it was received: from here on to there, which is more than nothing.
+    InBatch { start: u32, end: u32 },
+    /// It is kept in a buffer of its own, which is not empty. Boxed, since idle streams have none.
+    Kept(Box<BytesMut>),
 }
 
 impl Unread {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_in_batch() && self.kept.is_empty()
+        matches!(self, Self::Nothing)
     }
 
-    #[inline]
     pub(super) fn len(&self) -> usize {
-        self.in_batch().len() + self.kept.len()
+        match self {
+            Self::Nothing => 0,
+            Self::InBatch { start, end } => (end - start) as usize,
+            Self::Kept(kept) => kept.len(),
+        }
+    }
+
+    /// So much of the batch is the stream's.
+    #[inline]
+    pub(super) fn place(&mut self, batch: Range<usize>) {
+        let (start, end) = (batch.start as u32, batch.end as u32);
+        *self = if start < end { Self::InBatch { start, end } } else { Self::Nothing };
     }
 
     /// Where it stands in the batch, if it does.
     #[inline]
-    pub(super) fn in_batch(&self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-
-    #[inline]
-    pub(super) fn is_in_batch(&self) -> bool {
-        self.start < self.end
-    }
-
-    /// The first DATA since it was read stands in the batch.
-    #[inline]
-    pub(super) fn place(&mut self, start: u32, end: u32) {
-        (self.start, self.end) = (start, end);
-    }
-
-    /// The buffer for what does not stay in the batch, with what does so far.
-    pub(super) fn keep(&mut self, batch: &[u8]) -> &mut BytesMut {
-        if self.is_in_batch() {
-            self.kept.extend_from_slice(batch.get(self.in_batch()).unwrap_or_default());
-            self.end = self.start;
+    pub(super) fn in_batch(&self) -> Option<Range<usize>> {
+        match self {
+            Self::InBatch { start, end } => Some(*start as usize..*end as usize),
+            _ => None,
         }
-        &mut self.kept
     }
 
-    /// All of it, by move where that can be.
-    pub(super) fn take(&mut self, batch: &[u8]) -> BytesMut {
+    /// Copies what stands in the batch, which is about to go.
+    pub(super) fn keep(&mut self, batch: &[u8]) {
+        if let Some(range) = self.in_batch() {
+            *self = Self::kept(batch.get(range).unwrap_or_default().into());
+        }
+    }
+
+    /// What is not empty is kept.
+    pub(super) fn kept(octets: BytesMut) -> Self {
+        if octets.is_empty() { Self::Nothing } else { Self::Kept(Box::new(octets)) }
+    }
+
+    /// More came before the first was read.
+    pub(super) fn append(&mut self, batch: &[u8], data: &[u8]) {
         self.keep(batch);
-        std::mem::take(&mut self.kept)
+        match self {
+            Self::Kept(kept) => kept.extend_from_slice(data),
+            _ => *self = Self::kept(data.into()),
+        }
+    }
+
+    /// All of it: by move, or copied from the batch into a buffer of the caller's.
+    pub(super) fn take(&mut self, batch: &[u8], buffer: impl FnOnce() -> BytesMut) -> BytesMut {
+        match mem::take(self) {
+            Self::Nothing => BytesMut::new(),
+            Self::InBatch { start, end } => {
+                let mut taken = buffer();
+                taken.extend_from_slice(batch.get(start as usize..end as usize).unwrap_or_default());
+                taken
+            }
+            Self::Kept(kept) => *kept,
+        }
     }
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Entry>() <= 104);
+const _: () = assert!(size_of::<Entry>() <= 64);
 
 /// The room for streams that is not worth giving up: as many as most connections have.
 const MIN_CAPACITY: usize = 64;
@@ -242,10 +267,13 @@ pub(super) enum Place {
 
 /// All streams that are held, and those closed lately.
 ///
-/// One look-up by number tells both apart. The verbs of the application come by slot, without one.
+/// The verbs of the application come by slot, without a look-up.
 pub(super) struct Streams {
-    places: HashMap<u32, Place, FixedState>,
     slots: Slab<Entry>,
+    /// The slots, by the hash of the numbers of their streams.
+    held: HashTable<u32>,
+    hasher: FixedState,
+    endings: HashMap<u32, Ending, FixedState>,
     /// The numbers of closed streams, oldest first.
     closed: VecDeque<u32>,
     max_closed: usize,
@@ -254,8 +282,10 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            places: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             slots: Slab::new(),
+            held: HashTable::new(),
+            hasher: FixedState::with_seed(config.seed),
+            endings: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             closed: VecDeque::new(),
             // As many as can be closed at once, so that what crosses our resets is always known.
             max_closed: (config.max_concurrent_streams as usize).clamp(100, 1 << 14),
@@ -264,7 +294,11 @@ impl Streams {
 
     #[inline]
     pub(super) fn place(&self, stream_id: u32) -> Option<Place> {
-        self.places.get(&stream_id).copied()
+        let is_it = |&slot: &u32| self.slots.get(slot as usize).is_some_and(|entry| entry.id == stream_id);
+        match self.held.find(self.hasher.hash_one(stream_id), is_it) {
+            Some(&slot) => Some(Place::Held(slot)),
+            None => self.endings.get(&stream_id).copied().map(Place::Closed),
+        }
     }
 
     /// The entry of a stream that is held.
@@ -292,7 +326,8 @@ impl Streams {
     pub(super) fn insert(&mut self, entry: Entry) -> StreamId {
         let value = entry.id;
         let id = StreamId::new(value, self.slots.insert(entry) as u32);
-        self.places.insert(value, Place::Held(id.slot));
+        let Self { slots, held, hasher, .. } = self;
+        held.insert_unique(hasher.hash_one(value), id.slot, |&slot| hasher.hash_one(slots[slot as usize].id));
         id
     }
 
@@ -304,18 +339,21 @@ impl Streams {
 
     /// Lets go of a stream that is held. Its ending is remembered for a while.
     pub(super) fn remove(&mut self, id: StreamId, ending: Ending) -> Entry {
+        if let Ok(held) = self.held.find_entry(self.hasher.hash_one(id.value()), |&slot| slot == id.slot) {
+            held.remove();
+        }
         self.remember(id.value(), ending);
         self.slots.remove(id.slot())
     }
 
-    /// Remembers the ending of a stream, whether it was held or not.
+    /// Remembers the ending of a stream that is not held.
     pub(super) fn remember(&mut self, stream_id: u32, ending: Ending) {
-        if let Some(Place::Closed(_)) = self.places.insert(stream_id, Place::Closed(ending)) {
+        if self.endings.insert(stream_id, ending).is_some() {
             return;
         }
         self.closed.push_back(stream_id);
         if self.closed.len() > self.max_closed {
-            self.closed.pop_front().map(|oldest| self.places.remove(&oldest));
+            self.closed.pop_front().map(|oldest| self.endings.remove(&oldest));
         }
     }
 
@@ -325,8 +363,12 @@ impl Streams {
         if is_wasteful(self.slots.capacity(), self.slots.len()) {
             self.slots.shrink_to_fit();
         }
-        if is_wasteful(self.places.capacity(), self.places.len()) {
-            self.places.shrink_to(2 * self.places.len());
+        if is_wasteful(self.held.capacity(), self.held.len()) {
+            let Self { slots, held, hasher, .. } = self;
+            held.shrink_to(2 * held.len(), |&slot| hasher.hash_one(slots[slot as usize].id));
+        }
+        if is_wasteful(self.endings.capacity(), self.endings.len()) {
+            self.endings.shrink_to(2 * self.endings.len());
         }
         if is_wasteful(self.closed.capacity(), self.closed.len()) {
             self.closed.shrink_to_fit();
