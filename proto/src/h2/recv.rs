@@ -225,7 +225,7 @@ impl Connection {
                 self.events.push_back(Event::Readable(id));
                 // Its padding's length is one octet before, the padding behind.
                 let start = start + usize::from(head.has(flag::PADDED));
-                entry.unread.place(start..start + data.len());
+                entry.unread.place(start as u32, (start + data.len()) as u32);
                 self.in_batch.push(slot);
             } else {
                 entry.unread.append(input, data);

@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
-use super::state::{Ending, Exchange, Side, State, Unread, Wait};
+use super::state::{Ending, Exchange, Side, State, Wait};
 use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
 use crate::Loan;
 
@@ -30,12 +30,12 @@ impl Connection {
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
         debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
         let unread = &mut self.streams.slot_mut(id.slot).unread;
-        if let Some(range) = unread.in_batch() {
-            loan.unread = range;
+        if unread.is_in_batch() {
+            loan.unread = unread.in_batch();
             mem::swap(&mut loan.input, &mut self.batch);
         } else {
             loan.unread = 0..unread.len();
-            loan.input = unread.take(&[], BytesMut::new);
+            loan.input = unread.take_kept();
         }
         loan.room = self.room(id);
         loan.start = self.output.len();
@@ -56,17 +56,17 @@ impl Connection {
         }
         let unread = &mut self.streams.slot_mut(id.slot).unread;
         let mut read = loan.unread.start;
-        if let Some(range) = unread.in_batch() {
-            read -= range.start;
+        if unread.is_in_batch() {
+            read -= unread.in_batch().start;
             mem::swap(&mut loan.input, &mut self.batch);
-            unread.place(loan.unread.clone());
+            unread.place(loan.unread.start as u32, loan.unread.end as u32);
         } else if !loan.input.is_empty() {
             let mut kept = mem::take(&mut loan.input);
             kept.advance(read);
             if kept.is_empty() {
                 self.recycle(kept);
             } else {
-                *unread = Unread::kept(kept);
+                unread.put_back(kept);
             }
         }
         if read > 0 {

@@ -1,14 +1,12 @@
 //! The state of one stream (RFC 9113 §5.1), and the table of all.
 
 use std::collections::VecDeque;
-use std::hash::BuildHasher;
-use std::mem;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::BytesMut;
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use slab::Slab;
 
 use super::StreamId;
@@ -172,81 +170,84 @@ pub(super) struct Entry {
     pub(super) unread: Unread,
 }
 
-/// DATA received and not read.
+/// DATA received and not read: where it was received, or kept in a buffer of its own.
 ///
 /// What comes in one frame and is read before the next batch is never copied: that is what becomes of most messages.
 #[derive(Default)]
-pub(super) enum Unread {
-    #[default]
-    Nothing,
-    /// It stands where it was received: from here on to there, which is more than nothing.
-    InBatch { start: u32, end: u32 },
-    /// It is kept in a buffer of its own, which is not empty. Boxed, since idle streams have none.
-    Kept(Box<BytesMut>),
+pub(super) struct Unread {
+    /// In the batch: from here on...
+    start: u32,
+    /// ...to here, nowhere if that is not more.
+    end: u32,
+    /// Not empty. Boxed, since idle streams have none.
+    kept: Option<Box<BytesMut>>,
 }
 
 impl Unread {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        matches!(self, Self::Nothing)
+        !self.is_in_batch() && self.kept.is_none()
     }
 
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Nothing => 0,
-            Self::InBatch { start, end } => (end - start) as usize,
-            Self::Kept(kept) => kept.len(),
-        }
-    }
-
-    /// So much of the batch is the stream's.
     #[inline]
-    pub(super) fn place(&mut self, batch: Range<usize>) {
-        let (start, end) = (batch.start as u32, batch.end as u32);
-        *self = if start < end { Self::InBatch { start, end } } else { Self::Nothing };
+    pub(super) fn len(&self) -> usize {
+        self.in_batch().len() + self.kept.as_ref().map_or(0, |kept| kept.len())
     }
 
     /// Where it stands in the batch, if it does.
     #[inline]
-    pub(super) fn in_batch(&self) -> Option<Range<usize>> {
-        match self {
-            Self::InBatch { start, end } => Some(*start as usize..*end as usize),
-            _ => None,
-        }
+    pub(super) fn in_batch(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    #[inline]
+    pub(super) fn is_in_batch(&self) -> bool {
+        self.start < self.end
+    }
+
+    /// The first DATA since it was read stands in the batch.
+    #[inline]
+    pub(super) fn place(&mut self, start: u32, end: u32) {
+        (self.start, self.end) = (start, end);
     }
 
     /// Copies what stands in the batch, which is about to go.
+    #[inline]
     pub(super) fn keep(&mut self, batch: &[u8]) {
-        if let Some(range) = self.in_batch() {
-            *self = Self::kept(batch.get(range).unwrap_or_default().into());
+        if self.is_in_batch() {
+            self.append(batch, &[]);
         }
-    }
-
-    /// What is not empty is kept.
-    pub(super) fn kept(octets: BytesMut) -> Self {
-        if octets.is_empty() { Self::Nothing } else { Self::Kept(Box::new(octets)) }
     }
 
     /// More came before the first was read.
     pub(super) fn append(&mut self, batch: &[u8], data: &[u8]) {
-        self.keep(batch);
-        match self {
-            Self::Kept(kept) => kept.extend_from_slice(data),
-            _ => *self = Self::kept(data.into()),
+        let kept = self.kept.get_or_insert_default();
+        if self.start < self.end {
+            kept.extend_from_slice(batch.get(self.start as usize..self.end as usize).unwrap_or_default());
+            self.end = self.start;
         }
+        kept.extend_from_slice(data);
+    }
+
+    /// Puts back what was taken, and not read.
+    pub(super) fn put_back(&mut self, rest: BytesMut) {
+        self.kept = Some(Box::new(rest));
+    }
+
+    /// What is kept, by move.
+    pub(super) fn take_kept(&mut self) -> BytesMut {
+        self.kept.take().map_or_else(BytesMut::new, |kept| *kept)
     }
 
     /// All of it: by move, or copied from the batch into a buffer of the caller's.
     pub(super) fn take(&mut self, batch: &[u8], buffer: impl FnOnce() -> BytesMut) -> BytesMut {
-        match mem::take(self) {
-            Self::Nothing => BytesMut::new(),
-            Self::InBatch { start, end } => {
-                let mut taken = buffer();
-                taken.extend_from_slice(batch.get(start as usize..end as usize).unwrap_or_default());
-                taken
-            }
-            Self::Kept(kept) => *kept,
+        if !self.is_in_batch() {
+            return self.take_kept();
         }
+        let mut taken = buffer();
+        taken.extend_from_slice(batch.get(self.in_batch()).unwrap_or_default());
+        self.end = self.start;
+        taken
     }
 }
 
@@ -270,9 +271,8 @@ pub(super) enum Place {
 /// The verbs of the application come by slot, without a look-up.
 pub(super) struct Streams {
     slots: Slab<Entry>,
-    /// The slots, by the hash of the numbers of their streams.
-    held: HashTable<u32>,
-    hasher: FixedState,
+    /// The slots, by number.
+    held: HashMap<u32, u32, FixedState>,
     endings: HashMap<u32, Ending, FixedState>,
     /// The numbers of closed streams, oldest first.
     closed: VecDeque<u32>,
@@ -283,8 +283,7 @@ impl Streams {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             slots: Slab::new(),
-            held: HashTable::new(),
-            hasher: FixedState::with_seed(config.seed),
+            held: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             endings: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             closed: VecDeque::new(),
             // As many as can be closed at once, so that what crosses our resets is always known.
@@ -294,11 +293,16 @@ impl Streams {
 
     #[inline]
     pub(super) fn place(&self, stream_id: u32) -> Option<Place> {
-        let is_it = |&slot: &u32| self.slots.get(slot as usize).is_some_and(|entry| entry.id == stream_id);
-        match self.held.find(self.hasher.hash_one(stream_id), is_it) {
+        match self.held.get(&stream_id) {
             Some(&slot) => Some(Place::Held(slot)),
-            None => self.endings.get(&stream_id).copied().map(Place::Closed),
+            None => self.place_of_closed(stream_id),
         }
+    }
+
+    /// Out of line: frames of closed streams are few.
+    #[inline(never)]
+    fn place_of_closed(&self, stream_id: u32) -> Option<Place> {
+        self.endings.get(&stream_id).copied().map(Place::Closed)
     }
 
     /// The entry of a stream that is held.
@@ -326,8 +330,7 @@ impl Streams {
     pub(super) fn insert(&mut self, entry: Entry) -> StreamId {
         let value = entry.id;
         let id = StreamId::new(value, self.slots.insert(entry) as u32);
-        let Self { slots, held, hasher, .. } = self;
-        held.insert_unique(hasher.hash_one(value), id.slot, |&slot| hasher.hash_one(slots[slot as usize].id));
+        self.held.insert(value, id.slot);
         id
     }
 
@@ -339,9 +342,7 @@ impl Streams {
 
     /// Lets go of a stream that is held. Its ending is remembered for a while.
     pub(super) fn remove(&mut self, id: StreamId, ending: Ending) -> Entry {
-        if let Ok(held) = self.held.find_entry(self.hasher.hash_one(id.value()), |&slot| slot == id.slot) {
-            held.remove();
-        }
+        self.held.remove(&id.value());
         self.remember(id.value(), ending);
         self.slots.remove(id.slot())
     }
@@ -364,8 +365,7 @@ impl Streams {
             self.slots.shrink_to_fit();
         }
         if is_wasteful(self.held.capacity(), self.held.len()) {
-            let Self { slots, held, hasher, .. } = self;
-            held.shrink_to(2 * held.len(), |&slot| hasher.hash_one(slots[slot as usize].id));
+            self.held.shrink_to(2 * self.held.len());
         }
         if is_wasteful(self.endings.capacity(), self.endings.len()) {
             self.endings.shrink_to(2 * self.endings.len());
