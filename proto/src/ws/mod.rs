@@ -37,7 +37,6 @@ mod receive;
 mod utf8;
 
 use std::cell::LazyCell;
-use std::mem;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -127,14 +126,25 @@ pub struct WebSocket {
     progress: Progress,
     no_masking: bool,
     event: Option<Event>,
-    output: BytesMut,
-    /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
-    /// it, so a peer that pings and does not read makes us hold one.
-    pong: Option<Box<[u8]>>,
+    /// What waits to be sent; boxed, since most of the time nothing does.
+    outgoing: Option<Box<Outgoing>>,
     pings: rate::Bucket,
     partial: Option<Box<Partial>>,
     /// Where `permessage-deflate` is in use.
     codec: Option<Box<Codec>>,
+}
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<WebSocket>() <= 128);
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+struct Outgoing {
+    /// Whole ones.
+    frames: BytesMut,
+    /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
+    /// it, so a peer that pings and does not read makes us hold one.
+    pong: Option<Box<[u8]>>,
 }
 
 /// [`State`], and what of it is still to be told.
@@ -156,8 +166,7 @@ impl WebSocket {
             progress: Progress::Open,
             no_masking: false,
             event: None,
-            output: BytesMut::new(),
-            pong: None,
+            outgoing: None,
             pings: rate::Bucket::default(),
             partial: None,
             codec: None,
@@ -189,7 +198,7 @@ impl WebSocket {
             if let Err(violation) = self.handle_frame(&now, input) {
                 self.fail(violation);
             }
-            if self.pong.is_some() {
+            if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.pong.is_some()) {
                 break;
             }
         }
@@ -220,7 +229,8 @@ impl WebSocket {
     pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_open().ok_or(SendError::Closed)?;
         let key = self.mask_key();
-        encode_message(&mut self.output, message, key, self.codec.as_deref_mut());
+        let outgoing = self.outgoing.get_or_insert_default();
+        encode_message(&mut outgoing.frames, message, key, self.codec.as_deref_mut());
         Ok(())
     }
 
@@ -258,7 +268,7 @@ impl WebSocket {
             return Err(CloseError::ReasonTooLong);
         }
         let key = self.mask_key();
-        close::encode(&mut self.output, code, reason, key);
+        close::encode(self.frames(), code, reason, key);
         self.progress = Progress::CloseSent;
         if let Some(partial) = &mut self.partial {
             partial.discard_message();
@@ -272,30 +282,31 @@ impl WebSocket {
     /// The Pong comes first: RFC 6455 §5.5.2 wants it "as soon as is practical". The rest keeps its order.
     #[inline]
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
-        if self.is_transmit_pending() {
-            self.transmit(output);
+        if let Some(outgoing) = self.outgoing.take() {
+            self.transmit(*outgoing, output);
         }
     }
 
-    fn transmit(&mut self, output: &mut BytesMut) {
-        if let Some(payload) = self.pong.take() {
+    fn transmit(&self, Outgoing { frames, pong }: Outgoing, output: &mut BytesMut) {
+        if let Some(payload) = pong {
             frame::encode(output, Opcode::Pong, &payload, self.mask_key());
         }
-        if self.output.is_empty() {
-            return;
-        }
-        let queued = mem::take(&mut self.output);
-        if output.is_empty() && output.capacity() < queued.len() {
-            *output = queued;
+        if output.is_empty() && output.capacity() < frames.len() {
+            *output = frames;
         } else {
-            output.extend_from_slice(&queued);
+            output.extend_from_slice(&frames);
         }
+    }
+
+    /// Where frames wait to be sent.
+    fn frames(&mut self) -> &mut BytesMut {
+        &mut self.outgoing.get_or_insert_default().frames
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to hand out.
     #[inline]
     pub fn is_transmit_pending(&self) -> bool {
-        self.pong.is_some() || !self.output.is_empty()
+        self.outgoing.is_some()
     }
 
     /// Whether the socket is open, between two messages, and has nothing to tell or to send.
@@ -329,7 +340,7 @@ impl WebSocket {
             return Err(PingError::PayloadTooLong);
         }
         let key = self.mask_key();
-        frame::encode(&mut self.output, opcode, payload, key);
+        frame::encode(self.frames(), opcode, payload, key);
         Ok(())
     }
 
