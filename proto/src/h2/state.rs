@@ -252,7 +252,7 @@ impl Unread {
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Entry>() <= 64);
+const _: () = assert!(size_of::<Entry>() <= 56);
 
 /// The room for streams that is not worth giving up: as many as most connections have.
 const MIN_CAPACITY: usize = 64;

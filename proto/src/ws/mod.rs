@@ -282,12 +282,15 @@ impl WebSocket {
     /// The Pong comes first: RFC 6455 §5.5.2 wants it "as soon as is practical". The rest keeps its order.
     #[inline]
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
-        if let Some(outgoing) = self.outgoing.take() {
-            self.transmit(*outgoing, output);
+        if self.is_transmit_pending() {
+            self.transmit(output);
         }
     }
 
-    fn transmit(&self, Outgoing { frames, pong }: Outgoing, output: &mut BytesMut) {
+    /// Out of line: messages come by [`send_into`](Self::send_into).
+    #[inline(never)]
+    fn transmit(&mut self, output: &mut BytesMut) {
+        let Outgoing { frames, pong } = *self.outgoing.take().unwrap_or_default();
         if let Some(payload) = pong {
             frame::encode(output, Opcode::Pong, &payload, self.mask_key());
         }
