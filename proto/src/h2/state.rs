@@ -360,10 +360,10 @@ impl Streams {
 
     /// Gives up room that is not used, where it is most of it: what is left is to be filled before it grows again.
     pub(super) fn shrink(&mut self) {
-        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
-        if is_wasteful(self.slots.capacity(), self.slots.len()) {
+        if self.slots.capacity() > self.slots.len() + self.slots.len() / 8 {
             self.slots.shrink_to_fit();
         }
+        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
         if is_wasteful(self.held.capacity(), self.held.len()) {
             self.held.shrink_to(2 * self.held.len());
         }
