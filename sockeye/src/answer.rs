@@ -1,7 +1,8 @@
 //! How a tower service answers one request on a stream.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::{Method, Request, Response, StatusCode};
@@ -42,7 +43,9 @@ impl<S: HttpService> Application for ByService<S> {
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         trace(&request);
-        Some(Box::pin(answer(self.0.clone(), request, owner)))
+        let method = request.method().clone();
+        let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
+        Some(Box::pin(Answer::<S> { stage, method, owner }))
     }
 }
 
@@ -56,28 +59,73 @@ pub(crate) fn trace(request: &Request<Body>) {
     );
 }
 
-async fn answer<S: HttpService>(mut service: S, request: Request<Body>, owner: Owner) -> Option<Next> {
-    let method = request.method().clone();
-    let called = async {
-        poll_fn(|cx| service.poll_ready(cx)).await?;
-        service.call(request).await
-    };
-    match called.await {
-        Ok(response) => respond(response, &method, owner).await,
-        Err(error) => {
-            let error: BoxError = error.into();
-            tracing::error!(%error, "a service failed");
-            let mut response = Response::new(());
-            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            // A stream that the service took over before it failed is no matter of ours.
-            owner.respond(response, true, false).ok();
-            None
+pin_project_lite::pin_project! {
+    /// The answer to one request. By hand, since an async function would keep most of it twice.
+    struct Answer<S: HttpService> {
+        #[pin]
+        stage: Stage<S, S::Future, S::Content>,
+        method: Method,
+        owner: Owner,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = StageProjection]
+    enum Stage<S, F, B> {
+        Asked { service: S, request: Option<Request<Body>> },
+        Called { #[pin] future: F },
+        Answered { #[pin] content: Content<B> },
+    }
+}
+
+impl<S: HttpService> Future for Answer<S> {
+    type Output = Option<Next>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Asked { service, request } => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        return Poll::Ready(fail(error.into(), this.owner));
+                    }
+                    // Nothing is left of a service that panicked as it was called.
+                    let Some(request) = request.take() else { return Poll::Ready(None) };
+                    let future = service.call(request);
+                    this.stage.set(Stage::Called { future });
+                }
+                StageProjection::Called { future } => match ready!(future.poll(cx)) {
+                    Ok(response) => match respond(response, this.method, this.owner) {
+                        Responded::Done => return Poll::Ready(None),
+                        Responded::Tunnel(tunnel) => return Poll::Ready(tunnel.start().map(Next)),
+                        Responded::Content(content) => this.stage.set(Stage::Answered { content }),
+                    },
+                    Err(error) => return Poll::Ready(fail(error.into(), this.owner)),
+                },
+                StageProjection::Answered { content } => return content.poll_send(cx, this.owner).map(|()| None),
+            }
         }
     }
 }
 
-/// Sends a response, and its content as the peer takes it. A tunnel's handler goes on alone.
-pub(crate) async fn respond<B>(mut response: Response<B>, method: &Method, owner: Owner) -> Option<Next>
+fn fail(error: BoxError, owner: &Owner) -> Option<Next> {
+    tracing::error!(%error, "a service failed");
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    // A stream that the service took over before it failed is no matter of ours.
+    owner.respond(response, true, false).ok();
+    None
+}
+
+/// What follows a response that was sent.
+pub(crate) enum Responded<B> {
+    Done,
+    Tunnel(Tunnel),
+    Content(Content<B>),
+}
+
+/// Sends a response, but for its content.
+pub(crate) fn respond<B>(mut response: Response<B>, method: &Method, owner: &Owner) -> Responded<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -86,8 +134,8 @@ where
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
-    if let Some(handler) = tunnel.and_then(|tunnel| tunnel.take()) {
-        return owner.respond(head, false, true).ok().map(|()| Next(handler));
+    if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
+        return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
     }
     if method == Method::CONNECT && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
@@ -102,40 +150,57 @@ where
         head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
     }
     // A service that took the stream over has answered, and its response goes nowhere.
-    owner.respond(head, end_stream, false).ok()?;
-    if !end_stream && let Err(error) = send_content(pin!(body), &owner).await {
-        tracing::debug!(%error, "a response broke off");
+    match owner.respond(head, end_stream, false) {
+        Ok(()) if !end_stream => Responded::Content(Content { body, data: Bytes::new() }),
+        _ => Responded::Done,
     }
-    None
 }
 
-async fn send_content<B>(mut body: Pin<&mut B>, owner: &Owner) -> Result<(), BoxError>
+pin_project_lite::pin_project! {
+    /// The content of a response, sent as the peer takes it.
+    pub(crate) struct Content<B> {
+        #[pin]
+        body: B,
+        // Of the body, and not yet sent.
+        data: Bytes,
+    }
+}
+
+impl<B> Content<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        match frame.map_err(Into::into)?.into_data() {
-            Ok(mut data) => {
-                while data.has_remaining() {
-                    poll_fn(|cx| {
-                        owner.poll_send(cx, PIECE, |outbox| {
-                            let taken = data.chunk().len().min(PIECE);
-                            outbox.extend_from_slice(&data.chunk()[..taken]);
-                            data.advance(taken);
-                            ((), None)
-                        })
-                    })
-                    .await?;
-                }
+    pub(crate) fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>, owner: &Owner) -> Poll<()> {
+        self.poll_rest(cx, owner).map(|result| {
+            result.unwrap_or_else(|error| tracing::debug!(%error, "a response broke off"));
+        })
+    }
+
+    fn poll_rest(self: Pin<&mut Self>, cx: &mut Context<'_>, owner: &Owner) -> Poll<Result<(), BoxError>> {
+        let mut this = self.project();
+        loop {
+            while this.data.has_remaining() {
+                ready!(owner.poll_send(cx, PIECE, |outbox| {
+                    let taken = this.data.len().min(PIECE);
+                    outbox.extend_from_slice(&this.data[..taken]);
+                    this.data.advance(taken);
+                    ((), None)
+                }))?;
             }
-            Err(frame) => {
-                owner.finish(frame.into_trailers().ok(), |_| {});
-                return Ok(());
-            }
+            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose().map_err(Into::into)? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => {
+                        *this.data = data;
+                        continue;
+                    }
+                    Err(frame) => frame.into_trailers().ok(),
+                },
+                None => None,
+            };
+            owner.finish(trailers, |_| {});
+            return Poll::Ready(Ok(()));
         }
     }
-    owner.finish(None, |_| {});
-    Ok(())
 }
 
 /// Octets of content taken at once: as many as fit the stream's outbox.

@@ -1,6 +1,7 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -17,9 +18,9 @@ pub(crate) struct Budget {
 #[derive(Default)]
 struct Book {
     held: usize,
-    next: u64,
+    last: Option<NonZeroU64>,
     /// By the order in which their messages began.
-    holdings: BTreeMap<u64, Holding>,
+    holdings: BTreeMap<NonZeroU64, Holding>,
 }
 
 #[derive(Default)]
@@ -30,7 +31,7 @@ struct Holding {
 
 /// What one socket holds; none while its messages arrive whole.
 #[derive(Default)]
-pub(crate) struct Ticket(Option<u64>);
+pub(crate) struct Ticket(Option<NonZeroU64>);
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
@@ -51,8 +52,8 @@ impl Budget {
     ) -> Poll<()> {
         let mut book = self.book();
         let number = *ticket.0.get_or_insert_with(|| {
-            book.next += 1;
-            book.next
+            let next = book.last.map_or(NonZeroU64::MIN, |last| last.saturating_add(1));
+            *book.last.insert(next)
         });
         let before = std::mem::replace(&mut book.holdings.entry(number).or_default().octets, octets);
         book.held = book.held - before + octets;

@@ -10,10 +10,11 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use futures_task::waker_ref;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response};
 use sockeye_proto::h2::{self, Event, OpenError, Reason, StreamId};
@@ -25,7 +26,7 @@ use tokio_util::io::poll_read_buf;
 use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
-use crate::stream::{Death, Outbox, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
+use crate::stream::{Death, ErrorCode, Outbox, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
 use crate::tunnel::{self, Handler, Next};
 use crate::{Body, Error, Peer, Result, buffers, now};
 
@@ -107,12 +108,10 @@ struct Slot<P> {
     id: StreamId,
     cell: Arc<StreamCell>,
     handler: Option<Handler>,
-    /// Of the handler.
-    waker: Waker,
-    /// A deadline was set for the peer to end its half.
-    lingers: bool,
     _permit: P,
 }
+
+const _: () = assert!(size_of::<Option<Slot<()>>>() <= 32);
 
 impl<P> Slot<P> {
     /// Polls the handler while the connection's buffers lie on its desk, if its cell is calm. Whether they did; otherwise
@@ -141,8 +140,9 @@ impl<P> Slot<P> {
 
     #[inline]
     fn poll_handler(&mut self) {
+        let waker = waker_ref(&self.cell);
         while let Some(handler) = &mut self.handler
-            && let Poll::Ready(next) = tunnel::poll_caught(handler, &self.cell, &self.waker)
+            && let Poll::Ready(next) = tunnel::poll_caught(handler, &self.cell, &waker)
         {
             self.handler = next.map(|Next(handler)| handler);
         }
@@ -270,7 +270,7 @@ where
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
             }
             Event::Reset { id, reason, .. } => {
-                self.end(id, None, Received::Dead(Death::Reset(reason.code())), now);
+                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason.code()))), now);
             }
             Event::Closed(error) => {
                 if let Some(h2::ConnectionError::Violation(violation)) = error
@@ -310,14 +310,13 @@ where
     }
 
     fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
-        let waker = Waker::from(cell.clone());
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
         if self.phase >= Phase::Draining {
             cell.go_away();
         }
-        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, waker, lingers: false, _permit: permit });
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, _permit: permit });
     }
 
     /// Client: opens the streams that the application asks for; whether anything happened.
@@ -426,7 +425,7 @@ where
             let (tunnel, failed) = (shared.tunnel, shared.failed);
             let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
             let over = abandoned && (stream.is_closed() || sent && !tunnel);
-            if !over && tunnel && !mem::replace(&mut slot.lingers, true) {
+            if !over && tunnel && !mem::replace(&mut shared.lingers, true) {
                 let limits = &self.carrier.limits;
                 let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
                 // A time too long to count has no end.
@@ -596,7 +595,7 @@ where
             if let Some(mut stream) = self.machine.stream(slot.id) {
                 stream.reset(Reason::CANCEL);
             }
-            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(Reason::CANCEL.code())));
+            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(ErrorCode::new(Reason::CANCEL.code()))));
             self.exchange(deadline.slot, now);
         }
     }
@@ -655,12 +654,12 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
         progress = true;
         if let Err(error) = stream.respond(&head, end_stream) {
             tracing::debug!(%error, "a response could not be sent");
-            shared.sent = Sent::Resetting(Reason::INTERNAL_ERROR.code());
+            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR.code()));
         }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = Outbox::default();
-        stream.reset(Reason::new(code));
+        stream.reset(Reason::new(code.get()));
         shared.sent = Sent::Dead(Death::Reset(code));
         progress = true;
     }
@@ -679,7 +678,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
             }
         };
         if whole {
-            *spare = shared.outbox.take_buffer();
+            *spare = mem::take(&mut shared.outbox).into_octets();
             let trailers = shared.rare.as_mut().filter(|_| finishing).and_then(|rare| rare.trailers_out.take());
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");

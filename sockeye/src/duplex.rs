@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
+use futures_task::waker;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -49,7 +50,7 @@ pub(crate) struct Duplex<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
     pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
-        let waker = Waker::from(cell.clone());
+        let waker = waker(cell.clone());
         waker.wake_by_ref();
         Self {
             transport,

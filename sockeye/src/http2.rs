@@ -20,6 +20,7 @@
 //! ```
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -31,11 +32,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinHandle;
 
+use crate::answer::Responded;
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Application;
 use crate::registry::Registry;
 use crate::stream::Owner;
-use crate::tunnel::{self, Handler, Next, Panicked};
+use crate::tunnel::{self, Handler, Panicked, Tunnel};
 use crate::{Body, BoxError, Error, Result, answer, connection, server};
 
 pub use sockeye_proto::h2::{Config, Rate, Reason};
@@ -117,13 +119,17 @@ impl Application for ToHandle {
 }
 
 /// Runs the handler of a tunnel. One that panics ends its tunnel as by an error.
-async fn run(Next(mut handler): Next, owner: Owner) {
-    poll_fn(|cx| match tunnel::catch(owner.carrier(), || handler.as_mut().poll(cx)) {
-        Ok(poll) => poll.map(drop),
-        Err(Panicked) => {
+async fn run(tunnel: Tunnel, owner: Owner) {
+    let mut handler = None;
+    poll_fn(|cx| {
+        let polled = tunnel::catch(owner.carrier(), || match handler.get_or_insert_with(|| tunnel.start()) {
+            Some(handler) => handler.as_mut().poll(cx).map(drop),
+            None => Poll::Ready(()),
+        });
+        polled.unwrap_or_else(|Panicked| {
             owner.close_with(INTERNAL_ERROR);
             Poll::Ready(())
-        }
+        })
     })
     .await;
 }
@@ -174,9 +180,13 @@ impl Stream {
     {
         let method = self.request.method().clone();
         drop(self.request);
-        let owner = self.owner.share();
-        if let Some(next) = answer::respond(response, &method, self.owner).await {
-            tokio::spawn(run(next, owner));
+        match answer::respond(response, &method, &self.owner) {
+            Responded::Done => {}
+            Responded::Tunnel(tunnel) => drop(tokio::spawn(run(tunnel, self.owner))),
+            Responded::Content(content) => {
+                let mut content = pin!(content);
+                poll_fn(|cx| content.as_mut().poll_send(cx, &self.owner)).await;
+            }
         }
     }
 }

@@ -63,6 +63,8 @@ mod duplex;
 mod error;
 #[cfg(feature = "http2")]
 mod h1;
+#[cfg(feature = "web-socket")]
+mod head;
 #[cfg(feature = "http2")]
 pub mod http2;
 #[cfg(feature = "http2")]

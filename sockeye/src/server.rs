@@ -187,36 +187,37 @@ impl Server {
     /// # Errors
     ///
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
-    pub async fn serve<S: HttpService>(mut self, listener: TcpListener, service: S) -> Result {
-        self.settle();
+    pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
+        let server = self.settled();
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let span = tracing::debug_span!("connection", %peer);
-                        tokio::spawn(self.clone().accept(stream, peer, service.clone()).instrument(span));
+                        tokio::spawn(server.clone().accept(stream, peer, service.clone()).instrument(span));
                     }
                     Err(error) => wait_out(&error).await,
                 },
-                () = self.registry.wait_shutdown() => break,
+                () = server.registry.wait_shutdown() => break,
             }
         }
         drop(listener);
-        self.registry.advance(Phase::Draining);
-        if timeout(self.shutdown_timeout, self.registry.wait_empty()).await.is_err() {
-            self.registry.advance(Phase::Ending);
-            timeout(self.limits.failed_timeout, self.registry.wait_empty()).await.ok();
+        server.registry.advance(Phase::Draining);
+        if timeout(server.shutdown_timeout, server.registry.wait_empty()).await.is_err() {
+            server.registry.advance(Phase::Ending);
+            timeout(server.limits.failed_timeout, server.registry.wait_empty()).await.ok();
         }
         Ok(())
     }
 
-    /// Takes over into HTTP/2's settings what is the server's own.
-    fn settle(&mut self) {
+    /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
+    fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
         if let Some((interval, timeout)) = self.keep_alive {
             self.http2.keep_alive_interval = Some(interval);
             self.http2.keep_alive_timeout = timeout;
         }
+        Arc::new(self)
     }
 
     /// Serves one connection over any transport, by the same settings: TLS where it was asked for, HTTP/2 and HTTP/1.1. It
@@ -241,23 +242,21 @@ impl Server {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: HttpService,
     {
-        let mut server = self.clone();
-        server.settle();
-        server.run(transport, None, service).await
+        self.clone().settled().run(transport, None, service).await
     }
 
-    async fn accept<S: HttpService>(self, stream: TcpStream, peer: SocketAddr, service: S) {
-        let run = async {
-            stream.set_nodelay(true)?;
-            self.run(stream, Some(peer), service).await
+    async fn accept<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, service: S) {
+        let ended = match stream.set_nodelay(true) {
+            Ok(()) => self.run(stream, Some(peer), service).await,
+            Err(error) => Err(error.into()),
         };
-        if let Err(error) = run.await {
+        if let Err(error) = ended {
             tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
         }
     }
 
     async fn run<T: Transport + 'static, S: HttpService>(
-        self,
+        self: Arc<Self>,
         stream: T,
         peer: Option<SocketAddr>,
         service: S,
@@ -303,7 +302,8 @@ impl Server {
             let machine = machine(h2::Role::Server, &self.http2);
             Connection::new(transport, read, machine, carrier, ByService(service)).await
         } else {
-            h1::serve(transport, read, carrier, &self.http2, service).await
+            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
+            Box::pin(h1::serve(transport, read, carrier, &self.http2, service)).await
         }
     }
 }

@@ -1,19 +1,21 @@
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
-use http::{Version, request, response};
+use http::{Extensions, Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
 use crate::budget::Ticket;
 use crate::carrier::Side;
+use crate::head::Head;
 use crate::metrics::Counter;
 use crate::stream::{Input, Owner};
 use crate::{Error, Result};
@@ -52,11 +54,23 @@ struct Inner {
     /// Whether the end was reported.
     ended: bool,
     ticket: Ticket,
-    request: request::Parts,
+    head: Head,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<Inner>() <= 216);
+
+/// What most sockets have nothing of while they are open.
+#[derive(Default)]
+struct Rare {
+    /// Of the request.
+    extensions: Extensions,
+    /// Made when it is first asked for.
+    request: OnceLock<Box<request::Parts>>,
     /// Of a client's socket.
-    response: Option<Box<response::Parts>>,
-    protocol: Option<Box<str>>,
-    close_frame: Option<Box<CloseFrame>>,
+    response: OnceLock<response::Parts>,
+    close_frame: OnceLock<CloseFrame>,
 }
 
 impl WebSocket {
@@ -64,23 +78,24 @@ impl WebSocket {
         let carrier = owner.carrier();
         carrier.sockets.fetch_add(1, Ordering::Relaxed);
         carrier.metrics().count(Counter::WebSockets);
-        Self(Box::new(Inner {
-            machine,
-            owner,
-            input: BytesMut::new(),
-            ended: false,
-            ticket: Ticket::default(),
-            request,
-            response: None,
-            protocol: protocol.map(String::into_boxed_str),
-            close_frame: None,
-        }))
+        let head = Head::new(&request, protocol.as_deref());
+        let rare = OnceLock::new();
+        let extensions = request.extensions;
+        if !extensions.is_empty() {
+            rare.get_or_init(|| Box::new(Rare { extensions, ..Rare::default() }));
+        }
+        let (input, ticket) = (BytesMut::new(), Ticket::default());
+        Self(Box::new(Inner { machine, owner, input, ended: false, ticket, head, rare }))
     }
 
     /// Client: keeps the head of the response.
-    pub(crate) fn with_response(mut self, response: response::Parts) -> Self {
-        self.0.response = Some(Box::new(response));
+    pub(crate) fn with_response(self, response: response::Parts) -> Self {
+        self.rare().response.get_or_init(|| response);
         self
+    }
+
+    fn rare(&self) -> &Rare {
+        self.0.rare.get_or_init(Box::default)
     }
 
     /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
@@ -112,9 +127,10 @@ impl WebSocket {
     ///
     /// [`Error::Closed`] after a Close was sent or received; [`Error::Reset`] or [`Error::Disconnected`] where the stream
     /// broke off.
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result {
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result> {
+        // An async function would keep the message twice, in every handler that sends.
         let message = message.into();
-        poll_fn(|cx| self.poll_send(cx, &message)).await
+        poll_fn(move |cx| self.poll_send(cx, &message))
     }
 
     /// Waits until everything sent has been handed to the connection.
@@ -194,12 +210,12 @@ impl WebSocket {
 
     /// What the peer's Close said, once it has come.
     pub fn close_frame(&self) -> Option<&CloseFrame> {
-        self.0.close_frame.as_deref()
+        self.0.rare.get()?.close_frame.get()
     }
 
     /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
     pub fn protocol(&self) -> Option<&str> {
-        self.0.protocol.as_deref()
+        self.0.head.protocol()
     }
 
     /// The extensions that the handshake settled on (RFC 6455 §9): compression and no masking.
@@ -209,12 +225,17 @@ impl WebSocket {
 
     /// The head of the request that opened the socket.
     pub fn request(&self) -> &request::Parts {
-        &self.0.request
+        let rare = self.rare();
+        rare.request.get_or_init(|| {
+            let mut request = self.0.head.request();
+            request.extensions = rare.extensions.clone();
+            Box::new(request)
+        })
     }
 
     /// The head of the response that opened the socket; of a client's socket alone.
     pub fn response(&self) -> Option<&response::Parts> {
-        self.0.response.as_deref()
+        self.0.rare.get()?.response.get()
     }
 
     /// The version of HTTP that carries the socket.
@@ -332,7 +353,7 @@ impl WebSocket {
         }
         match event {
             Event::Close(frame) => {
-                self.0.close_frame = Some(Box::new(frame));
+                self.rare().close_frame.get_or_init(|| frame);
                 Ok(None)
             }
             Event::Failed(violation) => {
@@ -412,8 +433,8 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("version", &self.version())
-            .field("uri", &self.0.request.uri)
-            .field("protocol", &self.0.protocol)
+            .field("uri", &self.request().uri)
+            .field("protocol", &self.protocol())
             .field("state", &self.0.machine.state())
             .finish_non_exhaustive()
     }

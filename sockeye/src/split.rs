@@ -1,4 +1,4 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -29,9 +29,9 @@ impl Sender {
     /// # Errors
     ///
     /// As [`WebSocket::send`].
-    pub async fn send(&mut self, message: impl Into<Message>) -> Result {
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result> {
         let message = message.into();
-        poll_fn(|cx| lock(&self.0).poll_send(cx, &message)).await
+        poll_fn(move |cx| lock(&self.0).poll_send(cx, &message))
     }
 
     /// Sends a Ping; see [`WebSocket::ping`]. Cancel safe.

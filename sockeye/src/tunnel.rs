@@ -17,18 +17,40 @@ pub(crate) type Handler = Pin<Box<dyn Future<Output = Option<Next>> + Send>>;
 /// The handler that follows.
 pub(crate) struct Next(pub(crate) Handler);
 
-/// An [extension](http::Extensions) of a 2xx response: once the response is sent, this runs. Whoever drops the response,
+/// An [extension](http::Extensions) of a 2xx response: once the response is sent, this starts. Whoever drops the response,
 /// as a middleware may, drops it too.
 #[derive(Clone)]
-pub(crate) struct Tunnel(Arc<Mutex<Option<Handler>>>);
+pub(crate) struct Tunnel(Arc<dyn Start>);
 
-impl Tunnel {
-    pub(crate) fn new(future: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Some(handler(future)))))
+trait Start: Send + Sync {
+    fn is_waiting(&self) -> bool;
+    fn start(&self) -> Option<Handler>;
+}
+
+impl<F: FnOnce() -> Handler + Send> Start for Mutex<Option<F>> {
+    fn is_waiting(&self) -> bool {
+        self.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    pub(crate) fn take(&self) -> Option<Handler> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn start(&self) -> Option<Handler> {
+        let start = self.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(start())
+    }
+}
+
+impl Tunnel {
+    pub(crate) fn new(start: impl FnOnce() -> Handler + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(Some(start))))
+    }
+
+    /// Whether no clone was started.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.is_waiting()
+    }
+
+    /// To be called once the response is sent. Runs foreign code.
+    pub(crate) fn start(&self) -> Option<Handler> {
+        self.0.start()
     }
 }
 

@@ -255,11 +255,7 @@ impl Upgrade {
             }
             (_, None) => return Err(Refusal::websocket_required(request.version())),
         };
-        let mut parts = take_parts(request);
-        if let Way::Hyper(..) = way {
-            unshare_request(&mut parts);
-        }
-        Ok(Self { offer, way, request: parts, settings: Arc::default() })
+        Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
     }
 
     /// What the client offers: subprotocols, extensions, origin.
@@ -314,12 +310,16 @@ impl Upgrade {
             Way::Stream(owner) => {
                 let supervisor = owner.share();
                 let socket = WebSocket::new(machine, owner, self.request, protocol);
-                response.extensions_mut().insert(Tunnel::new(Supervised::new(handler, socket, supervisor)));
+                // What the handler does as it is called may use the socket, so it is called once the response has been sent.
+                response.extensions_mut().insert(Tunnel::new(move || {
+                    tunnel::handler(Supervised { future: handler.handle(socket), owner: supervisor })
+                }));
             }
             Way::Hyper(upgrade, carrier) => {
                 let cell = StreamCell::new_tunnel(carrier);
                 let socket = WebSocket::new(machine, Owner::new(&cell), self.request, protocol);
-                let future = Supervised::new(handler, socket, Owner::new(&cell));
+                let future = async { handler.handle(socket).await };
+                let future = Supervised { future, owner: Owner::new(&cell) };
                 tokio::spawn(duplex::after_upgrade(upgrade, cell, tunnel::handler(future)));
             }
         }
@@ -412,7 +412,7 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
     parts.method = request.method().clone();
     parts.uri = mem::take(request.uri_mut());
     parts.version = request.version();
-    parts.headers = fitted(mem::take(request.headers_mut()));
+    parts.headers = mem::take(request.headers_mut());
     let mut extensions = mem::take::<Extensions>(request.extensions_mut());
     extensions.remove::<Protocol>();
     // An emptied map keeps its memory, which would stay for as long as the socket.
@@ -422,22 +422,7 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
     parts
 }
 
-/// The same fields in no more memory than they need: a map grows to hold six from the first on, of a hundred octets each.
-fn fitted(fields: HeaderMap) -> HeaderMap {
-    let mut fitted = HeaderMap::with_capacity(fields.keys_len());
-    fitted.extend(fields);
-    fitted
-}
-
 /// Copies what hyper's parser left as slices of its read buffer, which would stay whole for as long as the socket.
-fn unshare_request(parts: &mut request::Parts) {
-    unshare(&mut parts.headers);
-    if let Ok(copy) = parts.uri.to_string().parse() {
-        parts.uri = copy;
-    }
-}
-
-/// The same for header fields alone.
 pub(crate) fn unshare(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -449,76 +434,21 @@ pub(crate) fn unshare(headers: &mut HeaderMap) {
 
 pin_project_lite::pin_project! {
     /// A handler, whose result says how to close the socket if it is still open.
-    struct Supervised<H: Handler> {
+    struct Supervised<F> {
         #[pin]
-        stage: Stage<H, H::Future>,
+        future: F,
         owner: Owner,
     }
 }
 
-pin_project_lite::pin_project! {
-    /// What the handler does as it is called may use the socket, so it is called once the response has been sent.
-    #[project = StageProjection]
-    enum Stage<H, F> {
-        Waiting { start: Option<(H, WebSocket)> },
-        Running { #[pin] future: F },
-    }
-}
-
-impl<H: Handler> Supervised<H> {
-    fn new(handler: H, socket: WebSocket, owner: Owner) -> Self {
-        Self { stage: Stage::Waiting { start: Some((handler, socket)) }, owner }
-    }
-}
-
-impl<H: Handler> Future for Supervised<H> {
+impl<F: Future<Output: Outcome>> Future for Supervised<F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        loop {
-            match this.stage.as_mut().project() {
-                StageProjection::Waiting { start } => {
-                    // Nothing is left of a handler that panicked as it was called.
-                    let Some((handler, socket)) = start.take() else { return Poll::Ready(()) };
-                    this.stage.set(Stage::Running { future: handler.handle(socket) });
-                }
-                StageProjection::Running { future } => {
-                    let outcome = ready!(future.poll(cx));
-                    let code = outcome.close_code().into();
-                    tracing::debug!(code, "a WebSocket's handler ended");
-                    this.owner.close_with(code);
-                    return Poll::Ready(());
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use http::Uri;
-
-    use super::*;
-
-    /// A socket of HTTP/1.1 keeps none of hyper's read buffer, of which the parts of a request's head are slices.
-    #[test]
-    fn a_request_does_not_pin_the_buffer_it_was_read_into() {
-        let buffer = Bytes::from([&b"/chat?room=1 value secret "[..], &[b'.'; 8000]].concat());
-        let mut secret = HeaderValue::from_maybe_shared(buffer.slice(19..25)).unwrap();
-        secret.set_sensitive(true);
-        let request = Request::get(Uri::from_maybe_shared(buffer.slice(..12)).unwrap())
-            .header("x-name", HeaderValue::from_maybe_shared(buffer.slice(13..18)).unwrap())
-            .header("x-name", secret);
-        let mut parts = request.body(()).unwrap().into_parts().0;
-        assert!(!buffer.is_unique());
-
-        unshare_request(&mut parts);
-        assert!(buffer.is_unique());
-        assert_eq!(parts.uri, "/chat?room=1");
-        let values: Vec<_> = parts.headers.get_all("x-name").iter().collect();
-        assert_eq!(values, ["value", "secret"]);
-        assert!(!values[0].is_sensitive() && values[1].is_sensitive());
+        let this = self.project();
+        let code = ready!(this.future.poll(cx)).close_code().into();
+        tracing::debug!(code, "a WebSocket's handler ended");
+        this.owner.close_with(code);
+        Poll::Ready(())
     }
 }

@@ -15,7 +15,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const SOCKETS: u32 = 1000;
 /// Octets of heap for one idle socket, its stream and its handler.
-const MAX: usize = 1536;
+const MAX: usize = 800;
 
 fn live() -> usize {
     let stats = ALLOCATOR.stats();

@@ -16,6 +16,9 @@ use crate::hpack::{Field, Limits};
 /// What a field costs in a header list beside its octets (RFC 9113 §6.5.2).
 const FIELD_OVERHEAD: usize = 32;
 
+/// Octets of all values of most lists.
+const COMMON_SIZE: usize = 256;
+
 /// The hard limits, at which decoding stops.
 pub(super) fn hard_limits(config: &Config) -> Limits {
     Limits {
@@ -73,7 +76,7 @@ impl HeaderList {
             soft,
             size: 0,
             count: 0,
-            values: Vec::new(),
+            values: Vec::with_capacity(COMMON_SIZE),
             pseudo: Default::default(),
             fields: Vec::new(),
             violation: None,
@@ -233,7 +236,7 @@ impl HeaderList {
         if let Some(violation) = self.violation {
             return Err(violation);
         }
-        let values = Bytes::from(self.values.into_boxed_slice());
+        let values = Bytes::from(self.values);
         let is_cookie = |name: &HeaderName| name == header::COOKIE;
         let cookies = self.fields.iter().filter(|(name, ..)| is_cookie(name)).count();
         let capacity = self.fields.len() - cookies.saturating_sub(1);

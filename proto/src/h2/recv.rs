@@ -7,10 +7,12 @@ use bytes::{Buf, BytesMut};
 use super::frame::{self, HEAD_LENGTH, Head, PREFACE, flag, kind, read_u31};
 use super::settings::max_frame_size;
 use super::state::{Ending, Place, Side, State, Wait};
-use super::{CONTROL_ROOM, Connection, Event, Phase, Reason, StreamId, Violation};
+use super::{CONTROL_ROOM, Connection, Event, Phase, Reason, Role, StreamId, Violation};
 
 /// Octets of the connection's window that gather before they are credited: never so many that the peer would wait.
 const CREDIT_BATCH: u32 = 1 << 30;
+/// Events that the application has not heard, past which a new stream waits.
+const MAX_UNHEARD: usize = 64;
 
 impl Connection {
     /// [`handle_data`](Connection::handle_data): one position moves over the input, which becomes the batch.
@@ -89,8 +91,12 @@ impl Connection {
             self.check_head(&head)?;
             let start = *position + HEAD_LENGTH;
             let Some(payload) = input.get(start..start + head.length) else { break };
-            if self.must_stop(&head) || *position > 0 && self.must_hear_first(&head) {
+            if self.must_stop(&head) {
                 self.counters.stops += 1;
+                self.stopped = true;
+                break;
+            }
+            if *position > 0 && self.must_hear_first(&head) {
                 self.stopped = true;
                 break;
             }
@@ -144,11 +150,13 @@ impl Connection {
         }
     }
 
-    /// Server: whether a new stream has to wait for the application to hear what came before it in its batch: that may be the
-    /// end of a stream, which does not count any more (RFC 9113 §5.1.2).
+    /// Server: whether a new stream has to wait for the application to hear what came before it in its batch. That may be the
+    /// end of a stream, which does not count any more (RFC 9113 §5.1.2); or so many requests that they would take much memory
+    /// all at once, each a hundred times what it took on the wire.
     #[inline]
     fn must_hear_first(&self, head: &Head) -> bool {
-        head.kind == kind::HEADERS && head.stream_id > self.last_peer_id && self.is_full() && !self.events.is_empty()
+        let is_new = head.kind == kind::HEADERS && head.stream_id > self.last_peer_id && self.role == Role::Server;
+        is_new && (self.events.len() >= MAX_UNHEARD || self.is_full() && !self.events.is_empty())
     }
 
     fn handle_frame(&mut self, head: &Head, payload: &[u8]) -> Result<(), Violation> {
@@ -235,7 +243,7 @@ impl Connection {
                 input.copy_within(start..start + length, end);
                 entry.unread.place(entry.unread.in_batch().start as u32, (end + length) as u32);
             } else {
-                entry.unread.keep(input).extend_from_slice(&input[start..start + length]);
+                entry.unread.append(input, &input[start..start + length]);
             }
         }
         if end_stream {

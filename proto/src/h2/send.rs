@@ -1,6 +1,7 @@
 //! What the application sends: encoded at once into the one output, or not taken. No stream has a queue.
 
 use std::mem;
+use std::num::NonZeroU32;
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, Response};
@@ -15,13 +16,8 @@ const QUEUE_SLACK: usize = 64;
 
 impl Connection {
     pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
-        let entry = self.streams.slot_mut(id.slot);
-        if entry.unread.is_in_batch()
-            && let Some(spare) = self.spares.pop()
-        {
-            entry.unread.kept = spare;
-        }
-        let unread = entry.unread.take(&self.batch);
+        let spare = || self.spares.pop().unwrap_or_default();
+        let unread = self.streams.slot_mut(id.slot).unread.take(&self.batch, spare);
         self.give_back(id, unread.len());
         unread
     }
@@ -30,13 +26,13 @@ impl Connection {
     #[inline]
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
         debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
-        let entry = self.streams.slot_mut(id.slot);
-        if entry.unread.is_in_batch() {
-            loan.unread = entry.unread.in_batch();
+        let unread = &mut self.streams.slot_mut(id.slot).unread;
+        if unread.is_in_batch() {
+            loan.unread = unread.in_batch();
             mem::swap(&mut loan.input, &mut self.batch);
         } else {
-            loan.unread = 0..entry.unread.len();
-            mem::swap(&mut loan.input, &mut entry.unread.kept);
+            loan.unread = 0..unread.len();
+            loan.input = unread.take_kept();
         }
         loan.room = self.room(id);
         loan.start = self.output.len();
@@ -67,7 +63,7 @@ impl Connection {
             if kept.is_empty() {
                 self.recycle(kept);
             } else {
-                unread.kept = kept;
+                unread.put_back(kept);
             }
         }
         if read > 0 {
@@ -139,7 +135,7 @@ impl Connection {
             }
         }
         if entry.progress.is_none() {
-            entry.progress = Some(0);
+            entry.progress = Some(NonZeroU32::MIN);
             self.timers.progress.push(id);
         }
         let enough = 2 * self.streams.len() + QUEUE_SLACK;

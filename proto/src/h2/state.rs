@@ -1,6 +1,7 @@
 //! The state of one stream (RFC 9113 §5.1), and the table of all.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use bytes::BytesMut;
@@ -161,8 +162,8 @@ pub(super) struct Entry {
     pub(super) state: State,
     pub(super) exchange: Exchange,
     pub(super) wait: Wait,
-    /// Octets sent since the stream began to be watched for progress, `None` while it is not.
-    pub(super) progress: Option<u32>,
+    /// One more than the octets sent since the stream began to be watched for progress, `None` while it is not.
+    pub(super) progress: Option<NonZeroU32>,
     pub(super) send_window: SendWindow,
     pub(super) recv_window: RecvWindow,
     pub(super) expected: ContentLength,
@@ -178,18 +179,19 @@ pub(super) struct Unread {
     start: u32,
     /// ...to here, nowhere if that is not more.
     end: u32,
-    pub(super) kept: BytesMut,
+    /// Not empty. Boxed, since idle streams have none.
+    kept: Option<Box<BytesMut>>,
 }
 
 impl Unread {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        !self.is_in_batch() && self.kept.is_empty()
+        !self.is_in_batch() && self.kept.is_none()
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        self.in_batch().len() + self.kept.len()
+        self.in_batch().len() + self.kept.as_ref().map_or(0, |kept| kept.len())
     }
 
     /// Where it stands in the batch, if it does.
@@ -209,24 +211,48 @@ impl Unread {
         (self.start, self.end) = (start, end);
     }
 
-    /// The buffer for what does not stay in the batch, with what does so far.
-    pub(super) fn keep(&mut self, batch: &[u8]) -> &mut BytesMut {
+    /// Copies what stands in the batch, which is about to go.
+    #[inline]
+    pub(super) fn keep(&mut self, batch: &[u8]) {
         if self.is_in_batch() {
-            self.kept.extend_from_slice(batch.get(self.in_batch()).unwrap_or_default());
-            self.end = self.start;
+            self.append(batch, &[]);
         }
-        &mut self.kept
     }
 
-    /// All of it, by move where that can be.
-    pub(super) fn take(&mut self, batch: &[u8]) -> BytesMut {
-        self.keep(batch);
-        std::mem::take(&mut self.kept)
+    /// More came before the first was read.
+    pub(super) fn append(&mut self, batch: &[u8], data: &[u8]) {
+        let kept = self.kept.get_or_insert_default();
+        if self.start < self.end {
+            kept.extend_from_slice(batch.get(self.start as usize..self.end as usize).unwrap_or_default());
+            self.end = self.start;
+        }
+        kept.extend_from_slice(data);
+    }
+
+    /// Puts back what was taken, and not read.
+    pub(super) fn put_back(&mut self, rest: BytesMut) {
+        self.kept = Some(Box::new(rest));
+    }
+
+    /// What is kept, by move.
+    pub(super) fn take_kept(&mut self) -> BytesMut {
+        self.kept.take().map_or_else(BytesMut::new, |kept| *kept)
+    }
+
+    /// All of it: by move, or copied from the batch into a buffer of the caller's.
+    pub(super) fn take(&mut self, batch: &[u8], buffer: impl FnOnce() -> BytesMut) -> BytesMut {
+        if !self.is_in_batch() {
+            return self.take_kept();
+        }
+        let mut taken = buffer();
+        taken.extend_from_slice(batch.get(self.in_batch()).unwrap_or_default());
+        self.end = self.start;
+        taken
     }
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Entry>() <= 104);
+const _: () = assert!(size_of::<Entry>() <= 56);
 
 /// The room for streams that is not worth giving up: as many as most connections have.
 const MIN_CAPACITY: usize = 64;
@@ -242,10 +268,12 @@ pub(super) enum Place {
 
 /// All streams that are held, and those closed lately.
 ///
-/// One look-up by number tells both apart. The verbs of the application come by slot, without one.
+/// The verbs of the application come by slot, without a look-up.
 pub(super) struct Streams {
-    places: HashMap<u32, Place, FixedState>,
     slots: Slab<Entry>,
+    /// The slots, by number.
+    held: HashMap<u32, u32, FixedState>,
+    endings: HashMap<u32, Ending, FixedState>,
     /// The numbers of closed streams, oldest first.
     closed: VecDeque<u32>,
     max_closed: usize,
@@ -254,8 +282,9 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            places: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             slots: Slab::new(),
+            held: HashMap::with_hasher(FixedState::with_seed(config.seed)),
+            endings: HashMap::with_hasher(FixedState::with_seed(config.seed)),
             closed: VecDeque::new(),
             // As many as can be closed at once, so that what crosses our resets is always known.
             max_closed: (config.max_concurrent_streams as usize).clamp(100, 1 << 14),
@@ -264,7 +293,16 @@ impl Streams {
 
     #[inline]
     pub(super) fn place(&self, stream_id: u32) -> Option<Place> {
-        self.places.get(&stream_id).copied()
+        match self.held.get(&stream_id) {
+            Some(&slot) => Some(Place::Held(slot)),
+            None => self.place_of_closed(stream_id),
+        }
+    }
+
+    /// Out of line: frames of closed streams are few.
+    #[inline(never)]
+    fn place_of_closed(&self, stream_id: u32) -> Option<Place> {
+        self.endings.get(&stream_id).copied().map(Place::Closed)
     }
 
     /// The entry of a stream that is held.
@@ -292,7 +330,7 @@ impl Streams {
     pub(super) fn insert(&mut self, entry: Entry) -> StreamId {
         let value = entry.id;
         let id = StreamId::new(value, self.slots.insert(entry) as u32);
-        self.places.insert(value, Place::Held(id.slot));
+        self.held.insert(value, id.slot);
         id
     }
 
@@ -304,29 +342,33 @@ impl Streams {
 
     /// Lets go of a stream that is held. Its ending is remembered for a while.
     pub(super) fn remove(&mut self, id: StreamId, ending: Ending) -> Entry {
+        self.held.remove(&id.value());
         self.remember(id.value(), ending);
         self.slots.remove(id.slot())
     }
 
-    /// Remembers the ending of a stream, whether it was held or not.
+    /// Remembers the ending of a stream that is not held.
     pub(super) fn remember(&mut self, stream_id: u32, ending: Ending) {
-        if let Some(Place::Closed(_)) = self.places.insert(stream_id, Place::Closed(ending)) {
+        if self.endings.insert(stream_id, ending).is_some() {
             return;
         }
         self.closed.push_back(stream_id);
         if self.closed.len() > self.max_closed {
-            self.closed.pop_front().map(|oldest| self.places.remove(&oldest));
+            self.closed.pop_front().map(|oldest| self.endings.remove(&oldest));
         }
     }
 
     /// Gives up room that is not used, where it is most of it: what is left is to be filled before it grows again.
     pub(super) fn shrink(&mut self) {
-        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
-        if is_wasteful(self.slots.capacity(), self.slots.len()) {
+        if self.slots.capacity() > self.slots.len() + self.slots.len() / 8 {
             self.slots.shrink_to_fit();
         }
-        if is_wasteful(self.places.capacity(), self.places.len()) {
-            self.places.shrink_to(2 * self.places.len());
+        let is_wasteful = |capacity: usize, length: usize| capacity > 4 * length + MIN_CAPACITY;
+        if is_wasteful(self.held.capacity(), self.held.len()) {
+            self.held.shrink_to(2 * self.held.len());
+        }
+        if is_wasteful(self.endings.capacity(), self.endings.len()) {
+            self.endings.shrink_to(2 * self.endings.len());
         }
         if is_wasteful(self.closed.capacity(), self.closed.len()) {
             self.closed.shrink_to_fit();

@@ -1,6 +1,7 @@
 //! What waits for a time: one deadline each for the connection, and one queue for all streams.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use super::state::Wait;
@@ -161,12 +162,12 @@ impl Connection {
             if !matches!(entry.wait, Wait::Window | Wait::Turn) {
                 continue;
             }
-            if progress.is_some_and(|octets| octets < MIN_PROGRESS) {
+            if progress.is_some_and(|octets| octets.get() <= MIN_PROGRESS) {
                 self.counters.streams_without_progress += 1;
                 self.reset(id, Violation::NoProgress.reason());
                 self.events.push_back(Event::Reset { id, reason: Violation::NoProgress.reason(), remote: false });
             } else {
-                entry.progress = Some(0);
+                entry.progress = Some(NonZeroU32::MIN);
                 self.timers.progress.push(id);
             }
         }

@@ -36,7 +36,6 @@ mod rate;
 mod receive;
 mod utf8;
 
-use std::mem;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -126,14 +125,25 @@ pub struct WebSocket {
     progress: Progress,
     no_masking: bool,
     event: Option<Event>,
-    output: BytesMut,
-    /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
-    /// it, so a peer that pings and does not read makes us hold one.
-    pong: Option<Box<[u8]>>,
+    /// What waits to be sent; boxed, since most of the time nothing does.
+    outgoing: Option<Box<Outgoing>>,
     pings: rate::Bucket,
     partial: Option<Box<Partial>>,
     /// Where `permessage-deflate` is in use.
     codec: Option<Box<Codec>>,
+}
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<WebSocket>() <= 128);
+
+/// What waits to be sent.
+#[derive(Debug, Default)]
+struct Outgoing {
+    /// Whole ones.
+    frames: BytesMut,
+    /// The payload of the latest Ping that is not answered yet. RFC 6455 §5.5.3 lets the latest stand for all before
+    /// it, so a peer that pings and does not read makes us hold one.
+    pong: Option<Box<[u8]>>,
 }
 
 /// [`State`], and what of it is still to be told.
@@ -155,8 +165,7 @@ impl WebSocket {
             progress: Progress::Open,
             no_masking: false,
             event: None,
-            output: BytesMut::new(),
-            pong: None,
+            outgoing: None,
             pings: rate::Bucket::default(),
             partial: None,
             codec: None,
@@ -209,7 +218,8 @@ impl WebSocket {
     pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_open().ok_or(SendError::Closed)?;
         let key = self.mask_key();
-        encode_message(&mut self.output, message, key, self.codec.as_deref_mut());
+        let outgoing = self.outgoing.get_or_insert_default();
+        encode_message(&mut outgoing.frames, message, key, self.codec.as_deref_mut());
         Ok(())
     }
 
@@ -259,7 +269,7 @@ impl WebSocket {
             return Err(CloseError::ReasonTooLong);
         }
         let key = self.mask_key();
-        close::encode(&mut self.output, code, reason, key);
+        close::encode(self.frames(), code, reason, key);
         self.progress = Progress::CloseSent;
         if let Some(partial) = &mut self.partial {
             partial.discard_message();
@@ -278,25 +288,29 @@ impl WebSocket {
         }
     }
 
+    /// Out of line: messages come by [`send_into`](Self::send_into).
+    #[inline(never)]
     fn transmit(&mut self, output: &mut BytesMut) {
-        if let Some(payload) = self.pong.take() {
+        let Outgoing { frames, pong } = *self.outgoing.take().unwrap_or_default();
+        if let Some(payload) = pong {
             frame::encode(output, Opcode::Pong, &payload, self.mask_key());
         }
-        if self.output.is_empty() {
-            return;
-        }
-        let queued = mem::take(&mut self.output);
-        if output.is_empty() && output.capacity() < queued.len() {
-            *output = queued;
+        if output.is_empty() && output.capacity() < frames.len() {
+            *output = frames;
         } else {
-            output.extend_from_slice(&queued);
+            output.extend_from_slice(&frames);
         }
+    }
+
+    /// Where frames wait to be sent.
+    fn frames(&mut self) -> &mut BytesMut {
+        &mut self.outgoing.get_or_insert_default().frames
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something to hand out.
     #[inline]
     pub fn is_transmit_pending(&self) -> bool {
-        self.pong.is_some() || !self.output.is_empty()
+        self.outgoing.is_some()
     }
 
     /// Whether the socket is open, between two messages, and has nothing to tell or to send.
@@ -330,7 +344,7 @@ impl WebSocket {
             return Err(PingError::PayloadTooLong);
         }
         let key = self.mask_key();
-        frame::encode(&mut self.output, opcode, payload, key);
+        frame::encode(self.frames(), opcode, payload, key);
         Ok(())
     }
 

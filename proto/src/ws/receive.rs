@@ -42,7 +42,7 @@ impl WebSocket {
             if let Err(violation) = self.handle_frame(&now, &mut rest) {
                 self.fail(violation);
             }
-            if self.pong.is_some() {
+            if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.pong.is_some()) {
                 break;
             }
         }
@@ -176,7 +176,7 @@ impl WebSocket {
                 }
                 // After our Close the peer reads no Pong (RFC 6455 §1.4).
                 if is_open {
-                    self.pong = Some(payload.into());
+                    self.outgoing.get_or_insert_default().pong = Some(payload.into());
                 }
             }
             Opcode::Pong if is_open => self.event = Some(Event::Pong(Bytes::copy_from_slice(payload))),
@@ -185,7 +185,7 @@ impl WebSocket {
                 if is_open {
                     // RFC 6455 §5.5.1: "it typically echos the status code it received".
                     let key = self.mask_key();
-                    close::encode(&mut self.output, frame.code, "", key);
+                    close::encode(self.frames(), frame.code, "", key);
                 }
                 self.progress = Progress::Closed;
                 self.partial = None;
@@ -200,7 +200,7 @@ impl WebSocket {
     pub(super) fn fail(&mut self, violation: Violation) {
         if self.progress == Progress::Open {
             let key = self.mask_key();
-            close::encode(&mut self.output, violation.code(), violation.reason(), key);
+            close::encode(self.frames(), violation.code(), violation.reason(), key);
         }
         self.progress = Progress::Closed;
         self.partial = None;
@@ -269,7 +269,7 @@ mod tests {
             feed(&mut socket, pieces[pieces.len() - 1]);
             socket.poll_transmit(&mut BytesMut::new());
             assert!(socket.partial.is_none(), "{pieces:x?}");
-            assert_eq!((socket.output.capacity(), socket.pong), (0, None));
+            assert!(socket.outgoing.is_none());
         }
         let mut socket = client();
         feed(&mut socket, b"\x01\x05Hi");

@@ -8,12 +8,13 @@ pub(crate) mod desk;
 mod outbox;
 mod owner;
 
-use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Context, Waker};
+use std::{fmt, mem};
 
 use bytes::BytesMut;
+use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
@@ -43,32 +44,39 @@ const QUIET: u8 = 1;
 /// Besides, the handler waits for what is received.
 const LISTENING: u8 = 2;
 
-/// What the lock of a cell protects.
+/// What the lock of a cell protects. A server of a million sockets has a million of these.
 pub(crate) struct Shared {
     /// Received, and not yet taken by the application.
     pub(crate) inbox: BytesMut,
     /// The carrier holds octets that found the inbox in use; it wants to know when that has been emptied.
     pub(crate) more: bool,
     pub(crate) received: Received,
-    receiver: Waiter,
+    receiver: Option<Waker>,
+    /// It is the handler that waits, and not a [`receiver`](Self::receiver).
+    handler_receives: bool,
     /// To be sent, and not yet taken by the carrier.
     pub(crate) outbox: Outbox,
     /// What the carrier counts of the outbox as blocked.
-    booked: usize,
+    booked: u32,
     pub(crate) sent: Sent,
-    sender: Waiter,
+    sender: Option<Waker>,
+    handler_sends: bool,
     /// The receiver has an answer that found no room in the outbox.
     answer_waits: bool,
-    /// How many [`Owner`]s there are; the last to leave ends the stream.
-    owners: u32,
+    /// How many [`Owner`]s there are, which are a few; the last to leave ends the stream.
+    owners: u8,
     /// The carrier is draining: a WebSocket says Close 1001.
     going_away: bool,
     /// A tunnel: the wire gets some time for the peer's end after the last owner has left.
     pub(crate) tunnel: bool,
     /// The tunnel's peer broke its protocol, and gets less of that time.
     pub(crate) failed: bool,
+    /// For the carrier: that time has begun.
+    pub(crate) lingers: bool,
     pub(crate) rare: Option<Box<Rare>>,
 }
+
+const _: () = assert!(size_of::<StreamCell>() <= 152);
 
 /// What a stream has at most once, and not for long.
 #[derive(Default)]
@@ -118,16 +126,36 @@ pub(crate) enum Input {
 /// Why a stream is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Reset by either side, with an error code of RFC 9113 §7.
-    Reset(u32),
+    /// Reset by either side.
+    Reset(ErrorCode),
     /// Its connection went away.
     Disconnected,
+}
+
+/// An error code of RFC 9113 §7, which takes no more room for its alignment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ErrorCode([u8; 4]);
+
+impl ErrorCode {
+    pub(crate) const fn new(code: u32) -> Self {
+        Self(code.to_ne_bytes())
+    }
+
+    pub(crate) const fn get(self) -> u32 {
+        u32::from_ne_bytes(self.0)
+    }
+}
+
+impl fmt::Debug for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
 }
 
 impl From<Death> for Error {
     fn from(death: Death) -> Self {
         match death {
-            Death::Reset(code) => Self::Reset(code),
+            Death::Reset(code) => Self::Reset(code.get()),
             Death::Disconnected => Self::Disconnected,
         }
     }
@@ -144,7 +172,7 @@ pub(crate) enum Sent {
     /// All of it is with the carrier.
     Finished,
     /// To be reset with this code; the outbox is void.
-    Resetting(u32),
+    Resetting(ErrorCode),
     Dead(Death),
 }
 
@@ -162,16 +190,19 @@ impl StreamCell {
                 inbox: BytesMut::new(),
                 more: false,
                 received: Received::Open,
-                receiver: Waiter::Nobody,
+                receiver: None,
+                handler_receives: false,
                 outbox: Outbox::default(),
                 booked: 0,
                 sent: Sent::Open,
-                sender: Waiter::Nobody,
+                sender: None,
+                handler_sends: false,
                 answer_waits: false,
                 owners: 0,
                 going_away: false,
                 tunnel: false,
                 failed: false,
+                lingers: false,
                 rare: None,
             }),
         })
@@ -207,7 +238,7 @@ impl StreamCell {
 
     /// For the carrier, after it looked at all of the cell: takes note if there is nothing to be seen to.
     pub(crate) fn calm_down(&self, shared: &Shared) {
-        let listening = if matches!(shared.receiver, Waiter::Handler) { LISTENING } else { 0 };
+        let listening = if shared.handler_receives { LISTENING } else { 0 };
         self.calm.store(if shared.is_quiet() { QUIET | listening } else { 0 }, Ordering::Relaxed);
     }
 
@@ -245,13 +276,9 @@ impl StreamCell {
 }
 
 /// A cell is the waker of the handler that the carrier polls for its stream.
-impl Wake for StreamCell {
-    fn wake(self: Arc<Self>) {
-        self.set(QUEUED | WOKEN);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.set(QUEUED | WOKEN);
+impl ArcWake for StreamCell {
+    fn wake_by_ref(cell: &Arc<Self>) {
+        cell.set(QUEUED | WOKEN);
     }
 }
 
@@ -273,7 +300,7 @@ impl StreamCell {
                 return false;
             }
             shared.inbox = read();
-            mem::take(&mut shared.receiver)
+            shared.take_receiver()
         };
         match receiver {
             Waiter::Handler => return true,
@@ -287,7 +314,7 @@ impl StreamCell {
     pub(crate) fn put_back(&self, rest: BytesMut) {
         let mut shared = self.lock();
         shared.inbox = rest;
-        if let Waiter::Task(waker) = mem::take(&mut shared.receiver) {
+        if let Waiter::Task(waker) = shared.take_receiver() {
             drop(shared);
             waker.wake();
         }
@@ -317,7 +344,7 @@ impl StreamCell {
                 Received::Finished if shared.sent == Sent::Following => shared.sent = Sent::Finishing,
                 Received::Finished | Received::Open => {}
             }
-            Waiting { sender: mem::take(&mut shared.sender), receiver: mem::take(&mut shared.receiver) }
+            Waiting { sender: shared.take_sender(), receiver: shared.take_receiver() }
         };
         self.wake(waiting);
     }
@@ -327,7 +354,7 @@ impl StreamCell {
         let receiver = {
             let mut shared = self.lock();
             shared.rare().response = Some(response);
-            mem::take(&mut shared.receiver)
+            shared.take_receiver()
         };
         self.wake(Waiting { receiver, sender: Waiter::Nobody });
     }
@@ -342,7 +369,7 @@ impl StreamCell {
         let receiver = {
             let mut shared = self.lock();
             shared.going_away = true;
-            mem::take(&mut shared.receiver)
+            shared.take_receiver()
         };
         self.wake(Waiting { receiver, sender: Waiter::Nobody });
     }
@@ -359,7 +386,7 @@ impl StreamCell {
     }
 }
 
-/// Who waits for one half of a stream.
+/// Who waited for one half of a stream.
 #[derive(Default)]
 enum Waiter {
     #[default]
@@ -368,6 +395,22 @@ enum Waiter {
     Handler,
     /// Another task.
     Task(Waker),
+}
+
+impl Waiter {
+    fn take(is_handler: &mut bool, task: &mut Option<Waker>) -> Self {
+        if mem::take(is_handler) { Self::Handler } else { task.take().map_or(Self::Nobody, Self::Task) }
+    }
+
+    /// Lets the handler wait, or else the task of `cx`.
+    fn put(is_handler: &mut bool, task: &mut Option<Waker>, handler: bool, cx: &Context<'_>) {
+        *is_handler = handler;
+        match task {
+            _ if handler => *task = None,
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => *task = Some(cx.waker().clone()),
+        }
+    }
 }
 
 /// Who is to be woken by [`StreamCell::wake`], once no lock is held.
@@ -381,6 +424,14 @@ pub(crate) struct Waiting {
 impl Shared {
     pub(crate) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    fn take_receiver(&mut self) -> Waiter {
+        Waiter::take(&mut self.handler_receives, &mut self.receiver)
+    }
+
+    fn take_sender(&mut self) -> Waiter {
+        Waiter::take(&mut self.handler_sends, &mut self.sender)
     }
 
     /// Whether there is nothing for the carrier to see to, and octets may go both ways.
@@ -421,8 +472,8 @@ impl Shared {
 
     /// Tells the carrier how much stays in the outbox.
     pub(crate) fn rebook(&mut self, carrier: &Carrier) {
-        let left = self.outbox.len();
-        carrier.rebook(mem::replace(&mut self.booked, left), left);
+        let left = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
+        carrier.rebook(mem::replace(&mut self.booked, left) as usize, left as usize);
     }
 
     /// Neither half has anything to move any more.
@@ -445,7 +496,7 @@ impl Shared {
             return Waiting::default();
         }
         let answers = mem::take(&mut self.answer_waits);
-        let receiver = if answers { mem::take(&mut self.receiver) } else { Waiter::Nobody };
-        Waiting { sender: mem::take(&mut self.sender), receiver }
+        let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
+        Waiting { sender: self.take_sender(), receiver }
     }
 }

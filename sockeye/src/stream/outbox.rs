@@ -6,44 +6,60 @@ use std::mem;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Octets in their order, of which the last may be a payload that is shared with whoever sent it: a large message is not
-/// copied to wait.
-#[derive(Default)]
-pub(crate) struct Outbox {
-    octets: BytesMut,
-    /// Behind them. Most streams never have one, and a pointer is what that costs.
-    payload: Option<Box<Bytes>>,
+/// copied to wait. That is rare, and boxed: so this is as large as a buffer alone.
+pub(crate) enum Outbox {
+    Octets(BytesMut),
+    Payload(Box<(BytesMut, Bytes)>),
 }
+
+const _: () = assert!(size_of::<Outbox>() == size_of::<BytesMut>());
 
 impl Outbox {
     pub(crate) fn len(&self) -> usize {
-        self.octets.len() + self.payload.as_ref().map_or(0, |payload| payload.len())
+        match self {
+            Self::Octets(octets) => octets.len(),
+            Self::Payload(both) => both.0.len() + both.1.len(),
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.octets.is_empty() && self.payload.is_none()
-    }
-
-    /// All of it, to append to.
-    #[inline]
-    pub(crate) fn octets(&mut self) -> &mut BytesMut {
-        if let Some(payload) = self.payload.take() {
-            self.octets.extend_from_slice(&payload);
-        }
-        &mut self.octets
+        self.len() == 0
     }
 
     /// Lets `fill` append, and behind that what it returns.
     #[inline]
     pub(crate) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
-        let (value, payload) = fill(self.octets());
-        self.payload = payload.filter(|payload| !payload.is_empty()).map(Box::new);
+        let mut octets = mem::take(self).into_octets();
+        let (value, payload) = fill(&mut octets);
+        *self = match payload {
+            Some(payload) => Self::Payload(Box::new((octets, payload))),
+            None => Self::Octets(octets),
+        };
         value
     }
 
-    /// The buffer of what was sent.
-    pub(crate) fn take_buffer(&mut self) -> BytesMut {
-        debug_assert!(self.is_empty(), "what is to be sent stays");
-        mem::take(&mut self.octets)
+    /// All of it in one buffer.
+    pub(crate) fn into_octets(self) -> BytesMut {
+        match self {
+            Self::Octets(octets) => octets,
+            Self::Payload(both) => {
+                let (mut octets, payload) = *both;
+                octets.extend_from_slice(&payload);
+                octets
+            }
+        }
+    }
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::Octets(BytesMut::new())
+    }
+}
+
+impl From<BytesMut> for Outbox {
+    fn from(octets: BytesMut) -> Self {
+        Self::Octets(octets)
     }
 }
 
@@ -54,34 +70,34 @@ impl Buf for Outbox {
     }
 
     fn chunk(&self) -> &[u8] {
-        match &self.payload {
-            Some(payload) if self.octets.is_empty() => payload,
-            _ => &self.octets,
+        match self {
+            Self::Octets(octets) => octets,
+            Self::Payload(both) if both.0.is_empty() => &both.1,
+            Self::Payload(both) => &both.0,
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let chunks = [Some(&self.octets[..]), self.payload.as_ref().map(|payload| &payload[..])];
-        let chunks = chunks.into_iter().flatten().filter(|chunk| !chunk.is_empty());
-        let filled = slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk));
-        filled.count()
+        let chunks: [&[u8]; 2] = match self {
+            Self::Octets(octets) => [octets, &[]],
+            Self::Payload(both) => [&both.0, &both.1],
+        };
+        let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
+        slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     fn advance(&mut self, octets: usize) {
-        let front = octets.min(self.octets.len());
-        self.octets.advance(front);
-        if let Some(payload) = &mut self.payload {
-            payload.advance(octets - front);
-            if payload.is_empty() {
-                self.payload = None;
+        match self {
+            Self::Octets(all) => all.advance(octets),
+            Self::Payload(both) => {
+                let front = octets.min(both.0.len());
+                both.0.advance(front);
+                both.1.advance(octets - front);
+                if both.1.is_empty() {
+                    *self = Self::Octets(mem::take(&mut both.0));
+                }
             }
         }
-    }
-}
-
-impl From<BytesMut> for Outbox {
-    fn from(octets: BytesMut) -> Self {
-        Self { octets, payload: None }
     }
 }
 

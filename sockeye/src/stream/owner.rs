@@ -7,18 +7,18 @@ use std::{fmt, mem};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{Closer, Input, Received, Sent, StreamCell, Waiter, desk};
+use super::{Closer, ErrorCode, Input, Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, Side};
 use crate::{Error, Result};
 
 /// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
 const GOING_AWAY: u16 = 1001;
 /// RFC 9113 §7: what ends a response that is not whole.
-const INTERNAL_ERROR: u32 = 0x2;
+const INTERNAL_ERROR: ErrorCode = ErrorCode::new(0x2);
 /// RFC 9113 §7: what ends a request whose response nobody awaits any more.
-const CANCEL: u32 = 0x8;
+const CANCEL: ErrorCode = ErrorCode::new(0x8);
 /// RFC 9113 §7.
-const REFUSED_STREAM: u32 = 0x7;
+const REFUSED_STREAM: ErrorCode = ErrorCode::new(0x7);
 
 /// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
 /// response that is not whole by RST_STREAM.
@@ -72,11 +72,11 @@ impl Owner {
             return match shared.received {
                 Received::Open if mem::take(&mut shared.going_away) => Poll::Ready(Ok(Input::GoingAway)),
                 Received::Open => {
-                    self.register(&mut shared.receiver, cx);
+                    self.register_receiver(shared, cx);
                     // Even when it is empty, a buffer holds memory. The carrier, which is about to look, has a use for it.
                     if input.is_empty() {
                         let spare = mem::take(input);
-                        if let Waiter::Handler = shared.receiver {
+                        if shared.handler_receives {
                             shared.inbox = spare;
                         }
                     }
@@ -108,7 +108,7 @@ impl Owner {
         if let Received::Dead(death) = shared.received {
             return Poll::Ready(Err(death.into()));
         }
-        self.register(&mut shared.receiver, cx);
+        self.register_receiver(&mut shared, cx);
         Poll::Pending
     }
 
@@ -121,7 +121,7 @@ impl Owner {
     pub(crate) fn is_ended(&self, cx: &Context<'_>) -> bool {
         let mut shared = self.0.lock();
         if shared.received == Received::Open {
-            self.register(&mut shared.receiver, cx);
+            self.register_receiver(&mut shared, cx);
         }
         shared.received != Received::Open
     }
@@ -137,14 +137,12 @@ impl Owner {
         cx.waker().data() == Arc::as_ptr(&self.0).cast()
     }
 
-    fn register(&self, place: &mut Waiter, cx: &Context<'_>) {
-        if self.is_handler(cx) {
-            *place = Waiter::Handler;
-        } else if let Waiter::Task(waker) = place {
-            waker.clone_from(cx.waker());
-        } else {
-            *place = Waiter::Task(cx.waker().clone());
-        }
+    fn register_receiver(&self, shared: &mut Shared, cx: &Context<'_>) {
+        Waiter::put(&mut shared.handler_receives, &mut shared.receiver, self.is_handler(cx), cx);
+    }
+
+    fn register_sender(&self, shared: &mut Shared, cx: &Context<'_>) {
+        Waiter::put(&mut shared.handler_sends, &mut shared.sender, self.is_handler(cx), cx);
     }
 
     /// Whether `size` octets can be sent without the lock.
@@ -193,7 +191,7 @@ impl Owner {
         let mut shared = self.0.lock();
         shared.check_open()?;
         if !self.0.carrier.admits(shared.outbox.len()) {
-            self.register(&mut shared.sender, cx);
+            self.register_sender(&mut shared, cx);
             return Poll::Pending;
         }
         let value = shared.outbox.append(fill);
@@ -214,9 +212,9 @@ impl Owner {
         }
         shared.answer_waits = !self.0.carrier.admits(shared.outbox.len());
         if shared.answer_waits {
-            self.register(&mut shared.receiver, cx);
+            self.register_receiver(shared, cx);
         } else {
-            fill(shared.outbox.octets());
+            shared.outbox.append(|outbox| (fill(outbox), None));
             drop(guard);
             self.0.queue();
         }
@@ -244,7 +242,7 @@ impl Owner {
         if shared.outbox.is_empty() && !shared.head_waits() {
             return Poll::Ready(Ok(()));
         }
-        self.register(&mut shared.sender, cx);
+        self.register_sender(&mut shared, cx);
         Poll::Pending
     }
 
@@ -270,7 +268,7 @@ impl Owner {
     pub(crate) fn finish(&self, trailers: Option<HeaderMap>, fill: impl FnOnce(&mut BytesMut)) {
         let mut shared = self.0.lock();
         if shared.sent == Sent::Open {
-            fill(shared.outbox.octets());
+            shared.outbox.append(|outbox| (fill(outbox), None));
             if trailers.is_some() {
                 shared.rare().trailers_out = trailers;
             }
@@ -284,7 +282,7 @@ impl Owner {
     pub(crate) fn finish_after_peer(&self, fill: impl FnOnce(&mut BytesMut)) {
         let mut shared = self.0.lock();
         if shared.sent == Sent::Open {
-            fill(shared.outbox.octets());
+            shared.outbox.append(|outbox| (fill(outbox), None));
             shared.sent = if shared.received == Received::Open { Sent::Following } else { Sent::Finishing };
         }
         drop(shared);
@@ -335,7 +333,7 @@ impl Drop for Owner {
             let rare = shared.rare.as_mut().filter(|_| tunnel);
             let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
             if let Some((code, closer)) = closer {
-                closer(code, shared.outbox.octets());
+                shared.outbox.append(|outbox| (closer(code, outbox), None));
                 shared.sent = Sent::Finishing;
             } else {
                 let is_server = self.0.carrier.facts.side == Side::Server;
