@@ -140,6 +140,9 @@ impl Connection {
                 return Poll::Ready(());
             }
             if !received && !sent {
+                if !matches!(self.phase, Phase::Running { .. }) && self.to_open + self.opening == 0 {
+                    self.shrink();
+                }
                 return Poll::Pending;
             }
         }
@@ -352,9 +355,7 @@ impl Connection {
             }
             Phase::Hold => {
                 self.each(ledger, |socket, _| socket.shrink());
-                self.machine.shrink();
-                self.wire.shrink();
-                self.rest = BytesMut::from(&self.rest[..]);
+                self.shrink();
             }
             Phase::Draining => self.schedule = None,
             Phase::Closing => {
@@ -373,6 +374,13 @@ impl Connection {
                 self.pump(slot, ledger);
             }
         }
+    }
+
+    /// Frees what a quiet connection does not need. Where it matters thousands of them are quiet most of the time.
+    fn shrink(&mut self) {
+        self.machine.shrink();
+        self.wire.shrink();
+        self.rest = BytesMut::from(&self.rest[..]);
     }
 
     /// Resets the streams that are not read: no Close of theirs could come.
