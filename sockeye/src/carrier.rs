@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Version;
 
 use crate::budget::Budget;
+use crate::cast::Cast;
 use crate::metrics::{Counter, Metrics};
 use crate::registry::Registry;
 
@@ -40,8 +41,13 @@ pub(crate) struct Carrier {
 struct Ready {
     slots: Vec<u32>,
     sleeper: Option<Waker>,
-    /// A change of a slot woke the carrier.
+    /// Another task woke the carrier.
     called: bool,
+    /// What groups have for streams here, and how much that is.
+    casts: Vec<Cast>,
+    cast_size: usize,
+    /// Nobody looks here any more.
+    over: bool,
 }
 
 /// What is known of a connection from its start.
@@ -139,6 +145,12 @@ impl Carrier {
 
     /// It is over: what still holds a stream of it finds there all that there will be.
     pub(crate) fn leave(&self) {
+        let casts = {
+            let mut ready = self.ready();
+            ready.over = true;
+            std::mem::take(&mut ready.casts)
+        };
+        drop(casts);
         self.registry.leave(self.number);
     }
 
@@ -157,6 +169,35 @@ impl Carrier {
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
+    }
+
+    /// Tells the carrier of a group's message. Past the limit of what may wait for a connection all members miss it.
+    pub(crate) fn cast(&self, cast: Cast) {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.over {
+                return;
+            }
+            let has_room = ready.casts.is_empty() || ready.cast_size < self.limits.connection_send;
+            if !has_room {
+                drop(ready);
+                return cast.deliver(|_, _| false);
+            }
+            ready.cast_size += cast.size();
+            ready.casts.push(cast);
+            ready.called |= ready.sleeper.is_some();
+            ready.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// For the carrier: what groups have for it.
+    pub(crate) fn take_casts(&self) -> Vec<Cast> {
+        let mut ready = self.ready();
+        ready.cast_size = 0;
+        std::mem::take(&mut ready.casts)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -194,7 +235,7 @@ impl Carrier {
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase) -> bool {
         let mut ready = self.ready();
         // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
-        if !ready.slots.is_empty() || self.phase() != seen {
+        if !ready.slots.is_empty() || !ready.casts.is_empty() || self.phase() != seen {
             return false;
         }
         // An idle connection owns no buffers.

@@ -248,7 +248,28 @@ where
             self.visit(slot as usize, now);
         }
         self.ready = ready;
+        progress |= self.cast();
         progress | self.handle_events(now)
+    }
+
+    /// Sends what groups have for streams here; whether anything was there.
+    fn cast(&mut self) -> bool {
+        let casts = self.carrier.take_casts();
+        for cast in &casts {
+            cast.deliver(|cell, frame| {
+                let slot = self.slots.get(cell.slot()).and_then(Option::as_ref);
+                let slot = slot.filter(|slot| Arc::ptr_eq(&slot.cell, cell) && cell.is_quiet() && !cell.is_closing());
+                let Some(mut stream) = slot.and_then(|slot| self.machine.stream(slot.id)) else {
+                    return cell.cast(frame);
+                };
+                let taken = stream.write(frame, false);
+                if taken < frame.len() {
+                    cell.put_first(frame.slice(taken..));
+                }
+                true
+            });
+        }
+        !casts.is_empty()
     }
 
     fn handle_events(&mut self, now: Instant) -> bool {

@@ -235,6 +235,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MAX_TURNS {
             self.follow();
+            for cast in self.cell.carrier().take_casts() {
+                cast.deliver(|cell, frame| cell.cast(frame));
+            }
             let mut progress = self.run();
             // Before any look into the cell: what another task changes from here on comes back by the ready list.
             self.cell.unqueue();

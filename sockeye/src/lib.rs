@@ -52,6 +52,7 @@ mod body;
 mod budget;
 mod buffers;
 mod carrier;
+mod cast;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;
 #[cfg(feature = "http2")]
@@ -61,6 +62,8 @@ mod deflate;
 #[cfg(feature = "web-socket")]
 mod duplex;
 mod error;
+#[cfg(feature = "web-socket")]
+mod group;
 #[cfg(feature = "http2")]
 mod h1;
 #[cfg(feature = "web-socket")]
@@ -110,6 +113,8 @@ pub use server::{Server, serve};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub use client::{Client, ClientBuilder, Open, connect};
+#[cfg(feature = "web-socket")]
+pub use group::{Group, Member};
 #[cfg(feature = "web-socket")]
 pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]

@@ -3,7 +3,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
@@ -17,7 +17,7 @@ use crate::budget::Ticket;
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
-use crate::stream::{Input, Owner};
+use crate::stream::{Input, LEAST_SHARED, Owner, StreamCell};
 use crate::{Error, Result};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
@@ -42,8 +42,6 @@ pub struct WebSocket(Box<Inner>);
 
 /// Octets of a frame's header, at most (RFC 6455 §5.2).
 const HEADER: usize = 14;
-/// Octets of the least payload that waits to be sent without a copy: sharing a smaller one costs about as much.
-const LEAST_SHARED: usize = 4096;
 
 /// Boxed, since a handler's future holds its argument twice.
 struct Inner {
@@ -92,6 +90,10 @@ impl WebSocket {
     pub(crate) fn with_response(self, response: response::Parts) -> Self {
         self.rare().response.get_or_init(|| response);
         self
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<StreamCell> {
+        self.0.owner.cell()
     }
 
     fn rare(&self) -> &Rare {
@@ -200,6 +202,7 @@ impl WebSocket {
             return Ok(());
         }
         self.0.machine.close(code, reason).map_err(Error::invalid)?;
+        self.0.owner.start_closing();
         // What is unfinished is of no use any more: the machine has let go of it.
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
         match self.0.owner.send_now(0, |outbox| (self.0.machine.poll_transmit(outbox), None)) {

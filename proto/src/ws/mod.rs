@@ -370,6 +370,13 @@ impl WebSocket {
     }
 }
 
+/// A message as one frame, neither masked nor compressed: as a server may send it to any number of sockets.
+pub fn encode(message: &Message) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame::encode(&mut frame, message_opcode(message), message.as_bytes(), None);
+    frame.freeze()
+}
+
 /// Inlined by force, for the case without a codec.
 #[inline(always)]
 fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>, codec: Option<&mut Codec>) {

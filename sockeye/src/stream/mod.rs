@@ -13,21 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::{fmt, mem};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
 use crate::{Error, Result};
 
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{LEAST_SHARED, Outbox};
 pub(crate) use owner::Owner;
 
 pub(crate) struct StreamCell {
     carrier: Arc<Carrier>,
     /// Where the carrier keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`] and [`WOKEN`].
+    /// [`QUEUED`], [`WOKEN`] and [`CLOSING`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the carrier saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -38,6 +38,8 @@ pub(crate) struct StreamCell {
 const QUEUED: u8 = 1;
 /// The handler that the carrier polls for this stream asked to be polled.
 const WOKEN: u8 = 2;
+/// A WebSocket has sent its Close, or is about to: no message may follow (RFC 6455 §5.5.1).
+const CLOSING: u8 = 4;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -240,6 +242,36 @@ impl StreamCell {
     pub(crate) fn calm_down(&self, shared: &Shared) {
         let listening = if shared.handler_receives { LISTENING } else { 0 };
         self.calm.store(if shared.is_quiet() { QUIET | listening } else { 0 }, Ordering::Relaxed);
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot as usize
+    }
+
+    /// Whether the WebSocket sends no more messages.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Appends a whole frame from elsewhere to what is sent, where messages may be sent still; whether there was room.
+    pub(crate) fn cast(&self, frame: &Bytes) -> bool {
+        let mut shared = self.lock();
+        if self.is_closing() || shared.check_open().is_err() || shared.is_abandoned() {
+            return true;
+        }
+        if !self.carrier.admits(shared.outbox.len()) {
+            return false;
+        }
+        shared.outbox.append_shared(frame.clone());
+        drop(shared);
+        self.queue();
+        true
+    }
+
+    /// For the carrier: what it could not send of a frame goes before whatever has come to wait meanwhile.
+    pub(crate) fn put_first(&self, rest: Bytes) {
+        self.lock().outbox.prepend(rest);
+        self.queue();
     }
 
     /// Puts the cell on the ready list, unless it stands there. To be called after what the carrier is to see was done

@@ -5,6 +5,9 @@ use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+/// Octets of the least payload that waits to be sent without a copy: sharing a smaller one costs about as much.
+pub(crate) const LEAST_SHARED: usize = 4096;
+
 /// Octets in their order, of which the last may be a payload that is shared with whoever sent it: a large message is not
 /// copied to wait. That is rare, and boxed: so this is as large as a buffer alone.
 pub(crate) enum Outbox {
@@ -36,6 +39,26 @@ impl Outbox {
             None => Self::Octets(octets),
         };
         value
+    }
+
+    /// Appends octets that others have too: by a copy where that costs less than to share them.
+    pub(crate) fn append_shared(&mut self, octets: Bytes) {
+        self.append(|outbox| {
+            if octets.len() >= LEAST_SHARED {
+                return ((), Some(octets));
+            }
+            outbox.extend_from_slice(&octets);
+            ((), None)
+        });
+    }
+
+    /// Puts octets before all others.
+    pub(crate) fn prepend(&mut self, octets: Bytes) {
+        let behind = mem::take(self);
+        self.append_shared(octets);
+        if !behind.is_empty() {
+            self.append(|outbox| (outbox.extend_from_slice(&behind.into_octets()), None));
+        }
     }
 
     /// All of it in one buffer.
@@ -121,7 +144,9 @@ mod tests {
         assert_eq!(outbox.chunk(), b"hree ");
         outbox.append(|octets| (octets.extend_from_slice(b"four"), None));
         assert_eq!(outbox.chunk(), b"hree four");
-        outbox.advance(9);
+        outbox.prepend(Bytes::from_static(b"t"));
+        assert_eq!(outbox.chunk(), b"three four");
+        outbox.advance(10);
         assert!(outbox.is_empty());
     }
 }

@@ -1,13 +1,14 @@
 //! The application's side of a stream's cell.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::{fmt, mem};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{Closer, ErrorCode, Input, Received, Sent, Shared, StreamCell, Waiter, desk};
+use super::{CLOSING, Closer, ErrorCode, Input, Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, Side};
 use crate::{Error, Result};
 
@@ -45,6 +46,15 @@ impl Owner {
 
     pub(crate) fn share(&self) -> Self {
         Self::new(&self.0)
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<StreamCell> {
+        &self.0
+    }
+
+    /// No message may follow what is sent next.
+    pub(crate) fn start_closing(&self) {
+        self.0.flags.fetch_or(CLOSING, Ordering::Relaxed);
     }
 
     pub(crate) fn carrier(&self) -> &Carrier {

@@ -15,6 +15,7 @@ mod desk;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
+mod group;
 mod limits;
 mod peers;
 mod requests;

@@ -1,13 +1,12 @@
 //! Our own echo, written as a user of the library would. `/echo` runs inside its connection's task, `/spawned` has a task for
-//! each socket, and `/broadcast` sends what any socket says to all, by a channel of tokio.
+//! each socket, and `/broadcast` sends what any socket says to all of a group.
 
 use std::convert::Infallible;
 
-use common::{Arguments, BACKLOG, HTTP2, MAX_CONCURRENT_STREAMS};
+use common::{Arguments, HTTP2, MAX_CONCURRENT_STREAMS};
 use http::{Request, Response, StatusCode};
-use sockeye::{Body, Message, Server, Upgrade, WebSocket, http2};
+use sockeye::{Body, Group, Server, Upgrade, WebSocket, http2};
 use tokio::net::TcpListener;
-use tokio::sync::broadcast::{Receiver, Sender};
 use tower::service_fn;
 
 #[tokio::main]
@@ -19,13 +18,13 @@ async fn main() -> common::Result {
         server = server.tls(common::server_config(HTTP2)?);
     }
     let listener = TcpListener::bind(&arguments.address).await?;
-    let sender = Sender::new(BACKLOG);
-    let answer = move |request| std::future::ready(Ok::<_, Infallible>(answer(request, &sender)));
+    let group = Group::new();
+    let answer = move |request| std::future::ready(Ok::<_, Infallible>(answer(request, &group)));
     server.serve(listener, service_fn(answer)).await?;
     Ok(())
 }
 
-fn answer(mut request: Request<Body>, sender: &Sender<Message>) -> Response<Body> {
+fn answer(mut request: Request<Body>, group: &Group) -> Response<Body> {
     let upgrade = match Upgrade::from_request(&mut request) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal.response().map(Body::from),
@@ -36,8 +35,8 @@ fn answer(mut request: Request<Body>, sender: &Sender<Message>) -> Response<Body
             tokio::spawn(echo(socket));
         }),
         "/broadcast" => {
-            let (sender, receiver) = (sender.clone(), sender.subscribe());
-            upgrade.accept(|socket| broadcast(socket, sender, receiver))
+            let group = group.clone();
+            upgrade.accept(|socket| broadcast(socket, group))
         }
         _ => {
             let mut response = Response::new(Body::empty());
@@ -54,17 +53,10 @@ async fn echo(mut socket: WebSocket) -> sockeye::Result {
     Ok(())
 }
 
-async fn broadcast(mut socket: WebSocket, sender: Sender<Message>, mut receiver: Receiver<Message>) -> sockeye::Result {
-    loop {
-        tokio::select! {
-            message = receiver.recv() => {
-                let Ok(message) = message else { return Ok(()) };
-                socket.send(message).await?;
-            }
-            message = socket.recv() => {
-                let Some(message) = message? else { return Ok(()) };
-                sender.send(message).ok();
-            }
-        }
+async fn broadcast(mut socket: WebSocket, group: Group) -> sockeye::Result {
+    let _member = group.join(&socket)?;
+    while let Some(message) = socket.recv().await? {
+        group.send(message);
     }
+    Ok(())
 }
