@@ -58,14 +58,14 @@ impl Group {
     pub fn join(&self, socket: &WebSocket) -> Result<Member> {
         let cell = socket.cell();
         if cell.carrier().facts.side == Side::Client && !socket.extensions().no_masking {
-            return Err(Error::invalid("a client's socket masks each message by itself: send to each, without a group"));
+            return Err(Error::invalid(
+                "a client's socket masks each message by itself: send to each, without a group",
+            ));
         }
         let carrier = cell.carrier();
         let mut crowds = self.crowds();
-        let crowd = crowds
-            .entry(Arc::as_ptr(carrier) as usize)
-            .or_insert_with(|| Arc::new(Crowd::new(carrier)))
-            .clone();
+        let crowd =
+            crowds.entry(Arc::as_ptr(carrier) as usize).or_insert_with(|| Arc::new(Crowd::new(carrier))).clone();
         let key = crowd.insert(cell);
         drop(crowds);
         Ok(Member { group: self.clone(), crowd, key })

@@ -330,7 +330,8 @@ impl WebSocket {
     }
 
     /// Octets held of a message that is not whole: at most [`Config::max_message_size`], or an eighth and 64 octets more
-    /// where it is compressed. The memory they take is at most four times as much.
+    /// where it is compressed. The memory reserved for them is at most twice as much, or sixteen
+    /// times from 64 KiB on.
     pub fn buffered(&self) -> usize {
         match self.progress {
             Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
