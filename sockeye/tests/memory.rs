@@ -92,6 +92,9 @@ impl Client {
     }
 }
 
+/// Octets of heap for an idle connection with one such socket, and for the client's side of the transport.
+const MAX_CONNECTION: usize = 5 << 10;
+
 /// Every socket has had a message of 10,000 octets: a buffer that stays shows.
 async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -123,10 +126,38 @@ async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
     }
 }
 
-/// One test for both, since they share the allocator that is counted.
+async fn check_idle_connections() {
+    const CONNECTIONS: usize = 100;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(Server::new().serve(listener, websocket(echo)));
+    let mut clients = Vec::with_capacity(CONNECTIONS + 1);
+    let mut before = 0;
+    for index in 0..=CONNECTIONS {
+        let mut client = Client::connect(addr).await;
+        client.open(1).await;
+        clients.push(client);
+        if index == 0 {
+            before = live();
+        }
+    }
+    let mut each = usize::MAX;
+    // What a connection keeps for its next octets it gives up after a second.
+    for _ in 0..3000 {
+        each = live().saturating_sub(before) / CONNECTIONS;
+        if each <= MAX_CONNECTION {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(each <= MAX_CONNECTION, "an idle connection holds {each} octets");
+}
+
+/// One test for all, since they share the allocator that is counted.
 #[tokio::test]
 async fn an_idle_socket_owns_no_buffers() {
     const PONG: usize = 2;
     check_idle(echo, 4 + 10_000 + PONG).await;
     check_idle(listen, PONG).await;
+    check_idle_connections().await;
 }

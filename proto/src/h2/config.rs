@@ -16,8 +16,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
 /// What one connection can make its holder store is bounded by `max_concurrent_streams × initial_window_size +
-/// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, and about
-/// 100 octets for each stream.
+/// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
+/// requests to be heard, and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
 ///

@@ -83,6 +83,24 @@ fn continuations() {
     tested.assert_connection_error(Violation::HeaderTimeout);
 }
 
+/// However many requests come at once, a few stand in memory until the application has heard of them. It is no fault.
+#[test]
+fn requests_are_heard_a_few_at_a_time() {
+    let mut tested = Tested::server_with(Config { max_concurrent_streams: 1000, ..Config::default() });
+    let mut input: bytes::BytesMut = (0..1000).flat_map(|index| headers(1 + 2 * index, true, GET)).collect();
+    let mut heard = 0;
+    while heard < 1000 {
+        tested.machine.handle_data(tested.now, &mut input);
+        assert_eq!(tested.machine.is_stopped(), !input.is_empty());
+        let events = tested.events();
+        assert!((1..=64).contains(&events.len()));
+        heard += events.len();
+        tested.sent();
+    }
+    assert!(input.is_empty());
+    assert_eq!(tested.machine.counters().stops, 0);
+}
+
 /// A flood of requests that are reset at once ends the connection.
 #[test]
 fn reset_flood() {
