@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import socket
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ import tomllib
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
-SERVER_CORE, LOAD_CORE = "0", "1"
+SERVER_CORE, LOAD_CORE, BOTH_CORES = "0", "1", "0,1"
 STARTUP_SECONDS = 10
 # Beyond what is measured: a load that takes longer to connect, open and warm up has stalled.
 SLACK_SECONDS = 30
@@ -35,13 +36,13 @@ def compile_release(workspace, *arguments):
 
 
 @contextlib.contextmanager
-def running(command):
-    """A server, from where it listens until the end of the block."""
+def running(start, cores=SERVER_CORE, threads=1):
+    """A server, from where it listens until the end of the block. Its command comes of its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     address = f"127.0.0.1:{port}"
-    environment = {**os.environ, "TOKIO_WORKER_THREADS": "1", "RUST_LOG": "off"}
-    pinned = ["taskset", "-c", SERVER_CORE, *command, address]
+    environment = {**os.environ, "TOKIO_WORKER_THREADS": str(threads), "RUST_LOG": "off"}
+    pinned = ["taskset", "-c", cores, *start(address)]
     # `taskset` becomes the server, so the process is the server's.
     process = subprocess.Popen(pinned, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -60,6 +61,22 @@ def wait_for(process, port):
             return
         time.sleep(0.01)
     raise Failure("it does not listen")
+
+
+def allow_files():
+    """A socket is an open file. What is started from here may have as many as the system lets anyone have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def processor_seconds(process_id):
+    """What the threads that a process has now have used."""
+    nanoseconds = 0
+    for schedstat in pathlib.Path(f"/proc/{process_id}/task").glob("*/schedstat"):
+        # A thread may end in the meantime.
+        with contextlib.suppress(OSError):
+            nanoseconds += int(schedstat.read_text().split()[0])
+    return nanoseconds / 1e9
 
 
 def last_line(text):

@@ -1,0 +1,162 @@
+"""The sitting as Markdown: tables for `results.md` and one for the README."""
+
+import re
+
+from common import cells, shorten, spread
+from goals import goals, quotient
+from servers import PEERS
+from sitting import CPU, LIFE, OPENING_RATE, OWN_CORES, P50, P99, PER_SOCKET, RATE, RESIDENT
+from workloads import CEILING, GROWTH, OTHER_CEILING, OURS, WORKLOADS
+
+ORDER = (OURS, CEILING, OTHER_CEILING, *PEERS)
+# A load that leaves its core no pause may be slower than the server.
+FULL_CORE = 0.95
+# The rows of the README.
+KEY = [
+    "1 × 1", "1 × 100", "1 × 1000", "10 × 100", "1 × 100, 1 kB", "1 × 10, 16 kB", "1 × 10, 1 MiB",
+    "broadcast to 1000", "1 × 1000, TLS", "1 × 10, 16 kB, TLS",
+]  # fmt: skip
+KEY_PEER = "axum"
+MARKERS = ("<!-- figures: bench/run writes them -->", "<!-- end of figures -->")
+
+
+def render(sitting):
+    """All of `results.md`."""
+    echoes = group("echo")
+    sections = [
+        ("Goals", goal_table(sitting)),
+        (CPU.title, server_table(sitting, echoes, CPU, has_ratios=True)),
+        (f"{RATE.title} (*: the load's core was full, the server's may have been not)", server_table(sitting, echoes, RATE)),
+        (P50.title, server_table(sitting, echoes, P50)),
+        (P99.title, server_table(sitting, [*echoes, *group("fairness")], P99)),
+        ("What TLS costs, µs per message", tls_table(sitting)),
+        (PER_SOCKET.title, server_table(sitting, ["idle, 10 × 1000"], PER_SOCKET, has_ratios=True)),
+        (RESIDENT.title, server_table(sitting, [*echoes, *group("idle")], RESIDENT)),
+        (OPENING_RATE.title, server_table(sitting, group("opening"), OPENING_RATE)),
+        (LIFE.title, server_table(sitting, group("opening"), LIFE, has_ratios=True)),
+        *((f"{CPU.title}, of {series}", growth_table(sitting, series)) for series in all_series()),
+        ("Failures", failures(sitting)),
+    ]
+    lines = ["# Results", "", *sitting.facts]
+    for title, rows in sections:
+        rows = list(rows)
+        if rows:
+            lines += ["", f"## {title}", "", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def group(name):
+    return [workload.name for workload in WORKLOADS if workload.group == name]
+
+
+def all_series():
+    return dict.fromkeys(workload.series for workload in GROWTH)
+
+
+def goal_table(sitting):
+    rows = goals(sitting)
+    if rows:
+        yield cells(["", "goal", "got", "", "against the best peer", "got", ""])
+        yield cells([":--", "--:", "--:", ":--", "--:", "--:", ":--"])
+    for goal in rows:
+        peer = f" ({goal.peer})" if goal.peer else ""
+        yield cells([goal.title, *check_cells(goal.first), *check_cells(goal.second, peer)])
+
+
+def check_cells(check, after=""):
+    if check is None or check.figure is None:
+        return ["" if check is None else check.wanted(), "", ""]
+    return [check.wanted(), check.got() + after, "met" if check.met else "**not met**"]
+
+
+def server_table(sitting, workloads, measure, has_ratios=False):
+    """Workloads by servers: median and spread."""
+    workloads = [name for name in workloads if any(sitting.was_tried(name, server) for server in ORDER)]
+    servers = [server for server in ORDER if server in sitting.servers(workloads)]
+    if not workloads:
+        return
+    yield head([*servers, *(["÷ ceiling", "best peer ÷ sockeye"] if has_ratios else [])])
+    for name in workloads:
+        shown = [figure_cell(sitting, name, server, measure) for server in servers]
+        yield cells([name, *shown, *(ratio_cells(sitting, name, measure) if has_ratios else [])])
+
+
+def head(columns):
+    return cells(["", *columns]) + "\n" + cells([":--", *("--:" for _ in columns)])
+
+
+def figure_cell(sitting, workload, server, measure):
+    if sitting.failure(workload, server):
+        return "fails"
+    figures = sitting.figures(workload, server, measure)
+    if not figures:
+        return ""
+    return spread(figures) + ("*" if measure is RATE and min(sitting.figures(workload, server, OWN_CORES)) >= FULL_CORE else "")
+
+
+def ratio_cells(sitting, workload, measure):
+    """Ours against the ceiling's, and the best peer's against ours."""
+    ours = sitting.median(workload, OURS, measure)
+    above = quotient(ours, sitting.median(workload, CEILING, measure))
+    peer, best = sitting.best(workload, PEERS, measure)
+    ahead = quotient(best, ours)
+    return [shorten(above) if above else "", f"{shorten(ahead)} ({peer})" if ahead else ""]
+
+
+def tls_table(sitting):
+    rows = [name for name in sitting.sealing if sitting.median(name, OURS, CPU) is not None]
+    if rows:
+        yield head(["cleartext", "rustls alone: seal", "open", "with TLS", "÷ the three together"])
+    for name in rows:
+        plain, secure = (sitting.median(which, OURS, CPU) for which in (name.removesuffix(", TLS"), name))
+        if plain is None:
+            continue
+        seal, unseal = (sitting.sealing[name][verb] for verb in ("seal", "open"))
+        yield cells([name, *map(shorten, (plain, seal, unseal, secure, secure / (plain + seal + unseal)))])
+
+
+def growth_table(sitting, series):
+    points = [workload for workload in GROWTH if workload.series == series]
+    names = [point.name for point in points if any(sitting.was_tried(point.name, server) for server in ORDER)]
+    servers = [server for server in ORDER if server in sitting.servers(names)]
+    if names:
+        yield head(servers)
+    for point in points:
+        if point.name in names:
+            yield cells([f"{point.amount:,}", *(figure_cell(sitting, point.name, server, CPU) for server in servers)])
+
+
+def failures(sitting):
+    for workload in [*WORKLOADS, *GROWTH]:
+        for server in ORDER:
+            failure = sitting.failure(workload.name, server)
+            if failure:
+                yield f"- {server}, {workload.name}: {failure}"
+
+
+def key_table(sitting):
+    """The README's."""
+    yield head([OURS, CEILING, "best peer", KEY_PEER, "÷ ceiling", "best peer ÷ sockeye"])
+    for name in KEY:
+        yield key_row(sitting, name, name, CPU)
+    memory = "idle, 10 × 1000"
+    yield key_row(sitting, memory, "KiB resident for each idle WebSocket, 10 × 1000", PER_SOCKET)
+
+
+def key_row(sitting, workload, title, measure):
+    peer, best = sitting.best(workload, PEERS, measure)
+    of = lambda server: sitting.median(workload, server, measure)
+    above, ahead = quotient(of(OURS), of(CEILING)), quotient(best, of(OURS))
+    shown = lambda figure: "" if figure is None else shorten(figure)
+    best_peer = f"{shorten(best)} {peer}" if peer else ""
+    return cells([title, shown(of(OURS)), shown(of(CEILING)), best_peer, shown(of(KEY_PEER)), shown(above), shown(ahead)])
+
+
+def update(path, lines):
+    """Puts the lines between the markers of a page."""
+    page = path.read_text()
+    begin, end = map(re.escape, MARKERS)
+    replaced, count = re.subn(f"(?s)({begin}\n).*?(\n{end})", lambda match: f"{match[1]}\n" + "\n".join(lines) + f"\n{match[2]}", page)
+    if count != 1:
+        raise SystemExit(f"{path} has to have the lines {MARKERS[0]} and {MARKERS[1]} once")
+    path.write_text(replaced)
