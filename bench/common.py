@@ -79,9 +79,10 @@ def processor_seconds(process_id):
     return nanoseconds / 1e9
 
 
-def last_line(text):
+def complaint(text):
+    """What a program says is wrong: its first line about an error, or else its last line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1] if lines else "without a word"
+    return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "without a word")
 
 
 def machine():

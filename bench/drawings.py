@@ -4,7 +4,7 @@ import plots
 from report import ORDER
 from servers import PEERS
 from sitting import CPU, PER_SOCKET
-from workloads import CEILING, GROWTH, OURS
+from workloads import GROWING, GROWTH, OURS
 
 # Those whose costs are near enough to each other for one scale.
 DRAWN = [
@@ -36,8 +36,8 @@ def cost(sitting):
 def memory(sitting):
     if not sitting.median(IDLE, OURS, PER_SOCKET):
         return None
-    panels = [("", bars(sitting, IDLE, PER_SOCKET))]
-    subtitle = "KiB resident for each of 10 × 1000, on a logarithmic scale; shorter is better"
+    panels = [("10 connections × 1000 WebSockets", bars(sitting, IDLE, PER_SOCKET))]
+    subtitle = "KiB resident for each, on a logarithmic scale; shorter is better"
     return plots.bar_panels("Memory of an idle WebSocket", subtitle, NOTE, panels, columns=1)
 
 
@@ -70,4 +70,4 @@ def growth_line(sitting, server, points):
     return plots.Line(server, found, COLORS[server]) if found else None
 
 
-COLORS = dict(zip((OURS, CEILING, *PEERS), (*plots.LINES, *plots.LINES[2:])))
+COLORS = dict(zip(GROWING, plots.LINES))

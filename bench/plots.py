@@ -119,7 +119,6 @@ def curve(line, across, up):
 
 def line_names(lines, across, up):
     """A name stands where its line ends, or as near as the others leave room."""
-    ends = sorted((up.at(line.points[-1][1]), line) for line in lines) if False else []
     ends = sorted(((up.at(line.points[-1][1]), line) for line in lines), key=lambda end: end[0])
     last = -math.inf
     for y, line in ends:

@@ -75,7 +75,7 @@ def server_table(sitting, workloads, measure, has_ratios=False):
     servers = [server for server in ORDER if server in sitting.servers(workloads)]
     if not workloads:
         return
-    yield head([*servers, *(["÷ ceiling", "best peer ÷ sockeye"] if has_ratios else [])])
+    yield head([*servers, *(["sockeye ÷ ceiling", "best peer ÷ sockeye"] if has_ratios else [])])
     for name in workloads:
         shown = [figure_cell(sitting, name, server, measure) for server in servers]
         yield cells([name, *shown, *(ratio_cells(sitting, name, measure) if has_ratios else [])])
@@ -136,7 +136,7 @@ def failures(sitting):
 
 def key_table(sitting):
     """The README's."""
-    yield head([OURS, CEILING, "best peer", KEY_PEER, "÷ ceiling", "best peer ÷ sockeye"])
+    yield head([OURS, CEILING, "best peer", KEY_PEER, "sockeye ÷ ceiling", "best peer ÷ sockeye"])
     for name in KEY:
         yield key_row(sitting, name, name, CPU)
     memory = "idle, 10 × 1000"

@@ -5,7 +5,7 @@ import json
 import statistics
 import subprocess
 
-from common import BOTH_CORES, LOAD_CORE, SERVER_CORE, SLACK_SECONDS, Failure, last_line, processor_seconds, running
+from common import BOTH_CORES, LOAD_CORE, SERVER_CORE, SLACK_SECONDS, Failure, complaint, processor_seconds, running
 
 KIB, MIB = 1 << 10, 1 << 20
 # The slowest opening that is waited for.
@@ -141,7 +141,7 @@ def generate(command, seconds):
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError:
-        raise Failure("the load breaks off: " + last_line(done.stderr)) from None
+        raise Failure("the load breaks off: " + complaint(done.stderr)) from None
 
 
 def essence(report, used):

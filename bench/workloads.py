@@ -86,7 +86,7 @@ WORKLOADS = [
     Workload("1 × 100 beside 1 MiB", "fairness", 1, 100, flags=("--beside", "1Mi")),
     Workload("idle, 10 × 1000", "idle", 10, 1000),
     Workload("1000 connections", "opening", 1000, 1),
-    Workload("10,000 WebSockets", "opening", 1, 10_000),
+    Workload("10 × 1000 WebSockets", "opening", 10, 1000),
     Workload("idle, 10,000 × 100", "idle", 10_000, 100, flags=("--timeout", "60s"), servers=(OURS,), rounds=1),
 ]
 
