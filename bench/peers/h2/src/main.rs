@@ -1,18 +1,14 @@
 //! The `h2` crate with the least WebSocket code on top: what its HTTP/2 costs when nothing else does. It checks neither
-//! the handshake nor the text nor any limit, and echoes frame by frame.
+//! the handshake nor the text nor any limit, and echoes frame by frame. What is broadcast is encoded once for all sockets.
 
 use std::future::poll_fn;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use common::{BACKLOG, HTTP2, MAX_CONCURRENT_STREAMS, Result, Transport, WINDOW};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use tokio::net::{TcpListener, TcpStream};
-
-type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// Octets of flow-control windows, as hyper has them.
-const WINDOW: u32 = 1 << 20;
+use tokio::sync::broadcast::{Receiver, Sender};
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
@@ -20,54 +16,100 @@ const PONG: u8 = 0xA;
 
 #[tokio::main]
 async fn main() -> Result {
-    let address = std::env::args().nth(1).ok_or("usage: h2-echo ADDRESS")?;
-    let listener = TcpListener::bind(address).await?;
-    loop {
-        let (socket, _) = listener.accept().await?;
-        socket.set_nodelay(true)?;
-        tokio::spawn(serve(socket));
-    }
+    let sender = Sender::new(BACKLOG);
+    common::serve(HTTP2, move |transport| serve(transport, sender.clone())).await
 }
 
-async fn serve(socket: TcpStream) -> Result {
+async fn serve(transport: Transport, sender: Sender<Bytes>) -> Result {
     let mut connection = h2::server::Builder::new()
         .enable_connect_protocol()
-        .max_concurrent_streams(100_000)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .initial_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .handshake(socket)
+        .handshake(transport)
         .await?;
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted?;
-        tokio::spawn(echo(request, respond));
+        if request.uri().path() == "/broadcast" {
+            tokio::spawn(broadcast(request, respond, sender.clone(), sender.subscribe()));
+        } else {
+            tokio::spawn(echo(request, respond));
+        }
     }
     Ok(())
 }
 
 async fn echo(request: Request<RecvStream>, mut respond: SendResponse<Bytes>) -> Result {
-    let mut receiver = request.into_body();
-    let mut sender = respond.send_response(Response::new(()), false)?;
-    let mut input = BytesMut::new();
-    while let Some(data) = receiver.data().await {
-        let data = data?;
-        receiver.flow_control().release_capacity(data.len())?;
-        input.extend_from_slice(&data);
+    let mut tunnel = Tunnel { receiver: request.into_body(), input: BytesMut::new() };
+    let mut stream = respond.send_response(Response::new(()), false)?;
+    let mut open = true;
+    while open && tunnel.receive().await? {
         let mut output = BytesMut::new();
-        let mut open = true;
-        while open && let Some((opcode, payload)) = take_frame(&mut input) {
-            open = opcode & 0x0F != CLOSE;
-            answer(opcode, &payload, &mut output);
+        while open && let Some((first, payload)) = tunnel.take_frame() {
+            open = first & 0x0F != CLOSE;
+            answer(first, &payload, &mut output);
         }
-        if input.is_empty() {
-            input = BytesMut::new();
-        }
-        send(&mut sender, output.freeze()).await?;
-        if !open {
-            break;
+        send(&mut stream, output.freeze()).await?;
+    }
+    stream.send_data(Bytes::new(), true)?;
+    Ok(())
+}
+
+async fn broadcast(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    sender: Sender<Bytes>,
+    mut receiver: Receiver<Bytes>,
+) -> Result {
+    let mut tunnel = Tunnel { receiver: request.into_body(), input: BytesMut::new() };
+    let mut stream = respond.send_response(Response::new(()), false)?;
+    let mut open = true;
+    while open {
+        tokio::select! {
+            frame = receiver.recv() => send(&mut stream, frame?).await?,
+            received = tunnel.receive() => {
+                open = received?;
+                while open && let Some((first, payload)) = tunnel.take_frame() {
+                    let mut output = BytesMut::new();
+                    answer(first, &payload, &mut output);
+                    open = first & 0x0F != CLOSE;
+                    if first & 0x08 == 0 {
+                        sender.send(output.freeze())?;
+                    } else {
+                        send(&mut stream, output.freeze()).await?;
+                    }
+                }
+            }
         }
     }
-    sender.send_data(Bytes::new(), true)?;
+    stream.send_data(Bytes::new(), true)?;
     Ok(())
+}
+
+/// What comes in.
+struct Tunnel {
+    receiver: RecvStream,
+    /// Octets of frames that are not whole.
+    input: BytesMut,
+}
+
+impl Tunnel {
+    /// Waits for octets; whether there are any to come.
+    async fn receive(&mut self) -> Result<bool> {
+        let Some(data) = self.receiver.data().await.transpose()? else { return Ok(false) };
+        self.receiver.flow_control().release_capacity(data.len())?;
+        self.input.extend_from_slice(&data);
+        Ok(true)
+    }
+
+    /// The first octet and the payload of a frame, if a whole one has come. An idle tunnel has no buffer.
+    fn take_frame(&mut self) -> Option<(u8, BytesMut)> {
+        let frame = take_frame(&mut self.input);
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        frame
+    }
 }
 
 /// Takes a whole masked frame off `input`: its first octet and its payload.
