@@ -14,7 +14,7 @@ FULL_CORE = 0.95
 # The rows of the README.
 KEY = [
     "1 × 1", "1 × 100", "1 × 1000", "10 × 100", "1 × 100, 1 kB", "1 × 10, 16 kB", "1 × 10, 1 MiB",
-    "broadcast to 1000", "1 × 1000, TLS", "1 × 10, 16 kB, TLS",
+    "broadcast to 1000", "1 × 1000, TLS", "1 × 10, 16 kB, TLS", "1 × 60 beside 40 stalled, 1 kB",
 ]  # fmt: skip
 KEY_PEER = "axum"
 MARKERS = ("<!-- figures: bench/run writes them -->", "<!-- end of figures -->")
@@ -145,18 +145,21 @@ def key_table(sitting):
 
 def key_row(sitting, workload, title, measure):
     peer, best = sitting.best(workload, PEERS, measure)
-    of = lambda server: sitting.median(workload, server, measure)
-    above, ahead = quotient(of(OURS), of(CEILING)), quotient(best, of(OURS))
+    ours, least, known = (sitting.median(workload, server, measure) for server in (OURS, CEILING, KEY_PEER))
     shown = lambda figure: "" if figure is None else shorten(figure)
-    best_peer = f"{shorten(best)} {peer}" if peer else ""
-    return cells([title, shown(of(OURS)), shown(of(CEILING)), best_peer, shown(of(KEY_PEER)), shown(above), shown(ahead)])
+    best_peer = f"{shorten(best)} {peer}" if peer else "all fail"
+    known_peer = "fails" if sitting.failure(workload, KEY_PEER) else shown(known)
+    ratios = quotient(ours, least), quotient(best, ours)
+    return cells([title, shown(ours), shown(least), best_peer, known_peer, *map(shown, ratios)])
 
 
 def update(path, lines):
     """Puts the lines between the markers of a page."""
     page = path.read_text()
-    begin, end = map(re.escape, MARKERS)
-    replaced, count = re.subn(f"(?s)({begin}\n).*?(\n{end})", lambda match: f"{match[1]}\n" + "\n".join(lines) + f"\n{match[2]}", page)
+    begin, end = MARKERS
+    pattern = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
+    figures = "\n".join(["", *lines, ""])
+    replaced, count = pattern.subn(lambda _: f"{begin}\n{figures}\n{end}", page)
     if count != 1:
-        raise SystemExit(f"{path} has to have the lines {MARKERS[0]} and {MARKERS[1]} once")
+        raise SystemExit(f"{path} has to have the lines {begin} and {end} once")
     path.write_text(replaced)
