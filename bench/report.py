@@ -100,7 +100,7 @@ def ratio_cells(sitting, workload, measure):
     above = quotient(ours, sitting.median(workload, CEILING, measure))
     peer, best = sitting.best(workload, PEERS, measure)
     ahead = quotient(best, ours)
-    return [shorten(above) if above else "", f"{shorten(ahead)} ({peer})" if ahead else ""]
+    return [shown(above), f"{shorten(ahead)} ({peer})" if ahead else ""]
 
 
 def tls_table(sitting):
@@ -146,11 +146,14 @@ def key_table(sitting):
 def key_row(sitting, workload, title, measure):
     peer, best = sitting.best(workload, PEERS, measure)
     ours, least, known = (sitting.median(workload, server, measure) for server in (OURS, CEILING, KEY_PEER))
-    shown = lambda figure: "" if figure is None else shorten(figure)
     best_peer = f"{shorten(best)} {peer}" if peer else "all fail"
     known_peer = "fails" if sitting.failure(workload, KEY_PEER) else shown(known)
     ratios = quotient(ours, least), quotient(best, ours)
     return cells([title, shown(ours), shown(least), best_peer, known_peer, *map(shown, ratios)])
+
+
+def shown(figure):
+    return "" if figure is None else shorten(figure)
 
 
 def update(path, lines):

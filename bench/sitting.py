@@ -111,8 +111,7 @@ def sample(load, server, workload, seconds):
 def measure(load, server, workload, seconds):
     """What `sockeye bench` reports of a server that is started for this alone."""
     cores = SERVER_CORE if workload.threads == 1 else BOTH_CORES
-    start = lambda address: server.command(address, workload.tls)
-    with running(start, cores, workload.threads) as (process, address):
+    with running(lambda address: server.command(address, workload.tls), cores, workload.threads) as (process, address):
         before = processor_seconds(process.pid)
         report = generate([load, *workload.arguments(address, process.pid, seconds)], seconds + patience(workload))
         if process.poll() is not None:

@@ -24,6 +24,8 @@ class Workload:
     path: str = "/echo"
     tls: bool = False
     http1: bool = False
+    # Seconds that a step to an open WebSocket and an answer may take.
+    timeout: int = 5
     # Worker threads of the server.
     threads: int = 1
     # Whom it concerns; all that speak its version of HTTP, if none are named.
@@ -47,7 +49,7 @@ class Workload:
     def arguments(self, address, process_id, seconds):
         """Those of `sockeye bench`."""
         url = f"{'wss' if self.tls else 'ws'}://{address}{self.path}"
-        numbers = ["-c", self.connections, "-m", self.sockets, "--size", self.size, "--pid", process_id]
+        numbers = ["-c", self.connections, "-m", self.sockets, "--size", self.size, "--timeout", self.timeout, "--pid", process_id]
         if self.holds:
             # What is idle keeps still for a moment; to open takes as long as it takes.
             times = ["--idle", "--duration", "0.5s" if self.group == "idle" else "0s"]
@@ -87,15 +89,14 @@ WORKLOADS = [
     Workload("idle, 10 × 1000", "idle", 10, 1000),
     Workload("1000 connections", "opening", 1000, 1),
     Workload("10 × 1000 WebSockets", "opening", 10, 1000),
-    Workload("idle, 10,000 × 100", "idle", 10_000, 100, flags=("--timeout", "60s"), servers=(OURS,), rounds=1),
+    Workload("idle, 10,000 × 100", "idle", 10_000, 100, timeout=60, servers=(OURS,), rounds=1),
 ]
 
 
 def growth(series, amount, connections, sockets, flags=()):
     name = f"{amount:,} {series}"
-    return Workload(
-        name, "growth", connections, sockets, flags=flags, servers=GROWING, rounds=1, series=series, amount=amount
-    )
+    of_growth = {"servers": GROWING, "rounds": 1, "series": series, "amount": amount, "timeout": 10}
+    return Workload(name, "growth", connections, sockets, flags=flags, **of_growth)
 
 
 SOCKETS, CONNECTIONS, SIBLINGS = "WebSockets on one connection", "connections of one WebSocket", "idle siblings of 100"
