@@ -34,7 +34,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
     worker.count_opened();
     let mut connection = Connection {
         number,
-        socket: Socket::new(number as u32, &worker.plan),
+        socket: Socket::new(number as u32, worker.plan.task(), &worker.plan),
         wire: Wire::new(transport),
         input,
         phase: Phase::Opening,
@@ -95,13 +95,14 @@ impl Connection {
         let mut ledger = worker.ledger();
         let result = self.batches(cx, &mut ledger);
         if let Poll::Ready(result) = &result {
-            match result {
-                Err(failure) if ledger.phase() != Phase::Closing => {
-                    ledger.count_lost(failure.clone(), self.socket.in_flight());
-                }
-                _ => ledger.forget(self.socket.in_flight()),
+            if let Err(failure) = result
+                && ledger.phase() != Phase::Closing
+            {
+                ledger.count_lost(failure.clone());
             }
+            self.socket.abandon(&worker.plan, &mut ledger);
         }
+        worker.wake_sender(&ledger, self.number);
         ledger.publish();
         result.map(|_| ())
     }
@@ -152,7 +153,7 @@ impl Connection {
                 Phase::Running { .. } if is_running => {}
                 Phase::Running { .. } => {
                     self.schedule = self.worker.plan.schedule(self.phase, self.number);
-                    self.socket.ask_first(&self.worker.plan, ledger);
+                    self.socket.begin(&self.worker.plan, ledger);
                 }
                 Phase::Hold => {
                     self.socket.shrink();

@@ -4,14 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use bytes::BytesMut;
-use hdrhistogram::Histogram;
 use tokio::sync::watch;
 
+use super::broadcast::Broadcast;
 use super::failure::{Failure, Failures};
+use super::measured::Measured;
 
-/// Nanoseconds of the longest latency that is told apart: an hour.
-const MAX_LATENCY: u64 = 3_600_000_000_000;
 /// Times of sending that one look at the clock serves: what it is wrong by is the time that so many messages take.
 const USES_OF_CLOCK: u32 = 16;
 
@@ -37,36 +35,6 @@ pub(super) enum Phase {
 pub(super) struct Step {
     pub(super) number: u64,
     pub(super) phase: Phase,
-}
-
-/// Latencies in nanoseconds, to three digits.
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, MAX_LATENCY, 3).expect("the bounds are far apart")
-}
-
-/// What was counted while it was measured.
-pub(super) struct Measured {
-    /// From when a message was due to when its echo had arrived.
-    pub(super) latency: Histogram<u64>,
-    /// In an open loop: from when a message was due to when it was handed over.
-    pub(super) lateness: Histogram<u64>,
-    pub(super) messages: u64,
-    /// Of their payload, one way.
-    pub(super) octets: u64,
-}
-
-impl Measured {
-    pub(super) fn new() -> Self {
-        Self { latency: histogram(), lateness: histogram(), messages: 0, octets: 0 }
-    }
-
-    pub(super) fn merge(&mut self, other: &Self) {
-        for (own, other) in [(&mut self.latency, &other.latency), (&mut self.lateness, &other.lateness)] {
-            own.add(other).expect("both have the same bounds");
-        }
-        self.messages += other.messages;
-        self.octets += other.octets;
-    }
 }
 
 /// Totals for whoever watches from another thread.
@@ -152,10 +120,10 @@ pub(super) struct Ledger {
     uses: u32,
     pub(super) measured: Measured,
     pub(super) failures: Failures,
+    /// Where every socket gets every message.
+    pub(super) broadcast: Broadcast,
     totals: Totals,
     published: Arc<Published>,
-    /// For frames on their way to a stream.
-    pub(super) scratch: BytesMut,
 }
 
 impl Ledger {
@@ -170,9 +138,9 @@ impl Ledger {
             uses: 0,
             measured: Measured::new(),
             failures: Failures::default(),
+            broadcast: Broadcast::default(),
             totals: Totals::default(),
             published,
-            scratch: BytesMut::new(),
         }
     }
 
@@ -217,18 +185,28 @@ impl Ledger {
         self.totals.last_opened = self.clock;
     }
 
-    /// A message is due.
+    /// Sockets that are open.
+    pub(super) fn live(&self) -> u64 {
+        self.totals.live()
+    }
+
+    /// So many answers are awaited from now on.
     #[inline]
-    pub(super) fn count_due(&mut self) {
-        self.totals.in_flight += 1;
+    pub(super) fn count_due(&mut self, answers: u64) {
+        self.totals.in_flight += answers;
+    }
+
+    /// Whether any answer is awaited.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.totals.in_flight > 0
     }
 
     /// A message goes out that was due then.
     #[inline]
     pub(super) fn count_late(&mut self, due: u64) {
-        if matches!(self.phase, Phase::Running { is_measured: true, .. }) {
+        if self.is_measured() {
             let now = self.now();
-            self.measured.lateness.saturating_record(now.saturating_sub(due));
+            self.measured.lateness.record(now.saturating_sub(due));
         }
     }
 
@@ -237,23 +215,36 @@ impl Ledger {
     pub(super) fn count_answered(&mut self, due: u64, octets: usize) {
         self.totals.answered += 1;
         self.totals.in_flight -= 1;
-        if let Phase::Running { is_measured: true, .. } = self.phase {
+        if self.is_measured() {
             self.measured.messages += 1;
             self.measured.octets += octets as u64;
-            self.measured.latency.saturating_record(self.received.saturating_sub(due));
+            self.measured.latency.record(self.received.saturating_sub(due));
         }
     }
 
-    /// An open socket failed, with so many messages in flight.
-    pub(super) fn count_lost(&mut self, failure: Failure, in_flight: usize) {
+    /// An echo of so many octets came beside the load, and was right.
+    pub(super) fn count_beside(&mut self, octets: usize) {
+        self.totals.in_flight -= 1;
+        if self.is_measured() {
+            self.measured.beside_messages += 1;
+            self.measured.beside_octets += octets as u64;
+        }
+    }
+
+    #[inline]
+    fn is_measured(&self) -> bool {
+        matches!(self.phase, Phase::Running { is_measured: true, .. })
+    }
+
+    /// An open socket failed. What it still waited for is to be forgotten.
+    pub(super) fn count_lost(&mut self, failure: Failure) {
         self.totals.lost += 1;
-        self.forget(in_flight);
         self.failures.add(failure, 1);
     }
 
-    /// Messages that nobody waits for any more.
-    pub(super) fn forget(&mut self, in_flight: usize) {
-        self.totals.in_flight -= in_flight as u64;
+    /// Answers that nobody waits for any more.
+    pub(super) fn forget(&mut self, answers: u64) {
+        self.totals.in_flight -= answers;
     }
 
     /// So many sockets could not be opened.

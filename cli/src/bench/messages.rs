@@ -1,8 +1,9 @@
 //! What is sent, and the check of what comes back.
 
 use std::fmt;
+use std::ops::Range;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sockeye_proto::ws::Message;
 
@@ -10,12 +11,21 @@ use super::sizes::Sizes;
 
 /// Places in the pattern where a message may begin: as many messages of a socket follow one another without a repetition.
 const PLACES: usize = 1 << 16;
+/// The first octets of a message's only frame, and the octets of the longest head (RFC 6455 §5.2).
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const MAX_HEAD: usize = 10;
+/// Octets of a client's mask key (RFC 6455 §5.2), and of a control frame's payload at most (§5.5).
+const MASK_KEY: usize = 4;
+const MAX_CONTROL: usize = 125;
 
 /// Every message that any socket sends, by the numbers of both: nothing need be kept to know what an echo has to be.
 ///
 /// A message is a piece of one random pattern, which costs nothing to make and still differs from those around it.
 pub(super) struct Messages {
     sizes: Sizes,
+    /// Octets of the largest message.
+    largest: usize,
     pattern: Pattern,
 }
 
@@ -28,7 +38,8 @@ enum Pattern {
 
 impl Messages {
     pub(super) fn new(sizes: Sizes, is_text: bool) -> Self {
-        let length = PLACES + sizes.max();
+        let largest = sizes.max();
+        let length = PLACES + largest;
         let octets: Vec<u8> = (0..length as u64).map(|place| mix(place) as u8).collect();
         let pattern = if is_text {
             // Printable ASCII.
@@ -37,11 +48,17 @@ impl Messages {
         } else {
             Pattern::Binary(octets.leak())
         };
-        Self { sizes, pattern }
+        Self { sizes, largest, pattern }
     }
 
     pub(super) fn sizes(&self) -> &Sizes {
         &self.sizes
+    }
+
+    /// Octets of the largest frame that a client sends for a message, or in the closing handshake.
+    #[inline]
+    pub(super) fn largest_frame(&self) -> usize {
+        MAX_HEAD + MASK_KEY + self.largest.max(MAX_CONTROL)
     }
 
     pub(super) fn is_text(&self) -> bool {
@@ -51,13 +68,29 @@ impl Messages {
     /// Message `number` of a socket.
     #[inline]
     pub(super) fn get(&self, socket: u32, number: u64) -> Message {
+        let range = self.range(socket, number);
+        match self.pattern {
+            Pattern::Text(text) => Message::Text(ByteString::from_static(&text[range])),
+            Pattern::Binary(octets) => Message::Binary(Bytes::from_static(&octets[range])),
+        }
+    }
+
+    /// Message `number` of a socket as a server is to send it: in one frame, without a mask (RFC 6455 §5.2).
+    #[inline]
+    pub(super) fn frame(&self, socket: u32, number: u64) -> Frame {
+        let range = self.range(socket, number);
+        match self.pattern {
+            Pattern::Text(text) => Frame::new(TEXT, &text.as_bytes()[range]),
+            Pattern::Binary(octets) => Frame::new(BINARY, &octets[range]),
+        }
+    }
+
+    /// Where in the pattern a message stands.
+    #[inline]
+    fn range(&self, socket: u32, number: u64) -> Range<usize> {
         // Odd factors: neither the messages of a socket nor those of many sockets meet soon.
         let place = socket.wrapping_mul(40_503).wrapping_add((number as u32).wrapping_mul(25_173)) as usize % PLACES;
-        let size = self.sizes.draw(|| mix(u64::from(socket) << 32 ^ number));
-        match self.pattern {
-            Pattern::Text(text) => Message::Text(ByteString::from_static(&text[place..place + size])),
-            Pattern::Binary(octets) => Message::Binary(Bytes::from_static(&octets[place..place + size])),
-        }
+        place..place + self.sizes.draw(|| mix(u64::from(socket) << 32 ^ number))
     }
 
     /// Whether what came is message `number` of the socket, which has sent those below `sent`.
@@ -74,7 +107,7 @@ impl Messages {
 
     #[cold]
     fn explain(&self, socket: u32, number: u64, sent: u64, came: &Message) -> Mismatch {
-        let mismatch = |what, text| Mismatch { what, text: format!("socket {socket}, message {number}: {text}") };
+        let mismatch = |what, text| Mismatch { what, text: format!("message {number}: {text}") };
         if number >= sent {
             return mismatch("more messages than were sent", format!("{} octets that nobody waits for", came.len()));
         }
@@ -110,6 +143,69 @@ impl Messages {
             Pattern::Binary(octets) => octets,
         };
         octets.len() >= 8 && pattern.windows(octets.len()).any(|window| window == octets)
+    }
+}
+
+/// The octets of a whole message: the head of its frame, and its payload.
+pub(super) struct Frame {
+    head: [u8; MAX_HEAD],
+    head_length: usize,
+    payload: &'static [u8],
+}
+
+impl Frame {
+    #[inline]
+    fn new(first: u8, payload: &'static [u8]) -> Self {
+        let mut head = [0; MAX_HEAD];
+        head[0] = first;
+        let head_length = match payload.len() {
+            length @ ..=125 => {
+                head[1] = length as u8;
+                2
+            }
+            length @ ..=0xFFFF => {
+                head[1] = 126;
+                head[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+                4
+            }
+            length => {
+                head[1] = 127;
+                head[2..].copy_from_slice(&(length as u64).to_be_bytes());
+                MAX_HEAD
+            }
+        };
+        Self { head, head_length, payload }
+    }
+
+    #[inline]
+    pub(super) fn length(&self) -> usize {
+        self.head_length + self.payload.len()
+    }
+
+    #[inline]
+    pub(super) fn payload(&self) -> &'static [u8] {
+        self.payload
+    }
+
+    /// How many octets of the frame, from this one on, `octets` begins with: as far as both go, or none where one differs.
+    #[inline]
+    pub(super) fn matches(&self, from: usize, octets: &[u8]) -> Option<usize> {
+        let length = octets.len().min(self.length() - from);
+        let in_head = self.head_length.saturating_sub(from).min(length);
+        let (head, payload) = octets[..length].split_at(in_head);
+        let from_payload = from.saturating_sub(self.head_length);
+        // Octets of a head are few: a loop costs less than a call.
+        let is_same = head.iter().zip(&self.head[from.min(MAX_HEAD)..]).all(|(came, sent)| came == sent)
+            && *payload == self.payload[from_payload..from_payload + payload.len()];
+        is_same.then_some(length)
+    }
+
+    /// The first octets of the frame.
+    pub(super) fn front(&self, length: usize) -> BytesMut {
+        let mut octets = BytesMut::from(&self.head[..self.head_length]);
+        octets.extend_from_slice(self.payload);
+        octets.truncate(length);
+        octets
     }
 }
 
@@ -154,7 +250,8 @@ pub(super) fn mix(number: u64) -> u64 {
 mod tests {
     use std::collections::HashSet;
 
-    use sockeye_proto::ws::Message;
+    use bytes::BytesMut;
+    use sockeye_proto::ws::{Config, Message, Role, WebSocket};
 
     use super::Messages;
 
@@ -187,6 +284,30 @@ mod tests {
         }
     }
 
+    /// A frame is what the protocol makes of its message, and is found in any pieces; what differs from it anywhere is not.
+    #[test]
+    fn a_frame_is_its_message() {
+        for (size, is_text) in
+            [("0", false), ("1", true), ("125", false), ("126", false), ("65535", true), ("65536", false)]
+        {
+            let messages = messages(size, is_text);
+            let frame = messages.frame(3, 9);
+            let mut server = WebSocket::new(Role::Server, Config::default());
+            let mut octets = BytesMut::new();
+            server.send_into(&messages.get(3, 9), &mut octets).unwrap();
+            assert_eq!((frame.length(), &frame.front(octets.len())), (octets.len(), &octets));
+            octets.extend_from_slice(b"more");
+            assert_eq!(frame.matches(0, &octets), Some(frame.length()));
+            for from in [0, 1, 2, 5, 11, 70].into_iter().filter(|from| *from < frame.length()) {
+                let until = octets.len().min(from + 7);
+                assert_eq!(frame.matches(from, &octets[from..until]), Some((until - from).min(frame.length() - from)));
+                let mut altered = octets[from..until].to_vec();
+                altered[0] ^= 1;
+                assert_eq!(frame.matches(from, &altered), None, "{size}, octet {from}");
+            }
+        }
+    }
+
     /// Each thing that a server can do to messages is told apart.
     #[test]
     fn what_was_not_sent_is_explained() {
@@ -207,7 +328,7 @@ mod tests {
         for (came, what, text) in cases {
             let mismatch = messages.check(1, 5, 10, &came).unwrap_err();
             assert_eq!(mismatch.what, what);
-            assert!(mismatch.text.starts_with("socket 1, message 5: "), "{mismatch:?}");
+            assert!(mismatch.text.starts_with("message 5: "), "{mismatch:?}");
             assert!(mismatch.text.contains(text), "{mismatch:?}");
         }
         let mismatch = messages.check(1, 10, 10, &octets(10).into()).unwrap_err();

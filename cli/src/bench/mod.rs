@@ -1,12 +1,15 @@
 //! `sockeye bench`: a load of WebSockets, over HTTP/2 (RFC 8441) or HTTP/1.1, that checks what comes back.
 
 mod alarm;
+mod broadcast;
 mod dial;
+mod due;
 mod failure;
 mod http1;
 mod http2;
 mod ledger;
 mod limits;
+mod measured;
 mod messages;
 mod pace;
 mod plan;
@@ -43,6 +46,13 @@ takes. With --rate messages are due at even times whether or not the server keep
 counts from when a message was due, so that a server that stalls cannot hide it: an open loop, with
 no bound on what is in flight unless --depth sets one.
 
+With --broadcast the server is to send what comes on one socket to all sockets that are open on the
+path, the sender's own included. Only the first socket sends; in a closed loop a message follows when
+the one before has arrived everywhere. Messages, latencies and processor time are counted for each
+arrival. With --beside or --stall each connection has more sockets, which are there to be in the way:
+they are opened and closed with the others, and fail like them, but are in none of the figures. A
+socket that stalls reads nothing: after the first 65,535 octets the server has no window for it.
+
 A message is a piece of a random pattern, another one for each socket and each turn. What is merged,
 split, lost, repeated, changed or out of order ends its socket and is reported with the first
 difference.
@@ -56,7 +66,7 @@ Exit status:
   130  a second Ctrl-C; the first one ends the measurement early, and reports what was measured
 
 With --json the report is one object; what does not apply is null, and fields are only ever added:
-  url, http, connections, sockets (in all), size, binary, threads, interrupted
+  url, http, connections, sockets (in all), size, binary, threads, interrupted, broadcast, stall
   depth     null: no bound
   rate      null: a closed loop
   verdict   ok, failures, wrong, nothing_opened
@@ -64,6 +74,7 @@ With --json the report is one object; what does not apply is null, and fields ar
   load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
             latency_us and, in an open loop, lateness_us, of sending, which is a part of it (each
             mean, p50, p90, p99, p99_9, max), histogram (a list of up_to_us, messages)
+  beside    size, messages, octets_per_second (of payload, one way)
   idle      seconds, exchange_seconds, answered and answered_after (sockets, before and after)
   cpu       server_us_per_message, server_cores, own_us_per_message, own_cores
   memory    before, after (octets of the server's), per_socket
@@ -99,6 +110,15 @@ pub(crate) struct Arguments {
     /// Send text messages; else binary ones.
     #[arg(long)]
     text: bool,
+    /// One message to all: only the first socket sends, and each message is to arrive at every socket of the path.
+    #[arg(long, conflicts_with_all = ["idle", "threads"])]
+    broadcast: bool,
+    /// On each connection one more socket that echoes messages of this size all the while, outside all figures.
+    #[arg(long, value_name = "SIZE", conflicts_with_all = ["idle", "broadcast", "http1"])]
+    beside: Option<Sizes>,
+    /// On each connection so many more sockets that send what the server takes and are never read.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["idle", "broadcast", "http1"])]
+    stall: usize,
     /// Open all sockets, exchange a message on each, hold them in silence, exchange another.
     #[arg(long)]
     idle: bool,
@@ -207,8 +227,9 @@ mod tests {
         let parse =
             |words: &str| Program::try_parse_from(["bench", "ws://localhost/"].into_iter().chain(words.split(' ')));
         assert_eq!(parse("-c 2 -m 100 --size 16..1k --depth 4").ok().unwrap().bench.sockets, 100);
-        for words in ["--http1.1 --http2", "--rate 5 --idle", "-c 0", "-m x", "--depth 0", "--threads 0", "--size big"]
-        {
+        let wrong = ["--http1.1 --http2", "--rate 5 --idle", "-c 0", "-m x", "--depth 0", "--threads 0", "--size big"];
+        let new = ["--broadcast --threads 2", "--broadcast --idle", "--beside 1k --http1.1", "--stall 5 --broadcast"];
+        for words in wrong.into_iter().chain(new) {
             assert!(parse(words).is_err(), "{words}");
         }
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use http::Version;
 use http::header::AUTHORIZATION;
+use http::{Request, Version};
 use rustls::pki_types::ServerName;
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
 use tokio_rustls::TlsConnector;
@@ -16,16 +16,22 @@ use super::Arguments;
 use super::ledger::Phase;
 use super::messages::Messages;
 use super::pace::{Rate, Schedule};
+use super::socket::Task;
 use crate::tls;
 
 /// What every thread of the load works by.
 pub(super) struct Plan {
     pub(super) http: Version,
-    /// Each holds so many sockets.
+    /// Each holds so many sockets for the figures.
     pub(super) connections: usize,
     pub(super) sockets: usize,
     pub(super) threads: usize,
-    pub(super) messages: Messages,
+    messages: Messages,
+    pub(super) is_broadcast: bool,
+    /// What one more socket on each connection echoes, if there is one.
+    beside: Option<Messages>,
+    /// Sockets on each connection that are never read.
+    pub(super) stalled: usize,
     /// Messages of a socket that may be in flight.
     pub(super) depth: u64,
     /// None in a closed loop.
@@ -33,6 +39,8 @@ pub(super) struct Plan {
     /// Of each step to an open socket, and of each answer.
     pub(super) timeout: Duration,
     pub(super) handshake: ClientHandshake,
+    /// The handshake on a stream of HTTP/2.
+    pub(super) request: Request<()>,
     pub(super) addresses: Vec<SocketAddr>,
     /// Which of the addresses answers.
     pub(super) address: AtomicUsize,
@@ -45,8 +53,9 @@ impl Plan {
     pub(super) async fn new(arguments: &Arguments) -> Result<Self> {
         let Arguments { url, handshake: options, connections, sockets, .. } = arguments;
         let http = if arguments.http1 { Version::HTTP_11 } else { Version::HTTP_2 };
-        let all = connections.checked_mul(*sockets).filter(|all| u32::try_from(*all).is_ok());
-        let all = all.context("so many sockets have no numbers")?;
+        let others = usize::from(arguments.beside.is_some()) + arguments.stall;
+        let all = sockets.checked_add(others).and_then(|sockets| sockets.checked_mul(*connections));
+        let all = all.filter(|all| u32::try_from(*all).is_ok()).context("so many sockets have no numbers")?;
         // An upgraded connection of HTTP/1.1 is one socket.
         let (connections, sockets) = if arguments.http1 { (all, 1) } else { (*connections, *sockets) };
         let mut handshake = ClientHandshake::new(url.uri.clone());
@@ -56,7 +65,7 @@ impl Plan {
             handshake.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
         }
         // What cannot be sent is no failure of the server's.
-        handshake.request(Carrier::Http2)?;
+        let request = handshake.request(Carrier::Http2)?;
         let tls = if url.is_secure {
             let mut config = tls::client_config(options.insecure)?;
             config.alpn_protocols = vec![alpn(http).to_vec()];
@@ -76,10 +85,14 @@ impl Plan {
             sockets,
             threads: arguments.threads.min(connections),
             messages: Messages::new(arguments.size.clone(), arguments.text),
+            is_broadcast: arguments.broadcast,
+            beside: arguments.beside.clone().map(|size| Messages::new(size, arguments.text)),
+            stalled: arguments.stall,
             depth: arguments.depth.unwrap_or(if arguments.rate.is_some() { u64::MAX } else { 1 }),
             rate: arguments.rate,
             timeout: arguments.timeout,
             handshake,
+            request,
             addresses,
             address: AtomicUsize::new(0),
             tls,
@@ -90,6 +103,9 @@ impl Plan {
     /// When the messages of a connection are due; none where no clock says so.
     pub(super) fn schedule(&self, phase: Phase, connection: usize) -> Option<Schedule> {
         match (self.rate, phase) {
+            // One socket sends them all.
+            (Some(_), _) if self.is_broadcast && connection > 0 => None,
+            (Some(rate), Phase::Running { start, .. }) if self.is_broadcast => Some(Schedule::new(rate, start, 0, 1)),
             (Some(rate), Phase::Running { start, .. }) => {
                 Some(Schedule::new(rate, start, connection, self.connections))
             }
@@ -97,9 +113,43 @@ impl Plan {
         }
     }
 
+    /// What sockets of this task send.
+    #[inline]
+    pub(super) fn messages(&self, task: Task) -> &Messages {
+        match &self.beside {
+            Some(messages) if task == Task::Beside => messages,
+            _ => &self.messages,
+        }
+    }
+
+    /// What the sockets send that are there for the figures.
+    pub(super) fn task(&self) -> Task {
+        if self.is_broadcast { Task::Broadcast } else { Task::Echo }
+    }
+
+    /// The number of a connection's socket, and what it is there for. Those for the figures come first, in both.
+    pub(super) fn socket(&self, connection: usize, index: usize) -> (u32, Task) {
+        let Some(other) = index.checked_sub(self.sockets) else {
+            return ((connection * self.sockets + index) as u32, self.task());
+        };
+        let number = self.connections * self.sockets + connection * (self.sockets_each() - self.sockets) + other;
+        let task = if other == 0 && self.beside.is_some() { Task::Beside } else { Task::Stall };
+        (number as u32, task)
+    }
+
+    /// What one more socket on each connection echoes.
+    pub(super) fn beside(&self) -> Option<&Messages> {
+        self.beside.as_ref()
+    }
+
+    /// Sockets of one connection, whatever they are there for.
+    pub(super) fn sockets_each(&self) -> usize {
+        self.sockets + usize::from(self.beside.is_some()) + self.stalled
+    }
+
     /// All sockets of all connections.
     pub(super) fn all_sockets(&self) -> u64 {
-        self.connections as u64 * self.sockets as u64
+        self.connections as u64 * self.sockets_each() as u64
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use super::Arguments;
 use super::failure::Failures;
-use super::ledger::{Measured, Phase, Published, Step, Totals};
+use super::ledger::{Phase, Published, Step, Totals};
+use super::measured::Measured;
 use super::plan::Plan;
 use super::process::Process;
 use super::progress::Progress;
@@ -234,7 +235,7 @@ impl Run {
         let (mut measured, mut failures) = (Measured::new(), Failures::default());
         for thread in self.threads {
             let (more, others) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-            measured.merge(&more);
+            measured.merge(more);
             failures.merge(others);
         }
         Ok((measured, failures))

@@ -18,18 +18,22 @@ use tokio::time::MissedTickBehavior;
 use super::alarm::Alarm;
 use super::dial::Transport;
 use super::failure::{Failure, Failures};
-use super::ledger::{Ledger, Measured, Phase, Published, Step};
+use super::ledger::{Ledger, Phase, Published, Step};
+use super::measured::Measured;
 use super::pace::Schedule;
 use super::plan::Plan;
 use super::{http1, http2};
 
-/// Connections of a thread of which the server has not said a word yet: a listener's queue is not to overflow.
+/// Connections of a thread whose sockets are being opened: a listener's queue is not to overflow, and no handshake is to wait
+/// long behind others.
 const DIALING: usize = 64;
 /// Octets of one read.
 const READ_SIZE: usize = 256 << 10;
 /// How often every connection looks for what takes too long, at most and at least, within the time that it may take.
 const TICK: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 const TICKS_PER_TIMEOUT: u32 = 8;
+/// Buffers that are kept for the next message.
+const MAX_SPARES: usize = 16;
 
 /// What the connections of a thread share.
 pub(super) struct Worker {
@@ -41,7 +45,30 @@ pub(super) struct Worker {
     wakers: RefCell<Vec<Option<Waker>>>,
     ticks: Cell<u64>,
     input: RefCell<BytesMut>,
+    pub(super) spares: Spares,
     dialing: Arc<Semaphore>,
+}
+
+/// Buffers for messages that windows hold back.
+#[derive(Default)]
+#[expect(clippy::vec_box, reason = "they go to and from streams, which have room for a pointer only")]
+pub(super) struct Spares(RefCell<Vec<Box<BytesMut>>>);
+
+impl Spares {
+    /// An empty one.
+    pub(super) fn take(&self) -> Box<BytesMut> {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn give_back(&self, mut buffer: Box<BytesMut>) {
+        let mut buffers = self.0.borrow_mut();
+        if buffers.len() < MAX_SPARES {
+            buffer.clear();
+            // What was sent off its front is room again.
+            let _ = buffer.try_reclaim(1);
+            buffers.push(buffer);
+        }
+    }
 }
 
 /// Runs the share of one thread to its end.
@@ -59,6 +86,7 @@ pub(super) fn run(
         wakers: RefCell::default(),
         ticks: Cell::new(0),
         input: RefCell::default(),
+        spares: Spares::default(),
         dialing: Arc::new(Semaphore::new(DIALING)),
         plan,
     });
@@ -130,8 +158,9 @@ impl Worker {
     pub(super) async fn while_opening<T>(&self, step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut phases = self.phases.clone();
         tokio::select! {
-            result = step => result,
+            biased;
             _ = phases.wait_for(|step| step.phase != Phase::Opening) => Err(Failure::timeout("the opening")),
+            result = step => result,
         }
     }
 
@@ -158,6 +187,16 @@ impl Worker {
         }
     }
 
+    /// Wakes the connection whose socket has a message for all of them, unless that is the one that knows already.
+    pub(super) fn wake_sender(&self, ledger: &Ledger, number: usize) {
+        if number > 0
+            && ledger.broadcast.next(self.plan.depth).is_some()
+            && let Some(Some(waker)) = self.wakers.borrow().first()
+        {
+            waker.wake_by_ref();
+        }
+    }
+
     fn wake_all(&self) {
         self.wakers.borrow().iter().flatten().for_each(Waker::wake_by_ref);
     }
@@ -178,8 +217,12 @@ impl Worker {
         input
     }
 
+    /// The larger of two is kept.
     pub(super) fn take_back(&self, input: BytesMut) {
-        self.input.replace(input);
+        let mut kept = self.input.borrow_mut();
+        if input.capacity() >= kept.capacity() {
+            *kept = input;
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Sockets on streams of one HTTP/2 connection (RFC 8441), by the protocol machine itself.
 
+mod failure;
+mod opening;
+mod tunnel;
+
 use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
 use std::hash::BuildHasher as _;
@@ -7,51 +11,47 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
-use http::{Request, Response};
-use sockeye_proto::h2::{
-    Config, Connection as Machine, ConnectionError, Event, OpenError, Reason, Role, StreamId, Violation,
-};
-use sockeye_proto::ws::handshake::Carrier;
+use bytes::BytesMut;
+use sockeye_proto::Loan;
+use sockeye_proto::h2::{Config, Connection as Machine, Event, Reason, Role, StreamId};
 use tokio::sync::OwnedSemaphorePermit;
 
+use self::failure::{ended, reset};
+use self::tunnel::{Means, State, Tunnel};
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::pace::Schedule;
 use super::plan::Plan;
-use super::socket::{Received, Socket};
+use super::socket::{Received, Socket, Task};
 use super::wire::Wire;
 use super::worker::Worker;
 
-/// Handshakes of a connection that wait for their answers at the same time.
-const MAX_OPENING: usize = 1000;
 /// Reads of one connection before the others have their turn.
 const MAX_BATCHES: usize = 8;
 /// Octets of each stream's window: the largest (RFC 9113 §6.9.1), so that it is never we who stop the server. What comes is
 /// taken at once.
 const WINDOW: u32 = (1 << 31) - 1;
+/// Where there are streams that are not read, it is the protocol's own (RFC 9113 §6.9.2), and grows for those that are.
+const FIRST_WINDOW: u32 = (1 << 16) - 1;
 
 /// Opens the connection of this number with its sockets and works it to its end.
 pub(super) async fn run(worker: Rc<Worker>, number: usize) {
-    let opened = worker.while_opening(worker.dial(number)).await.and_then(|dialed| {
-        let request = worker.plan.handshake.request(Carrier::Http2);
-        Ok((dialed, request.map_err(|error| Failure::new(Kind::Refused, error.to_string()))?))
-    });
-    let ((transport, turn), request) = match opened {
-        Ok(opened) => opened,
-        Err(failure) => return worker.give_up(failure, worker.plan.sockets),
+    // Boxed, so that what is only needed once takes no room later.
+    let (transport, turn) = match Box::pin(worker.while_opening(worker.dial(number))).await {
+        Ok(dialed) => dialed,
+        Err(failure) => return worker.give_up(failure, worker.plan.sockets_each()),
     };
     let mut connection = Connection {
         number,
         wire: Wire::new(transport),
         machine: Machine::new(Role::Client, config(&worker.plan), Instant::now()),
-        request,
-        dialing: turn,
+        turn,
         is_offered: false,
-        to_open: worker.plan.sockets,
+        to_open: worker.plan.sockets_each(),
         opening: 0,
         held: 0,
         tunnels: Vec::new(),
+        loan: Loan::default(),
         rest: BytesMut::new(),
         is_behind: false,
         phase: Phase::Opening,
@@ -65,8 +65,10 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
 
 fn config(plan: &Plan) -> Config {
     Config {
-        max_concurrent_streams: plan.sockets as u32,
-        initial_window_size: WINDOW,
+        max_concurrent_streams: plan.sockets_each() as u32,
+        initial_window_size: if plan.stalled > 0 { FIRST_WINDOW } else { WINDOW },
+        max_window_size: WINDOW,
+        window_pool: u32::MAX,
         handshake_timeout: plan.timeout,
         settings_timeout: plan.timeout,
         // Here an answer that takes too long is a failure of its own.
@@ -82,9 +84,8 @@ struct Connection {
     number: usize,
     wire: Wire,
     machine: Machine,
-    request: Request<()>,
-    /// Held until the server has spoken.
-    dialing: Option<OwnedSemaphorePermit>,
+    /// Held until all sockets are opened.
+    turn: Option<OwnedSemaphorePermit>,
     /// The server takes extended CONNECTs.
     is_offered: bool,
     /// Sockets for which no stream was opened yet, streams that wait for an answer, and all streams there are.
@@ -93,6 +94,8 @@ struct Connection {
     held: usize,
     /// By [`StreamId::slot`].
     tunnels: Vec<Option<Tunnel>>,
+    /// Empty between two uses.
+    loan: Loan,
     /// Octets of a frame that is not whole.
     rest: BytesMut,
     /// The machine has left some of the rest until its answers are sent.
@@ -104,26 +107,6 @@ struct Connection {
     is_over: bool,
 }
 
-/// One stream.
-struct Tunnel {
-    id: StreamId,
-    state: State,
-    /// Octets of frames that windows held back.
-    unsent: BytesMut,
-}
-
-#[expect(clippy::large_enum_variant, reason = "nearly all are open, and nothing is gained by another allocation")]
-enum State {
-    /// The request was sent, at this time in nanoseconds.
-    Asked {
-        since: u64,
-        number: u32,
-    },
-    Open(Socket),
-    /// Both Closes are done, and our END_STREAM is sent.
-    Closed,
-}
-
 impl Connection {
     /// Does what there is to do. Ready when the connection has ended.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -131,6 +114,7 @@ impl Connection {
         worker.register(self.number, cx);
         let mut ledger = worker.ledger();
         let result = self.batches(cx, &mut ledger);
+        worker.wake_sender(&ledger, self.number);
         ledger.publish();
         result
     }
@@ -140,6 +124,15 @@ impl Connection {
             let received = self.receive(cx, ledger);
             self.follow(ledger);
             self.handle_events(ledger);
+            if self.worker.plan.is_broadcast && self.number == 0 {
+                // What has arrived everywhere makes the next message due.
+                self.pump(0, ledger);
+            }
+            if self.to_open + self.opening == 0 {
+                self.turn = None;
+            }
+            // Of what is not read where it stands nothing is left now.
+            self.worker.take_back(self.machine.take_batch());
             let sent = self.transmit(cx);
             if self.is_over {
                 // One of the last events may come of the end itself.
@@ -221,73 +214,23 @@ impl Connection {
         }
     }
 
-    /// The server's first SETTINGS have come.
-    fn begin(&mut self, ledger: &mut Ledger) {
-        if !self.machine.extended_connect_allowed() {
-            // RFC 8441 §3
-            let what = "the server does not offer the extended CONNECT by its SETTINGS";
-            return self.end_all(&Failure::new(Kind::NotOffered, what), ledger);
-        }
-        self.is_offered = true;
-        self.dialing = None;
-        ledger.count_connected();
-        self.open(ledger);
-    }
-
-    /// Opens streams for sockets that have none.
-    fn open(&mut self, ledger: &mut Ledger) {
-        while self.to_open > 0 && self.opening < MAX_OPENING {
-            let id = match self.machine.open(&self.request, false) {
-                Ok(id) => id,
-                Err(error) => {
-                    let failure = self.not_opened(error);
-                    ledger.count_unopened(failure, std::mem::take(&mut self.to_open));
-                    return self.close_if_empty();
-                }
-            };
-            let plan = &self.worker.plan;
-            let number = (self.number * plan.sockets + plan.sockets - self.to_open) as u32;
-            self.to_open -= 1;
-            self.opening += 1;
-            self.held += 1;
-            if self.tunnels.len() <= id.slot() {
-                self.tunnels.resize_with(id.slot() + 1, || None);
-            }
-            let state = State::Asked { since: ledger.received(), number };
-            self.tunnels[id.slot()] = Some(Tunnel { id, state, unsent: BytesMut::new() });
-        }
-    }
-
-    fn not_opened(&self, error: OpenError) -> Failure {
-        let max = self.machine.peer_settings().and_then(|settings| settings.max_concurrent_streams);
-        let what = match (error, max) {
-            (OpenError::TooManyStreams, Some(max)) => {
-                format!("the server allows {max} streams on a connection (SETTINGS_MAX_CONCURRENT_STREAMS)")
-            }
-            (error, _) => error.to_string(),
-        };
-        Failure::new(Kind::NotOffered, what)
-    }
-
-    fn respond(&mut self, id: StreamId, response: &Response<()>, ledger: &mut Ledger) {
-        let Some(tunnel) = tunnel(&mut self.tunnels, id) else { return };
-        let State::Asked { number, .. } = tunnel.state else { return };
-        if response.status().is_informational() {
+    /// Takes what came on a stream, and sends what comes of it.
+    #[inline]
+    fn read(&mut self, id: StreamId, ledger: &mut Ledger) {
+        let Self { machine, tunnels, worker, loan, .. } = self;
+        let Some(Tunnel { state: State::Open(socket), unsent, .. }) = tunnel(tunnels, id) else { return };
+        let Some(mut stream) = machine.stream(id) else { return };
+        if socket.task() == Task::Stall {
             return;
         }
-        let plan = &self.worker.plan;
-        if let Err(error) = plan.handshake.check(Carrier::Http2, response) {
-            self.end(id, Failure::new(Kind::Refused, error.to_string()), ledger);
-            return self.open(ledger);
+        let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
+        if !means.exchange(&mut stream, socket, unsent) {
+            self.read_on(id, ledger);
         }
-        tunnel.state = State::Open(Socket::new(number, plan));
-        self.opening -= 1;
-        ledger.count_opened();
-        self.open(ledger);
     }
 
-    /// Takes what came on a stream, and sends what comes of it.
-    fn read(&mut self, id: StreamId, ledger: &mut Ledger) {
+    /// Takes what is no message as it was sent, and whatever follows.
+    fn read_on(&mut self, id: StreamId, ledger: &mut Ledger) {
         let Self { machine, tunnels, worker, .. } = self;
         let Some(Tunnel { state: State::Open(socket), .. }) = tunnel(tunnels, id) else { return };
         let Some(mut input) = machine.stream(id).map(|mut stream| stream.read()) else { return };
@@ -300,32 +243,13 @@ impl Connection {
         }
     }
 
-    /// Sends what a socket has, as far as it goes: each message in a DATA frame of its own.
+    /// Sends what a socket has, as far as it goes.
     fn pump(&mut self, slot: usize, ledger: &mut Ledger) {
-        let Self { machine, tunnels, worker, .. } = self;
+        let Self { machine, tunnels, worker, loan, .. } = self;
         let Some(Some(Tunnel { id, state: State::Open(socket), unsent })) = tunnels.get_mut(slot) else { return };
         let Some(mut stream) = machine.stream(*id) else { return };
-        let mut scratch = std::mem::take(&mut ledger.scratch);
-        loop {
-            if !unsent.is_empty() {
-                let taken = stream.write(unsent, false);
-                unsent.advance(taken);
-                if !unsent.is_empty() {
-                    break; // Event::Writable follows
-                }
-                *unsent = BytesMut::new();
-            }
-            scratch.clear();
-            if !socket.encode(&mut scratch, &worker.plan, ledger) {
-                break;
-            }
-            let taken = stream.write(&scratch, false);
-            if taken < scratch.len() {
-                *unsent = BytesMut::from(&scratch[taken..]);
-                break;
-            }
-        }
-        ledger.scratch = scratch;
+        let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
+        means.send(&mut stream, socket, unsent);
     }
 
     /// Ends our side once both Closes are done.
@@ -334,7 +258,7 @@ impl Connection {
         self.pump(id.slot(), ledger);
         let Some(tunnel) = tunnel(&mut self.tunnels, id) else { return };
         if let State::Open(socket) = std::mem::replace(&mut tunnel.state, State::Closed) {
-            ledger.forget(socket.in_flight());
+            socket.abandon(&self.worker.plan, ledger);
         }
         let is_closed = self.machine.stream(id).is_none_or(|mut stream| {
             stream.write(&[], true);
@@ -354,11 +278,10 @@ impl Connection {
                 ledger.count_unopened(failure, 1);
             }
             State::Open(socket) => {
-                if ledger.phase() == Phase::Closing {
-                    ledger.forget(socket.in_flight());
-                } else {
-                    ledger.count_lost(failure, socket.in_flight());
+                if ledger.phase() != Phase::Closing {
+                    ledger.count_lost(failure);
                 }
+                socket.abandon(&self.worker.plan, ledger);
             }
             State::Closed => {}
         }
@@ -405,8 +328,8 @@ impl Connection {
         }
         while let Some((number, due)) = self.schedule.as_mut().and_then(|schedule| schedule.take(ledger.received())) {
             // Sockets take turns; the turn of one that failed is lost.
-            let slot = number as usize % self.tunnels.len();
-            if let Some(Tunnel { state: State::Open(socket), .. }) = &mut self.tunnels[slot] {
+            let slot = if self.worker.plan.is_broadcast { 0 } else { number as usize % self.worker.plan.sockets };
+            if let Some(Some(Tunnel { state: State::Open(socket), .. })) = self.tunnels.get_mut(slot) {
                 socket.ask(due, ledger);
                 self.pump(slot, ledger);
             }
@@ -425,7 +348,7 @@ impl Connection {
             Phase::Running { .. } if matches!(before, Phase::Running { .. }) => {}
             Phase::Running { .. } => {
                 self.schedule = plan.schedule(self.phase, self.number);
-                self.each(ledger, |socket, ledger| socket.ask_first(&plan, ledger));
+                self.each(ledger, |socket, ledger| socket.begin(&plan, ledger));
             }
             Phase::Hold => {
                 self.each(ledger, |socket, _| socket.shrink());
@@ -437,6 +360,7 @@ impl Connection {
             Phase::Closing => {
                 self.schedule = None;
                 self.each(ledger, |socket, _| socket.close());
+                self.end_stalled(ledger);
             }
         }
     }
@@ -451,6 +375,20 @@ impl Connection {
         }
     }
 
+    /// Resets the streams that are not read: no Close of theirs could come.
+    fn end_stalled(&mut self, ledger: &mut Ledger) {
+        if self.worker.plan.stalled == 0 {
+            return;
+        }
+        for slot in 0..self.tunnels.len() {
+            if let Some(Tunnel { id, state: State::Open(socket), .. }) = &self.tunnels[slot]
+                && socket.task() == Task::Stall
+            {
+                self.end(*id, Failure::new(Kind::Closed, "the end of the run"), ledger);
+            }
+        }
+    }
+
     /// Gives up what has taken too long.
     fn check_time(&mut self, ledger: &mut Ledger) {
         let now = Instant::now();
@@ -460,6 +398,9 @@ impl Connection {
         let plan = self.worker.plan.clone();
         let timeout = u64::try_from(plan.timeout.as_nanos()).unwrap_or(u64::MAX);
         self.end_opening(&Failure::timeout("the answer to the handshake"), timeout, ledger);
+        if !ledger.is_waiting() {
+            return;
+        }
         for slot in 0..self.tunnels.len() {
             if let Some(Tunnel { id, state: State::Open(socket), .. }) = &self.tunnels[slot]
                 && let Err(failure) = socket.check_time(&plan, ledger)
@@ -468,51 +409,10 @@ impl Connection {
             }
         }
     }
-
-    /// Gives up the sockets that have been waiting for their answer for so many nanoseconds.
-    fn end_opening(&mut self, failure: &Failure, timeout: u64, ledger: &mut Ledger) {
-        if timeout == 0 && self.to_open > 0 {
-            ledger.count_unopened(failure.clone(), std::mem::take(&mut self.to_open));
-            self.close_if_empty();
-        }
-        if self.opening == 0 {
-            return;
-        }
-        for slot in 0..self.tunnels.len() {
-            if let Some(Tunnel { id, state: State::Asked { since, .. }, .. }) = self.tunnels[slot]
-                && ledger.received().saturating_sub(since) >= timeout
-            {
-                self.end(id, failure.clone(), ledger);
-            }
-        }
-        self.open(ledger);
-    }
 }
 
 /// The tunnel of a stream, unless it is gone.
 #[inline]
 fn tunnel(tunnels: &mut [Option<Tunnel>], id: StreamId) -> Option<&mut Tunnel> {
     tunnels.get_mut(id.slot())?.as_mut().filter(|tunnel| tunnel.id == id)
-}
-
-/// Why a stream was reset.
-fn reset(reason: Reason, remote: bool) -> Failure {
-    match remote {
-        true if reason == Reason::REFUSED_STREAM => Failure::new(Kind::Refused, "the server refused the stream"),
-        true => Failure::new(Kind::Broken, format!("the server reset the stream: {reason}")),
-        false => Failure::new(Kind::Violation, format!("the server broke HTTP/2 on the stream: {reason}")),
-    }
-}
-
-/// Why the connection ended.
-fn ended(error: Option<ConnectionError>) -> Failure {
-    match error {
-        Some(ConnectionError::GoAway(reason)) => {
-            Failure::new(Kind::Broken, format!("the server ended the connection by GOAWAY: {reason}"))
-        }
-        Some(ConnectionError::Violation(Violation::PrefaceTimeout)) => Failure::timeout("the server's SETTINGS"),
-        Some(ConnectionError::Violation(Violation::SettingsTimeout)) => Failure::timeout("the answer to our SETTINGS"),
-        Some(ConnectionError::Violation(violation)) => Failure::new(Kind::Violation, violation.to_string()),
-        Some(ConnectionError::Eof) | None => Failure::new(Kind::Broken, "the server ended the connection"),
-    }
 }

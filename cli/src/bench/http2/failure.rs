@@ -1,0 +1,38 @@
+//! What went wrong, in words.
+
+use sockeye_proto::h2::{ConnectionError, OpenError, Reason, Settings, Violation};
+
+use super::super::failure::{Failure, Kind};
+
+/// Why a stream was reset.
+pub(super) fn reset(reason: Reason, remote: bool) -> Failure {
+    match remote {
+        true if reason == Reason::REFUSED_STREAM => Failure::new(Kind::Refused, "the server refused the stream"),
+        true => Failure::new(Kind::Broken, format!("the server reset the stream: {reason}")),
+        false => Failure::new(Kind::Violation, format!("the server broke HTTP/2 on the stream: {reason}")),
+    }
+}
+
+/// Why the connection ended.
+pub(super) fn ended(error: Option<ConnectionError>) -> Failure {
+    match error {
+        Some(ConnectionError::GoAway(reason)) => {
+            Failure::new(Kind::Broken, format!("the server ended the connection by GOAWAY: {reason}"))
+        }
+        Some(ConnectionError::Violation(Violation::PrefaceTimeout)) => Failure::timeout("the server's SETTINGS"),
+        Some(ConnectionError::Violation(Violation::SettingsTimeout)) => Failure::timeout("the answer to our SETTINGS"),
+        Some(ConnectionError::Violation(violation)) => Failure::new(Kind::Violation, violation.to_string()),
+        Some(ConnectionError::Eof) | None => Failure::new(Kind::Broken, "the server ended the connection"),
+    }
+}
+
+/// Why there is no stream for a socket.
+pub(super) fn not_opened(error: OpenError, server: Option<&Settings>) -> Failure {
+    let what = match (error, server.and_then(|settings| settings.max_concurrent_streams)) {
+        (OpenError::TooManyStreams, Some(max)) => {
+            format!("the server allows {max} streams on a connection (SETTINGS_MAX_CONCURRENT_STREAMS)")
+        }
+        (error, _) => error.to_string(),
+    };
+    Failure::new(Kind::NotOffered, what)
+}
