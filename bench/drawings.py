@@ -18,7 +18,7 @@ DRAWN = [
     ("1 × 1", "one WebSocket, 32 B: a lone round trip"),
 ]
 IDLE = "idle, 10 × 1000"
-NOTE = "Medians of one sitting, each server alone on one core. “ceiling” checks nothing and serves nobody: what the system calls cost."
+NOTE = "Medians of one sitting, each server alone on one core. “ceiling” checks nothing and serves nobody: the price of system calls."
 
 
 def draw(sitting):
@@ -60,7 +60,7 @@ def growth(sitting):
         lines = [line for server in ORDER if (line := growth_line(sitting, server, points))]
         if lines:
             panels.append((series[:1].upper() + series[1:], lines))
-    subtitle = "µs of the server's core, both scales logarithmic; a line that ends early fails further on, or takes too much memory"
+    subtitle = "µs of the server's core, both scales logarithmic; whose line ends early fails further on, or takes a gigabyte"
     return panels and plots.line_panels("Server CPU per message, as the numbers grow", subtitle, NOTE, panels)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+from common import shorten
 from servers import PEERS
 from sitting import CPU, MIB, OPENING_SECONDS, P99, PER_SOCKET, RESIDENT
 from workloads import CEILING, GROWTH, HTTP1_PEER, OURS, SIBLINGS
@@ -27,10 +28,10 @@ class Check:
         return self.figure is not None and self.figure <= self.limit
 
     def wanted(self):
-        return f"≤ {spoken(self.limit)}{self.unit}"
+        return f"≤ {spoken(self.limit, self.unit)}"
 
     def got(self):
-        return "" if self.figure is None else f"{spoken(self.figure)}{self.unit}"
+        return "" if self.figure is None else spoken(self.figure, self.unit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ def goals(sitting):
     """All goals that this sitting says something about."""
     found = [
         *(against_both(sitting, *terms) for terms in RATIOS),
-        against_peers(sitting, "the same sockets over HTTP/1.1, 1 × 1000", THOUSAND, "1000 over HTTP/1.1", 1 / 15, (HTTP1_PEER,)),
+        against_peers(sitting, "1 × 1000 ÷ 1000 over HTTP/1.1", THOUSAND, "1000 over HTTP/1.1", 1 / 15, (HTTP1_PEER,)),
         tls(sitting, "1 × 1000, TLS", THOUSAND, 1 / 6),
         tls(sitting, "1 × 10, 16 kB, TLS", "1 × 10, 16 kB", 2 / 3),
         against_peers(sitting, "1 × 1000, each socket spawned", "1 × 1000, spawned", THOUSAND, 1 / 5),
@@ -129,10 +130,12 @@ def quotient(over, under):
 FRACTIONS = {2 / 3: "2/3", **{1 / number: f"1/{number}" for number in range(2, 16)}}
 
 
-def spoken(figure):
-    """A small ratio as a fraction of one."""
+def spoken(figure, unit):
+    """A figure with its unit, or, without one, a small ratio as a fraction of one."""
+    if unit:
+        return f"{shorten(figure)}{unit}" if figure % 1 else f"{figure:g}{unit}"
     if figure in FRACTIONS:
         return FRACTIONS[figure]
     if figure < 0.3:
         return f"1/{1 / figure:.1f}" if figure > 0.1 else f"1/{1 / figure:.0f}"
-    return f"{figure:.3g}"
+    return shorten(figure)

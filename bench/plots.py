@@ -83,7 +83,7 @@ def bar_panel(name, bars, left, top, width, bounds):
 def line_panels(title, subtitle, note, panels):
     """Panels of lines, as (title, lines), side by side, on one vertical scale."""
     values = [value for _, lines in panels for line in lines for _, value in line.points]
-    bounds = bracket(min(values), max(values))
+    bounds = min(values) / 1.6, max(values) * 1.6
     width = (WIDTH - 2 * MARGIN - (len(panels) - 1) * 14) / len(panels)
     height, parts = 300, []
     for index, (name, lines) in enumerate(panels):
@@ -93,8 +93,10 @@ def line_panels(title, subtitle, note, panels):
 
 def line_panel(name, lines, left, top, width, height, bounds):
     horizontal = sorted({amount for line in lines for amount, _ in line.points})
+    # Zero stands where the decade before the first amount would.
+    least = horizontal[0] or horizontal[1] / 10
     # Room for the figures at the left and the names at the right.
-    across = Scale(max(1, horizontal[0]), horizontal[-1], left + 30, left + width - 78)
+    across = Scale(least, horizontal[-1], left + 30, left + width - 78)
     up = Scale(*bounds, top + height + 28, top + 34)
     yield text(left, top + 16, name, size=13.5, weight=600)
     for value in up.decades():
@@ -102,14 +104,15 @@ def line_panel(name, lines, left, top, width, height, bounds):
         yield f'<line x1="{across.begin:.1f}" x2="{across.end:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{GRID}"/>'
         yield text(across.begin - 6, y + 4, short(value), anchor="end", size=11, fill=FAINT)
     for amount in across.decades():
-        yield text(across.at(amount), up.begin + 18, short(amount), anchor="middle", size=11, fill=FAINT)
+        shown = 0 if amount == least and not horizontal[0] else amount
+        yield text(across.at(amount), up.begin + 18, short(shown), anchor="middle", size=11, fill=FAINT)
     for line in lines:
         yield from curve(line, across, up)
     yield from line_names(lines, across, up)
 
 
 def curve(line, across, up):
-    places = [(across.at(max(amount, across.least)), up.at(value)) for amount, value in line.points]
+    places = [place(point, across, up) for point in line.points]
     width = 2.6 if line.color == OURS else 1.6
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
     yield f'<polyline points="{path}" fill="none" stroke="{line.color}" stroke-width="{width}" stroke-linejoin="round"/>'
@@ -117,14 +120,19 @@ def curve(line, across, up):
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{width + 0.4:.1f}" fill="{line.color}"/>'
 
 
+def place(point, across, up):
+    amount, value = point
+    return across.at(max(amount, across.least)), up.at(value)
+
+
 def line_names(lines, across, up):
     """A name stands where its line ends, or as near as the others leave room."""
-    ends = sorted(((up.at(line.points[-1][1]), line) for line in lines), key=lambda end: end[0])
+    ends = sorted(((place(line.points[-1], across, up), line) for line in lines), key=lambda end: end[0][1])
     last = -math.inf
-    for y, line in ends:
+    for (x, y), line in ends:
         last = max(y + 4, last + 14)
         weight = 700 if line.color == OURS else 400
-        yield text(across.end + 8, last, line.name, size=12, weight=weight, fill=line.color)
+        yield text(x + 8, last, line.name, size=12, weight=weight, fill=line.color)
 
 
 def page(title, subtitle, note, height, parts):
@@ -149,11 +157,6 @@ def text(x, y, content, *, size, anchor="start", weight=400, fill=INK):
     if weight != 400:
         attributes += f' font-weight="{weight}"'
     return f"<text {attributes}>{html.escape(content)}</text>"
-
-
-def bracket(least, most):
-    """The decades around."""
-    return 10.0 ** math.floor(math.log10(least)), 10.0 ** math.ceil(math.log10(most))
 
 
 def figure(value):

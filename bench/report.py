@@ -26,7 +26,7 @@ def render(sitting):
     sections = [
         ("Goals", goal_table(sitting)),
         (CPU.title, server_table(sitting, echoes, CPU, has_ratios=True)),
-        (f"{RATE.title} (*: the load's core was full, the server's may have been not)", server_table(sitting, echoes, RATE)),
+        (f"{RATE.title} (* the load had no time left; the server may have had)", server_table(sitting, echoes, RATE)),
         (P50.title, server_table(sitting, echoes, P50)),
         (P99.title, server_table(sitting, [*echoes, *group("fairness")], P99)),
         ("What TLS costs, µs per message", tls_table(sitting)),

@@ -49,14 +49,15 @@ class Workload:
     def arguments(self, address, process_id, seconds):
         """Those of `sockeye bench`."""
         url = f"{'wss' if self.tls else 'ws'}://{address}{self.path}"
-        numbers = ["-c", self.connections, "-m", self.sockets, "--size", self.size, "--timeout", self.timeout, "--pid", process_id]
+        numbers = ["-c", self.connections, "-m", self.sockets, "--size", self.size]
+        others = ["--timeout", self.timeout, "--pid", process_id]
         if self.holds:
             # What is idle keeps still for a moment; to open takes as long as it takes.
             times = ["--idle", "--duration", "0.5s" if self.group == "idle" else "0s"]
         else:
             times = ["--duration", f"{seconds}s", "--warm-up", f"{max(0.3, 0.3 * seconds):.2f}s"]
         switches = [*(["-k"] if self.tls else []), *(["--http1.1"] if self.http1 else []), *self.flags]
-        return [str(argument) for argument in ("bench", url, "--json", *numbers, *times, *switches)]
+        return [str(argument) for argument in ("bench", url, "--json", *numbers, *others, *times, *switches)]
 
 
 def echo(name, connections, sockets, size="32", **more):
@@ -99,7 +100,7 @@ def growth(series, amount, connections, sockets, flags=()):
     return Workload(name, "growth", connections, sockets, flags=flags, **of_growth)
 
 
-SOCKETS, CONNECTIONS, SIBLINGS = "WebSockets on one connection", "connections of one WebSocket", "idle siblings of 100"
+SOCKETS, CONNECTIONS, SIBLINGS = "WebSockets on one connection", "connections of one WebSocket", "idle siblings of 100 WebSockets"
 
 GROWTH = [
     *(growth(SOCKETS, amount, 1, amount) for amount in (1, 10, 100, 1_000, 10_000, 100_000)),
