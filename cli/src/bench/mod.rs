@@ -72,7 +72,8 @@ With --json the report is one object; what does not apply is null, and fields ar
   depth     null: no bound
   rate      null: a closed loop
   verdict   ok, failures, wrong, nothing_opened
-  opening   connections, sockets, seconds, sockets_per_second
+  opening   connections, sockets, seconds, sockets_per_second, server_us_per_socket and
+            own_us_per_socket (of processor time)
   load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
             latency_us and, in an open loop, lateness_us, of sending, which is a part of it (each
             mean, p50, p90, p99, p99_9, max), histogram (a list of up_to_us, messages)

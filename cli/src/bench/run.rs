@@ -46,8 +46,7 @@ pub(super) struct Run {
 /// Everything that is reported.
 pub(super) struct Outcome {
     pub(super) totals: Totals,
-    /// Seconds from the first connection to the last socket.
-    pub(super) opening: f64,
+    pub(super) opening: Opening,
     /// None with --idle, and where nothing was opened.
     pub(super) load: Option<Load>,
     pub(super) idle: Option<Idle>,
@@ -57,12 +56,23 @@ pub(super) struct Outcome {
     pub(super) is_interrupted: bool,
 }
 
+pub(super) struct Opening {
+    /// From the first connection to the last socket.
+    pub(super) seconds: f64,
+    pub(super) cpu: Used,
+}
+
 pub(super) struct Load {
     pub(super) seconds: f64,
     pub(super) measured: Measured,
-    /// Processor time of the server and of this program.
-    pub(super) server_cpu: Option<Duration>,
-    pub(super) own_cpu: Option<Duration>,
+    pub(super) cpu: Used,
+}
+
+/// Processor time, where it is known.
+#[derive(Clone, Copy)]
+pub(super) struct Used {
+    pub(super) server: Option<Duration>,
+    pub(super) own: Option<Duration>,
 }
 
 /// What --idle found.
@@ -73,6 +83,13 @@ pub(super) struct Idle {
     /// Sockets that answered before and after that.
     pub(super) answered: u64,
     pub(super) answered_after: u64,
+}
+
+impl Used {
+    fn since(self, before: Self) -> Self {
+        let since = |now: Option<Duration>, before| Some(now?.saturating_sub(before?));
+        Self { server: since(self.server, before.server), own: since(self.own, before.own) }
+    }
 }
 
 impl Run {
@@ -103,13 +120,15 @@ impl Run {
 
     /// Goes through all phases.
     pub(super) async fn finish(mut self, arguments: &Arguments) -> Result<Outcome> {
+        let before = self.used();
         self.open().await;
+        let cpu = self.used().since(before);
         let (mut load, mut idle) = (None, None);
         if self.totals().live() > 0 && !self.is_interrupted() {
             if arguments.idle {
                 idle = Some(self.hold(arguments.duration).await);
             } else {
-                load = Some(self.load(arguments).await?);
+                load = Some(self.load(arguments).await);
             }
         }
         let after = self.server.and_then(|server| server.resident().ok());
@@ -125,7 +144,7 @@ impl Run {
         let (totals, is_interrupted) = (self.totals(), self.is_interrupted());
         let (measured, failures) = self.join()?;
         let load = load.map(|load| Load { measured, ..load });
-        let opening = totals.last_opened as f64 / 1e9;
+        let opening = Opening { seconds: totals.last_opened as f64 / 1e9, cpu };
         Ok(Outcome { totals, opening, load, idle, failures, memory, is_interrupted })
     }
 
@@ -146,27 +165,23 @@ impl Run {
     }
 
     /// Sends messages, and measures after the warm-up.
-    async fn load(&mut self, arguments: &Arguments) -> Result<Load> {
+    async fn load(&mut self, arguments: &Arguments) -> Load {
         let start = self.plan.epoch.elapsed().as_nanos() as u64;
         self.enter(Phase::Running { start, is_measured: false });
         self.work("warming up", arguments.warm_up).await;
-        let server_before = self.server.map(Process::cpu).transpose()?;
-        let own_before = self.own.and_then(|own| own.cpu().ok());
+        let before = self.used();
         let began = Instant::now();
         self.enter(Phase::Running { start, is_measured: true });
         self.work("measuring", arguments.duration).await;
         self.enter(Phase::Draining);
         let seconds = began.elapsed().as_secs_f64();
-        // A server that has ended has used nothing that could be known.
-        let server_after = self.server.and_then(|server| server.cpu().ok());
-        let own_after = self.own.and_then(|own| own.cpu().ok());
-        let used = |after: Option<Duration>, before| Some(after?.saturating_sub(before?));
-        Ok(Load {
-            seconds,
-            measured: Measured::new(),
-            server_cpu: used(server_after, server_before),
-            own_cpu: used(own_after, own_before),
-        })
+        Load { seconds, measured: Measured::new(), cpu: self.used().since(before) }
+    }
+
+    /// The processor time used so far. A server that has ended has used nothing that could be known.
+    fn used(&self) -> Used {
+        let used = |process: Option<Process>| process.and_then(|process| process.cpu().ok());
+        Used { server: used(self.server), own: used(self.own) }
     }
 
     /// Lets messages go to and fro for a time, while there are sockets.

@@ -1,5 +1,6 @@
 //! Sockets on streams of one HTTP/2 connection (RFC 8441), by the protocol machine itself.
 
+mod course;
 mod failure;
 mod opening;
 mod tunnel;
@@ -22,7 +23,7 @@ use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::pace::Schedule;
 use super::plan::Plan;
-use super::socket::{Received, Socket, Task};
+use super::socket::{Received, Task};
 use super::wire::Wire;
 use super::worker::Worker;
 
@@ -140,6 +141,9 @@ impl Connection {
                 return Poll::Ready(());
             }
             if !received && !sent {
+                if !matches!(self.phase, Phase::Running { .. }) && self.to_open + self.opening == 0 {
+                    self.shrink();
+                }
                 return Poll::Pending;
             }
         }
@@ -315,99 +319,6 @@ impl Connection {
             }
         }
         self.close_if_empty();
-    }
-
-    /// Does what the phase and the clock ask for.
-    fn follow(&mut self, ledger: &mut Ledger) {
-        let before = std::mem::replace(&mut self.phase, ledger.phase());
-        if self.phase != before {
-            if before == Phase::Opening {
-                self.end_opening(&Failure::timeout("the opening"), 0, ledger);
-            }
-            self.enter(before, ledger);
-        }
-        while let Some((number, due)) = self.schedule.as_mut().and_then(|schedule| schedule.take(ledger.received())) {
-            // Sockets take turns; the turn of one that failed is lost.
-            let slot = if self.worker.plan.is_broadcast { 0 } else { number as usize % self.worker.plan.sockets };
-            if let Some(Some(Tunnel { state: State::Open(socket), .. })) = self.tunnels.get_mut(slot) {
-                socket.ask(due, ledger);
-                self.pump(slot, ledger);
-            }
-        }
-        if self.ticks != self.worker.ticks() {
-            self.ticks = self.worker.ticks();
-            self.check_time(ledger);
-        }
-    }
-
-    fn enter(&mut self, before: Phase, ledger: &mut Ledger) {
-        let plan = self.worker.plan.clone();
-        match self.phase {
-            Phase::Opening => {}
-            Phase::Exchange(_) => self.each(ledger, |socket, ledger| socket.ask(ledger.received(), ledger)),
-            Phase::Running { .. } if matches!(before, Phase::Running { .. }) => {}
-            Phase::Running { .. } => {
-                self.schedule = plan.schedule(self.phase, self.number);
-                self.each(ledger, |socket, ledger| socket.begin(&plan, ledger));
-            }
-            Phase::Hold => {
-                self.each(ledger, |socket, _| socket.shrink());
-                self.machine.shrink();
-                self.wire.shrink();
-                self.rest = BytesMut::from(&self.rest[..]);
-            }
-            Phase::Draining => self.schedule = None,
-            Phase::Closing => {
-                self.schedule = None;
-                self.each(ledger, |socket, _| socket.close());
-                self.end_stalled(ledger);
-            }
-        }
-    }
-
-    /// Does something with each open socket, and sends what comes of it.
-    fn each(&mut self, ledger: &mut Ledger, mut action: impl FnMut(&mut Socket, &mut Ledger)) {
-        for slot in 0..self.tunnels.len() {
-            if let Some(Tunnel { state: State::Open(socket), .. }) = &mut self.tunnels[slot] {
-                action(socket, ledger);
-                self.pump(slot, ledger);
-            }
-        }
-    }
-
-    /// Resets the streams that are not read: no Close of theirs could come.
-    fn end_stalled(&mut self, ledger: &mut Ledger) {
-        if self.worker.plan.stalled == 0 {
-            return;
-        }
-        for slot in 0..self.tunnels.len() {
-            if let Some(Tunnel { id, state: State::Open(socket), .. }) = &self.tunnels[slot]
-                && socket.task() == Task::Stall
-            {
-                self.end(*id, Failure::new(Kind::Closed, "the end of the run"), ledger);
-            }
-        }
-    }
-
-    /// Gives up what has taken too long.
-    fn check_time(&mut self, ledger: &mut Ledger) {
-        let now = Instant::now();
-        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.machine.handle_timeout(now);
-        }
-        let plan = self.worker.plan.clone();
-        let timeout = u64::try_from(plan.timeout.as_nanos()).unwrap_or(u64::MAX);
-        self.end_opening(&Failure::timeout("the answer to the handshake"), timeout, ledger);
-        if !ledger.is_waiting() {
-            return;
-        }
-        for slot in 0..self.tunnels.len() {
-            if let Some(Tunnel { id, state: State::Open(socket), .. }) = &self.tunnels[slot]
-                && let Err(failure) = socket.check_time(&plan, ledger)
-            {
-                self.end(*id, failure, ledger);
-            }
-        }
     }
 }
 

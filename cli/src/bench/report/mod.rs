@@ -57,6 +57,8 @@ struct Opening {
     sockets: u64,
     seconds: f64,
     sockets_per_second: f64,
+    server_us_per_socket: Option<f64>,
+    own_us_per_socket: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,8 +150,10 @@ impl Report {
             opening: Opening {
                 connections: totals.connected,
                 sockets: totals.opened,
-                seconds: opening,
-                sockets_per_second: per(totals.opened as f64, opening),
+                seconds: opening.seconds,
+                sockets_per_second: per(totals.opened as f64, opening.seconds),
+                server_us_per_socket: each(opening.cpu.server, totals.opened),
+                own_us_per_socket: each(opening.cpu.own, totals.opened),
             },
             cpu: load.as_ref().map_or_else(Cpu::default, Cpu::new),
             beside: load.as_ref().and_then(|load| Beside::new(load, plan)),
@@ -223,15 +227,12 @@ impl Percentiles {
 impl Cpu {
     fn new(load: &run::Load) -> Self {
         let messages = load.measured.messages;
-        let each = |time: Option<Duration>| {
-            time.filter(|_| messages > 0).map(|time| time.as_secs_f64() * 1e6 / messages as f64)
-        };
         let cores = |time: Option<Duration>| time.map(|time| per(time.as_secs_f64(), load.seconds));
         Self {
-            server_us_per_message: each(load.server_cpu),
-            server_cores: cores(load.server_cpu),
-            own_us_per_message: each(load.own_cpu),
-            own_cores: cores(load.own_cpu),
+            server_us_per_message: each(load.cpu.server, messages),
+            server_cores: cores(load.cpu.server),
+            own_us_per_message: each(load.cpu.own, messages),
+            own_cores: cores(load.cpu.own),
         }
     }
 }
@@ -258,6 +259,11 @@ fn buckets(latency: &Histogram<u64>) -> Vec<Bucket> {
 
 fn micros(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e3
+}
+
+/// Microseconds for each of so many.
+fn each(time: Option<Duration>, number: u64) -> Option<f64> {
+    time.filter(|_| number > 0).map(|time| time.as_secs_f64() * 1e6 / number as f64)
 }
 
 /// A ratio, which is 0 where there is nothing to divide by.
@@ -291,7 +297,14 @@ pub(super) mod tests {
             threads: 1,
             verdict,
             interrupted: false,
-            opening: Opening { connections: 2, sockets: 2000, seconds: 0.25, sockets_per_second: 8000.0 },
+            opening: Opening {
+                connections: 2,
+                sockets: 2000,
+                seconds: 0.25,
+                sockets_per_second: 8000.0,
+                server_us_per_socket: Some(12.34),
+                own_us_per_socket: None,
+            },
             load: Some(Load {
                 seconds: 2.0,
                 messages: 5,

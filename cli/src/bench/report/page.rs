@@ -75,13 +75,15 @@ impl Report {
     }
 
     fn opened(&self) -> String {
-        let Opening { connections, sockets, seconds, sockets_per_second } = self.opening;
+        let Opening { connections, sockets, seconds, sockets_per_second, .. } = self.opening;
         if sockets == 0 {
             return "nothing".to_owned();
         }
         let rate = thousands(sockets_per_second as u64);
         let connections = plural(connections, "connection");
-        format!("{} on {connections} in {seconds:.3} s: {rate} sockets/s", plural(sockets, "socket"))
+        let cpu = self.opening.server_us_per_socket;
+        let cpu = cpu.map(|each| format!(", server: {} each", time(each))).unwrap_or_default();
+        format!("{} on {connections} in {seconds:.3} s: {rate} sockets/s{cpu}", plural(sockets, "socket"))
     }
 
     fn render_load(&self, load: &Load, page: &mut Page) {
@@ -181,7 +183,7 @@ mod tests {
         let text = report(Verdict::Wrong, failures).render(false);
         let expected = [
             "wss://example.com/echo  HTTP/2, 2 connections × 1,000 sockets, 16..1k octets binary, depth 1\n",
-            "opened      2,000 sockets on 2 connections in 0.250 s: 8,000 sockets/s\n",
+            "opened      2,000 sockets on 2 connections in 0.250 s: 8,000 sockets/s, server: 12.3 µs each\n",
             "throughput  1,234,567 messages/s, 3.50 MiB/s each way  (5 messages in 2.0 s)\n",
             "processor   this program: 0.21 µs a message, 0.99 cores\n",
             "note        this program was busy all the time",
