@@ -40,16 +40,8 @@ pub struct Aside {
 
 impl Stream {
     pub fn new(kind: Kind, send_window: i32) -> Self {
-        let mut stream = Self {
-            kind,
-            key: [0; 4],
-            left: 0,
-            allowance: 0,
-            granted: 0,
-            send_window,
-            uncredited: 0,
-            aside: None,
-        };
+        let mut stream =
+            Self { kind, key: [0; 4], left: 0, allowance: 0, granted: 0, send_window, uncredited: 0, aside: None };
         stream.grant();
         stream
     }

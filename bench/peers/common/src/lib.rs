@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 pub use arguments::Arguments;
-pub use tls::server_config;
+pub use tls::{certified_config, server_config};
 pub use transport::Transport;
 
 /// A result, with whatever error a peer has.

@@ -14,7 +14,10 @@ use tokio::net::TcpStream;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+/// Octets that a socket has room for before it reads. With the default of 128 KiB a small message costs several times as much.
+const READ_BUFFER: usize = 8 << 10;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -56,7 +59,8 @@ async fn open(client: &mut SendRequest<Empty<Bytes>>, address: &str) -> Result<S
         return Err(format!("refused with {}", response.status()).into());
     }
     let upgraded = hyper::upgrade::on(response).await?;
-    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await)
+    let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+    Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
 }
 
 async fn echo(mut socket: Socket, number: usize, octets: usize, account: Account) -> Result {

@@ -81,14 +81,11 @@ async fn broadcast(mut socket: Socket, pubsub: &PubSub, mut receiver: UnboundedR
 }
 
 /// Sends a message and what waits behind it.
-async fn forward(
-    socket: &mut Socket,
-    message: Message,
-    receiver: &mut UnboundedReceiver<Message>,
-) -> sockudo_ws::Result<()> {
+async fn forward(socket: &mut Socket, message: Message, receiver: &mut UnboundedReceiver<Message>) -> Result {
     socket.feed(message).await?;
     while let Ok(message) = receiver.try_recv() {
         socket.feed(message).await?;
     }
-    socket.flush().await
+    socket.flush().await?;
+    Ok(())
 }
