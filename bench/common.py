@@ -69,16 +69,6 @@ def allow_files():
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def processor_seconds(process_id):
-    """What the threads that a process has now have used."""
-    nanoseconds = 0
-    for schedstat in pathlib.Path(f"/proc/{process_id}/task").glob("*/schedstat"):
-        # A thread may end in the meantime.
-        with contextlib.suppress(OSError):
-            nanoseconds += int(schedstat.read_text().split()[0])
-    return nanoseconds / 1e9
-
-
 def complaint(text):
     """What a program says is wrong: its first line about an error, or else its last line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]

@@ -5,7 +5,7 @@ import re
 from common import cells, shorten, spread
 from goals import goals, quotient
 from servers import PEERS
-from sitting import CPU, LIFE, OPENING_RATE, OWN_CORES, P50, P99, PER_SOCKET, RATE, RESIDENT
+from sitting import CPU, OPENING_CPU, OPENING_RATE, OWN_CORES, P50, P99, PER_SOCKET, RATE, RESIDENT
 from workloads import CEILING, GROWTH, OTHER_CEILING, OURS, WORKLOADS
 
 ORDER = (OURS, CEILING, OTHER_CEILING, *PEERS)
@@ -33,7 +33,7 @@ def render(sitting):
         (PER_SOCKET.title, server_table(sitting, ["idle, 10 × 1000"], PER_SOCKET, has_ratios=True)),
         (RESIDENT.title, server_table(sitting, [*echoes, *group("idle")], RESIDENT)),
         (OPENING_RATE.title, server_table(sitting, group("opening"), OPENING_RATE)),
-        (LIFE.title, server_table(sitting, group("opening"), LIFE, has_ratios=True)),
+        (OPENING_CPU.title, server_table(sitting, group("opening"), OPENING_CPU, has_ratios=True)),
         *((f"{CPU.title}, of {series}", growth_table(sitting, series)) for series in all_series()),
         ("Failures", failures(sitting)),
     ]

@@ -5,7 +5,7 @@ import json
 import statistics
 import subprocess
 
-from common import BOTH_CORES, LOAD_CORE, SERVER_CORE, SLACK_SECONDS, Failure, complaint, processor_seconds, running
+from common import BOTH_CORES, LOAD_CORE, SERVER_CORE, SLACK_SECONDS, Failure, complaint, running
 
 KIB, MIB = 1 << 10, 1 << 20
 # The slowest opening that is waited for.
@@ -34,8 +34,7 @@ RESIDENT = Measure("Resident memory of the server, MiB", "memory", "after", 1 / 
 PER_SOCKET = Measure("Resident memory per idle WebSocket, KiB", "memory", "per_socket", 1 / KIB)
 OPENING_RATE = Measure("WebSockets opened per second, thousands", "opening", "sockets_per_second", 1e-3)
 OPENING_SECONDS = Measure("Seconds until all were open", "opening", "seconds")
-# Two messages are echoed on each as well.
-LIFE = Measure("Server CPU per WebSocket, from its opening to its end, µs", "life", "us_per_socket")
+OPENING_CPU = Measure("Server CPU per WebSocket opened, µs", "opening", "server_us_per_socket")
 
 
 class Sitting:
@@ -112,17 +111,15 @@ def measure(load, server, workload, seconds):
     """What `sockeye bench` reports of a server that is started for this alone."""
     cores = SERVER_CORE if workload.threads == 1 else BOTH_CORES
     with running(lambda address: server.command(address, workload.tls), cores, workload.threads) as (process, address):
-        before = processor_seconds(process.pid)
         report = generate([load, *workload.arguments(address, process.pid, seconds)], seconds + patience(workload))
         if process.poll() is not None:
             raise Failure(f"it ends with status {process.returncode}")
-        used = processor_seconds(process.pid) - before
     if report["verdict"] != "ok":
         first = report["failures"][0]
         raise Failure(f"{first['what']} ({first['sockets']} of {report['sockets']})")
     if report["load"] and not report["load"]["messages"]:
         raise Failure("no message comes back")
-    return essence(report, used)
+    return essence(report)
 
 
 def patience(workload):
@@ -143,14 +140,13 @@ def generate(command, seconds):
         raise Failure("the load breaks off: " + complaint(done.stderr)) from None
 
 
-def essence(report, used):
+def essence(report):
     """What the tables show and goals ask for, and not the histogram."""
     load = report["load"]
     kept = {section: report[section] for section in ("opening", "cpu", "memory", "idle") if report[section]}
     if load:
         kept["latency"] = load.pop("latency_us")
         kept["load"] = {name: load[name] for name in ("seconds", "messages", "messages_per_second")}
-    kept["life"] = {"us_per_socket": used * 1e6 / report["opening"]["sockets"]}
     return kept
 
 
@@ -160,4 +156,4 @@ def seal(program, workload):
     command = ["taskset", "-c", SERVER_CORE, program, "--size", str(octets), "--batch", str(workload.sockets)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     figures = json.loads(done.stdout)
-    return {"seal": figures["seal"], "open": figures["open"]}
+    return {verb: figures[f"{verb}_us_per_message"] for verb in ("seal", "open")}

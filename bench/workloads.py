@@ -44,6 +44,9 @@ class Workload:
     def concerns(self, server):
         if self.servers:
             return server.name in self.servers
+        # A ceiling program holds nobody back, so it has no say in what becomes of those who are not read.
+        if "--stall" in self.flags and server.name in (CEILING, OTHER_CEILING):
+            return False
         return (not self.tls or server.has_tls) and not server.http1
 
     def arguments(self, address, process_id, seconds):
