@@ -36,6 +36,8 @@ OPENING_RATE = Measure("WebSockets opened per second, thousands", "opening", "so
 OPENING_SECONDS = Measure("Seconds until all were open", "opening", "seconds")
 OPENING_CPU = Measure("Server CPU per WebSocket opened, µs", "opening", "server_us_per_socket")
 
+MEASURES = (CPU, RATE, OWN_CORES, P50, P99, RESIDENT, PER_SOCKET, OPENING_RATE, OPENING_SECONDS, OPENING_CPU)
+
 
 class Sitting:
     """What came of each server under each workload: a report, or why there is none, for each round."""
@@ -141,12 +143,14 @@ def generate(command, seconds):
 
 
 def essence(report):
-    """What the tables show and goals ask for, and not the histogram."""
-    load = report["load"]
-    kept = {section: report[section] for section in ("opening", "cpu", "memory", "idle") if report[section]}
-    if load:
-        kept["latency"] = load.pop("latency_us")
-        kept["load"] = {name: load[name] for name in ("seconds", "messages", "messages_per_second")}
+    """Of a report what tables, drawings and goals ask for."""
+    if report["load"]:
+        report["latency"] = report["load"]["latency_us"]
+    kept = {}
+    for measure in MEASURES:
+        figure = (report.get(measure.section) or {}).get(measure.field)
+        if figure is not None:
+            kept.setdefault(measure.section, {})[measure.field] = float(f"{figure:.5g}")
     return kept
 
 
