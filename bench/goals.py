@@ -6,7 +6,7 @@ import functools
 from common import shorten
 from servers import PEERS
 from sitting import CPU, MIB, OPENING_SECONDS, P99, PER_SOCKET, RESIDENT
-from workloads import CEILING, GROWTH, HTTP1_PEER, OURS, SIBLINGS
+from workloads import CEILING, GROWTH, HTTP1_PEER, MAX_SIBLINGS, OURS, SIBLINGS
 
 THOUSAND = "1 × 1000"
 # Of the cleartext cost; what rustls alone takes is added.
@@ -118,7 +118,7 @@ def within(sitting, title, measure, workload, alone, limit):
 def siblings(sitting):
     names = [workload.name for workload in GROWTH if workload.series == SIBLINGS]
     costs = [sitting.median(name, OURS, CPU) for name in names]
-    title = "1 × 100 beside 100,000 idle ÷ beside none"
+    title = f"1 × 100 beside {MAX_SIBLINGS:,} idle ÷ beside none"
     return Goal(title, Check(LEVEL, quotient(costs[-1], costs[0]), " ×"))
 
 

@@ -12,6 +12,8 @@ FONT = "-apple-system, BlinkMacSystemFont, 'Segoe UI', 'Noto Sans', Helvetica, A
 OURS, PEER, FLOOR = "#d8412f", "#7d97ad", "#c3bbae"
 LINES = (OURS, "#8d857a", "#2f6f9f", "#7a5ea8", "#b07d1e", "#3d8b62")
 BAR, BAR_GAP = 15, 5
+# How far outside a scale a decade may be and is shown, as a share of a decade: 99,900 is nearly 100,000.
+NEARLY = 1e-3
 TITLE_ROOM, NOTE_ROOM = 66, 34
 
 
@@ -46,7 +48,7 @@ class Scale:
 
     def decades(self):
         first, last = (math.log10(bound) for bound in (self.least, self.most))
-        return [10.0**power for power in range(math.ceil(first - 1e-9), math.floor(last + 1e-9) + 1)]
+        return [10.0**power for power in range(math.ceil(first - NEARLY), math.floor(last + NEARLY) + 1)]
 
 
 def bar_panels(title, subtitle, note, panels, columns=2):
