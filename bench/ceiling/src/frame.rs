@@ -20,8 +20,8 @@ pub const MAX_FRAME_SIZE: usize = 16_384;
 /// Octets of a window before anything is said about it.
 pub const DEFAULT_WINDOW: i32 = 65_535;
 
-/// Octets of each stream's window.
-pub const STREAM_WINDOW: u32 = 16 << 20;
+/// Octets of each stream's window, as the peers have it.
+pub const STREAM_WINDOW: u32 = 1 << 20;
 /// Octets of a connection's window: the largest.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
