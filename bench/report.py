@@ -60,12 +60,15 @@ def goal_table(sitting):
         yield cells([":--", "--:", "--:", ":--", "--:", "--:", ":--"])
     for goal in rows:
         peer = f" ({goal.peer})" if goal.peer else ""
-        yield cells([goal.title, *check_cells(goal.first), *check_cells(goal.second, peer)])
+        fails = bool(sitting.failure(goal.workload, OURS))
+        yield cells([goal.title, *check_cells(goal.first, fails), *check_cells(goal.second, fails, peer)])
 
 
-def check_cells(check, after=""):
-    if check is None or check.figure is None:
-        return ["" if check is None else check.wanted(), "", ""]
+def check_cells(check, fails, after=""):
+    if check is None:
+        return ["", "", ""]
+    if check.figure is None:
+        return [check.wanted(), *(["fails", "**not met**"] if fails else ["not measured", ""])]
     return [check.wanted(), check.got() + after, "met" if check.met else "**not met**"]
 
 
