@@ -15,9 +15,11 @@ const PLACES: usize = 1 << 16;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const MAX_HEAD: usize = 10;
-/// Octets of a client's mask key (RFC 6455 §5.2), and of a control frame's payload at most (§5.5).
+/// Octets of a payload whose length stands in the second octet, and in the two after it.
+const MAX_SHORT: usize = 125;
+const MAX_MEDIUM: usize = 0xFFFF;
+/// Octets of a client's mask key.
 const MASK_KEY: usize = 4;
-const MAX_CONTROL: usize = 125;
 
 /// Every message that any socket sends, by the numbers of both: nothing need be kept to know what an echo has to be.
 ///
@@ -58,7 +60,7 @@ impl Messages {
     /// Octets of the largest frame that a client sends for a message, or in the closing handshake.
     #[inline]
     pub(super) fn largest_frame(&self) -> usize {
-        MAX_HEAD + MASK_KEY + self.largest.max(MAX_CONTROL)
+        MAX_HEAD + MASK_KEY + self.largest.max(MAX_SHORT)
     }
 
     pub(super) fn is_text(&self) -> bool {
@@ -80,8 +82,8 @@ impl Messages {
     pub(super) fn frame(&self, socket: u32, number: u64) -> Frame {
         let range = self.range(socket, number);
         match self.pattern {
-            Pattern::Text(text) => Frame::new(TEXT, &text.as_bytes()[range]),
-            Pattern::Binary(octets) => Frame::new(BINARY, &octets[range]),
+            Pattern::Text(text) => Frame { first: TEXT, payload: &text.as_bytes()[range] },
+            Pattern::Binary(octets) => Frame { first: BINARY, payload: &octets[range] },
         }
     }
 
@@ -148,38 +150,14 @@ impl Messages {
 
 /// The octets of a whole message: the head of its frame, and its payload.
 pub(super) struct Frame {
-    head: [u8; MAX_HEAD],
-    head_length: usize,
+    first: u8,
     payload: &'static [u8],
 }
 
 impl Frame {
     #[inline]
-    fn new(first: u8, payload: &'static [u8]) -> Self {
-        let mut head = [0; MAX_HEAD];
-        head[0] = first;
-        let head_length = match payload.len() {
-            length @ ..=125 => {
-                head[1] = length as u8;
-                2
-            }
-            length @ ..=0xFFFF => {
-                head[1] = 126;
-                head[2..4].copy_from_slice(&(length as u16).to_be_bytes());
-                4
-            }
-            length => {
-                head[1] = 127;
-                head[2..].copy_from_slice(&(length as u64).to_be_bytes());
-                MAX_HEAD
-            }
-        };
-        Self { head, head_length, payload }
-    }
-
-    #[inline]
     pub(super) fn length(&self) -> usize {
-        self.head_length + self.payload.len()
+        self.head_length() + self.payload.len()
     }
 
     #[inline]
@@ -190,22 +168,60 @@ impl Frame {
     /// How many octets of the frame, from this one on, `octets` begins with: as far as both go, or none where one differs.
     #[inline]
     pub(super) fn matches(&self, from: usize, octets: &[u8]) -> Option<usize> {
+        let length = self.payload.len();
+        if let (0, ..=MAX_SHORT, [first, second, rest @ ..]) = (from, length, octets)
+            && let Some(came) = rest.get(..length)
+        {
+            let is_same = *first == self.first && usize::from(*second) == length && came == self.payload;
+            return is_same.then_some(2 + length);
+        }
+        self.matches_piece(from, octets)
+    }
+
+    fn matches_piece(&self, from: usize, octets: &[u8]) -> Option<usize> {
+        let (head, head_length) = (self.head(), self.head_length());
         let length = octets.len().min(self.length() - from);
-        let in_head = self.head_length.saturating_sub(from).min(length);
-        let (head, payload) = octets[..length].split_at(in_head);
-        let from_payload = from.saturating_sub(self.head_length);
-        // Octets of a head are few: a loop costs less than a call.
-        let is_same = head.iter().zip(&self.head[from.min(MAX_HEAD)..]).all(|(came, sent)| came == sent)
-            && *payload == self.payload[from_payload..from_payload + payload.len()];
+        let in_head = head_length.saturating_sub(from).min(length);
+        let (came_head, came_payload) = octets[..length].split_at(in_head);
+        let from_payload = from.saturating_sub(head_length);
+        let is_same = head[..head_length].get(from..from + in_head).unwrap_or_default() == came_head
+            && self.payload[from_payload..from_payload + came_payload.len()] == *came_payload;
         is_same.then_some(length)
     }
 
     /// The first octets of the frame.
     pub(super) fn front(&self, length: usize) -> BytesMut {
-        let mut octets = BytesMut::from(&self.head[..self.head_length]);
+        let mut octets = BytesMut::from(&self.head()[..self.head_length()]);
         octets.extend_from_slice(self.payload);
         octets.truncate(length);
         octets
+    }
+
+    /// RFC 6455 §5.2: the length takes as few octets as it can.
+    #[inline]
+    fn head_length(&self) -> usize {
+        match self.payload.len() {
+            length if length <= MAX_SHORT => 2,
+            length if length <= MAX_MEDIUM => 4,
+            _ => MAX_HEAD,
+        }
+    }
+
+    fn head(&self) -> [u8; MAX_HEAD] {
+        let mut head = [0; MAX_HEAD];
+        head[0] = self.first;
+        match self.payload.len() {
+            length @ ..=MAX_SHORT => head[1] = length as u8,
+            length @ ..=MAX_MEDIUM => {
+                head[1] = 126;
+                head[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+            }
+            length => {
+                head[1] = 127;
+                head[2..].copy_from_slice(&(length as u64).to_be_bytes());
+            }
+        }
+        head
     }
 }
 

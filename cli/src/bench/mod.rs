@@ -51,8 +51,9 @@ path, the sender's own included. Only the first socket sends; in a closed loop a
 the one before has arrived everywhere. Messages, latencies and processor time are counted for each
 arrival. With --beside, --silent or --stall each connection has more sockets, which are there to be in
 the way: they are opened and closed with the others, and fail like them, but are in none of the
-figures. A socket that stalls reads nothing: after the first 65,535 octets the server has no window
-for it.
+figures. What goes on beside sends a DATA frame, and the next one when the server has answered a PING
+behind it: so nobody waits in our own queue. A socket that stalls reads nothing: after the first
+65,535 octets the server has no window for it.
 
 A message is a piece of a random pattern, another one for each socket and each turn. What is merged,
 split, lost, repeated, changed or out of order ends its socket and is reported with the first
@@ -72,8 +73,8 @@ With --json the report is one object; what does not apply is null, and fields ar
   depth     null: no bound
   rate      null: a closed loop
   verdict   ok, failures, wrong, nothing_opened
-  opening   connections, sockets, seconds, sockets_per_second, server_us_per_socket and
-            own_us_per_socket (of processor time)
+  opening   connections, sockets (those of --beside and --stall too), seconds, sockets_per_second,
+            server_us_per_socket and own_us_per_socket (of processor time)
   load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
             latency_us and, in an open loop, lateness_us, of sending, which is a part of it (each
             mean, p50, p90, p99, p99_9, max), histogram (a list of up_to_us, messages)

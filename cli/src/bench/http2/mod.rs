@@ -52,6 +52,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
         opening: 0,
         held: 0,
         tunnels: Vec::new(),
+        beside: Beside::default(),
         loan: Loan::default(),
         rest: BytesMut::new(),
         is_behind: false,
@@ -95,6 +96,8 @@ struct Connection {
     held: usize,
     /// By [`StreamId::slot`].
     tunnels: Vec<Option<Tunnel>>,
+    /// The socket that is there beside the load.
+    beside: Beside,
     /// Empty between two uses.
     loan: Loan,
     /// Octets of a frame that is not whole.
@@ -106,6 +109,15 @@ struct Connection {
     ticks: u64,
     /// Nothing is read any more.
     is_over: bool,
+}
+
+/// What goes on beside the load sends a DATA frame at a time, and the next one when the server has answered the PING behind it. Or
+/// its messages would stand in line before the others in the transport, where no server can do anything about it.
+#[derive(Default)]
+struct Beside {
+    slot: Option<usize>,
+    /// The PING is not answered.
+    is_waiting: bool,
 }
 
 impl Connection {
@@ -213,7 +225,13 @@ impl Connection {
                 }
                 Event::Settings if !self.is_offered => self.begin(ledger),
                 Event::Closed(error) => self.end_all(&ended(error), ledger),
-                Event::Settings | Event::Pong(_) | Event::GoAway { .. } | Event::Request { .. } => {}
+                Event::Pong(_) => {
+                    self.beside.is_waiting = false;
+                    if let Some(slot) = self.beside.slot {
+                        self.pump(slot, ledger);
+                    }
+                }
+                Event::Settings | Event::GoAway { .. } | Event::Request { .. } => {}
             }
         }
     }
@@ -227,9 +245,12 @@ impl Connection {
         if socket.task() == Task::Stall {
             return;
         }
+        let is_beside = socket.task() == Task::Beside;
         let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
         if !means.exchange(&mut stream, socket, unsent) {
             self.read_on(id, ledger);
+        } else if is_beside {
+            self.pump(id.slot(), ledger);
         }
     }
 
@@ -249,11 +270,16 @@ impl Connection {
 
     /// Sends what a socket has, as far as it goes.
     fn pump(&mut self, slot: usize, ledger: &mut Ledger) {
-        let Self { machine, tunnels, worker, loan, .. } = self;
+        let Self { machine, tunnels, worker, loan, beside, .. } = self;
         let Some(Some(Tunnel { id, state: State::Open(socket), unsent })) = tunnels.get_mut(slot) else { return };
         let Some(mut stream) = machine.stream(*id) else { return };
         let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
-        means.send(&mut stream, socket, unsent);
+        if socket.task() != Task::Beside {
+            means.send(&mut stream, socket, unsent, usize::MAX);
+        } else if !beside.is_waiting && means.send(&mut stream, socket, unsent, 1) {
+            beside.is_waiting = true;
+            machine.ping(*b"bench...");
+        }
     }
 
     /// Ends our side once both Closes are done.

@@ -6,7 +6,7 @@ use sockeye_proto::ws::handshake::Carrier;
 
 use super::super::failure::{Failure, Kind};
 use super::super::ledger::Ledger;
-use super::super::socket::Socket;
+use super::super::socket::{Socket, Task};
 use super::failure::not_opened;
 use super::tunnel::{State, Tunnel};
 use super::{Connection, tunnel};
@@ -62,6 +62,9 @@ impl Connection {
         if let Err(error) = plan.handshake.check(Carrier::Http2, response) {
             self.end(id, Failure::new(Kind::Refused, error.to_string()), ledger);
             return self.open(ledger);
+        }
+        if task == Task::Beside {
+            self.beside.slot = Some(id.slot());
         }
         tunnel.state = State::Open(Socket::new(number, task, plan));
         self.opening -= 1;

@@ -44,7 +44,7 @@ pub(super) struct Means<'a> {
 }
 
 impl Means<'_> {
-    /// Takes what came for a socket where it stands, and sends what comes of it. False where there is more than messages as
+    /// Takes what came for a socket where it stands, and sends what comes of it, unless that goes on beside the load. False where there is more than messages as
     /// they were sent: the rest is to be read.
     #[inline]
     pub(super) fn exchange(
@@ -57,35 +57,49 @@ impl Means<'_> {
         let taken = socket.take(self.loan.unread(), self.plan, self.ledger);
         self.loan.read(taken);
         let is_all = self.loan.unread().is_empty();
-        if is_all && unsent.is_none() && socket.is_ready(self.plan, self.ledger) {
+        let sends = is_all && socket.task() != Task::Beside;
+        if sends && unsent.is_none() && socket.is_ready(self.plan, self.ledger) {
             self.put(socket);
         }
         stream.settle(self.loan);
-        if is_all {
-            self.send(stream, socket, unsent);
+        if sends {
+            self.send(stream, socket, unsent, usize::MAX);
         }
         is_all
     }
 
-    /// Sends what a socket has, as far as it goes: each message in a DATA frame of its own, or in several.
+    /// Sends what a socket has, as far as it goes, in so many DATA frames at most: each message in one of its own, or in
+    /// several. Whether anything was sent.
     #[inline]
-    pub(super) fn send(&mut self, stream: &mut Stream<'_>, socket: &mut Socket, unsent: &mut Option<Box<BytesMut>>) {
-        while unsent.is_some() || socket.is_ready(self.plan, self.ledger) {
+    pub(super) fn send(
+        &mut self,
+        stream: &mut Stream<'_>,
+        socket: &mut Socket,
+        unsent: &mut Option<Box<BytesMut>>,
+        max_frames: usize,
+    ) -> bool {
+        let (mut frames, mut has_sent) = (0, false);
+        while frames < max_frames && (unsent.is_some() || socket.is_ready(self.plan, self.ledger)) {
+            frames += 1;
             if unsent.is_none() {
                 stream.lend(self.loan);
                 let is_put = self.put(socket);
                 stream.settle(self.loan);
                 if is_put {
+                    has_sent = true;
                     continue;
                 }
                 let mut octets = self.spares.take();
                 socket.encode(&mut octets, self.plan, self.ledger);
                 *unsent = Some(octets);
             }
-            if !self.send_rest(stream, unsent) {
+            let taken = self.send_piece(stream, unsent);
+            has_sent |= taken > 0;
+            if unsent.is_some() && taken < QUANTUM {
                 break; // Event::Writable follows
             }
         }
+        has_sent
     }
 
     /// Encodes what is next where the transport takes it from, if all of it is sure to find room there.
@@ -99,22 +113,16 @@ impl Means<'_> {
         fits
     }
 
-    /// Sends what was held back; whether that was all of it.
-    fn send_rest(&mut self, stream: &mut Stream<'_>, unsent: &mut Option<Box<BytesMut>>) -> bool {
-        while let Some(octets) = unsent {
-            let piece = &octets[..octets.len().min(QUANTUM)];
-            let taken = stream.write(piece, false);
-            if taken < piece.len() {
-                octets.advance(taken);
-                return false;
-            }
-            octets.advance(taken);
-            if octets.is_empty()
-                && let Some(octets) = unsent.take()
-            {
-                self.spares.give_back(octets);
-            }
+    /// Sends what one DATA frame holds of what was held back; how many octets went.
+    fn send_piece(&mut self, stream: &mut Stream<'_>, unsent: &mut Option<Box<BytesMut>>) -> usize {
+        let Some(octets) = unsent else { return 0 };
+        let taken = stream.write(&octets[..octets.len().min(QUANTUM)], false);
+        octets.advance(taken);
+        if octets.is_empty()
+            && let Some(octets) = unsent.take()
+        {
+            self.spares.give_back(octets);
         }
-        true
+        taken
     }
 }
