@@ -1,5 +1,7 @@
 # What CI runs, by name; `just` alone lists the recipes.
 
+set positional-arguments
+
 _default:
     @just --list
 
@@ -25,9 +27,9 @@ conformance-full:
 fuzz iterations="3000000":
     SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto
 
-# The peers and us, under the same load
-bench:
-    bench/run
+# The peers and us, under the same load: tables and plots, some 25 minutes (or: just bench --quick; just bench '1 × 1' idle)
+bench *arguments:
+    bench/run "$@"
 
 # Our client beside one of hyper and tokio-tungstenite
 bench-clients:

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import platform
+import resource
 import socket
 import statistics
 import subprocess
@@ -13,7 +14,7 @@ import tomllib
 
 BENCH = pathlib.Path(__file__).resolve().parent
 ROOT = BENCH.parent
-SERVER_CORE, LOAD_CORE = "0", "1"
+SERVER_CORE, LOAD_CORE, BOTH_CORES = "0", "1", "0,1"
 STARTUP_SECONDS = 10
 # Beyond what is measured: a load that takes longer to connect, open and warm up has stalled.
 SLACK_SECONDS = 30
@@ -35,13 +36,13 @@ def compile_release(workspace, *arguments):
 
 
 @contextlib.contextmanager
-def running(command):
-    """A server, from where it listens until the end of the block."""
+def running(start, cores=SERVER_CORE, threads=1):
+    """A server, from where it listens until the end of the block. Its command comes of its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     address = f"127.0.0.1:{port}"
-    environment = {**os.environ, "TOKIO_WORKER_THREADS": "1", "RUST_LOG": "off"}
-    pinned = ["taskset", "-c", SERVER_CORE, *command, address]
+    environment = {**os.environ, "TOKIO_WORKER_THREADS": str(threads), "RUST_LOG": "off"}
+    pinned = ["taskset", "-c", cores, *start(address)]
     # `taskset` becomes the server, so the process is the server's.
     process = subprocess.Popen(pinned, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -62,9 +63,16 @@ def wait_for(process, port):
     raise Failure("it does not listen")
 
 
-def last_line(text):
+def allow_files():
+    """A socket is an open file. What is started from here may have as many as the system lets anyone have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def complaint(text):
+    """What a program says is wrong: its first line about an error, or else its last line."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith(" ")]
-    return lines[-1] if lines else "without a word"
+    return next((line for line in lines if line.startswith("error")), lines[-1] if lines else "without a word")
 
 
 def machine():

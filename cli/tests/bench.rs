@@ -263,6 +263,38 @@ async fn what_is_wrong_beside_is_found() {
     assert!(failure["first"].as_str().unwrap().starts_with("socket 5, message 0: octet 69999 is"), "{report}");
 }
 
+/// Silent sockets are open until the others close, and the server hears nothing of them in between.
+#[tokio::test]
+async fn sockets_that_say_nothing_are_closed_with_the_others() {
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = ends.clone();
+    let url = serve(move |mut socket: WebSocket| {
+        let ends = seen.clone();
+        async move {
+            let mut messages = 0;
+            while let Some(message) = socket.recv().await? {
+                messages += 1;
+                socket.send(message).await?;
+            }
+            ends.lock().unwrap().push(messages);
+            Ok(())
+        }
+    })
+    .await;
+    let (status, report) = bench(&url, "-c 2 -m 3 --silent 4 --beside 5k").await;
+    assert_eq!((status, &report["silent"], &report["sockets"]), (OK, &4.into(), &6.into()), "{report}");
+    assert_eq!(report["opening"]["sockets"], 16, "{report}");
+    for _ in 0..500 {
+        if ends.lock().unwrap().len() == 16 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    // `recv` ended with a Close for each of them.
+    let ends = ends.lock().unwrap();
+    assert_eq!((ends.len(), ends.iter().filter(|messages| **messages == 0).count()), (16, 8), "{ends:?}");
+}
+
 /// Sockets that are not read send until the server's own windows are full, which then cannot send to them.
 #[tokio::test]
 async fn sockets_that_stall_take_no_more_than_the_first_window() {

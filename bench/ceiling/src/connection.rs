@@ -135,8 +135,8 @@ impl Connection {
         }
     }
 
-    /// Echoes messages of less than 126 octets, each alone in its DATA frame, up to where there is anything else to do. This is
-    /// what most of the time goes to.
+    /// Echoes messages of less than 126 octets, each alone in its DATA frame, up to where there is anything else to do.
+    /// This is what most of the time goes to.
     fn echo_run(&mut self, start: usize, end: usize, output: &mut Output) -> usize {
         if self.send_window < end as i64 {
             return start;

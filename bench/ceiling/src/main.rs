@@ -3,8 +3,8 @@
 //! `sockeye bench`: cleartext by prior knowledge, masked frames, DATA without padding, header blocks in one frame.
 //!
 //! An answer is shorter than its question by the mask, so most of them are written over it, in the one buffer that all
-//! connections read into. The windows of both ends are kept to, and ours are credited by halves. A message goes back as it comes, before its
-//! end is here.
+//! connections read into. The windows of both ends are kept to, and ours are credited by halves. A message goes back as
+//! it comes, before its end is here.
 //!
 //! `ceiling ADDRESS` echoes; under `/broadcast` each message goes to all sockets there.
 
@@ -22,8 +22,8 @@ use mio::{Events, Interest, Poll, Token};
 use crate::connection::Connection;
 use crate::output::Output;
 
-/// Octets of a read: as many as a batch of small messages has. More of large ones at once would leave the caches before they are
-/// written.
+/// Octets of a read: as many as a batch of small messages has. More of large ones at once would leave the caches before
+/// they are written.
 const READ_SIZE: usize = 64 << 10;
 const LISTENER: Token = Token(usize::MAX);
 

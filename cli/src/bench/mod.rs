@@ -49,11 +49,11 @@ no bound on what is in flight unless --depth sets one.
 With --broadcast the server is to send what comes on one socket to all sockets that are open on the
 path, the sender's own included. Only the first socket sends; in a closed loop a message follows when
 the one before has arrived everywhere. Messages, latencies and processor time are counted for each
-arrival. With --beside or --stall each connection has more sockets, which are there to be in the way:
-they are opened and closed with the others, and fail like them, but are in none of the figures. What
-goes on beside sends a DATA frame, and the next one when the server has answered a PING behind it: so
-nobody waits in our own queue. A socket that stalls reads nothing: after the first 65,535 octets the
-server has no window for it.
+arrival. With --beside, --silent or --stall each connection has more sockets, which are there to be in
+the way: they are opened and closed with the others, and fail like them, but are in none of the
+figures. What goes on beside sends a DATA frame, and the next one when the server has answered a PING
+behind it: so nobody waits in our own queue. A socket that stalls reads nothing: after the first
+65,535 octets the server has no window for it.
 
 A message is a piece of a random pattern, another one for each socket and each turn. What is merged,
 split, lost, repeated, changed or out of order ends its socket and is reported with the first
@@ -68,7 +68,8 @@ Exit status:
   130  a second Ctrl-C; the first one ends the measurement early, and reports what was measured
 
 With --json the report is one object; what does not apply is null, and fields are only ever added:
-  url, http, connections, sockets (in all), size, binary, threads, interrupted, broadcast, stall
+  url, http, connections, sockets (in all), size, binary, threads, interrupted, broadcast,
+  silent, stall
   depth     null: no bound
   rate      null: a closed loop
   verdict   ok, failures, wrong, nothing_opened
@@ -119,6 +120,9 @@ pub(crate) struct Arguments {
     /// On each connection one more socket that echoes messages of this size all the while, outside all figures.
     #[arg(long, value_name = "SIZE", conflicts_with_all = ["idle", "broadcast", "http1"])]
     beside: Option<Sizes>,
+    /// On each connection so many more sockets that say nothing.
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["idle", "broadcast", "http1"])]
+    silent: usize,
     /// On each connection so many more sockets that send what the server takes and are never read.
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["idle", "broadcast", "http1"])]
     stall: usize,
@@ -231,7 +235,13 @@ mod tests {
             |words: &str| Program::try_parse_from(["bench", "ws://localhost/"].into_iter().chain(words.split(' ')));
         assert_eq!(parse("-c 2 -m 100 --size 16..1k --depth 4").ok().unwrap().bench.sockets, 100);
         let wrong = ["--http1.1 --http2", "--rate 5 --idle", "-c 0", "-m x", "--depth 0", "--threads 0", "--size big"];
-        let new = ["--broadcast --threads 2", "--broadcast --idle", "--beside 1k --http1.1", "--stall 5 --broadcast"];
+        let new = [
+            "--broadcast --threads 2",
+            "--broadcast --idle",
+            "--beside 1k --http1.1",
+            "--stall 5 --broadcast",
+            "--silent 1 --idle",
+        ];
         for words in wrong.into_iter().chain(new) {
             assert!(parse(words).is_err(), "{words}");
         }

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) is_broadcast: bool,
     /// What one more socket on each connection echoes, if there is one.
     beside: Option<Messages>,
+    /// Sockets on each connection that say nothing.
+    pub(super) silent: usize,
     /// Sockets on each connection that are never read.
     pub(super) stalled: usize,
     /// Messages of a socket that may be in flight.
@@ -53,7 +55,7 @@ impl Plan {
     pub(super) async fn new(arguments: &Arguments) -> Result<Self> {
         let Arguments { url, handshake: options, connections, sockets, .. } = arguments;
         let http = if arguments.http1 { Version::HTTP_11 } else { Version::HTTP_2 };
-        let others = usize::from(arguments.beside.is_some()) + arguments.stall;
+        let others = usize::from(arguments.beside.is_some()) + arguments.silent + arguments.stall;
         let all = sockets.checked_add(others).and_then(|sockets| sockets.checked_mul(*connections));
         let all = all.filter(|all| u32::try_from(*all).is_ok()).context("so many sockets have no numbers")?;
         // An upgraded connection of HTTP/1.1 is one socket.
@@ -87,6 +89,7 @@ impl Plan {
             messages: Messages::new(arguments.size.clone(), arguments.text),
             is_broadcast: arguments.broadcast,
             beside: arguments.beside.clone().map(|size| Messages::new(size, arguments.text)),
+            silent: arguments.silent,
             stalled: arguments.stall,
             depth: arguments.depth.unwrap_or(if arguments.rate.is_some() { u64::MAX } else { 1 }),
             rate: arguments.rate,
@@ -133,7 +136,12 @@ impl Plan {
             return ((connection * self.sockets + index) as u32, self.task());
         };
         let number = self.connections * self.sockets + connection * (self.sockets_each() - self.sockets) + other;
-        let task = if other == 0 && self.beside.is_some() { Task::Beside } else { Task::Stall };
+        let beside = usize::from(self.beside.is_some());
+        let task = match other {
+            other if other < beside => Task::Beside,
+            other if other < beside + self.silent => Task::Silent,
+            _ => Task::Stall,
+        };
         (number as u32, task)
     }
 
@@ -144,7 +152,7 @@ impl Plan {
 
     /// Sockets of one connection, whatever they are there for.
     pub(super) fn sockets_each(&self) -> usize {
-        self.sockets + usize::from(self.beside.is_some()) + self.stalled
+        self.sockets + usize::from(self.beside.is_some()) + self.silent + self.stalled
     }
 
     /// All sockets of all connections.

@@ -26,6 +26,8 @@ pub(super) enum Task {
     Broadcast,
     /// As an echo, one message at a time, of another size and outside all figures.
     Beside,
+    /// It is open, and that is all.
+    Silent,
     /// It sends what its server takes, and is never read.
     Stall,
 }
@@ -73,7 +75,7 @@ impl Socket {
         let first = match self.task {
             Task::Echo | Task::Broadcast if plan.rate.is_none() => plan.depth,
             Task::Beside => 1,
-            Task::Echo | Task::Broadcast | Task::Stall => 0,
+            Task::Echo | Task::Broadcast | Task::Silent | Task::Stall => 0,
         };
         for _ in 0..first {
             let now = ledger.now();
@@ -90,7 +92,7 @@ impl Socket {
                 ledger.count_due(1);
             }
             Task::Broadcast if self.number == SENDER => ask_all(since, ledger),
-            Task::Broadcast | Task::Stall => {}
+            Task::Broadcast | Task::Silent | Task::Stall => {}
         }
     }
 
@@ -170,7 +172,7 @@ impl Socket {
                 let arrived = ledger.broadcast.count_arrived(number);
                 go_on(arrived, plan, ledger);
             }
-            Task::Echo | Task::Beside | Task::Stall => {
+            Task::Echo | Task::Beside | Task::Silent | Task::Stall => {
                 self.in_flight -= 1;
                 let due = self.due.pop().unwrap_or_default();
                 let is_closed_loop = if self.task == Task::Beside {
@@ -202,7 +204,7 @@ impl Socket {
         {
             match self.task {
                 Task::Broadcast => ledger.broadcast.count_sent(),
-                Task::Echo | Task::Beside | Task::Stall => self.in_flight += 1,
+                Task::Echo | Task::Beside | Task::Silent | Task::Stall => self.in_flight += 1,
             }
             if plan.rate.is_some() && matches!(self.task, Task::Echo | Task::Broadcast) {
                 ledger.count_late(due);
@@ -225,7 +227,7 @@ impl Socket {
             Task::Echo if in_flight >= plan.depth => None,
             Task::Echo | Task::Beside => self.due.get(in_flight as usize).map(|due| (self.answered + in_flight, due)),
             Task::Broadcast if self.number == SENDER => ledger.broadcast.next(plan.depth),
-            Task::Broadcast => None,
+            Task::Broadcast | Task::Silent => None,
             Task::Stall => matches!(ledger.phase(), Phase::Running { .. }).then_some((in_flight, 0)),
         }
     }
@@ -254,7 +256,7 @@ impl Socket {
                 ledger.forget(missed);
                 go_on(arrived, plan, ledger);
             }
-            Task::Stall => {}
+            Task::Silent | Task::Stall => {}
         }
     }
 
@@ -264,7 +266,7 @@ impl Socket {
     pub(super) fn check_time(&self, plan: &Plan, ledger: &Ledger) -> Result<(), Failure> {
         let oldest = match self.task {
             Task::Broadcast => ledger.broadcast.due(self.answered),
-            Task::Echo | Task::Beside | Task::Stall => self.due.get(0),
+            Task::Echo | Task::Beside | Task::Silent | Task::Stall => self.due.get(0),
         };
         let waited = oldest.map_or(0, |due| ledger.received().saturating_sub(due));
         if u128::from(waited) > plan.timeout.as_nanos() {
@@ -294,7 +296,7 @@ impl Socket {
     fn sent(&self, ledger: &Ledger) -> u64 {
         match self.task {
             Task::Broadcast => ledger.broadcast.sent(),
-            Task::Echo | Task::Beside | Task::Stall => self.answered + u64::from(self.in_flight),
+            Task::Echo | Task::Beside | Task::Silent | Task::Stall => self.answered + u64::from(self.in_flight),
         }
     }
 }

@@ -16,7 +16,8 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-/// Octets that a socket has room for before it reads. With the default of 128 KiB a small message costs several times as much.
+/// Octets that a socket has room for before it reads. With the default of 128 KiB a small message costs five to ten times
+/// as much.
 const READ_BUFFER: usize = 8 << 10;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;

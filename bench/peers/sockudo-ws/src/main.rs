@@ -1,5 +1,5 @@
 //! An echo of sockudo-ws over its HTTP/2 (the `h2` crate), as its example has it; the broadcast is by its own `PubSub`. Idle
-//! sockets are not pinged: nobody else's are. Its sockets take the Close for the end of the messages and answer it themselves.
+//! sockets are not pinged: nobody else's are.
 
 use std::sync::Arc;
 

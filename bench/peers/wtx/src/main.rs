@@ -1,7 +1,8 @@
 //! An echo of wtx over its own HTTP/2, by its low-level interface: its framework's server needs a nightly compiler.
 //!
 //! What it cannot do: `WebSocketOverStream` takes whatever DATA has come for exactly one WebSocket frame, so messages that
-//! wait together are merged, and a message that is split over DATA frames is cut.
+//! wait together are merged, and a message that is split over DATA frames is cut. With a thousand sockets on a connection
+//! some answers never come.
 
 mod halves;
 

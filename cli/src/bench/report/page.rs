@@ -62,6 +62,9 @@ impl Report {
         if self.broadcast {
             text.push_str(", each message to all");
         }
+        if self.silent > 0 {
+            write!(text, ", {} more on each that say nothing", thousands(self.silent as u64)).unwrap_or_default();
+        }
         if self.stall > 0 {
             write!(text, ", {} more on each that are not read", thousands(self.stall as u64)).unwrap_or_default();
         }
