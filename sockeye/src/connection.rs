@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use futures_task::waker_ref;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Request, Response};
@@ -188,6 +188,7 @@ where
 
     /// Reads once, and hands over what is there; whether anything happened.
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        self.filled = false;
         if self.machine.is_stopped() || self.machine.is_closed() {
             return false;
         }
@@ -203,9 +204,8 @@ where
                 self.input = self.machine.take_batch();
             }
             buffers::fill(&mut self.input);
-            let room = self.input.capacity() - self.input.len();
-            self.filled = false;
-            match poll_read_buf(Pin::new(&mut self.transport), cx, &mut self.input) {
+            let room = buffers::SIZE.saturating_sub(self.input.len()).max(1);
+            match poll_read_buf(Pin::new(&mut self.transport), cx, &mut (&mut self.input).limit(room)) {
                 Poll::Ready(Ok(0)) => self.end_of_transport(now),
                 Poll::Ready(Err(error)) => {
                     self.result = Err(error.into());

@@ -34,7 +34,8 @@
 //! ```text
 //!   streams × (2 × window + send buffer + message + header list)
 //! + window pool + unfinished messages                      1.5 MiB + 4 MiB
-//! + 2 × 320 KiB of frames to send + 256 KiB being read
+//! + 2 × 320 KiB of frames to send + 48 KiB being read
+//! + 320 KiB of records, with TLS
 //! ```
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
@@ -74,6 +75,8 @@ pub mod http2;
 mod linger;
 mod metrics;
 mod peer;
+#[cfg(feature = "tls")]
+mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}

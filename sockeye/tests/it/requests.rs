@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use sockeye::{Body, BoxError, Counter, Server};
+use sockeye::{Body, BoxError, Counter, Server, http2};
 use sockeye_proto::Protocol;
-use sockeye_proto::h2::Reason;
+use sockeye_proto::h2::{Config, Reason};
+use tokio::net::TcpStream;
 use tower::service_fn;
 
 use crate::common::http::{Http, empty, full};
@@ -218,4 +219,23 @@ async fn a_request_that_breaks_off_is_an_error_of_its_body() {
     client.reset(id, Reason::CANCEL);
     let result = within(results.recv()).await.unwrap();
     assert!(matches!(result, Err(sockeye::Error::Reset(8))), "{result:?}");
+}
+
+/// Requests that fill more than one read are all answered, though the machine hears only some of them at a time: what it
+/// left must not wait for a read that has nothing more to bring.
+#[tokio::test]
+async fn many_requests_that_arrive_together_are_all_answered() {
+    const REQUESTS: usize = 1000;
+    let config = http2::Config { max_concurrent_streams: REQUESTS as u32, ..http2::Config::default() };
+    let server = start(Server::new().http2(config), service_fn(answer)).await;
+    let transport = TcpStream::connect(server.addr).await.unwrap();
+    let client = Client::over(transport, Config { max_concurrent_streams: REQUESTS as u32, ..Config::default() }).await;
+    let requests = |number: usize| {
+        let value = HeaderValue::from_str(&format!("{number:0100}")).unwrap();
+        Request::head("http://localhost/").header("x-number", value).body(()).unwrap()
+    };
+    let ids: Vec<_> = (0..REQUESTS).map(|number| client.open(&requests(number), true).unwrap()).collect();
+    for id in ids {
+        assert_eq!(client.response(id).await.unwrap().status(), StatusCode::OK);
+    }
 }
