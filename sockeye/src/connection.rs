@@ -33,9 +33,6 @@ use crate::{Body, Error, Peer, Result, buffers, now};
 /// Time without anything to do after which a connection gives up its spare memory.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Octets that are written although there is more to read.
-const LEAST_WRITE: usize = 4 * 1024;
-
 /// What a connection serves: a server's application answers requests, a client's makes them.
 pub(crate) trait Application {
     /// What a stream holds until it is gone; one that the peer opened holds the default.
@@ -79,8 +76,6 @@ pub(crate) struct Connection<T, A: Application> {
     /// The transport takes nothing since then.
     write_blocked: Option<Instant>,
     read_ended: bool,
-    /// The last read filled its buffer: there is more where that came from.
-    filled: bool,
     /// The machine stopped before it had taken all of the input.
     behind: bool,
     /// When abandoned tunnels have had their time.
@@ -174,7 +169,6 @@ where
             unflushed: false,
             write_blocked: None,
             read_ended: false,
-            filled: false,
             behind: false,
             deadlines: BinaryHeap::new(),
             timer: None,
@@ -188,7 +182,6 @@ where
 
     /// Reads once, and hands over what is there; whether anything happened.
     fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        self.filled = false;
         if self.machine.is_stopped() || self.machine.is_closed() {
             return false;
         }
@@ -211,10 +204,7 @@ where
                     self.result = Err(error.into());
                     self.end_of_transport(now);
                 }
-                Poll::Ready(Ok(octets)) => {
-                    self.filled = octets == room;
-                    self.application.hear();
-                }
+                Poll::Ready(Ok(_)) => self.application.hear(),
                 Poll::Pending => {}
             }
             progress = self.read_ended || self.input.len() > before;
@@ -737,10 +727,7 @@ where
             let mut progress = this.receive(cx, now);
             progress |= this.open(cx);
             progress |= this.run(now);
-            // What is little waits for the next batch, which is there: each write may wake the peer.
-            if !this.filled || this.machine.transmit_len() >= LEAST_WRITE {
-                progress |= this.transmit(cx, now);
-            }
+            progress |= this.transmit(cx, now);
             if progress {
                 this.active = Some(now);
             }

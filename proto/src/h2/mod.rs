@@ -312,11 +312,6 @@ impl Connection {
         self.stopped = false;
     }
 
-    /// Octets that [`poll_transmit`](Self::poll_transmit) would append.
-    pub fn transmit_len(&self) -> usize {
-        self.output.len()
-    }
-
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if it is. May change with every call.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.phase == Phase::Closed { None } else { self.timers.next() }

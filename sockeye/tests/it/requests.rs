@@ -221,8 +221,7 @@ async fn a_request_that_breaks_off_is_an_error_of_its_body() {
     assert!(matches!(result, Err(sockeye::Error::Reset(8))), "{result:?}");
 }
 
-/// Requests that fill more than one read are all answered, though the machine hears only some of them at a time: what it
-/// left must not wait for a read that has nothing more to bring.
+/// Requests that fill more than one read are all answered, though the machine hears only some of them at a time.
 #[tokio::test]
 async fn many_requests_that_arrive_together_are_all_answered() {
     const REQUESTS: usize = 1000;
