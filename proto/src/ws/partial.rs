@@ -141,7 +141,13 @@ impl Assembly {
     ) -> Result<Option<Message>, Violation> {
         match self {
             Self::Text(text) => text.finish().map(|text| Some(text.into())).map_err(|_| Violation::Text),
-            Self::Binary(octets) => Ok(Some(octets.into())),
+            Self::Binary(mut octets) => {
+                // What follows it may never have come, and whoever keeps the message would keep that room as well.
+                if octets.capacity() / 2 > octets.len() {
+                    octets.shrink_to_fit();
+                }
+                Ok(Some(octets.into()))
+            }
             Self::Compressed(Opcode::Text, octets) => {
                 let text = ByteString::try_from(inflate(&octets)?).map_err(|_| Violation::Text)?;
                 Ok(Some(text.into()))

@@ -42,8 +42,14 @@ impl Utf8Buffer {
     }
 
     /// The text, if it does not end within a sequence.
-    pub(super) fn finish(self) -> Result<String, InvalidUtf8> {
-        if self.tail_length == 0 { Ok(self.text) } else { Err(InvalidUtf8) }
+    pub(super) fn finish(mut self) -> Result<String, InvalidUtf8> {
+        if self.tail_length > 0 {
+            return Err(InvalidUtf8);
+        }
+        if self.text.capacity() / 2 > self.text.len() {
+            self.text.shrink_to_fit();
+        }
+        Ok(self.text)
     }
 
     fn push_to_tail(&mut self, octet: u8) -> Result<(), InvalidUtf8> {
