@@ -2,13 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use http::{Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -16,11 +15,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye_proto::h2;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::answer::{HttpService, trace};
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::Counter;
+use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
 use crate::tunnel::{self, Panicked};
 use crate::{Body, BoxError, Error, Peer, Result};
@@ -66,7 +65,7 @@ where
         .header_read_timeout(limits.handshake_timeout.min(LONGEST_TIMEOUT))
         .max_header_size(max_size)
         .max_buf_size(max_size.saturating_mul(2).max(MIN_BUFFER_SIZE))
-        .serve_connection(TokioIo::new(Rewound { read, transport }), answer)
+        .serve_connection(TokioIo::new(ReadAhead::new(transport, read)), answer)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut draining = false;
@@ -115,52 +114,4 @@ async fn answer<S: HttpService>(
         },
         |response| response.map(Either::Left),
     ))
-}
-
-/// A transport of which something was read already.
-pub(crate) struct Rewound<T> {
-    pub(crate) read: BytesMut,
-    pub(crate) transport: T,
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Rewound<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.read.is_empty() {
-            return Pin::new(&mut self.transport).poll_read(cx, buffer);
-        }
-        let taken = self.read.len().min(buffer.remaining());
-        buffer.put_slice(&self.read[..taken]);
-        self.read.advance(taken);
-        if self.read.is_empty() {
-            // It would keep its memory for as long as the connection.
-            self.read = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Rewound<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, octets)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        octets: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, octets)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
-    }
 }

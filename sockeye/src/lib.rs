@@ -34,7 +34,7 @@
 //! ```text
 //!   streams × (2 × window + send buffer + message + header list)
 //! + window pool + unfinished messages                      1.5 MiB + 4 MiB
-//! + 2 × 320 KiB of frames to send + 48 KiB being read
+//! + 2 × 320 KiB of frames to send + 2 × 48 KiB being read
 //! + 320 KiB of records, with TLS; 1 MiB of messages to groups
 //! ```
 //!
@@ -75,7 +75,7 @@ pub mod http2;
 mod linger;
 mod metrics;
 mod peer;
-#[cfg(feature = "tls")]
+#[cfg(feature = "http2")]
 mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

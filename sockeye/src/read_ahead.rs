@@ -4,22 +4,23 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use crate::buffers;
 
-/// A transport under TLS: rustls asks for 4 KiB or one record at a time, which would make a system call for each. The
-/// buffer is the thread's, and goes back as soon as it is empty.
+/// A transport for those that read by little: rustls asks for 4 KiB or one record at a time, which would make a system call
+/// for each. The buffer is the thread's, and goes back as soon as it is empty.
 pub(crate) struct ReadAhead<T> {
     transport: T,
     ahead: BytesMut,
 }
 
 impl<T> ReadAhead<T> {
-    pub(crate) fn new(transport: T) -> Self {
-        Self { transport, ahead: BytesMut::new() }
+    /// `ahead` is what was read already.
+    pub(crate) fn new(transport: T, ahead: BytesMut) -> Self {
+        Self { transport, ahead }
     }
 }
 
@@ -27,8 +28,11 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { transport, ahead } = self.get_mut();
         if ahead.is_empty() {
+            if buffer.remaining() >= buffers::SIZE {
+                return Pin::new(transport).poll_read(cx, buffer);
+            }
             buffers::fill(ahead);
-            let read = poll_read_buf(Pin::new(transport), cx, ahead);
+            let read = poll_read_buf(Pin::new(transport), cx, &mut (&mut *ahead).limit(buffers::SIZE));
             if ahead.is_empty() {
                 buffers::give_back(ahead);
             }

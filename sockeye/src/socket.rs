@@ -17,7 +17,8 @@ use crate::budget::Ticket;
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
-use crate::stream::{Input, LEAST_SHARED, Owner, StreamCell};
+use crate::stream::outbox::LEAST_SHARED;
+use crate::stream::{Input, Owner, StreamCell};
 use crate::{Error, Result};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::Version;
 use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
@@ -25,7 +26,7 @@ impl Server {
         }
         let acceptor = TlsAcceptor::from(Arc::new(config));
         self.secure = Some(Arc::new(move |stream| {
-            let accept = acceptor.accept(ReadAhead::new(stream));
+            let accept = acceptor.accept(ReadAhead::new(stream, BytesMut::new()));
             Box::pin(async move {
                 let mut transport = accept.await?;
                 // What is written at once becomes records at once, and one write.

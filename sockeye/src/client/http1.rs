@@ -15,7 +15,8 @@ use super::open::{Answer, Terms, collect};
 use super::transport::Established;
 use super::{Shared, Versions, within};
 use crate::duplex::Duplex;
-use crate::h1::{MIN_BUFFER_SIZE, Rewound};
+use crate::h1::MIN_BUFFER_SIZE;
+use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
 use crate::stream::{Owner, StreamCell};
 use crate::upgrade::unshare;
@@ -85,10 +86,10 @@ pub(super) async fn send(
 }
 
 /// The transport behind a response that switched protocols.
-pub(super) async fn take_over(response: Response<Incoming>) -> Result<Rewound<Box<dyn Transport>>> {
+pub(super) async fn take_over(response: Response<Incoming>) -> Result<ReadAhead<Box<dyn Transport>>> {
     let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
     let parts = upgraded.downcast::<TokioIo<Box<dyn Transport>>>().expect("the transport that was given to hyper");
-    Ok(Rewound { read: BytesMut::from(parts.read_buf), transport: parts.io.into_inner() })
+    Ok(ReadAhead::new(parts.io.into_inner(), BytesMut::from(parts.read_buf)))
 }
 
 /// Reads what a refusal has to say, as far as it comes in time.

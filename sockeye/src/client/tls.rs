@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::Version;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
@@ -52,7 +53,7 @@ impl Tls {
             Versions::Http1 => &self.http1,
             Versions::Http2 => &self.http2,
         };
-        let mut transport = match connector.connect(name, ReadAhead::new(transport)).await {
+        let mut transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
             Ok(transport) => transport,
             Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
             Err(error) => return Err(failed("TLS", error)),

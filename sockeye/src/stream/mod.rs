@@ -5,7 +5,7 @@
 //! Whoever changes something that the carrier must see puts the cell on the carrier's ready list.
 
 pub(crate) mod desk;
-mod outbox;
+pub(crate) mod outbox;
 mod owner;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,7 +20,7 @@ use http::{HeaderMap, Response};
 use crate::carrier::Carrier;
 use crate::{Error, Result};
 
-pub(crate) use outbox::{LEAST_SHARED, Outbox};
+pub(crate) use outbox::Outbox;
 pub(crate) use owner::Owner;
 
 pub(crate) struct StreamCell {
