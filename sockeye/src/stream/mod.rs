@@ -268,6 +268,11 @@ impl StreamCell {
         true
     }
 
+    /// For the carrier of many streams: what came to wait is counted at once.
+    pub(crate) fn rebook(&self) {
+        self.lock().rebook(&self.carrier);
+    }
+
     /// For the carrier: what it could not send of a frame goes before whatever has come to wait meanwhile.
     pub(crate) fn put_first(&self, rest: Bytes) {
         self.lock().outbox.prepend(rest);
@@ -342,13 +347,15 @@ impl StreamCell {
         false
     }
 
-    /// Takes what the handler left on the desk, and wakes the receiver if that is another task by now.
+    /// Takes what the handler left on the desk, and wakes the receiver if that is another task by now. A handler that left
+    /// it waits for something else, and for the end of the stream.
     pub(crate) fn put_back(&self, rest: BytesMut) {
         let mut shared = self.lock();
         shared.inbox = rest;
-        if let Waiter::Task(waker) = shared.take_receiver() {
-            drop(shared);
-            waker.wake();
+        let task = shared.receiver.take();
+        drop(shared);
+        if let Some(task) = task {
+            task.wake();
         }
     }
 

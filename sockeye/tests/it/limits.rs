@@ -249,3 +249,38 @@ async fn keep_alive_outlives_the_settings_of_http2() {
     transport.write_all(HELLO).await.unwrap();
     within(transport.read_to_end(&mut Vec::new())).await.unwrap();
 }
+
+/// A socket that waits for room for its unfinished message hears of the end of its stream, even after more has come.
+#[tokio::test]
+async fn who_waits_for_room_hears_of_the_end() {
+    const HOLDERS: usize = 4;
+    const LENGTH: usize = 1 << 20;
+    let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |mut socket: WebSocket| {
+        let ended = ended.clone();
+        async move {
+            let result = socket.recv().await;
+            ended.send(result.is_err()).ok();
+            result.map(|_| ())
+        }
+    };
+    let server = start_websocket(handler).await;
+    let client = Client::connect(server.addr).await;
+    // A masked binary frame of 1 MiB, but for its end.
+    let head = [&[0x82, 0xFF], &(LENGTH as u64).to_be_bytes()[..], &[0; 4]].concat();
+    let mut sockets = Vec::new();
+    for _ in 0..HOLDERS {
+        let mut socket = Socket::on(&client, &handshake("/")).await.unwrap();
+        socket.send_octets(&head).await;
+        socket.send_octets(&vec![7; LENGTH - 1]).await;
+        sockets.push(socket);
+    }
+    let mut waiting = Socket::on(&client, &handshake("/")).await.unwrap();
+    waiting.send_octets(&head).await;
+    for _ in 0..3 {
+        waiting.send_octets(&[7; 100]).await;
+        client.round_trip().await;
+    }
+    client.reset(waiting.id(), Reason::CANCEL);
+    assert_eq!(within(ends.recv()).await, Some(true));
+}
