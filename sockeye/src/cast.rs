@@ -14,7 +14,7 @@ pub(crate) struct Crowd {
     members: Mutex<Slab<Listed>>,
 }
 
-struct Listed {
+pub(crate) struct Listed {
     cell: Arc<StreamCell>,
     missed: u64,
 }
@@ -36,10 +36,9 @@ impl Crowd {
         self.members().insert(Listed { cell: cell.clone(), missed: 0 })
     }
 
-    pub(crate) fn remove(&self, key: usize) {
-        let removed = self.members().try_remove(key);
-        // The last of a stream may go with it: not under the lock.
-        drop(removed);
+    /// What is returned may be the last of its stream, not to be dropped under a lock.
+    pub(crate) fn remove(&self, key: usize) -> Option<Listed> {
+        self.members().try_remove(key)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -250,11 +250,14 @@ where
                 let slot = self.slots.get(cell.slot()).and_then(Option::as_ref);
                 let slot = slot.filter(|slot| Arc::ptr_eq(&slot.cell, cell) && cell.is_quiet() && !cell.is_closing());
                 let Some(mut stream) = slot.and_then(|slot| self.machine.stream(slot.id)) else {
-                    return cell.cast(frame);
+                    let had_room = cell.cast(frame);
+                    cell.rebook();
+                    return had_room;
                 };
                 let taken = stream.write(frame, false);
                 if taken < frame.len() {
                     cell.put_first(frame.slice(taken..));
+                    cell.rebook();
                 }
                 true
             });

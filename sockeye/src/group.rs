@@ -72,7 +72,7 @@ impl Group {
     }
 
     /// Sends a message to all members, without waiting. A member whose peer does not read misses it, once 64 KiB or a whole
-    /// message wait for that peer or 1 MiB for its connection: see [`Member::missed`].
+    /// message wait for that peer; past 1 MiB that waits for its connection, once a message does: see [`Member::missed`].
     pub fn send(&self, message: impl Into<Message>) {
         let frame = ws::encode(&message.into());
         // Whoever is woken may leave the group at once.
@@ -109,10 +109,12 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         let mut crowds = self.group.crowds();
-        self.crowd.remove(self.key);
+        let listed = self.crowd.remove(self.key);
         if self.crowd.len() == 0 {
             crowds.remove(&(Arc::as_ptr(self.crowd.carrier()) as usize));
         }
+        drop(crowds);
+        drop(listed);
     }
 }
 

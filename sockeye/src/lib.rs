@@ -35,7 +35,7 @@
 //!   streams × (2 × window + send buffer + message + header list)
 //! + window pool + unfinished messages                      1.5 MiB + 4 MiB
 //! + 2 × 320 KiB of frames to send + 2 × 48 KiB being read
-//! + 320 KiB of records, with TLS; 1 MiB of messages to groups
+//! + 64 KiB of records, with TLS; 1 MiB of messages to groups, or one
 //! ```
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one

@@ -13,9 +13,6 @@ use crate::server::Secured;
 pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// Octets of records that wait for the transport, at most: those of one write of what the machine holds to be sent.
-pub(crate) const SEALED: usize = 320 * 1024;
-
 impl Server {
     /// Serves over TLS. Where the configuration names no protocols for ALPN, HTTP/2 and HTTP/1.1 are offered: browsers
     /// open their first WebSocket by a connection that offers HTTP/1.1 alone.
@@ -28,9 +25,7 @@ impl Server {
         self.secure = Some(Arc::new(move |stream| {
             let accept = acceptor.accept(ReadAhead::new(stream, BytesMut::new()));
             Box::pin(async move {
-                let mut transport = accept.await?;
-                // What is written at once becomes records at once, and one write.
-                transport.get_mut().1.set_buffer_limit(Some(SEALED));
+                let transport = accept.await?;
                 let version = match transport.get_ref().1.alpn_protocol() {
                     Some(H2) => Some(Version::HTTP_2),
                     Some(HTTP_1_1) => Some(Version::HTTP_11),

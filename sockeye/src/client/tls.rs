@@ -16,7 +16,7 @@ use super::Versions;
 use super::transport::failed;
 use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
-use crate::tls::{H2, HTTP_1_1, SEALED};
+use crate::tls::{H2, HTTP_1_1};
 use crate::{Error, Result};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.
@@ -53,12 +53,11 @@ impl Tls {
             Versions::Http1 => &self.http1,
             Versions::Http2 => &self.http2,
         };
-        let mut transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
+        let transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
             Ok(transport) => transport,
             Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
             Err(error) => return Err(failed("TLS", error)),
         };
-        transport.get_mut().1.set_buffer_limit(Some(SEALED));
         let version = match transport.get_ref().1.alpn_protocol() {
             Some(H2) => Some(Version::HTTP_2),
             Some(HTTP_1_1) => Some(Version::HTTP_11),
