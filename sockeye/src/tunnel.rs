@@ -60,12 +60,8 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-/// A future after which nothing follows.
-pub(crate) fn handler(future: impl Future<Output = ()> + Send + 'static) -> Handler {
-    Box::pin(Quiet { future })
-}
-
 /// Polls a handler. One that panics is done, and takes nobody with it.
+#[inline]
 pub(crate) fn poll_caught(handler: &mut Handler, cell: &Arc<StreamCell>, waker: &Waker) -> Poll<Option<Next>> {
     catch(cell.carrier(), || handler.as_mut().poll(&mut Context::from_waker(waker))).unwrap_or_else(|Panicked| {
         cell.panicked();
@@ -83,19 +79,4 @@ pub(crate) fn catch<T>(carrier: &Carrier, run: impl FnOnce() -> T) -> Result<T, 
         carrier.metrics().count(Counter::Panics);
         Panicked
     })
-}
-
-pin_project_lite::pin_project! {
-    struct Quiet<F> {
-        #[pin]
-        future: F,
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Quiet<F> {
-    type Output = Option<Next>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
-        self.project().future.poll(cx).map(|()| None)
-    }
 }

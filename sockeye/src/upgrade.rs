@@ -18,7 +18,7 @@ use crate::carrier::{Carrier, Facts, Limits, Side};
 use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::{Owner, StreamCell};
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::{Next, Tunnel};
 use crate::{Body, Error, Peer, Result, WebSocket, duplex};
 
 /// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`]
@@ -312,7 +312,7 @@ impl Upgrade {
                 let socket = WebSocket::new(machine, owner, self.request, protocol);
                 // What the handler does as it is called may use the socket, so it is called once the response has been sent.
                 response.extensions_mut().insert(Tunnel::new(move || {
-                    tunnel::handler(Supervised { future: handler.handle(socket), owner: supervisor })
+                    Box::pin(Supervised { future: handler.handle(socket), owner: supervisor })
                 }));
             }
             Way::Hyper(upgrade, carrier) => {
@@ -320,7 +320,7 @@ impl Upgrade {
                 let socket = WebSocket::new(machine, Owner::new(&cell), self.request, protocol);
                 let future = async { handler.handle(socket).await };
                 let future = Supervised { future, owner: Owner::new(&cell) };
-                tokio::spawn(duplex::after_upgrade(upgrade, cell, tunnel::handler(future)));
+                tokio::spawn(duplex::after_upgrade(upgrade, cell, Box::pin(future)));
             }
         }
         response.map(|()| Body::empty())
@@ -442,13 +442,13 @@ pin_project_lite::pin_project! {
 }
 
 impl<F: Future<Output: Outcome>> Future for Supervised<F> {
-    type Output = ();
+    type Output = Option<Next>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
         let this = self.project();
         let code = ready!(this.future.poll(cx)).close_code().into();
         tracing::debug!(code, "a WebSocket's handler ended");
         this.owner.close_with(code);
-        Poll::Ready(())
+        Poll::Ready(None)
     }
 }

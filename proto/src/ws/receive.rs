@@ -22,8 +22,7 @@ impl WebSocket {
             && let end = header.size.saturating_add(header.length)
             && let Some(payload) = octets.get_mut(header.size..end)
         {
-            mask::apply(payload, header.key);
-            return match message(header.opcode, payload) {
+            return match unmasked(header, payload) {
                 Ok(message) => (end, Some(message)),
                 Err(violation) => {
                     self.fail(violation);
@@ -62,12 +61,14 @@ impl WebSocket {
         }
         // The common case: the whole frame is there, and the message or the control frame with it.
         let payload = take(input, header.length);
-        mask::apply(payload, header.key);
         match header.opcode {
             Opcode::Text | Opcode::Binary if self.progress == Progress::Open => {
-                self.event = Some(Event::Message(message(header.opcode, payload)?));
+                self.event = Some(Event::Message(unmasked(header, payload)?));
             }
-            Opcode::Close | Opcode::Ping | Opcode::Pong => self.handle_control(header.opcode, payload, now)?,
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                mask::apply(payload, header.key);
+                self.handle_control(header.opcode, payload, now)?;
+            }
             // Discarded: our Close is sent.
             Opcode::Text | Opcode::Binary | Opcode::Continuation => {}
         }
@@ -215,10 +216,14 @@ impl WebSocket {
     }
 }
 
+/// The message that came in one frame. It is the copy that is unmasked: what was just written in small pieces is not
+/// quickly read in large ones.
 #[inline]
-fn message(opcode: Opcode, payload: &[u8]) -> Result<Message, Violation> {
-    let payload = Bytes::copy_from_slice(payload);
-    Ok(match opcode {
+fn unmasked(header: Header, payload: &[u8]) -> Result<Message, Violation> {
+    let mut payload = payload.to_vec();
+    mask::apply(&mut payload, header.key);
+    let payload = Bytes::from(payload);
+    Ok(match header.opcode {
         Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
         _ => Message::Binary(payload),
     })

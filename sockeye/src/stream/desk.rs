@@ -23,7 +23,7 @@
 use std::cell::{Cell, RefCell};
 use std::ptr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use sockeye_proto::Loan;
 
 use super::StreamCell;
@@ -31,6 +31,8 @@ use super::StreamCell;
 thread_local! {
     /// Whose visit it is, as an address that is only ever compared.
     static VISITED: Cell<*const StreamCell> = const { Cell::new(ptr::null()) };
+    /// Whether something on the desk is not read yet.
+    static UNREAD: Cell<bool> = const { Cell::new(false) };
     static DESK: RefCell<Loan> = RefCell::default();
 }
 
@@ -42,6 +44,7 @@ pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
     let laid = VISITED.get().is_null() && DESK.try_with(|desk| lend(&mut desk.borrow_mut())).is_ok();
     if laid {
         VISITED.set(cell);
+        UNREAD.set(true);
     }
     laid
 }
@@ -57,31 +60,38 @@ pub(crate) fn clear(settle: impl FnOnce(&mut Loan)) {
 /// says how many.
 #[inline]
 pub(super) fn read<T>(cell: &StreamCell, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
-    let read = at(cell, |loan| {
+    if !ptr::eq(VISITED.get(), cell) || !UNREAD.get() {
+        return None;
+    }
+    DESK.with_borrow_mut(|loan| {
         let unread = loan.unread();
-        if unread.is_empty() {
-            return None;
-        }
         let (octets, value) = read(unread);
+        UNREAD.set(octets < unread.len());
         loan.read(octets);
         Some(value)
-    });
-    read.flatten()
+    })
 }
 
-/// For the handler: octets that may be sent by way of the desk, if it is laid for this cell.
+/// For the handler, if the desk is laid for this cell and has room for `size` octets: sends what `fill` appends, and behind
+/// that what it returns. What turned out to be too much is handed back, and so is `fill` where there is no such desk.
 #[inline]
-pub(super) fn room(cell: &StreamCell) -> Option<usize> {
-    at(cell, |loan| loan.room())
-}
-
-/// For the handler whose desk has room: sends what `fill` appends. What turned out to be too much is handed back.
-#[inline]
-pub(super) fn put<T>(fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
-    DESK.with_borrow_mut(|loan| loan.put(fill))
-}
-
-#[inline(always)]
-fn at<T>(cell: &StreamCell, work: impl FnOnce(&mut Loan) -> T) -> Option<T> {
-    ptr::eq(VISITED.get(), cell).then(|| DESK.with_borrow_mut(work))
+pub(super) fn put<T, F>(cell: &StreamCell, size: usize, fill: F) -> Result<(T, Option<BytesMut>), F>
+where
+    F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+{
+    if !ptr::eq(VISITED.get(), cell) {
+        return Err(fill);
+    }
+    DESK.with_borrow_mut(|loan| {
+        if loan.room() < size {
+            return Err(fill);
+        }
+        Ok(loan.put(|output| {
+            let (value, payload) = fill(output);
+            if let Some(payload) = payload {
+                output.extend_from_slice(&payload);
+            }
+            value
+        }))
+    })
 }

@@ -155,27 +155,22 @@ impl Owner {
         Waiter::put(&mut shared.handler_sends, &mut shared.sender, self.is_handler(cx), cx);
     }
 
-    /// Whether `size` octets can be sent without the lock.
+    /// Sends `size` octets, or not many more, without the lock; hands `fill` back where that cannot be.
     #[inline]
-    fn has_desk(&self, size: usize) -> bool {
-        self.0.is_quiet() && desk::room(&self.0).is_some_and(|room| room >= size)
-    }
-
-    #[inline]
-    fn send_at_desk<T>(&self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
-        let (value, rest) = desk::put(|output| {
-            let (value, payload) = fill(output);
-            if let Some(payload) = payload {
-                output.extend_from_slice(&payload);
-            }
-            value
-        });
+    fn send_at_desk<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
+    where
+        F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    {
+        if !self.0.is_quiet() {
+            return Err(fill);
+        }
+        let (value, rest) = desk::put(&self.0, size, fill)?;
         if let Some(rest) = rest {
             // It was empty: the cell is quiet.
             self.0.lock().outbox = rest.into();
             self.0.queue();
         }
-        value
+        Ok(value)
     }
 
     /// Waits for room, then lets `fill` append to what is sent: `size` octets, or not many more. What it returns is sent
@@ -187,12 +182,13 @@ impl Owner {
         size: usize,
         fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
     ) -> Poll<Result<T>> {
-        if self.has_desk(size) {
-            return Poll::Ready(Ok(self.send_at_desk(fill)));
+        match self.send_at_desk(size, fill) {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(fill) => self.poll_send_locked(cx, fill),
         }
-        self.poll_send_locked(cx, fill)
     }
 
+    #[inline(never)]
     fn poll_send_locked<T>(
         &self,
         cx: &mut Context<'_>,
@@ -212,9 +208,7 @@ impl Owner {
 
     /// Lets `fill` append to what is sent where there is room; otherwise wakes the receiver when there is.
     pub(crate) fn answer(&self, cx: &Context<'_>, fill: impl FnOnce(&mut BytesMut)) {
-        if self.has_desk(0) {
-            return self.send_at_desk(|output| (fill(output), None));
-        }
+        let Err(fill) = self.send_at_desk(0, |output| (fill(output), None)) else { return };
         let mut guard = self.0.lock();
         let shared = &mut *guard;
         if shared.sent != Sent::Open {
@@ -224,7 +218,7 @@ impl Owner {
         if shared.answer_waits {
             self.register_receiver(shared, cx);
         } else {
-            shared.outbox.append(|outbox| (fill(outbox), None));
+            shared.outbox.append(fill);
             drop(guard);
             self.0.queue();
         }
@@ -232,9 +226,10 @@ impl Owner {
 
     /// [`poll_send`](Self::poll_send), whatever the room.
     pub(crate) fn send_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> Result<T> {
-        if self.has_desk(size) {
-            return Ok(self.send_at_desk(fill));
-        }
+        let fill = match self.send_at_desk(size, fill) {
+            Ok(value) => return Ok(value),
+            Err(fill) => fill,
+        };
         let mut shared = self.0.lock();
         shared.check_open()?;
         let value = shared.outbox.append(fill);
