@@ -12,21 +12,31 @@ pub(crate) const HEAD: [u8; 9] = [0; 9];
 /// so that one loan serves any number of streams, one at a time, without a cost of its own.
 #[derive(Debug, Default)]
 pub struct Loan {
-    pub(crate) input: BytesMut,
-    /// What of `input` is the stream's, and not read yet.
+    pub(crate) buffers: Box<Buffers>,
+    /// What arrived for the stream, where that is not in the batch.
+    pub(crate) kept: BytesMut,
+    /// What of `kept` or the batch is the stream's, and not read yet.
     pub(crate) unread: Range<usize>,
-    pub(crate) output: BytesMut,
     /// What `output` held before.
     pub(crate) start: usize,
     /// Octets of payload that `output` may take.
     pub(crate) room: usize,
 }
 
+/// What can be lent: boxed, so that it changes hands as one word.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    /// The octets handled last, while there is DATA among them to be read.
+    pub(crate) batch: BytesMut,
+    pub(crate) output: BytesMut,
+}
+
 impl Loan {
     /// What arrived and was not read.
     #[inline]
     pub fn unread(&mut self) -> &mut [u8] {
-        self.input.get_mut(self.unread.clone()).unwrap_or_default()
+        let input = if self.kept.is_empty() { &mut self.buffers.batch } else { &mut self.kept };
+        input.get_mut(self.unread.clone()).unwrap_or_default()
     }
 
     /// Reads octets off the front of [`unread`](Self::unread), or as many as there are.
@@ -44,18 +54,19 @@ impl Loan {
     /// Sends what `fill` appends. What finds no [`room`](Self::room) is handed back, all of it.
     #[inline]
     pub fn put<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
-        if self.output.len() == self.start {
-            self.output.extend_from_slice(&HEAD);
+        let output = &mut self.buffers.output;
+        if output.len() == self.start {
+            output.extend_from_slice(&HEAD);
         }
-        let before = self.output.len();
-        let value = fill(&mut self.output);
-        let rest = (self.sent().len() > self.room).then(|| self.output.split_off(before));
+        let before = output.len();
+        let value = fill(output);
+        let rest = (self.sent().len() > self.room).then(|| self.buffers.output.split_off(before));
         (value, rest)
     }
 
     /// What was sent.
     #[inline]
     pub(crate) fn sent(&self) -> &[u8] {
-        self.output.get(self.start + HEAD.len()..).unwrap_or_default()
+        self.buffers.output.get(self.start + HEAD.len()..).unwrap_or_default()
     }
 }

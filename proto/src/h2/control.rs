@@ -31,7 +31,7 @@ impl Connection {
                 self.encoder.set_max_table_size(self.peer_settings.header_table_size as usize);
             }
         }
-        frame::put_settings_ack(&mut self.output);
+        frame::put_settings_ack(&mut self.buffers.output);
         self.settings_ack_waits = true;
         self.events.push_back(Event::Settings);
         if self.phase == Phase::Settings {
@@ -85,7 +85,7 @@ impl Connection {
         }
         let payload: [u8; 8] = payload.try_into().map_err(|_| Violation::FrameLength)?;
         if !head.has(flag::ACK) {
-            frame::put_ping(&mut self.output, payload, true);
+            frame::put_ping(&mut self.buffers.output, payload, true);
             self.ping_ack_waits = true;
             return Ok(());
         }

@@ -141,7 +141,7 @@ impl Connection {
             return self.fault(stream_id, Violation::TooManyStreams);
         }
         self.streams.remember(stream_id, Ending::ResetByUs);
-        frame::put_rst_stream(&mut self.output, stream_id, Violation::TooManyStreams.reason());
+        frame::put_rst_stream(&mut self.buffers.output, stream_id, Violation::TooManyStreams.reason());
         Ok(())
     }
 
@@ -149,11 +149,11 @@ impl Connection {
     fn respond_header_list_too_large(&mut self, opening: Opening) -> Result<(), Violation> {
         self.counters.header_lists_refused += 1;
         let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")];
-        frame::put_headers(&mut self.output, opening.stream_id, true, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, opening.stream_id, true, |output| self.encoder.encode(fields, output));
         if opening.end_stream {
             self.streams.remember(opening.stream_id, Ending::Finished);
         } else {
-            frame::put_rst_stream(&mut self.output, opening.stream_id, Reason::NO_ERROR);
+            frame::put_rst_stream(&mut self.buffers.output, opening.stream_id, Reason::NO_ERROR);
             self.streams.remember(opening.stream_id, Ending::ResetByUs);
         }
         self.glitch()

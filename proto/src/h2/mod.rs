@@ -70,6 +70,7 @@ use self::shutdown::Shutdown;
 use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, Unread, Wait};
 use self::timer::{Timers, deadline};
 use crate::hpack::{Decoder, Encoder};
+use crate::loan::Buffers;
 
 pub use self::config::{Config, Counters, Rate};
 pub use self::error::{ConnectionError, OpenError, Reason, Scope, SendError, Violation};
@@ -107,11 +108,11 @@ pub struct Connection {
     /// When the connection began, and the latest time known.
     start: Instant,
     now: Instant,
+    buffers: Box<Buffers>,
 
     // Receiving.
     decoder: Decoder,
-    /// The octets handled last, while there is DATA among them to be read, and the slots of that.
-    batch: BytesMut,
+    /// The slots of the DATA in the [batch](Buffers::batch).
     in_batch: Vec<u32>,
     /// A header block without its END_HEADERS.
     partial_block: Option<Box<PartialBlock>>,
@@ -127,7 +128,6 @@ pub struct Connection {
 
     // Sending.
     encoder: Encoder,
-    output: BytesMut,
     peer_settings: Settings,
     /// What we may still send on the connection.
     send_window: u32,
@@ -192,7 +192,7 @@ impl Connection {
             start: now,
             now,
             decoder: Decoder::new(config.max_hpack_len_decoder as usize, head::hard_limits(&config)),
-            batch: BytesMut::new(),
+            buffers: Box::new(Buffers { batch: BytesMut::new(), output }),
             in_batch: Vec::new(),
             partial_block: None,
             uncredited: 0,
@@ -202,7 +202,6 @@ impl Connection {
             ping_ack_waits: false,
             stopped: false,
             encoder: Encoder::new(config.max_hpack_len_encoder as usize),
-            output,
             peer_settings: Settings::default(),
             send_window: DEFAULT_WINDOW,
             max_difference: 0,
@@ -270,7 +269,7 @@ impl Connection {
         }
         let path = head::request_path(request.uri());
         let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
-        frame::put_headers(&mut self.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
         let send = if end_stream { Side::Ended } else { Side::Body };
         let state = State::Active { recv: Side::Head, send };
         let id = self.insert(self.next_id, state, Exchange::new(request.method()), ContentLength::ANY);
@@ -288,7 +287,7 @@ impl Connection {
     pub fn ping(&mut self, payload: [u8; 8]) {
         if self.phase != Phase::Closed {
             self.pings = self.pings.saturating_add(1);
-            frame::put_ping(&mut self.output, payload, false);
+            frame::put_ping(&mut self.buffers.output, payload, false);
         }
     }
 
@@ -302,10 +301,10 @@ impl Connection {
     /// follows, so nothing is copied.
     pub fn poll_transmit(&mut self, output: &mut BytesMut) {
         if output.is_empty() {
-            std::mem::swap(&mut self.output, output);
+            std::mem::swap(&mut self.buffers.output, output);
         } else {
-            output.extend_from_slice(&self.output);
-            self.output.clear();
+            output.extend_from_slice(&self.buffers.output);
+            self.buffers.output.clear();
         }
         self.settings_ack_waits = false;
         self.ping_ack_waits = false;
@@ -370,7 +369,7 @@ impl Connection {
     /// saves the next batch a buffer. What was not read yet is copied.
     pub fn take_batch(&mut self) -> BytesMut {
         self.end_batch();
-        std::mem::take(&mut self.batch)
+        std::mem::take(&mut self.buffers.batch)
     }
 
     /// Frees what is kept for reuse: emptied buffers, and the room of queues and tables beyond what they hold.
@@ -382,8 +381,8 @@ impl Connection {
         self.spares = Vec::new();
         drop(self.take_batch());
         self.in_batch.shrink_to_fit();
-        if self.output.is_empty() {
-            self.output = BytesMut::new();
+        if self.buffers.output.is_empty() {
+            self.buffers.output = BytesMut::new();
         }
         self.events.shrink_to_fit();
         self.turns.shrink_to_fit();
@@ -427,7 +426,7 @@ impl Connection {
         if !entry.state.is_closed() && self.phase != Phase::Closed {
             entry.state = State::Closed(Ending::ResetByUs);
             entry.wait = Wait::None;
-            frame::put_rst_stream(&mut self.output, id.value(), reason);
+            frame::put_rst_stream(&mut self.buffers.output, id.value(), reason);
         }
     }
 }

@@ -45,8 +45,8 @@ impl Connection {
         // What was not handled has to move then. That must not be the most of it: a peer could have the same octets moved
         // again and again.
         if !self.in_batch.is_empty() && rest <= position {
-            std::mem::swap(&mut self.batch, input);
-            input.extend_from_slice(&self.batch[position..]);
+            std::mem::swap(&mut self.buffers.batch, input);
+            input.extend_from_slice(&self.buffers.batch[position..]);
             return;
         }
         self.keep_batch(input);
@@ -55,11 +55,11 @@ impl Connection {
 
     /// What of the batch was not read is kept, and the rest is forgotten.
     pub(super) fn end_batch(&mut self) {
-        if !self.batch.is_empty() {
-            let batch = std::mem::take(&mut self.batch);
+        if !self.buffers.batch.is_empty() {
+            let batch = std::mem::take(&mut self.buffers.batch);
             self.keep_batch(&batch);
-            self.batch = batch;
-            self.batch.clear();
+            self.buffers.batch = batch;
+            self.buffers.batch.clear();
         }
     }
 
@@ -146,7 +146,7 @@ impl Connection {
         match head.kind {
             kind::SETTINGS if self.settings_ack_waits && !head.has(flag::ACK) => true,
             kind::PING if self.ping_ack_waits && !head.has(flag::ACK) => true,
-            _ => self.output.len() > self.config.max_send_buffer + CONTROL_ROOM,
+            _ => self.buffers.output.len() > self.config.max_send_buffer + CONTROL_ROOM,
         }
     }
 
@@ -260,7 +260,7 @@ impl Connection {
     fn credit_connection(&mut self, octets: usize) {
         self.uncredited += octets as u32;
         if self.uncredited >= CREDIT_BATCH {
-            frame::put_window_update(&mut self.output, 0, self.uncredited);
+            frame::put_window_update(&mut self.buffers.output, 0, self.uncredited);
             self.uncredited = 0;
         }
     }
@@ -274,7 +274,7 @@ impl Connection {
         }
         let clock = || self.now.saturating_duration_since(self.start).as_millis() as u32;
         if let Some(increment) = entry.recv_window.give_back(octets, &mut self.pool, clock) {
-            frame::put_window_update(&mut self.output, id.value(), increment);
+            frame::put_window_update(&mut self.buffers.output, id.value(), increment);
         }
     }
 
@@ -399,7 +399,7 @@ impl Connection {
         } else {
             self.streams.remember(stream_id, Ending::ResetByUs);
         }
-        frame::put_rst_stream(&mut self.output, stream_id, reason);
+        frame::put_rst_stream(&mut self.buffers.output, stream_id, reason);
         self.counters.resets_for_faults += 1;
         if self.resets.take(self.now) { Ok(()) } else { Err(Violation::TooManyResets) }
     }

@@ -17,7 +17,7 @@ const QUEUE_SLACK: usize = 64;
 impl Connection {
     pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
         let spare = || self.spares.pop().unwrap_or_default();
-        let unread = self.streams.slot_mut(id.slot).unread.take(&self.batch, spare);
+        let unread = self.streams.slot_mut(id.slot).unread.take(&self.buffers.batch, spare);
         self.give_back(id, unread.len());
         unread
     }
@@ -25,40 +25,38 @@ impl Connection {
     /// Puts the buffers into a loan.
     #[inline]
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
-        debug_assert!(loan.input.is_empty() && loan.output.is_empty(), "what was lent before is settled");
+        debug_assert!(loan.buffers.output.is_empty() && loan.kept.is_empty(), "what was lent before is settled");
+        loan.room = self.room(id);
+        loan.start = self.buffers.output.len();
         let unread = &mut self.streams.slot_mut(id.slot).unread;
         if unread.is_in_batch() {
             loan.unread = unread.in_batch();
-            mem::swap(&mut loan.input, &mut self.batch);
         } else {
             loan.unread = 0..unread.len();
-            loan.input = unread.take_kept();
+            loan.kept = unread.take_kept();
         }
-        loan.room = self.room(id);
-        loan.start = self.output.len();
-        mem::swap(&mut loan.output, &mut self.output);
+        mem::swap(&mut loan.buffers, &mut self.buffers);
     }
 
     /// Takes the buffers back, and sees to what was read and sent.
     #[inline]
     pub(super) fn settle(&mut self, id: StreamId, loan: &mut Loan) {
-        mem::swap(&mut loan.output, &mut self.output);
+        mem::swap(&mut loan.buffers, &mut self.buffers);
         let payload = loan.start + HEAD_LENGTH;
-        let sent = self.output.len().saturating_sub(payload);
+        let sent = self.buffers.output.len().saturating_sub(payload);
         if sent > 0 {
-            frame::set_data_head(&mut self.output[loan.start..payload], id, sent);
+            frame::set_data_head(&mut self.buffers.output[loan.start..payload], id, sent);
             self.account_sent(id, sent, true);
         } else {
-            self.output.truncate(loan.start);
+            self.buffers.output.truncate(loan.start);
         }
         let unread = &mut self.streams.slot_mut(id.slot).unread;
         let mut read = loan.unread.start;
         if unread.is_in_batch() {
             read -= unread.in_batch().start;
-            mem::swap(&mut loan.input, &mut self.batch);
             unread.place(loan.unread.start as u32, loan.unread.end as u32);
-        } else if !loan.input.is_empty() {
-            let mut kept = mem::take(&mut loan.input);
+        } else if !loan.kept.is_empty() {
+            let mut kept = mem::take(&mut loan.kept);
             kept.advance(read);
             if kept.is_empty() {
                 self.recycle(kept);
@@ -76,7 +74,7 @@ impl Connection {
     fn room(&self, id: StreamId) -> usize {
         let entry = self.streams.slot(id.slot);
         let is_open = self.phase != Phase::Closed && entry.state.send() == Side::Body;
-        if !is_open || self.output.len() >= self.config.max_send_buffer {
+        if !is_open || self.buffers.output.len() >= self.config.max_send_buffer {
             return 0;
         }
         // RFC 9113 §6.9.1: both windows have to allow it.
@@ -94,7 +92,7 @@ impl Connection {
         let is_all = taken == data.len();
         let ends = end_stream && is_all;
         if taken > 0 || ends {
-            frame::put_data(&mut self.output, id, &data[..taken], ends);
+            frame::put_data(&mut self.buffers.output, id, &data[..taken], ends);
             self.account_sent(id, taken, is_all);
         }
         if ends {
@@ -149,7 +147,7 @@ impl Connection {
 
     /// The next stream that waits, as long as something could be written.
     pub(super) fn next_turn(&mut self) -> Option<Event> {
-        let has_room = self.output.len() < self.config.max_send_buffer && self.send_window > 0;
+        let has_room = self.buffers.output.len() < self.config.max_send_buffer && self.send_window > 0;
         if self.phase == Phase::Closed || !has_room {
             return None;
         }
@@ -173,7 +171,7 @@ impl Connection {
             return Err(SendError::OutOfOrder);
         }
         let fields = head::response_fields(&status, response.headers());
-        frame::put_headers(&mut self.output, id.value(), end_stream, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, id.value(), end_stream, |output| self.encoder.encode(fields, output));
         if !status.is_informational() {
             let entry = self.streams.slot_mut(id.slot);
             entry.exchange = entry.exchange.after_response(status);
@@ -189,7 +187,7 @@ impl Connection {
             return Err(SendError::OutOfOrder);
         }
         let fields = head::header_fields(trailers);
-        frame::put_headers(&mut self.output, id.value(), true, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, id.value(), true, |output| self.encoder.encode(fields, output));
         let entry = self.streams.slot_mut(id.slot);
         entry.wait = Wait::None;
         entry.state.set_send(Side::Ended);

@@ -40,14 +40,14 @@ impl Connection {
         }
         self.shutdown = Shutdown::Announced;
         self.timers.drain = deadline(now, self.config.drain_timeout);
-        frame::put_goaway(&mut self.output, MAX_WINDOW, Reason::NO_ERROR, "");
-        frame::put_ping(&mut self.output, DRAIN, false);
+        frame::put_goaway(&mut self.buffers.output, MAX_WINDOW, Reason::NO_ERROR, "");
+        frame::put_ping(&mut self.buffers.output, DRAIN, false);
     }
 
     /// Ends the connection at once: GOAWAY, and nothing after.
     pub fn close(&mut self, reason: Reason) {
         if self.phase != Phase::Closed {
-            frame::put_goaway(&mut self.output, self.last_accepted_id, reason, "");
+            frame::put_goaway(&mut self.buffers.output, self.last_accepted_id, reason, "");
             self.end(None);
         }
     }
@@ -56,7 +56,7 @@ impl Connection {
     pub(super) fn fail(&mut self, violation: Violation) {
         self.counters.connection_errors += 1;
         let debug = violation.to_string();
-        frame::put_goaway(&mut self.output, self.last_accepted_id, violation.reason(), &debug);
+        frame::put_goaway(&mut self.buffers.output, self.last_accepted_id, violation.reason(), &debug);
         self.end(Some(ConnectionError::Violation(violation)));
     }
 
@@ -74,7 +74,7 @@ impl Connection {
         self.shutdown = Shutdown::Final;
         // A client's says nothing of its own streams, and there are servers that take it for the end of them.
         if self.role == Role::Server {
-            frame::put_goaway(&mut self.output, self.last_accepted_id, Reason::NO_ERROR, "");
+            frame::put_goaway(&mut self.buffers.output, self.last_accepted_id, Reason::NO_ERROR, "");
         }
         self.end_if_drained();
     }

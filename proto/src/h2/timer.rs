@@ -131,7 +131,7 @@ impl Connection {
         match self.timers.keep_alive {
             KeepAlive::GiveUpAt(at) if at <= now => return self.fail(Violation::KeepAliveTimeout),
             KeepAlive::AskAt(at) if at <= now => {
-                frame::put_ping(&mut self.output, KEEP_ALIVE, false);
+                frame::put_ping(&mut self.buffers.output, KEEP_ALIVE, false);
                 let at = deadline(now, self.config.keep_alive_timeout);
                 self.timers.keep_alive = at.map_or(KeepAlive::Off, KeepAlive::GiveUpAt);
             }

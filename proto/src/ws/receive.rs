@@ -15,7 +15,7 @@ use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, cl
 impl WebSocket {
     /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer: returns how many it took, and the
     /// message, where they began with one that is there whole. Any other event is to be [polled](WebSocket::poll_event).
-    #[inline]
+    #[inline(always)]
     pub fn handle_in_place(&mut self, now: impl FnOnce() -> Instant, octets: &mut [u8]) -> (usize, Option<Message>) {
         if self.is_at_rest()
             && let Some(header) = Header::decode_message(octets, self.expected())
@@ -218,7 +218,7 @@ impl WebSocket {
 
 /// The message that came in one frame. It is the copy that is unmasked: what was just written in small pieces is not
 /// quickly read in large ones.
-#[inline]
+#[inline(always)]
 fn unmasked(header: Header, payload: &[u8]) -> Result<Message, Violation> {
     let mut payload = payload.to_vec();
     mask::apply(&mut payload, header.key);

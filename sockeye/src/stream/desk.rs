@@ -58,7 +58,7 @@ pub(crate) fn clear(settle: impl FnOnce(&mut Loan)) {
 
 /// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there, if anything is. It
 /// says how many.
-#[inline]
+#[inline(always)]
 pub(super) fn read<T>(cell: &StreamCell, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
     if !ptr::eq(VISITED.get(), cell) || !UNREAD.get() {
         return None;

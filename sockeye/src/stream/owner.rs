@@ -63,7 +63,7 @@ impl Owner {
 
     /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left: it
     /// says how many.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_at_desk<T>(&self, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
         desk::read(&self.0, read)
     }
