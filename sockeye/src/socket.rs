@@ -387,7 +387,22 @@ impl WebSocket {
         }
     }
 
+    #[inline]
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
+        // What happens for nearly every message. A result that is known here is not carried about.
+        if self.send_at_desk(message) { Poll::Ready(Ok(())) } else { self.poll_send_locked(cx, message) }
+    }
+
+    /// Sends a message without the lock; whether it could.
+    #[inline(never)]
+    fn send_at_desk(&mut self, message: &Message) -> bool {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        let encode = |outbox: &mut BytesMut| encode(machine, message, outbox);
+        matches!(owner.send_at_desk(message.len() + HEADER, encode), Ok(Ok(())))
+    }
+
+    #[inline(never)]
+    fn poll_send_locked(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         let Inner { machine, owner, input, .. } = &mut *self.0;
         let sent = ready!(owner.poll_send(cx, message.len() + HEADER, |outbox| {
             // The buffer of the message that this one answers will do.

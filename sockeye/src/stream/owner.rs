@@ -157,7 +157,7 @@ impl Owner {
 
     /// Sends `size` octets, or not many more, without the lock; hands `fill` back where that cannot be.
     #[inline]
-    fn send_at_desk<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
+    pub(crate) fn send_at_desk<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
     where
         F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
     {
