@@ -109,8 +109,9 @@ impl WebSocket {
     /// [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`] and [`Error::Disconnected`] where it
     /// or its connection broke off. RFC 6455 §7.1.5 calls the last three code 1006. Messages that had arrived before are
     /// delivered first.
-    pub async fn recv(&mut self) -> Result<Option<Message>> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> {
+        poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// [`recv`](Self::recv), which tells of every Pong that comes meanwhile, by its payload: the answers to
@@ -266,7 +267,7 @@ impl WebSocket {
     pub(crate) fn poll_recv_with(
         &mut self,
         cx: &mut Context<'_>,
-        on_pong: impl FnMut(Bytes),
+        mut on_pong: impl FnMut(Bytes),
     ) -> Poll<Result<Option<Message>>> {
         // What happens for nearly every message: it is there, and after it nothing is.
         if self.0.machine.is_at_rest() && self.0.input.capacity() == 0 {
@@ -276,11 +277,15 @@ impl WebSocket {
                 _ => {}
             }
         }
-        self.poll_event(cx, on_pong)
+        self.poll_event(cx, &mut on_pong)
     }
 
     /// Goes on until there is an event to tell of.
-    fn poll_event(&mut self, cx: &mut Context<'_>, mut on_pong: impl FnMut(Bytes)) -> Poll<Result<Option<Message>>> {
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_pong: &mut dyn FnMut(Bytes),
+    ) -> Poll<Result<Option<Message>>> {
         loop {
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {

@@ -216,17 +216,22 @@ impl WebSocket {
     }
 }
 
-/// The message that came in one frame. It is the copy that is unmasked: what was just written in small pieces is not
-/// quickly read in large ones.
+/// The message that came in one frame.
 #[inline(always)]
 fn unmasked(header: Header, payload: &[u8]) -> Result<Message, Violation> {
-    let mut payload = payload.to_vec();
-    mask::apply(&mut payload, header.key);
-    let payload = Bytes::from(payload);
+    let payload = Bytes::from(copy_unmasked(payload, header.key));
     Ok(match header.opcode {
         Opcode::Text => Message::Text(ByteString::try_from(payload).map_err(|_| Violation::Text)?),
         _ => Message::Binary(payload),
     })
+}
+
+/// It is the copy that is unmasked: what was just written in small pieces is not quickly read in large ones.
+#[inline(never)]
+fn copy_unmasked(payload: &[u8], key: u32) -> Box<[u8]> {
+    let mut payload = Box::<[u8]>::from(payload);
+    mask::apply(&mut payload, key);
+    payload
 }
 
 /// Takes octets off the front of `input`: at most as many as there are.
