@@ -281,11 +281,7 @@ impl WebSocket {
     }
 
     /// Goes on until there is an event to tell of.
-    fn poll_event(
-        &mut self,
-        cx: &mut Context<'_>,
-        on_pong: &mut dyn FnMut(Bytes),
-    ) -> Poll<Result<Option<Message>>> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, on_pong: &mut dyn FnMut(Bytes)) -> Poll<Result<Option<Message>>> {
         loop {
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {

@@ -149,7 +149,9 @@ impl Connection {
     fn respond_header_list_too_large(&mut self, opening: Opening) -> Result<(), Violation> {
         self.counters.header_lists_refused += 1;
         let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")];
-        frame::put_headers(&mut self.buffers.output, opening.stream_id, true, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, opening.stream_id, true, |output| {
+            self.encoder.encode(fields, output)
+        });
         if opening.end_stream {
             self.streams.remember(opening.stream_id, Ending::Finished);
         } else {

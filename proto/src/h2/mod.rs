@@ -269,7 +269,9 @@ impl Connection {
         }
         let path = head::request_path(request.uri());
         let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
-        frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| {
+            self.encoder.encode(fields, output)
+        });
         let send = if end_stream { Side::Ended } else { Side::Body };
         let state = State::Active { recv: Side::Head, send };
         let id = self.insert(self.next_id, state, Exchange::new(request.method()), ContentLength::ANY);

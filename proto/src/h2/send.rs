@@ -171,7 +171,9 @@ impl Connection {
             return Err(SendError::OutOfOrder);
         }
         let fields = head::response_fields(&status, response.headers());
-        frame::put_headers(&mut self.buffers.output, id.value(), end_stream, |output| self.encoder.encode(fields, output));
+        frame::put_headers(&mut self.buffers.output, id.value(), end_stream, |output| {
+            self.encoder.encode(fields, output)
+        });
         if !status.is_informational() {
             let entry = self.streams.slot_mut(id.slot);
             entry.exchange = entry.exchange.after_response(status);
