@@ -405,7 +405,7 @@ impl WebSocket {
     #[inline(never)]
     fn poll_send_locked(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         let Inner { machine, owner, input, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send(cx, message.len() + HEADER, |outbox| {
+        let sent = ready!(owner.poll_send_locked(cx, |outbox| {
             // The buffer of the message that this one answers will do.
             if outbox.capacity() == 0 && input.is_empty() {
                 mem::swap(outbox, input);

@@ -188,8 +188,9 @@ impl Owner {
         }
     }
 
+    /// The same by the cell.
     #[inline(never)]
-    fn poll_send_locked<T>(
+    pub(crate) fn poll_send_locked<T>(
         &self,
         cx: &mut Context<'_>,
         fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
