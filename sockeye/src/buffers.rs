@@ -6,7 +6,10 @@ use bytes::BytesMut;
 
 /// Octets of one buffer: one read takes at most as many. A larger batch costs no less per octet, but falls out of the
 /// processor's nearer caches, and while it is worked on the peer has nothing to do.
-pub(crate) const SIZE: usize = 48 * 1024;
+///
+/// Three full DATA frames fit, with their heads and some small frames between: so a read of a large message ends about
+/// where a frame does, and little is left to be moved before the next.
+pub(crate) const SIZE: usize = 48 * 1024 + 512;
 /// Buffers that a thread keeps for the next connection that wakes.
 const KEPT: usize = 4;
 

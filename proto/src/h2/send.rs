@@ -11,6 +11,10 @@ use super::state::{Ending, Exchange, Side, State, Wait};
 use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
 use crate::Loan;
 
+/// Octets of output from which on the streams that wait for their turn wait for the next batch: three full frames. So large
+/// messages go out as evenly as they come in and while the cache has them. What is written at once but goes out bit by bit,
+/// as under a congestion control that paces, wakes the kernel for each bit.
+const BATCH: usize = 3 * QUANTUM;
 /// Queues are rid of released streams when they are twice as long as there are streams, and this longer.
 const QUEUE_SLACK: usize = 64;
 
@@ -147,7 +151,7 @@ impl Connection {
 
     /// The next stream that waits, as long as something could be written.
     pub(super) fn next_turn(&mut self) -> Option<Event> {
-        let has_room = self.buffers.output.len() < self.config.max_send_buffer && self.send_window > 0;
+        let has_room = self.buffers.output.len() < self.config.max_send_buffer.min(BATCH) && self.send_window > 0;
         if self.phase == Phase::Closed || !has_room {
             return None;
         }

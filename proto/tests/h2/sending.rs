@@ -173,6 +173,26 @@ fn waiting_streams_take_turns() {
     assert_eq!(round.len(), 10);
 }
 
+/// However much is to be sent, each batch takes three full frames of it: large messages go out evenly.
+#[test]
+fn turns_fill_a_batch() {
+    let mut tested = Tested::server();
+    tested.receive(&settings(&[(4, 1 << 30)])).receive(&window_update(0, 1 << 30));
+    tested.events();
+    let ids = [1, 3].map(|id| tested.accept_and_respond(id, false, POST));
+    tested.sent();
+    for id in ids {
+        write(&mut tested, id, 1 << 20);
+    }
+    for batch in 0..10 {
+        while let Some(Event::Writable(id)) = tested.machine.poll_event() {
+            write(&mut tested, id, 1 << 20);
+        }
+        let order = if batch % 2 == 0 { [1, 3, 1] } else { [3, 1, 3] };
+        assert_eq!(data_lengths(&tested.sent()), order.map(|id| (id, 16_384)));
+    }
+}
+
 /// What waits for the transport is bounded, and control frames do not wait behind the bound.
 #[test]
 fn output_is_bounded() {
