@@ -78,7 +78,7 @@ def complaint(text):
 def machine():
     """Where the figures come from, and of what."""
     return [
-        f"- Machine: {processor()}, {os.cpu_count()} cores; {platform.system()} {platform.release()}",
+        f"- Machine: {processor()}, {os.cpu_count()} cores; {platform.system()} {platform.release()}, TCP by {congestion_control()}",
         f"- sockeye {output_of('git', 'describe', '--always', '--dirty', '--tags')}, {output_of('rustc', '--version')}",
     ]
 
@@ -89,6 +89,13 @@ def processor():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def congestion_control():
+    """One that paces costs those that write much at once."""
+    with contextlib.suppress(OSError):
+        return pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+    return "an unknown congestion control"
 
 
 def output_of(*command):
