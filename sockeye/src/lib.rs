@@ -34,7 +34,7 @@
 //! ```text
 //!   streams × (2 × window + send buffer + message + header list)
 //! + window pool + unfinished messages                      1.5 MiB + 4 MiB
-//! + 2 × 320 KiB of frames to send + 2 × 48 KiB being read
+//! + 2 × 320 KiB of frames to send + 2 × 48.5 KiB being read
 //! + 64 KiB of records, with TLS; 1 MiB of messages to groups, or one
 //! ```
 //!

@@ -394,7 +394,7 @@ impl WebSocket {
         if self.send_at_desk(message) { Poll::Ready(Ok(())) } else { self.poll_send_locked(cx, message) }
     }
 
-    /// Sends a message without the lock; whether it could.
+    /// Sends a message by the desk; whether it did. The machine refuses a message before it writes any of it.
     #[inline(never)]
     fn send_at_desk(&mut self, message: &Message) -> bool {
         let Inner { machine, owner, .. } = &mut *self.0;

@@ -73,8 +73,8 @@ pub struct Config {
     /// Default: 2 s, some round trips of the slowest path.
     pub drain_timeout: Duration,
     /// Octets of frames waiting for `poll_transmit`, from which on [`Stream::write`](super::Stream::write) takes nothing.
-    /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short. Streams that wait for their turn
-    /// are told to write only while it is below 48 KiB.
+    /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short. Of that, streams that wait for
+    /// their turn are given 48 KiB.
     ///
     /// The last DATA frame may go 16 KiB past it. What answers the peer has 64 KiB of room beyond it, past which reading
     /// stops. Not bounded by it is what the application sends besides: responses, trailers, PINGs, and 13 octets of credit

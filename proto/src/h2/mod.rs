@@ -139,6 +139,8 @@ pub struct Connection {
     max_waiting_difference: Option<i32>,
     /// The streams that wait for their turn to write.
     turns: VecDeque<StreamId>,
+    /// What the output held when the first of them got its turn, if one did.
+    turns_from: Option<usize>,
     /// Our PINGs that are not answered.
     pings: u32,
 
@@ -207,6 +209,7 @@ impl Connection {
             max_difference: 0,
             max_waiting_difference: None,
             turns: VecDeque::new(),
+            turns_from: None,
             pings: 0,
             streams: Streams::new(&config),
             last_peer_id: 0,
@@ -308,6 +311,7 @@ impl Connection {
             output.extend_from_slice(&self.buffers.output);
             self.buffers.output.clear();
         }
+        self.turns_from = None;
         self.settings_ack_waits = false;
         self.ping_ack_waits = false;
         self.stopped = false;

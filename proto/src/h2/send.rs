@@ -10,10 +10,11 @@ use super::frame::{self, HEAD_LENGTH, QUANTUM};
 use super::state::{Ending, Exchange, Side, State, Wait};
 use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
 use crate::Loan;
+use crate::loan::Buffers;
 
-/// Octets of output from which on the streams that wait for their turn wait for the next batch: three full frames. So large
-/// messages go out as evenly as they come in and while the cache has them. What is written at once but goes out bit by bit,
-/// as under a congestion control that paces, wakes the kernel for each bit.
+/// Octets that the streams which wait for their turn may add to one output: three full frames. So large messages go out as
+/// evenly as they come in and while the cache has them. What is written at once but goes out bit by bit, as under a congestion
+/// control that paces, wakes the kernel for each bit.
 const BATCH: usize = 3 * QUANTUM;
 /// Queues are rid of released streams when they are twice as long as there are streams, and this longer.
 const QUEUE_SLACK: usize = 64;
@@ -29,7 +30,8 @@ impl Connection {
     /// Puts the buffers into a loan.
     #[inline]
     pub(super) fn lend(&mut self, id: StreamId, loan: &mut Loan) {
-        debug_assert!(loan.buffers.output.is_empty() && loan.kept.is_empty(), "what was lent before is settled");
+        let Buffers { batch, output } = &*loan.buffers;
+        debug_assert!(batch.is_empty() && output.is_empty() && loan.kept.is_empty(), "what was lent before is settled");
         loan.room = self.room(id);
         loan.start = self.buffers.output.len();
         let unread = &mut self.streams.slot_mut(id.slot).unread;
@@ -151,7 +153,10 @@ impl Connection {
 
     /// The next stream that waits, as long as something could be written.
     pub(super) fn next_turn(&mut self) -> Option<Event> {
-        let has_room = self.buffers.output.len() < self.config.max_send_buffer.min(BATCH) && self.send_window > 0;
+        let length = self.buffers.output.len();
+        // What others put there before is no reason to wait: it may be as much each time.
+        let batch = self.turns_from.map_or(0, |from| length.saturating_sub(from));
+        let has_room = length < self.config.max_send_buffer && batch < BATCH && self.send_window > 0;
         if self.phase == Phase::Closed || !has_room {
             return None;
         }
@@ -160,6 +165,7 @@ impl Connection {
                 && entry.wait == Wait::Turn
             {
                 entry.wait = Wait::None;
+                self.turns_from.get_or_insert(length);
                 return Some(Event::Writable(id));
             }
         }

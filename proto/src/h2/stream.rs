@@ -81,8 +81,8 @@ impl<'a> Stream<'a> {
     /// Sends what windows and buffers allow of `data` in one DATA frame, at most 16 KiB, and returns how much that was.
     ///
     /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.
-    /// Whenever less was taken than offered, [`Event::Writable`](super::Event::Writable) follows as soon as more may be
-    /// written; streams that wait are served in turn. A stream whose side is ended or reset takes nothing, and no event
+    /// Whenever less was taken than offered, [`Event::Writable`](super::Event::Writable) follows once more may be written and
+    /// its turn has come: streams that wait share 48 KiB of each [`poll_transmit`](Connection::poll_transmit). A stream whose side is ended or reset takes nothing, and no event
     /// follows. The header must have been sent.
     pub fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
         self.connection.write(self.id, data, end_stream)

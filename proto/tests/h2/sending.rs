@@ -173,7 +173,7 @@ fn waiting_streams_take_turns() {
     assert_eq!(round.len(), 10);
 }
 
-/// However much is to be sent, each batch takes three full frames of it: large messages go out evenly.
+/// However much is to be sent, turns put three full frames of it into a batch: large messages go out evenly.
 #[test]
 fn turns_fill_a_batch() {
     let mut tested = Tested::server();
@@ -184,12 +184,37 @@ fn turns_fill_a_batch() {
     for id in ids {
         write(&mut tested, id, 1 << 20);
     }
+    // What was written without a turn.
+    assert_eq!(data_lengths(&tested.sent()), [1, 3].map(|id| (id, 16_384)));
     for batch in 0..10 {
         while let Some(Event::Writable(id)) = tested.machine.poll_event() {
             write(&mut tested, id, 1 << 20);
         }
         let order = if batch % 2 == 0 { [1, 3, 1] } else { [3, 1, 3] };
         assert_eq!(data_lengths(&tested.sent()), order.map(|id| (id, 16_384)));
+    }
+}
+
+/// A stream that waits gets its turn in every batch, though others fill more than that with what need not wait.
+#[test]
+fn others_take_no_turns() {
+    let mut tested = Tested::server();
+    tested.receive(&settings(&[(4, 1 << 30)])).receive(&window_update(0, 1 << 30));
+    tested.events();
+    let [waiting, talker] = [1, 3].map(|id| tested.accept_and_respond(id, false, POST));
+    tested.sent();
+    write(&mut tested, waiting, 1 << 20);
+    tested.sent();
+    for _ in 0..10 {
+        for _ in 0..100 {
+            write(&mut tested, talker, 1000);
+        }
+        while let Some(Event::Writable(id)) = tested.machine.poll_event() {
+            assert_eq!(id, waiting);
+            write(&mut tested, id, 1 << 20);
+        }
+        let lengths = data_lengths(&tested.sent());
+        assert_eq!(lengths[100..], [(1, 16_384); 3]);
     }
 }
 

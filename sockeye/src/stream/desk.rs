@@ -40,13 +40,17 @@ thread_local! {
 /// taken.
 #[inline]
 pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
-    // A thread that ends has no desk any more.
-    let laid = VISITED.get().is_null() && DESK.try_with(|desk| lend(&mut desk.borrow_mut())).is_ok();
-    if laid {
-        VISITED.set(cell);
-        UNREAD.set(true);
+    if !VISITED.get().is_null() {
+        return false;
     }
-    laid
+    let laid = DESK.try_with(|desk| {
+        let mut loan = desk.borrow_mut();
+        lend(&mut loan);
+        UNREAD.set(!loan.unread().is_empty());
+        VISITED.set(cell);
+    });
+    // A thread that ends has no desk any more.
+    laid.is_ok()
 }
 
 /// For the carrier after that: clears the desk.
@@ -94,4 +98,28 @@ where
             value
         }))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::Version;
+
+    use super::*;
+    use crate::carrier::{Carrier, Facts, Limits, Side};
+    use crate::registry::Registry;
+
+    /// A handler that was woken by something else than DATA finds nothing to read, and so takes no lock to see that.
+    #[test]
+    fn a_desk_without_data_is_not_read() {
+        let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
+        let cell = StreamCell::new(Carrier::new(&Arc::<Registry>::default(), Limits::default(), facts), 0);
+        assert!(lay(&cell, |_| {}));
+        assert!(!lay(&cell, |_| {}), "the desk is taken");
+        assert_eq!(read(&cell, |octets| (0, octets.len())), None);
+        clear(|_| {});
+        assert!(lay(&cell, |_| {}), "the desk is free again");
+        clear(|_| {});
+    }
 }

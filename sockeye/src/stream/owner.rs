@@ -155,7 +155,8 @@ impl Owner {
         Waiter::put(&mut shared.handler_sends, &mut shared.sender, self.is_handler(cx), cx);
     }
 
-    /// Sends `size` octets, or not many more, without the lock; hands `fill` back where that cannot be.
+    /// Sends `size` octets, or not many more, by the desk, and in the rare case that they turn out to be too many by the cell;
+    /// hands `fill` back where there is no desk for them.
     #[inline]
     pub(crate) fn send_at_desk<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
     where
@@ -188,7 +189,7 @@ impl Owner {
         }
     }
 
-    /// The same by the cell.
+    /// [`poll_send`](Self::poll_send) of what there is no desk for.
     #[inline(never)]
     pub(crate) fn poll_send_locked<T>(
         &self,
