@@ -402,6 +402,7 @@ impl WebSocket {
         matches!(owner.send_at_desk(message.len() + HEADER, encode), Ok(Ok(())))
     }
 
+    /// Sends a message by the cell, once there is room for it.
     #[inline(never)]
     fn poll_send_locked(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         let Inner { machine, owner, input, .. } = &mut *self.0;

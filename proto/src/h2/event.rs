@@ -37,7 +37,7 @@ pub enum Event {
         trailers: Option<Box<HeaderMap>>,
     },
     /// The stream, whose [`write`](super::Stream::write) had taken less than it was offered, may write more. Best done at
-    /// once: whether the next stream is told depends on the room that is left.
+    /// once: whether the next stream is told depends on the room that is left of the batch.
     Writable(StreamId),
     /// The stream is dead. Data that had arrived stays readable until the stream is released.
     Reset {

@@ -151,7 +151,7 @@ impl Connection {
         }
     }
 
-    /// The next stream that waits, as long as something could be written.
+    /// The next stream that waits, as long as something could be written and the turns of this batch are not used up.
     pub(super) fn next_turn(&mut self) -> Option<Event> {
         let length = self.buffers.output.len();
         // What others put there before is no reason to wait: it may be as much each time.

@@ -82,8 +82,8 @@ impl<'a> Stream<'a> {
     ///
     /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.
     /// Whenever less was taken than offered, [`Event::Writable`](super::Event::Writable) follows once more may be written and
-    /// its turn has come: streams that wait share 48 KiB of each [`poll_transmit`](Connection::poll_transmit). A stream whose side is ended or reset takes nothing, and no event
-    /// follows. The header must have been sent.
+    /// its turn has come: streams that wait share 48 KiB of each [`poll_transmit`](Connection::poll_transmit). A stream whose
+    /// side is ended or reset takes nothing, and no event follows. The header must have been sent.
     pub fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
         self.connection.write(self.id, data, end_stream)
     }
