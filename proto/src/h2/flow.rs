@@ -97,6 +97,10 @@ impl RecvWindow {
         self.credit -= octets as i32;
     }
 
+    pub(super) fn credit(&self) -> i32 {
+        self.credit
+    }
+
     pub(super) fn size(&self) -> u32 {
         self.size
     }

@@ -78,6 +78,11 @@ impl<'a> Stream<'a> {
         self.entry().unread.len()
     }
 
+    /// Octets of DATA that the peer may still send (RFC 9113 §6.9): negative after our own decrease of the initial window.
+    pub fn recv_window(&self) -> i32 {
+        self.entry().recv_window.credit()
+    }
+
     /// Sends what windows and buffers allow of `data` in one DATA frame, at most 16 KiB, and returns how much that was.
     ///
     /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.

@@ -214,6 +214,23 @@ impl WebSocket {
         self.event.take()
     }
 
+    /// Makes a message the next event again, which [`poll_event`](Self::poll_event) has handed out. No event may be pending.
+    pub fn put_back(&mut self, message: Message) {
+        debug_assert!(self.event.is_none(), "the pending event would be lost");
+        self.event = Some(Event::Message(message));
+    }
+
+    /// Takes the message that was [put back](Self::put_back), or that is the next event in any other way.
+    pub fn take_back(&mut self) -> Option<Message> {
+        match self.event.take() {
+            Some(Event::Message(message)) => Some(message),
+            event => {
+                self.event = event;
+                None
+            }
+        }
+    }
+
     /// Queues a message, as one frame. There is no limit but the caller's: [`State::Open`] is all that it takes.
     pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
         self.check_open().ok_or(SendError::Closed)?;
@@ -358,7 +375,8 @@ impl WebSocket {
         }
     }
 
-    fn is_masking(&self) -> bool {
+    /// Whether what is sent is masked: by a client, unless an extension says otherwise (RFC 6455 §5.3).
+    pub fn is_masking(&self) -> bool {
         matches!(self.role, Role::Client { .. }) && !self.no_masking
     }
 
@@ -369,6 +387,15 @@ impl WebSocket {
     fn check_open(&self) -> Option<()> {
         (self.progress == Progress::Open).then_some(())
     }
+}
+
+/// A Ping of at most 125 octets (RFC 6455 §5.5.2) as a frame, masked where there is a key (§5.3): to be sent between two
+/// frames of a socket's machine, which does not know of it.
+pub fn encode_ping(payload: &[u8], key: Option<[u8; 4]>) -> Bytes {
+    debug_assert!(payload.len() <= frame::MAX_CONTROL_SIZE, "RFC 6455 §5.5");
+    let mut frame = BytesMut::new();
+    frame::encode(&mut frame, Opcode::Ping, payload, key);
+    frame.freeze()
 }
 
 /// A message as one frame, neither masked nor compressed: as a server may send it to any number of sockets.
