@@ -13,7 +13,7 @@ use crate::certificate;
 use crate::signals::Signals;
 use crate::site::Site;
 
-/// Time to the answer of a PING, after which its peer is given up.
+/// Time to the answer of a PING, or of a WebSocket's Ping, after which its peer is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
@@ -45,6 +45,10 @@ pub(crate) struct Arguments {
     /// Seconds of an HTTP/2 connection's silence after which a PING asks whether its peer is there; 0 never asks.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     keep_alive: u32,
+    /// Seconds of a WebSocket's silence after which a Ping asks whether its other end is there, over any version of HTTP; 0
+    /// never asks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 25)]
+    ping: u32,
     /// An origin whose pages may open WebSockets, or "any"; may be repeated. By default the same origin.
     #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
     origin: Vec<String>,
@@ -77,6 +81,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     if arguments.keep_alive > 0 {
         server = server.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
     }
+    // An interval of zero never asks.
+    server = server.ping(Duration::from_secs(arguments.ping.into()), KEEP_ALIVE_TIMEOUT);
     if !arguments.cleartext {
         server = server.tls(match (&arguments.cert, &arguments.key) {
             (Some(cert), Some(key)) => certificate::load(cert, key)?,

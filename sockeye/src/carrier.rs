@@ -12,7 +12,9 @@ use http::Version;
 use crate::budget::Budget;
 use crate::cast::Cast;
 use crate::metrics::{Counter, Metrics};
+use crate::pulse::PingTimes;
 use crate::registry::Registry;
+use crate::stream::{Flush, StreamCell};
 
 /// Batches in one poll of a carrier's task, after which others of its thread get their turn.
 pub(crate) const MAX_TURNS: u32 = 16;
@@ -46,8 +48,21 @@ struct Ready {
     /// What groups have for streams here, and how much that is.
     casts: Vec<Cast>,
     cast_size: usize,
-    /// Nobody looks here any more.
-    over: bool,
+    /// Cells that wait until all that the carrier has is with the transport.
+    flushes: Vec<Arc<StreamCell>>,
+    end: End,
+}
+
+/// How a carrier has ended, to those who flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not.
+    #[default]
+    None,
+    /// The transport took all that it was given.
+    Flushed,
+    /// The transport failed, or was given up.
+    Lost,
 }
 
 /// What is known of a connection from its start.
@@ -94,6 +109,8 @@ pub(crate) struct Limits {
     pub(crate) failed_timeout: Duration,
     /// How long a transport may take none of what there is to write.
     pub(crate) write_timeout: Duration,
+    /// When silent WebSockets are asked for a sign of life; `None` never asks.
+    pub(crate) pings: Option<PingTimes>,
 }
 
 impl Default for Limits {
@@ -105,6 +122,7 @@ impl Default for Limits {
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(60),
+            pings: None,
         }
     }
 }
@@ -143,15 +161,52 @@ impl Carrier {
         self.metrics().count(Counter::Requests);
     }
 
-    /// It is over: what still holds a stream of it finds there all that there will be.
-    pub(crate) fn leave(&self) {
-        let casts = {
-            let mut ready = self.ready();
-            ready.over = true;
-            std::mem::take(&mut ready.casts)
-        };
-        drop(casts);
+    /// It is over: what still holds a stream of it finds there all that there will be. The first end counts.
+    pub(crate) fn leave(&self, end: End) {
+        drop(self.end(end));
         self.registry.leave(self.number);
+    }
+
+    /// The transport takes nothing more: whoever flushes is told so. Returns what groups had for it.
+    pub(crate) fn end(&self, end: End) -> Vec<Cast> {
+        let (end, casts, flushes) = {
+            let mut ready = self.ready();
+            if ready.end == End::None {
+                ready.end = end;
+            }
+            (ready.end, std::mem::take(&mut ready.casts), std::mem::take(&mut ready.flushes))
+        };
+        for cell in flushes {
+            cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
+        }
+        casts
+    }
+
+    /// Asks the carrier to tell a cell once all that it has taken is with the transport; says how it has ended, if it has.
+    pub(crate) fn ask_flush(&self, cell: &Arc<StreamCell>) -> End {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.end != End::None {
+                return ready.end;
+            }
+            ready.flushes.push(cell.clone());
+            ready.called |= ready.sleeper.is_some();
+            ready.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        End::None
+    }
+
+    /// For the carrier at a moment when it has nothing left to write and the transport is flushed: tells those who wait
+    /// for that. Whether there were any.
+    pub(crate) fn settle_flushes(&self) -> bool {
+        let flushes = std::mem::take(&mut self.ready().flushes);
+        for cell in &flushes {
+            cell.flushed(Flush::Done);
+        }
+        !flushes.is_empty()
     }
 
     fn ready(&self) -> MutexGuard<'_, Ready> {
@@ -175,7 +230,7 @@ impl Carrier {
     pub(crate) fn cast(&self, cast: Cast) {
         let sleeper = {
             let mut ready = self.ready();
-            if ready.over {
+            if ready.end != End::None {
                 return;
             }
             let has_room = ready.casts.is_empty() || ready.cast_size < self.limits.connection_send;
@@ -231,11 +286,12 @@ impl Carrier {
     }
 
     /// For the carrier as it goes to sleep: false if there is something to do after all, or the phase is not the one that
-    /// it has seen.
-    pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase) -> bool {
+    /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
+    pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
+        let asked = !ready.slots.is_empty() || !ready.casts.is_empty() || has_written && !ready.flushes.is_empty();
         // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
-        if !ready.slots.is_empty() || !ready.casts.is_empty() || self.phase() != seen {
+        if asked || self.phase() != seen {
             return false;
         }
         // An idle connection owns no buffers.
@@ -262,7 +318,7 @@ impl Carrier {
 
 impl Drop for Carrier {
     fn drop(&mut self) {
-        self.leave();
+        self.leave(End::Lost);
     }
 }
 

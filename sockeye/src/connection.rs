@@ -23,15 +23,19 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
-use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
+use crate::carrier::{Carrier, End, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
+use crate::pulse::{Backlog, Hearing, Pulse, Stamp};
 use crate::stream::{Death, ErrorCode, Outbox, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
 use crate::tunnel::{self, Handler, Next};
 use crate::{Body, Error, Peer, Result, buffers, now};
 
 /// Time without anything to do after which a connection gives up its spare memory.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Octets that are read at once of a transport that has failed: as much as systems keep for one.
+const MAX_REST: usize = 8 << 20;
 
 /// What a connection serves: a server's application answers requests, a client's makes them.
 pub(crate) trait Application {
@@ -81,6 +85,10 @@ pub(crate) struct Connection<T, A: Application> {
     /// When abandoned tunnels have had their time.
     deadlines: BinaryHeap<Reverse<Deadline>>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Asks silent sockets for a sign of life, if it is to.
+    pulse: Option<Box<Pulse>>,
+    /// What a cell is stamped with for which something comes in this batch.
+    stamp: Stamp,
     phase: Phase,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
@@ -157,6 +165,7 @@ where
         carrier: Arc<Carrier>,
         application: A,
     ) -> Self {
+        let pulse = carrier.limits.pings.map(|times| Box::new(Pulse::new(times, now())));
         Self {
             transport,
             application,
@@ -172,6 +181,8 @@ where
             behind: false,
             deadlines: BinaryHeap::new(),
             timer: None,
+            pulse,
+            stamp: Stamp::default(),
             phase: Phase::Running,
             active: None,
             counted: h2::Counters::default(),
@@ -330,6 +341,7 @@ where
         if self.phase >= Phase::Draining {
             cell.go_away();
         }
+        cell.set_stamp(self.stamp);
         self.slots[id.slot()] = Some(Slot { id, cell, handler: None, _permit: permit });
     }
 
@@ -376,6 +388,7 @@ where
     fn handle_readable(&mut self, id: StreamId, now: Instant) {
         let Self { slots, machine, .. } = self;
         let Some(slot) = slots.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+        slot.cell.set_stamp(self.stamp);
         if slot.handler.is_some() && slot.cell.is_listening() && slot.poll_at_desk(machine) {
             if !slot.cell.is_quiet() {
                 self.exchange(id.slot(), now);
@@ -477,17 +490,19 @@ where
             if self.output.is_empty() {
                 self.machine.poll_transmit(&mut self.output);
                 if self.output.is_empty() {
-                    return progress | self.flush(cx);
+                    progress |= self.flush(cx, now);
+                    return progress | (!self.unflushed && self.carrier.settle_flushes());
                 }
             }
             match Pin::new(&mut self.transport).poll_write(cx, &self.output) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.output.advance(n);
                     self.unflushed = true;
-                    self.write_blocked = None;
+                    self.unblock(now);
                 }
                 Poll::Ready(result) => {
                     let error = result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                    self.receive_rest(cx, now);
                     self.abort(error);
                     return true;
                 }
@@ -501,19 +516,49 @@ where
     }
 
     /// A transport such as TLS may keep some of what was written.
-    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.unflushed {
             match Pin::new(&mut self.transport).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    self.unblock(now);
+                }
                 Poll::Ready(Err(error)) => {
                     self.unflushed = false;
+                    self.receive_rest(cx, now);
                     self.abort(error);
                     return true;
                 }
-                Poll::Pending => {}
+                Poll::Pending => {
+                    self.write_blocked.get_or_insert(now);
+                }
             }
         }
         false
+    }
+
+    /// The transport takes something again.
+    fn unblock(&mut self, now: Instant) {
+        if self.write_blocked.take().is_some()
+            && let Some(pulse) = &mut self.pulse
+        {
+            pulse.unblock(now);
+        }
+    }
+
+    /// Reads what the peer had sent before it went away: it stands in the transport, though that takes nothing any more.
+    fn receive_rest(&mut self, cx: &mut Context<'_>, now: Instant) {
+        for _ in 0..MAX_REST / buffers::SIZE {
+            if !self.receive(cx, now) {
+                break;
+            }
+            self.handle_events(now);
+        }
+    }
+
+    /// Whether the transport has taken all that there was.
+    fn has_written(&self) -> bool {
+        self.output.is_empty() && !self.unflushed
     }
 
     /// The transport takes nothing any more.
@@ -521,6 +566,7 @@ where
         if self.result.is_ok() {
             self.result = Err(error.into());
         }
+        drop(self.carrier.end(End::Lost));
         self.output = BytesMut::new();
         self.write_blocked = None;
         self.read_ended = true;
@@ -559,9 +605,10 @@ where
     }
 
     /// Sees to what is due; whether anything was.
-    fn handle_timeouts(&mut self, cx: &mut Context<'_>) -> bool {
+    fn handle_timeouts(&mut self, cx: &mut Context<'_>, hearing: Hearing) -> bool {
         let deadline = self.deadlines.peek().map(|Reverse(deadline)| deadline.due);
-        let dues = [deadline, self.write_deadline(), self.idle_deadline(), self.machine.poll_timeout()];
+        let pulse = self.pulse.as_ref().and_then(|pulse| pulse.due());
+        let dues = [deadline, self.write_deadline(), self.idle_deadline(), self.machine.poll_timeout(), pulse];
         let Some(due) = dues.into_iter().flatten().min() else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
@@ -591,7 +638,46 @@ where
             self.deadlines.pop();
             self.handle_deadline(deadline, now);
         }
+        if pulse.is_some_and(|due| due <= now) {
+            self.ask_silent(now, hearing);
+        }
         true
+    }
+
+    /// Asks the peers of some more silent sockets, and gives up those that did not answer.
+    fn ask_silent(&mut self, now: Instant, hearing: Hearing) {
+        let Some(mut pulse) = self.pulse.take() else { return };
+        let blocked = self.write_blocked.is_some() || self.behind;
+        let hearing = if blocked { Hearing::Blocked } else { hearing };
+        for index in pulse.advance(now, self.slots.len()) {
+            let Self { slots, machine, .. } = self;
+            let Some(slot) = slots.get(index).and_then(Option::as_ref) else { continue };
+            let backlog = || {
+                let stream = machine.stream(slot.id);
+                stream.map_or(Backlog { unread: 0, window: 0 }, |stream| Backlog {
+                    unread: stream.unread(),
+                    window: stream.recv_window(),
+                })
+            };
+            if pulse.look(index, &slot.cell, hearing, backlog) {
+                self.carrier.metrics().count(Counter::PingTimeouts);
+                self.cut_off(index, Death::Silent, now);
+            }
+        }
+        pulse.rest(self.slots.len());
+        self.pulse = Some(pulse);
+    }
+
+    /// Resets a stream that its peer neglects.
+    fn cut_off(&mut self, index: usize, death: Death, now: Instant) {
+        let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return };
+        let mut rest = BytesMut::new();
+        if let Some(mut stream) = self.machine.stream(slot.id) {
+            rest = stream.read();
+            stream.reset(Reason::CANCEL);
+        }
+        slot.cell.end(rest, None, Received::Dead(death));
+        self.exchange(index, now);
     }
 
     fn write_deadline(&self) -> Option<Instant> {
@@ -604,27 +690,20 @@ where
 
     fn handle_deadline(&mut self, deadline: Deadline, now: Instant) {
         let slot = self.slots.get(deadline.slot).and_then(Option::as_ref);
-        if let Some(slot) = slot.filter(|slot| slot.id.value() == deadline.stream_id) {
+        if slot.is_some_and(|slot| slot.id.value() == deadline.stream_id) {
             self.carrier.metrics().count(Counter::CloseTimeouts);
-            if let Some(mut stream) = self.machine.stream(slot.id) {
-                stream.reset(Reason::CANCEL);
-            }
-            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(ErrorCode::new(Reason::CANCEL.code()))));
-            self.exchange(deadline.slot, now);
+            self.cut_off(deadline.slot, Death::Reset(ErrorCode::new(Reason::CANCEL.code())), now);
         }
     }
 
     /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
     /// streams are gone and have some time to end.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let slots = &self.slots;
+        if self.linger.is_none() {
+            disconnect(&self.slots, &mut self.machine);
+        }
         let time = self.carrier.limits.close_timeout;
-        let linger = self.linger.get_or_insert_with(|| {
-            for slot in slots.iter().flatten() {
-                slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
-            }
-            Linger::new(time)
-        });
+        let linger = self.linger.get_or_insert_with(|| Linger::new(time));
         let written = self.output.is_empty() && !self.unflushed;
         let shut_down = written && linger.poll_shutdown(cx, &mut self.transport, self.read_ended).is_ready();
         // A socket that is held elsewhere has in its cell all that there will be.
@@ -639,7 +718,7 @@ where
         buffers::give_back(&mut self.machine.take_batch());
         buffers::give_back(&mut self.output);
         self.ready = Vec::new();
-        self.carrier.sleep(cx, self.phase)
+        self.carrier.sleep(cx, self.phase, self.has_written())
     }
 
     fn publish_counters(&mut self) {
@@ -701,6 +780,7 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
         }
     }
     if finishing && stream.is_send_closed() {
+        progress = true;
         shared.sent = Sent::Finished;
     }
     shared.rebook(carrier);
@@ -726,6 +806,9 @@ where
         }
         for _ in 0..MAX_TURNS {
             let now = now();
+            if let Some(pulse) = &this.pulse {
+                this.stamp = pulse.stamp(now);
+            }
             this.follow(now);
             let mut progress = this.receive(cx, now);
             progress |= this.open(cx);
@@ -738,14 +821,14 @@ where
                 this.publish_counters();
                 return Poll::Ready(mem::replace(&mut this.result, Ok(())));
             }
-            if !progress && !this.handle_timeouts(cx) && this.sleep(cx) {
+            if !progress && !this.handle_timeouts(cx, Hearing::Sharp) && this.sleep(cx) {
                 return Poll::Pending;
             }
             if !tokio::task::coop::has_budget_remaining() {
                 break;
             }
         }
-        this.handle_timeouts(cx);
+        this.handle_timeouts(cx, Hearing::Behind);
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -753,10 +836,18 @@ where
 
 impl<T, A: Application> Drop for Connection<T, A> {
     fn drop(&mut self) {
-        for slot in self.slots.iter().flatten() {
-            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
-        }
-        self.carrier.leave();
+        let Self { slots, machine, .. } = self;
+        disconnect(slots, machine);
+        let has_written = self.output.is_empty() && !self.unflushed;
+        self.carrier.leave(if has_written { End::Flushed } else { End::Lost });
+    }
+}
+
+/// Every stream that there is has gone away. What had arrived for it is its own still.
+fn disconnect<P>(slots: &[Option<Slot<P>>], machine: &mut h2::Connection) {
+    for slot in slots.iter().flatten() {
+        let rest = machine.stream(slot.id).map(|mut stream| stream.read()).unwrap_or_default();
+        slot.cell.end(rest, None, Received::Dead(Death::Disconnected));
     }
 }
 

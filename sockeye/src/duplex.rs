@@ -15,10 +15,17 @@ use tokio::time::Sleep;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::buffers;
-use crate::carrier::{MAX_TURNS, Phase};
+use crate::carrier::{End, MAX_TURNS, Phase};
 use crate::metrics::Counter;
+use crate::pulse::{Hearing, LonePulse};
 use crate::stream::{Death, Outbox, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
+
+/// Octets that an application has not received within which more is read to hear of the peer.
+const MAX_HEARD: usize = 4096;
+
+/// Octets that are read at once of a transport that has failed: as much as systems keep for one.
+const MAX_REST: usize = 8 << 20;
 
 /// Runs a socket once hyper has sent the response.
 pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
@@ -45,6 +52,8 @@ pub(crate) struct Duplex<T> {
     deadline: Option<Pin<Box<Sleep>>>,
     /// The transport takes nothing until then, at most.
     write_deadline: Option<Pin<Box<Sleep>>>,
+    /// Asks the peer for a sign of life while it is silent, if it is to.
+    pulse: Option<LonePulse>,
     phase: Phase,
 }
 
@@ -52,6 +61,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
     pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
         let waker = waker(cell.clone());
         waker.wake_by_ref();
+        let pulse = cell.carrier().limits.pings.map(LonePulse::new);
         Self {
             transport,
             cell,
@@ -63,31 +73,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             shut_down: false,
             deadline: None,
             write_deadline: None,
+            pulse,
             phase: Phase::Running,
         }
     }
 
-    /// Reads once into an empty inbox; whether anything happened.
+    /// Reads once into an empty inbox, or into a short one while an answer of the peer is awaited that the application may
+    /// not care for; whether anything happened.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let abandoned = {
+        let (abandoned, is_free) = {
             let mut shared = self.cell.lock();
-            let wanted = shared.is_abandoned() || shared.inbox.is_empty();
-            if wanted {
+            let is_free = shared.is_abandoned() || shared.inbox.is_empty();
+            if is_free {
                 shared.inbox = BytesMut::new();
             }
+            let is_asked = self.pulse.as_ref().is_some_and(LonePulse::is_asked);
+            let wanted = is_free || is_asked && shared.inbox.len() < MAX_HEARD;
             shared.more = !wanted;
             if self.read_ended || !wanted {
                 return false;
             }
-            shared.is_abandoned()
+            (shared.is_abandoned(), is_free)
         };
         let mut buffer = BytesMut::new();
         buffers::fill(&mut buffer);
         let result = poll_read_buf(Pin::new(&mut self.transport), cx, &mut buffer);
+        if let (Some(pulse), Poll::Ready(Ok(1..))) = (&mut self.pulse, &result) {
+            pulse.hear();
+        }
         match result {
             Poll::Ready(Ok(1..)) if abandoned => buffer.clear(),
             Poll::Ready(Ok(1..)) => {
-                if self.cell.deliver(|| BytesMut::from(&buffer[..])) {
+                let cell = &self.cell;
+                // Nobody else fills an inbox: one that was free is so still.
+                let is_handlers =
+                    if is_free { cell.deliver(|| BytesMut::from(&buffer[..])) } else { cell.deliver_behind(&buffer) };
+                if is_handlers {
                     self.waker.wake_by_ref();
                 }
                 buffer.clear();
@@ -96,18 +117,49 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 self.read_ended = true;
                 self.cell.end(BytesMut::new(), None, Received::Finished);
             }
-            Poll::Ready(Err(_)) => self.die(),
+            Poll::Ready(Err(_)) => self.die(Death::Disconnected),
             Poll::Pending => {}
         }
         buffers::give_back(&mut buffer);
         result.is_ready()
     }
 
-    fn die(&mut self) {
+    /// Reads what the peer had sent before it went away: it stands in the transport, though that takes nothing any more.
+    fn receive_rest(&mut self, cx: &mut Context<'_>) {
+        let mut rest = BytesMut::new();
+        while !self.read_ended && rest.len() < MAX_REST {
+            let read = poll_read_buf(Pin::new(&mut self.transport), cx, &mut rest);
+            self.read_ended = !matches!(read, Poll::Ready(Ok(1..)));
+        }
+        if !rest.is_empty() && self.cell.deliver_behind(&rest) {
+            self.waker.wake_by_ref();
+        }
+    }
+
+    fn die(&mut self, death: Death) {
+        drop(self.cell.carrier().end(End::Lost));
         self.read_ended = true;
         self.shut_down = true;
         self.output = Outbox::default();
-        self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+        self.cell.end(BytesMut::new(), None, Received::Dead(death));
+    }
+
+    /// Asks a silent peer for a sign of life, or gives it up; whether it did.
+    fn ask_silent(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(pulse) = self.pulse.as_mut().filter(|_| !(self.shut_down || self.read_ended)) else { return false };
+        let hearing = match () {
+            () if !self.output.is_empty() || self.unflushed => Hearing::Blocked,
+            () if self.cell.lock().more => Hearing::Behind,
+            () => Hearing::Sharp,
+        };
+        let Poll::Ready(gone) = pulse.poll(cx, &self.cell, hearing) else { return false };
+        if gone {
+            self.cell.carrier().metrics().count(Counter::PingTimeouts);
+            // The handler may hold the transport for longer.
+            let _ = Pin::new(&mut self.transport).poll_shutdown(cx);
+            self.die(Death::Silent);
+        }
+        true
     }
 
     /// Polls the handler if it asked for it.
@@ -131,7 +183,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 let mut shared = self.cell.lock();
                 if let Sent::Resetting(_) = shared.sent {
                     drop(shared);
-                    self.die();
+                    self.die(Death::Disconnected);
                     return true;
                 }
                 if self.output.is_empty() {
@@ -149,23 +201,35 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             if self.output.is_empty() {
                 if mem::take(&mut self.unflushed) {
                     match Pin::new(&mut self.transport).poll_flush(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(_)) => self.die(),
-                        Poll::Pending => self.unflushed = true,
+                        Poll::Ready(Ok(())) => self.unblock(),
+                        Poll::Ready(Err(_)) => {
+                            self.receive_rest(cx);
+                            self.die(Death::Disconnected);
+                        }
+                        Poll::Pending => {
+                            self.unflushed = true;
+                            return progress | self.wait_for_transport(cx);
+                        }
                     }
+                }
+                if !self.unflushed {
+                    progress |= self.cell.carrier().settle_flushes();
                 }
                 if !finishing || self.shut_down || Pin::new(&mut self.transport).poll_shutdown(cx).is_pending() {
                     return progress;
                 }
                 self.shut_down = true;
-                self.cell.lock().sent = Sent::Finished;
+                self.finish();
                 return true;
             }
             match poll_write_buf(Pin::new(&mut self.transport), cx, &mut self.output) {
-                Poll::Ready(Ok(0) | Err(_)) => self.die(),
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.receive_rest(cx);
+                    self.die(Death::Disconnected);
+                }
                 Poll::Ready(Ok(_)) => {
                     self.unflushed = true;
-                    self.write_deadline = None;
+                    self.unblock();
                 }
                 Poll::Pending => return progress | self.wait_for_transport(cx),
             }
@@ -174,6 +238,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             }
             progress = true;
         }
+    }
+
+    /// The transport takes something again.
+    fn unblock(&mut self) {
+        if let (Some(_), Some(pulse)) = (self.write_deadline.take(), &mut self.pulse) {
+            pulse.unblock();
+        }
+    }
+
+    /// Our half has ended. Whoever flushes waits for that, too.
+    fn finish(&mut self) {
+        let mut shared = self.cell.lock();
+        // A transport that fails meanwhile has ended it otherwise.
+        if shared.sent == Sent::Finishing {
+            shared.sent = Sent::Finished;
+        }
+        let waiting = shared.take_waiting(self.cell.carrier());
+        drop(shared);
+        self.cell.wake(waiting);
     }
 
     /// Gives a transport some time to take something; whether that is up.
@@ -185,7 +268,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if over {
             carrier.metrics().count(Counter::WriteTimeouts);
             self.write_deadline = None;
-            self.die();
+            self.die(Death::Disconnected);
         }
         over
     }
@@ -246,7 +329,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Future for Duplex<T> {
             if self.poll_over(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !progress && self.cell.carrier().sleep(cx, self.phase) {
+            let has_written = self.output.is_empty() && !self.unflushed;
+            if !progress && !self.ask_silent(cx) && self.cell.carrier().sleep(cx, self.phase, has_written) {
                 return Poll::Pending;
             }
             // What stands on the list is this stream: it was looked at, or is now.
@@ -265,6 +349,7 @@ impl<T> Drop for Duplex<T> {
         if !self.is_ended() {
             self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
-        self.cell.carrier().leave();
+        let has_written = self.output.is_empty() && !self.unflushed;
+        self.cell.carrier().leave(if has_written { End::Flushed } else { End::Lost });
     }
 }

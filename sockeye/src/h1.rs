@@ -71,7 +71,7 @@ where
     let mut draining = false;
     let done = poll_fn(|cx| {
         let phase = carrier.phase();
-        if !carrier.sleep(cx, phase) {
+        if !carrier.sleep(cx, phase, false) {
             cx.waker().wake_by_ref();
         }
         match phase {

@@ -75,12 +75,15 @@ pub mod http2;
 mod linger;
 mod metrics;
 mod peer;
+mod pulse;
 #[cfg(feature = "http2")]
 mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 mod registry;
+#[cfg(feature = "web-socket")]
+mod round_trip;
 #[cfg(feature = "http2")]
 mod server;
 #[cfg(feature = "web-socket")]

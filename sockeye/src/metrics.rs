@@ -60,6 +60,8 @@ counters! {
     CloseTimeouts => "close_timeouts",
     /// Connections cut off since they took nothing of what there was to write.
     WriteTimeouts => "write_timeouts",
+    /// WebSockets given up since a Ping of the keep-alive was not answered.
+    PingTimeouts => "ping_timeouts",
     /// Handlers and services that panicked.
     Panics => "panics",
     /// HTTP/2: streams refused past the limit of concurrent ones.

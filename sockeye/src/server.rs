@@ -17,6 +17,8 @@ use crate::answer::{ByService, HttpService};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Connection;
 use crate::metrics::Counter;
+#[cfg(feature = "web-socket")]
+use crate::pulse::PingTimes;
 use crate::registry::{Handle, Registry};
 use crate::{Error, Result, h1};
 
@@ -142,10 +144,35 @@ impl Server {
         self
     }
 
-    /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later. Off by default.
+    /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
+    ///
+    /// A PING asks whoever the connection is with, such as a proxy or a browser, and passes neither: it finds connections
+    /// that are dead. Whether a WebSocket still has somebody at its other end only `ping` finds out.
     #[must_use]
     pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
         self.keep_alive = Some((interval, timeout));
+        self
+    }
+
+    /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
+    /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
+    /// [`Error::Timeout`], which RFC 6455 §7.1.5 calls code 1006, its stream is reset with CANCEL or its connection of
+    /// HTTP/1.1 is closed, and [`Counter::PingTimeouts`](crate::Counter::PingTimeouts) counts it. Off by default, and with an
+    /// `interval` of zero; 25 and 20 seconds do well, since proxies cut off what is silent for 60.
+    ///
+    /// It does not matter what the application does: neither whether it receives nor in which task. The Pongs are not told
+    /// to [`recv_with`](crate::WebSocket::recv_with). A Ping may be late by a 64th of the shorter time, or an eighth where a
+    /// connection has more than 512 streams. A peer whose octets or ours wait for room is not silent.
+    ///
+    /// Other than the PING of HTTP/2, of [`keep_alive`](Self::keep_alive), a Ping passes proxies and keeps them from cutting
+    /// the socket off, and finds a page that is gone while its browser keeps the connection.
+    #[cfg(feature = "web-socket")]
+    #[doc(alias = "ping_interval")]
+    #[doc(alias = "ping_timeout")]
+    #[doc(alias = "heartbeat")]
+    #[must_use]
+    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.limits.pings = PingTimes::new(interval, timeout);
         self
     }
 

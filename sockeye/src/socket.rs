@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -17,9 +18,10 @@ use crate::budget::Ticket;
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
+use crate::round_trip::RoundTrip;
 use crate::stream::outbox::LEAST_SHARED;
 use crate::stream::{Input, Owner, StreamCell};
-use crate::{Error, Result};
+use crate::{Error, Result, pulse};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
@@ -70,6 +72,8 @@ struct Rare {
     /// Of a client's socket.
     response: OnceLock<response::Parts>,
     close_frame: OnceLock<CloseFrame>,
+    /// Of a socket that was asked for one.
+    round_trip: Option<RoundTrip>,
 }
 
 impl WebSocket {
@@ -82,6 +86,9 @@ impl WebSocket {
         let extensions = request.extensions;
         if !extensions.is_empty() {
             rare.get_or_init(|| Box::new(Rare { extensions, ..Rare::default() }));
+        }
+        if machine.is_masking() {
+            owner.start_masking();
         }
         let (input, ticket) = (BytesMut::new(), Ticket::default());
         Self(Box::new(Inner { machine, owner, input, ended: false, ticket, head, rare }))
@@ -97,6 +104,20 @@ impl WebSocket {
         self.0.owner.cell()
     }
 
+    /// What a Ping's round trip needs, made when there is the first.
+    fn round_trip(&mut self) -> &mut RoundTrip {
+        let mut rare = self.0.rare.take().unwrap_or_default();
+        rare.round_trip.get_or_insert_default();
+        self.0.rare.get_or_init(|| rare);
+        let rare = self.0.rare.get_mut().and_then(|rare| rare.round_trip.as_mut());
+        rare.expect("it was put there")
+    }
+
+    /// The same, if there was one.
+    fn known_round_trip(&mut self) -> Option<&mut RoundTrip> {
+        self.0.rare.get_mut()?.round_trip.as_mut()
+    }
+
     fn rare(&self) -> &Rare {
         self.0.rare.get_or_init(Box::default)
     }
@@ -107,15 +128,16 @@ impl WebSocket {
     ///
     /// [`Error::Violation`] where the peer broke a rule or a limit (it was sent a Close with the code),
     /// [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`] and [`Error::Disconnected`] where it
-    /// or its connection broke off. RFC 6455 §7.1.5 calls the last three code 1006. Messages that had arrived before are
-    /// delivered first.
+    /// or its connection broke off, [`Error::Timeout`] where the peer did not answer a Ping of the keep-alive. RFC 6455
+    /// §7.1.5 calls the last four code 1006. Messages that had arrived before are delivered first.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> {
         poll_fn(|cx| self.poll_recv(cx))
     }
 
     /// [`recv`](Self::recv), which tells of every Pong that comes meanwhile, by its payload: the answers to
-    /// [`ping`](Self::ping), and those that come unasked (RFC 6455 §5.5.3).
+    /// [`send_ping`](Self::send_ping), and those that come unasked (RFC 6455 §5.5.3). The answers to [`ping`](Self::ping)
+    /// and to the Pings of the keep-alive are not told.
     ///
     /// # Errors
     ///
@@ -137,22 +159,47 @@ impl WebSocket {
         poll_fn(move |cx| self.poll_send(cx, &message))
     }
 
-    /// Waits until everything sent has been handed to the connection.
+    /// Waits until the transport has taken everything that was sent, TLS included: a program that ends then loses nothing of
+    /// it. While the peer does not read, this waits; it does not wait for the peer to have read. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`Error::Reset`] or [`Error::Disconnected`].
+    /// [`Error::Reset`], [`Error::Disconnected`] or [`Error::Timeout`] where the stream broke off before.
     pub async fn flush(&mut self) -> Result {
         poll_fn(|cx| self.0.owner.poll_flush(cx)).await
     }
 
-    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2). Its Pong is taken silently, unless
-    /// [`recv_with`](Self::recv_with) waits for it.
+    /// Sends a Ping and waits for its Pong (RFC 6455 §5.5.2); returns the time between. For a peer that may be gone give it
+    /// a limit by [`tokio::time::timeout`]; to ask silent peers all the time, see the server's and the client's `ping`.
+    ///
+    /// Messages that come before the Pong are kept for the next [`recv`](Self::recv), up to 1 MiB, each counted with 64
+    /// octets more. Cancel safe: where the future is dropped before the Pong has come, the next call waits for the same one.
+    ///
+    /// ```
+    /// # async fn check(socket: &mut sockeye::WebSocket) -> sockeye::Result {
+    /// let time = socket.ping().await?;
+    /// println!("the peer answers within {time:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] after a Close was sent, or where the peer's comes first; [`Error::Invalid`] where more messages come
+    /// first than are kept: receive meanwhile, by a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver). Otherwise
+    /// as [`recv`](Self::recv).
+    pub async fn ping(&mut self) -> Result<Duration> {
+        self.start_round_trip();
+        poll_fn(|cx| self.poll_ping(cx)).await
+    }
+
+    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2), and does not wait. Its Pong is taken silently, unless
+    /// [`recv_with`](Self::recv_with) waits for it. [`ping`](Self::ping) waits.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
-    pub async fn ping(&mut self, payload: &[u8]) -> Result {
+    pub async fn send_ping(&mut self, payload: &[u8]) -> Result {
         poll_fn(|cx| self.poll_control(cx, |machine| machine.ping(payload))).await
     }
 
@@ -161,12 +208,13 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// As [`ping`](Self::ping).
+    /// As [`send_ping`](Self::send_ping).
     pub async fn pong(&mut self, payload: &[u8]) -> Result {
         poll_fn(|cx| self.poll_control(cx, |machine| machine.pong(payload))).await
     }
 
-    /// Closes the socket with code 1000 and waits for the peer's Close; messages that still arrive are dropped.
+    /// Closes the socket with code 1000 and waits for the peer's Close, and until the transport has taken all that is ours to
+    /// send, the end of our half included unless it is to follow the peer's; messages that still arrive are dropped.
     ///
     /// # Errors
     ///
@@ -186,12 +234,13 @@ impl WebSocket {
         let timeout = self.0.owner.carrier().limits.close_timeout;
         let answered = async {
             while self.recv().await?.is_some() {}
-            Ok(())
+            // The handshake is complete, whatever becomes of the stream that has done its service.
+            self.flush().await.or(Ok(()))
         };
         match tokio::time::timeout(timeout, answered).await {
             Ok(result) => result,
             Err(_) => {
-                self.0.ended = true;
+                self.mark_ended();
                 self.finish();
                 Err(Error::Timeout("the closing handshake"))
             }
@@ -286,10 +335,13 @@ impl WebSocket {
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
                     self.0.owner.carrier().budget.release(&mut self.0.ticket);
+                    self.put_back_kept();
                     return Poll::Ready(Ok(Some(message)));
                 }
                 Some(Event::Pong(payload)) => {
-                    on_pong(payload);
+                    if !self.take_pong(&payload) {
+                        on_pong(payload);
+                    }
                     continue;
                 }
                 Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => return Poll::Ready(self.end(event)),
@@ -329,6 +381,90 @@ impl WebSocket {
         }
     }
 
+    /// Whether a Pong is none of the application's: it answers the keep-alive, or a round trip.
+    fn take_pong(&mut self, payload: &Bytes) -> bool {
+        let is_kept_alive = self.0.owner.carrier().limits.pings.is_some();
+        is_kept_alive && payload == pulse::PAYLOAD
+            || self.known_round_trip().is_some_and(|round_trip| round_trip.take(payload))
+    }
+
+    /// The next message is the first of those that were kept. The machine holds it, so that it is not at rest.
+    fn put_back_kept(&mut self) {
+        if let Some(message) = self.known_round_trip().and_then(|round_trip| round_trip.kept.pop()) {
+            self.0.machine.put_back(message);
+        }
+    }
+
+    /// For a new caller of [`poll_ping`](Self::poll_ping).
+    pub(crate) fn start_round_trip(&mut self) {
+        self.round_trip().forget_answer();
+    }
+
+    /// Sends a Ping, unless one is under way; ready when that is done.
+    fn poll_send_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+        let Some(payload) = self.round_trip().next() else { return Poll::Ready(Ok(())) };
+        if self.0.machine.state() != State::Open {
+            return Poll::Ready(Err(Error::Closed));
+        }
+        ready!(self.poll_control(cx, |machine| machine.ping(&payload)))?;
+        self.round_trip().start();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a Ping and receives until its Pong has come.
+    pub(crate) fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration>> {
+        let is_waiting = self.poll_send_ping(cx)?.is_pending();
+        let mut kept = self.round_trip().kept.take();
+        if let Some(first) = self.0.machine.take_back() {
+            kept.push_front(first);
+        }
+        let result = loop {
+            if let Some(time) = self.round_trip().answer() {
+                break Poll::Ready(Ok(time));
+            }
+            if !kept.has_room() {
+                break Poll::Ready(Err(Error::invalid(
+                    "more messages came before the Pong than are kept: receive them, by the other half of a split socket",
+                )));
+            }
+            match self.poll_event(cx, &mut |_| {}) {
+                Poll::Ready(Ok(Some(message))) => kept.push(message),
+                Poll::Ready(Ok(None)) => break Poll::Ready(self.round_trip().answer().ok_or(Error::Closed)),
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => match self.round_trip().answer() {
+                    Some(time) => break Poll::Ready(Ok(time)),
+                    None => break Poll::Pending,
+                },
+            }
+        };
+        debug_assert!(result.is_ready() || is_waiting || self.round_trip().next().is_none());
+        self.round_trip().kept = kept;
+        self.put_back_kept();
+        result
+    }
+
+    /// [`poll_ping`](Self::poll_ping) where nobody is there to receive messages.
+    pub(crate) fn poll_ping_alone(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration>> {
+        let result = self.poll_ping(cx);
+        while self.known_round_trip().is_some_and(|round_trip| round_trip.kept.pop().is_some()) {}
+        result
+    }
+
+    /// Sends a Ping, and waits until another task has received its Pong.
+    pub(crate) fn poll_ping_received_elsewhere(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration>> {
+        ready!(self.poll_send_ping(cx))?;
+        let ended = self.0.ended;
+        let round_trip = self.round_trip();
+        match round_trip.answer() {
+            Some(time) => Poll::Ready(Ok(time)),
+            None if ended => Poll::Ready(Err(Error::Closed)),
+            None => {
+                round_trip.wait(cx);
+                Poll::Pending
+            }
+        }
+    }
+
     /// Takes what has just arrived, if this is the handler: a message, or what the machine has to tell or not.
     #[inline]
     fn read_at_desk(&mut self) -> Option<Option<Message>> {
@@ -336,9 +472,17 @@ impl WebSocket {
         owner.read_at_desk(|octets| machine.handle_in_place(crate::now, octets))
     }
 
+    /// Nothing more comes, no Pong either.
+    fn mark_ended(&mut self) {
+        self.0.ended = true;
+        if let Some(round_trip) = self.known_round_trip() {
+            round_trip.wake();
+        }
+    }
+
     /// The stream is dead: an unfinished message goes with it.
     fn give_up(&mut self) {
-        self.0.ended = true;
+        self.mark_ended();
         self.0.machine.handle_eof();
         self.0.machine.poll_event();
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
@@ -346,7 +490,7 @@ impl WebSocket {
 
     /// The machine's last event: what is left to say goes out with the END_STREAM.
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
-        self.0.ended = true;
+        self.mark_ended();
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
         if let Event::Failed(_) = event {
             self.0.owner.fail();
@@ -490,7 +634,8 @@ impl Stream for WebSocket {
     }
 }
 
-/// `close` sends the Close and does not wait for the peer's: that comes as the end of the [`Stream`].
+/// `flush` waits as [`WebSocket::flush`] does. `close` sends the Close, flushes, and does not wait for the peer's Close: that
+/// comes as the end of the [`Stream`].
 impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 

@@ -1,5 +1,6 @@
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_proto::ws::{CloseCode, Message};
@@ -34,12 +35,29 @@ impl Sender {
         poll_fn(move |cx| lock(&self.0).poll_send(cx, &message))
     }
 
-    /// Sends a Ping; see [`WebSocket::ping`]. Cancel safe.
+    /// Sends a Ping and waits for its Pong; see [`WebSocket::ping`]. The Pong comes while the other half
+    /// [receives](Receiver::recv), which gets all messages. Where the other half was dropped, they are dropped. Cancel safe.
     ///
     /// # Errors
     ///
-    /// As [`WebSocket::ping`].
-    pub async fn ping(&mut self, payload: &[u8]) -> Result {
+    /// [`Error::Closed`](crate::Error::Closed) after a Close was sent, or where the socket has ended, which the other half
+    /// tells more of; otherwise as [`WebSocket::send`].
+    pub async fn ping(&mut self) -> Result<Duration> {
+        lock(&self.0).start_round_trip();
+        poll_fn(|cx| {
+            let is_alone = Arc::strong_count(&self.0) == 1;
+            let mut socket = lock(&self.0);
+            if is_alone { socket.poll_ping_alone(cx) } else { socket.poll_ping_received_elsewhere(cx) }
+        })
+        .await
+    }
+
+    /// Sends a Ping and does not wait; see [`WebSocket::send_ping`]. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`WebSocket::send_ping`].
+    pub async fn send_ping(&mut self, payload: &[u8]) -> Result {
         poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.ping(payload))).await
     }
 
@@ -52,7 +70,7 @@ impl Sender {
         poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.pong(payload))).await
     }
 
-    /// Waits until everything sent has been handed to the connection; see [`WebSocket::flush`]. Cancel safe.
+    /// Waits until the transport has taken everything that was sent; see [`WebSocket::flush`]. Cancel safe.
     ///
     /// # Errors
     ///

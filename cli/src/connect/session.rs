@@ -166,7 +166,7 @@ async fn send(
             }
             Command::Ping(payload) => {
                 *pinged.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-                sender.ping(&payload).await
+                sender.send_ping(&payload).await
             }
             Command::Pong(payload) => sender.pong(&payload).await,
             Command::Close(code, reason) => return Sent::Close(code, reason),

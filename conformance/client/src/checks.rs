@@ -128,7 +128,7 @@ async fn refusal(subject: &Subject) -> Result {
 async fn pings(subject: &Subject) -> Result {
     let mut socket = subject.client().await?.open("/echo").await?;
     for payload in [&b""[..], &[b'x'; 125]] {
-        socket.ping(payload).await?;
+        socket.send_ping(payload).await?;
         echo(&mut socket, "after a Ping").await?;
     }
     Ok(socket.close().await?)

@@ -14,6 +14,7 @@ use super::tls::{ClientConfig, Tls};
 use super::transport::{Connector, Proxy};
 use super::{Client, Open, Shared, Versions};
 use crate::carrier::Limits;
+use crate::pulse::PingTimes;
 use crate::server::Transport;
 use crate::{Error, Result};
 
@@ -221,12 +222,28 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks a silent HTTP/2 server by PING after `interval`, and gives it up `timeout` later. Off by default.
+    /// Asks a silent HTTP/2 server by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
+    ///
+    /// A PING asks whoever the connection is with, such as a proxy, and does not pass it. [`ping`](Self::ping) asks for each
+    /// WebSocket.
     #[must_use]
     pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
         let settings = self.edit();
         settings.http2.keep_alive_interval = Some(interval);
         settings.http2.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
+    /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
+    /// [`Error::Timeout`]. Off by default, and with an `interval` of zero; as [`Server::ping`](crate::Server::ping) in all
+    /// else.
+    #[doc(alias = "ping_interval")]
+    #[doc(alias = "ping_timeout")]
+    #[doc(alias = "heartbeat")]
+    #[must_use]
+    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.edit().limits.pings = PingTimes::new(interval, timeout);
         self
     }
 

@@ -8,7 +8,7 @@ pub(crate) mod desk;
 pub(crate) mod outbox;
 mod owner;
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::{fmt, mem};
@@ -18,6 +18,7 @@ use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
+use crate::pulse::Stamp;
 use crate::{Error, Result};
 
 pub(crate) use outbox::Outbox;
@@ -27,10 +28,12 @@ pub(crate) struct StreamCell {
     carrier: Arc<Carrier>,
     /// Where the carrier keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`] and [`CLOSING`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`] and [`MASKING`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the carrier saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
+    /// For the carrier alone: a [`Stamp`].
+    stamp: AtomicU16,
     shared: Mutex<Shared>,
 }
 
@@ -40,6 +43,8 @@ const QUEUED: u8 = 1;
 const WOKEN: u8 = 2;
 /// A WebSocket has sent its Close, or is about to: no message may follow (RFC 6455 §5.5.1).
 const CLOSING: u8 = 4;
+/// The WebSocket's frames are masked (RFC 6455 §5.3).
+const MASKING: u8 = 8;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -75,10 +80,24 @@ pub(crate) struct Shared {
     pub(crate) failed: bool,
     /// For the carrier: that time has begun.
     pub(crate) lingers: bool,
+    flush: Flush,
     pub(crate) rare: Option<Box<Rare>>,
 }
 
 const _: () = assert!(size_of::<StreamCell>() <= 152);
+
+/// How far it is that whoever flushes waits for. A cell is not quiet meanwhile, so that what is sent passes by its outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    /// Nobody has asked.
+    None,
+    /// The carrier is to tell.
+    Asked,
+    /// All that the carrier had taken is with the transport, and it has taken nothing since.
+    Done,
+    /// The transport did not take it, and never will.
+    Lost,
+}
 
 /// What a stream has at most once, and not for long.
 #[derive(Default)]
@@ -132,6 +151,8 @@ pub(crate) enum Death {
     Reset(ErrorCode),
     /// Its connection went away.
     Disconnected,
+    /// The peer did not answer a Ping of the keep-alive.
+    Silent,
 }
 
 /// An error code of RFC 9113 §7, which takes no more room for its alignment.
@@ -159,6 +180,7 @@ impl From<Death> for Error {
         match death {
             Death::Reset(code) => Self::Reset(code.get()),
             Death::Disconnected => Self::Disconnected,
+            Death::Silent => Self::Timeout("the answer to a Ping"),
         }
     }
 }
@@ -188,6 +210,7 @@ impl StreamCell {
             slot,
             flags: AtomicU8::new(0),
             calm: AtomicU8::new(0),
+            stamp: AtomicU16::new(0),
             shared: Mutex::new(Shared {
                 inbox: BytesMut::new(),
                 more: false,
@@ -205,6 +228,7 @@ impl StreamCell {
                 tunnel: false,
                 failed: false,
                 lingers: false,
+                flush: Flush::None,
                 rare: None,
             }),
         })
@@ -251,6 +275,28 @@ impl StreamCell {
     /// Whether the WebSocket sends no more messages.
     pub(crate) fn is_closing(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Whether the WebSocket's frames are masked.
+    pub(crate) fn is_masking(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & MASKING != 0
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn set_stamp(&self, stamp: Stamp) {
+        self.stamp.store(stamp.0, Ordering::Relaxed);
+    }
+
+    /// Whether a Ping may be sent: messages go both ways, and all that was sent before is with the carrier.
+    pub(crate) fn takes_ping(&self) -> bool {
+        let shared = self.lock();
+        let is_open = shared.tunnel && shared.received == Received::Open && shared.sent == Sent::Open;
+        let is_idle = shared.outbox.is_empty() && !shared.head_waits();
+        is_open && is_idle && !shared.is_abandoned() && !self.is_closing()
     }
 
     /// Appends a whole frame from elsewhere to what is sent, where messages may be sent still; whether there was room.
@@ -347,6 +393,17 @@ impl StreamCell {
         false
     }
 
+    /// [`deliver`](Self::deliver), behind what is in the inbox.
+    pub(crate) fn deliver_behind(&self, octets: &[u8]) -> bool {
+        let mut shared = self.lock();
+        if shared.inbox.is_empty() {
+            drop(shared);
+            return self.deliver(|| octets.into());
+        }
+        shared.inbox.extend_from_slice(octets);
+        false
+    }
+
     /// Takes what the handler left on the desk, and wakes the receiver if that is another task by now. A handler that left
     /// it waits for something else, and for the end of the stream.
     pub(crate) fn put_back(&self, rest: BytesMut) {
@@ -401,6 +458,20 @@ impl StreamCell {
     /// The handler panicked: the tunnel ends as by an error.
     pub(crate) fn panicked(&self) {
         self.lock().rare().close_code = Some(UNEXPECTED_CONDITION);
+    }
+
+    /// What has become of a flush that was asked for; whoever waits looks again.
+    pub(crate) fn flushed(&self, flush: Flush) {
+        let sender = {
+            let mut shared = self.lock();
+            if shared.flush != Flush::Asked {
+                return;
+            }
+            // What was sent since then is waited for first.
+            shared.flush = if flush == Flush::Done && !shared.outbox.is_empty() { Flush::None } else { flush };
+            shared.take_sender()
+        };
+        self.wake(Waiting { sender, receiver: Waiter::Nobody });
     }
 
     /// Tells the application that the carrier is draining.
@@ -477,7 +548,8 @@ impl Shared {
     fn is_quiet(&self) -> bool {
         let is_open = self.tunnel && self.received == Received::Open && self.sent == Sent::Open;
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
-        is_open && is_empty && !self.more && !self.going_away && self.owners > 0 && !self.head_waits()
+        let is_unasked = !self.more && !self.going_away && self.flush == Flush::None && !self.head_waits();
+        is_open && is_empty && is_unasked && self.owners > 0
     }
 
     /// Whether the application may send.
@@ -530,6 +602,9 @@ impl Shared {
     /// To be called only when it did take something: whoever waits has octets in the outbox, and to wake it for nothing
     /// would go on for ever.
     pub(crate) fn take_waiting(&mut self, carrier: &Carrier) -> Waiting {
+        if self.flush == Flush::Done {
+            self.flush = Flush::None;
+        }
         let outbox = self.outbox.len();
         if outbox > carrier.limits.stream_send / 2 || !carrier.admits(outbox) {
             return Waiting::default();

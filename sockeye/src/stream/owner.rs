@@ -8,8 +8,8 @@ use std::{fmt, mem};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{CLOSING, Closer, ErrorCode, Input, Received, Sent, Shared, StreamCell, Waiter, desk};
-use crate::carrier::{Carrier, Side};
+use super::{CLOSING, Closer, ErrorCode, Flush, Input, MASKING, Received, Sent, Shared, StreamCell, Waiter, desk};
+use crate::carrier::{Carrier, End, Side};
 use crate::{Error, Result};
 
 /// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
@@ -55,6 +55,11 @@ impl Owner {
     /// No message may follow what is sent next.
     pub(crate) fn start_closing(&self) {
         self.0.flags.fetch_or(CLOSING, Ordering::Relaxed);
+    }
+
+    /// The WebSocket's frames are masked.
+    pub(crate) fn start_masking(&self) {
+        self.0.flags.fetch_or(MASKING, Ordering::Relaxed);
     }
 
     pub(crate) fn carrier(&self) -> &Carrier {
@@ -240,17 +245,40 @@ impl Owner {
         Ok(value)
     }
 
-    /// Waits until the carrier has taken all of the outbox.
+    /// Waits until the carrier has taken all of the outbox, the end of our half included, and the transport all of that.
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result> {
         let mut shared = self.0.lock();
         if let Sent::Dead(death) = shared.sent {
             return Poll::Ready(Err(death.into()));
         }
-        if shared.outbox.is_empty() && !shared.head_waits() {
-            return Poll::Ready(Ok(()));
+        if !shared.outbox.is_empty() || shared.head_waits() || shared.sent == Sent::Finishing {
+            self.register_sender(&mut shared, cx);
+            return Poll::Pending;
         }
-        self.register_sender(&mut shared, cx);
-        Poll::Pending
+        match mem::replace(&mut shared.flush, Flush::Asked) {
+            Flush::Done => {
+                shared.flush = Flush::None;
+                return Poll::Ready(Ok(()));
+            }
+            Flush::Lost => {
+                shared.flush = Flush::Lost;
+                return Poll::Ready(Err(Error::Disconnected));
+            }
+            Flush::Asked => {
+                self.register_sender(&mut shared, cx);
+                return Poll::Pending;
+            }
+            Flush::None => self.register_sender(&mut shared, cx),
+        }
+        drop(shared);
+        // Without the lock, which the carrier takes to tell.
+        match self.0.carrier.ask_flush(&self.0) {
+            End::None => Poll::Pending,
+            end => {
+                self.0.lock().flush = Flush::None;
+                Poll::Ready(if end == End::Flushed { Ok(()) } else { Err(Error::Disconnected) })
+            }
+        }
     }
 
     /// Sends the response; the tunnel's octets or the content follow. Where the stream was answered or taken over before,
