@@ -100,7 +100,9 @@ async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let config = http2::Config { max_concurrent_streams: SOCKETS + 1, ..http2::Config::default() };
-    tokio::spawn(Server::new().http2(config).serve(listener, websocket(handler)));
+    // Silent sockets that are looked after cost no more than others.
+    let server = Server::new().http2(config).ping(Duration::from_secs(25), Duration::from_secs(20));
+    tokio::spawn(server.serve(listener, websocket(handler)));
     let mut client = Client::connect(addr).await;
     client.open(1).await;
     client.exchange(1, answer).await;

@@ -143,7 +143,7 @@ async fn ping_pings_once() {
     let (mut socket, peer) = open(&mut connection, &client).await;
     let filled = fill(&mut socket, &vec![0; 1000].into()).await;
     let sending = async {
-        let (sent, dropped) = restarted(async || socket.ping(b"once").await).await;
+        let (sent, dropped) = restarted(async || socket.send_ping(b"once").await).await;
         sent.unwrap();
         assert!(dropped > 0);
         drop(socket);

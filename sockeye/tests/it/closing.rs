@@ -63,7 +63,7 @@ async fn we_close() {
         let mut socket = within(closed).await.unwrap();
         assert_eq!(socket.close_frame().unwrap().code, 3001.into(), "the echo");
         assert!(matches!(socket.send("late").await, Err(Error::Closed)));
-        assert!(matches!(socket.ping(b"late").await, Err(Error::Closed)));
+        assert!(matches!(socket.send_ping(b"late").await, Err(Error::Closed)));
     }
 }
 

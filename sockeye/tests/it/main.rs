@@ -15,10 +15,14 @@ mod desk;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
+#[cfg(feature = "tls")]
+mod flush;
 mod group;
+mod keep_alive;
 mod limits;
 mod peers;
 mod requests;
+mod round_trip;
 mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]

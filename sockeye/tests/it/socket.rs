@@ -46,8 +46,8 @@ async fn pings_go_both_ways() {
     for carrier in Carrier::ALL {
         let mut peer = Socket::open(carrier, server.addr).await;
         let mut socket = within(sockets.recv()).await.unwrap();
-        socket.ping(b"are you there").await.unwrap();
-        assert!(matches!(socket.ping(&[0; 126]).await, Err(Error::Invalid(_))), "{carrier:?}: RFC 6455 §5.5");
+        socket.send_ping(b"are you there").await.unwrap();
+        assert!(matches!(socket.send_ping(&[0; 126]).await, Err(Error::Invalid(_))), "{carrier:?}: RFC 6455 §5.5");
         peer.ping(b"and you").await;
         peer.send("after the pong").await;
         let ping_answered = async {
@@ -71,7 +71,7 @@ async fn pongs_are_told_to_who_asks() {
     for carrier in Carrier::ALL {
         let mut peer = Socket::open(carrier, server.addr).await;
         let (mut sender, mut receiver) = within(sockets.recv()).await.unwrap().split();
-        sender.ping(b"are you there").await.unwrap();
+        sender.send_ping(b"are you there").await.unwrap();
         sender.pong(b"I am").await.unwrap();
         let answered = async {
             assert_eq!(peer.event().await, Event::Pong("I am".into()), "{carrier:?}");

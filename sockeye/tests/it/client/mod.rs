@@ -4,7 +4,7 @@ mod answers;
 mod cancel;
 mod ends;
 mod errors;
-mod far;
+pub(crate) mod far;
 mod hostile;
 mod peer;
 mod pool;
