@@ -214,7 +214,8 @@ async fn check(way: Way, files: &Files) {
     };
     assert_eq!(messages, MESSAGES, "{way:?}: {end:?}");
     let closes = matches!(way.last, Last::Close | Last::CloseOfSink);
-    assert_eq!(matches!(end, Ok(true)), closes, "{way:?}: {end:?}");
+    // Halves that are dropped before the end may have said a Close, too.
+    assert!(!closes || matches!(end, Ok(true)), "{way:?}: {end:?}");
 }
 
 /// Over HTTP/1.1, HTTP/2 and TLS, on either kind of runtime, by client and server, whatever flushes.
