@@ -15,8 +15,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
-/// What one connection can make its holder store is bounded by `max_concurrent_streams × initial_window_size +
-/// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
+/// What one connection can make its holder store is bounded by `(max_concurrent_streams + max_closed_streams) ×
+/// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
 /// requests to be heard, and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
@@ -34,6 +34,11 @@ pub struct Config {
     /// Streams of the peer at once, and ours. Default: 100, what RFC 9113 §6.5.2 recommends at least; every WebSocket
     /// is a stream, so a server of many raises it (100,000 works). More are refused with REFUSED_STREAM.
     pub max_concurrent_streams: u32,
+    /// Server: closed streams that the application has not [released](super::Stream::release). They are no streams of the
+    /// peer's any more (RFC 9113 §5.1.2), but each may hold what it had received. Past it new streams are refused, which
+    /// does not count as the peer's fault. Default: as many as `max_concurrent_streams`, and 100 at least: all of a page's
+    /// sockets may end at once.
+    pub max_closed_streams: Option<u32>,
     /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own.
     pub initial_window_size: u32,
     /// Octets that all receive windows together may grow beyond their initial size. Default: 1.5 MiB, enough for one
@@ -102,6 +107,7 @@ impl Default for Config {
         Self {
             enable_connect_protocol: true,
             max_concurrent_streams: 100,
+            max_closed_streams: None,
             initial_window_size: DEFAULT_WINDOW,
             window_pool: 1536 << 10,
             max_window_size: 1 << 20,
@@ -125,6 +131,13 @@ impl Default for Config {
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
             seed: 0,
         }
+    }
+}
+
+impl Config {
+    /// [`max_closed_streams`](Self::max_closed_streams), or its default.
+    pub fn max_closed_streams(&self) -> usize {
+        self.max_closed_streams.unwrap_or(self.max_concurrent_streams.max(100)) as usize
     }
 }
 

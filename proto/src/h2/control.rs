@@ -3,7 +3,7 @@
 use super::config::{DEFAULT_WINDOW, MAX_WINDOW};
 use super::frame::{self, Head, flag, read_u31};
 use super::shutdown::Shutdown;
-use super::state::{Ending, State, Wait};
+use super::state::Ending;
 use super::timer::deadline;
 use super::{Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Violation};
 
@@ -128,12 +128,10 @@ impl Connection {
 
     /// Client: nothing was done for these streams (RFC 9113 §6.8).
     fn drop_streams_above(&mut self, last: u32) {
-        for (id, entry) in self.streams.iter_mut() {
-            if id.value() > last && !entry.state.is_closed() {
-                entry.state = State::Closed(Ending::ResetByPeer);
-                entry.wait = Wait::None;
-                self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
-            }
+        let above = self.streams.iter_mut().filter(|(id, entry)| id.value() > last && !entry.state.is_closed());
+        for id in above.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.streams.close(id.slot, Ending::ResetByPeer);
+            self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
         }
     }
 }

@@ -114,6 +114,8 @@ pub struct Connection {
     decoder: Decoder,
     /// The slots of the DATA in the [batch](Buffers::batch).
     in_batch: Vec<u32>,
+    /// Octets that the last call left in its input.
+    unhandled: usize,
     /// A header block without its END_HEADERS.
     partial_block: Option<Box<PartialBlock>>,
     /// Octets received since the connection's window was last credited.
@@ -196,6 +198,7 @@ impl Connection {
             decoder: Decoder::new(config.max_hpack_len_decoder as usize, head::hard_limits(&config)),
             buffers: Box::new(Buffers { batch: BytesMut::new(), output }),
             in_batch: Vec::new(),
+            unhandled: 0,
             partial_block: None,
             uncredited: 0,
             pool: WindowPool::new(&config),
@@ -264,7 +267,7 @@ impl Connection {
         if self.role == Role::Server || (is_extended && end_stream) {
             return Err(OpenError::Malformed);
         }
-        if self.streams.len() >= max_streams as usize {
+        if self.streams.active() >= max_streams as usize {
             return Err(OpenError::TooManyStreams);
         }
         if self.next_id > MAX_WINDOW {
@@ -342,6 +345,11 @@ impl Connection {
     /// Streams held: open, or closed and not released.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Streams that are open or half-closed: what `max_concurrent_streams` counts (RFC 9113 §5.1.2).
+    pub fn active_stream_count(&self) -> usize {
+        self.streams.active()
     }
 
     /// The peer's settings, from its first SETTINGS to the end of the connection.
@@ -428,10 +436,9 @@ impl Connection {
 
     /// Resets a stream that goes on, without an event.
     fn reset(&mut self, id: StreamId, reason: Reason) {
-        let Some(entry) = self.streams.get_mut(id) else { return };
+        let Some(entry) = self.streams.get(id) else { return };
         if !entry.state.is_closed() && self.phase != Phase::Closed {
-            entry.state = State::Closed(Ending::ResetByUs);
-            entry.wait = Wait::None;
+            self.streams.close(id.slot, Ending::ResetByUs);
             frame::put_rst_stream(&mut self.buffers.output, id.value(), reason);
         }
     }

@@ -102,7 +102,7 @@ impl Connection {
             self.account_sent(id, taken, is_all);
         }
         if ends {
-            self.streams.slot_mut(id.slot).state.set_send(Side::Ended);
+            self.streams.set_send(id.slot, Side::Ended);
         }
         if !is_all {
             self.wait(id);
@@ -187,7 +187,7 @@ impl Connection {
         if !status.is_informational() {
             let entry = self.streams.slot_mut(id.slot);
             entry.exchange = entry.exchange.after_response(status);
-            entry.state.set_send(if end_stream { Side::Ended } else { Side::Body });
+            self.streams.set_send(id.slot, if end_stream { Side::Ended } else { Side::Body });
         }
         Ok(())
     }
@@ -200,9 +200,8 @@ impl Connection {
         }
         let fields = head::header_fields(trailers);
         frame::put_headers(&mut self.buffers.output, id.value(), true, |output| self.encoder.encode(fields, output));
-        let entry = self.streams.slot_mut(id.slot);
-        entry.wait = Wait::None;
-        entry.state.set_send(Side::Ended);
+        self.streams.slot_mut(id.slot).wait = Wait::None;
+        self.streams.set_send(id.slot, Side::Ended);
         Ok(())
     }
 

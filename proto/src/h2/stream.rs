@@ -115,6 +115,16 @@ impl<'a> Stream<'a> {
         self.connection.reset(self.id, reason);
     }
 
+    /// The application has ended its side and awaits only the peer's end, which some peers never send: where a new stream
+    /// would be one too many, this one is reset with NO_ERROR to make place for it (RFC 9113 §8.1), and
+    /// [`Event::Reset`](super::Event::Reset) follows. To be called once; a client's stream makes place for nothing.
+    pub fn dismiss(&mut self) {
+        debug_assert!(self.is_send_closed(), "a stream is dismissed once all of it is sent");
+        if !self.is_closed() {
+            self.connection.streams.dismiss(self.id);
+        }
+    }
+
     /// The application is done with this stream: its slot may be reused, unread data is dropped.
     ///
     /// A stream that is not closed is reset: with NO_ERROR where a server has ended an ordinary response early (RFC 9113
