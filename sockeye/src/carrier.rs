@@ -92,6 +92,9 @@ pub(crate) struct Limits {
     pub(crate) close_timeout: Duration,
     /// The same for a peer that broke the tunnel's protocol.
     pub(crate) failed_timeout: Duration,
+    /// Handlers of tunnels that may outlive their stream, each for `close_timeout`; past it the oldest is dropped. As many
+    /// as a connection has streams may end all at once.
+    pub(crate) outliving_handlers: usize,
     /// How long a transport may take none of what there is to write.
     pub(crate) write_timeout: Duration,
 }
@@ -104,6 +107,7 @@ impl Default for Limits {
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
+            outliving_handlers: 100,
             write_timeout: Duration::from_secs(60),
         }
     }

@@ -17,7 +17,7 @@ use tokio_util::io::{poll_read_buf, poll_write_buf};
 use crate::buffers;
 use crate::carrier::{MAX_TURNS, Phase};
 use crate::metrics::Counter;
-use crate::stream::{Death, Outbox, Received, Sent, StreamCell, Waiting};
+use crate::stream::{Death, Outbox, Parting, Received, Sent, StreamCell, Waiting};
 use crate::tunnel::{self, Handler};
 
 /// Runs a socket once hyper has sent the response.
@@ -115,11 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if !self.cell.start() {
             return false;
         }
-        if let Some(handler) = &mut self.handler
-            && tunnel::poll_caught(handler, &self.cell, &self.waker).is_ready()
-        {
-            self.handler = None;
-        }
+        tunnel::poll_caught(&mut self.handler, &self.cell, &self.waker);
         true
     }
 
@@ -194,7 +190,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (abandoned, follows, failed) = {
             let shared = self.cell.lock();
-            (shared.is_abandoned(), shared.sent == Sent::Following, shared.failed)
+            (shared.is_abandoned(), shared.sent == Sent::Following, shared.parting == Parting::Failed)
         };
         // A socket that is held elsewhere has in its cell all that there will be.
         if self.is_ended() && (abandoned || self.handler.is_none()) || self.phase == Phase::Ending && !abandoned {
@@ -218,7 +214,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             self.cell.go_away();
         }
         if self.phase == Phase::Ending {
-            self.handler = None;
+            tunnel::drop_caught(self.cell.carrier(), self.handler.take());
         }
     }
 }

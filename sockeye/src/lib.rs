@@ -74,6 +74,8 @@ pub mod http2;
 #[cfg(feature = "http2")]
 mod linger;
 mod metrics;
+#[cfg(feature = "http2")]
+mod partings;
 mod peer;
 #[cfg(feature = "http2")]
 mod read_ahead;

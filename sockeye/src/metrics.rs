@@ -58,6 +58,8 @@ counters! {
     UnfinishedMessagesWaited => "unfinished_messages_waited",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
+    /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.
+    HandlersDropped => "handlers_dropped",
     /// Connections cut off since they took nothing of what there was to write.
     WriteTimeouts => "write_timeouts",
     /// Handlers and services that panicked.

@@ -213,6 +213,8 @@ impl Server {
     /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
     fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
+        // One more is about to be let go of.
+        self.limits.outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
         if let Some((interval, timeout)) = self.keep_alive {
             self.http2.keep_alive_interval = Some(interval);
             self.http2.keep_alive_timeout = timeout;

@@ -18,7 +18,7 @@ use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
 use crate::stream::outbox::LEAST_SHARED;
-use crate::stream::{Input, Owner, StreamCell};
+use crate::stream::{Closer, Input, Owner, Parting, StreamCell};
 use crate::{Error, Result};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
@@ -348,8 +348,10 @@ impl WebSocket {
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
         self.0.ended = true;
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
-        if let Event::Failed(_) = event {
-            self.0.owner.fail();
+        match event {
+            Event::Failed(_) => self.0.owner.part(Parting::Failed),
+            Event::Close(_) => self.0.owner.part(Parting::Said),
+            _ => {}
         }
         if matches!(event, Event::Close(_)) && !self.0.machine.is_transmit_pending() {
             self.finish_closing();
@@ -386,6 +388,14 @@ impl WebSocket {
             Side::Client => owner.finish_after_peer(|outbox| machine.poll_transmit(outbox)),
             Side::Server => owner.finish(None, |outbox| machine.poll_transmit(outbox)),
         }
+    }
+
+    /// What is left to say, and to hear, is the machine's without the socket.
+    fn leave_to_owner(&mut self) {
+        let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
+        let machine = mem::replace(&mut self.0.machine, idle);
+        let unread = mem::take(&mut self.0.input);
+        self.0.owner.close_by(Box::new(machine), unread);
     }
 
     #[inline]
@@ -468,16 +478,29 @@ impl Drop for WebSocket {
         carrier.budget.release(&mut self.0.ticket);
         if self.0.machine.state() == State::Open {
             // The last owner knows the handler's result, and so the code.
-            let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
-            let mut machine = mem::replace(&mut self.0.machine, idle);
-            self.0.owner.close_by(Box::new(move |code, outbox| {
-                if machine.close(code.into(), "").is_ok() {
-                    machine.poll_transmit(outbox);
-                }
-            }));
+            self.leave_to_owner();
         } else {
             self.finish_closing();
+            if self.0.machine.state() == State::Closing {
+                self.leave_to_owner();
+            }
         }
+    }
+}
+
+impl Closer for ws::WebSocket {
+    fn close(&mut self, code: u16, output: &mut BytesMut) {
+        if ws::WebSocket::close(self, code.into(), "").is_ok() {
+            self.poll_transmit(output);
+        }
+    }
+
+    fn hear(&mut self, mut input: BytesMut) -> bool {
+        while !input.is_empty() {
+            self.handle_data(crate::now, &mut input);
+            self.poll_event();
+        }
+        self.state() == State::Closed
     }
 }
 

