@@ -283,8 +283,10 @@ where
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
             }
-            Event::Reset { id, reason, .. } => {
-                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason.code()))), now);
+            Event::Reset { id, reason, remote } => {
+                let side = self.carrier.facts.side;
+                let by = if remote { side.peer() } else { side };
+                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason), by)), now);
             }
             Event::Closed(error) => {
                 if let Some(h2::ConnectionError::Violation(violation)) = error
@@ -294,12 +296,25 @@ where
                 }
                 if let (Some(error), Ok(())) = (error, &self.result) {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
-                    self.result = Err(connection_error(error));
+                    self.result = Err(self.connection_error(error));
                 }
                 self.application.observe(&self.machine);
             }
             Event::Settings | Event::GoAway { .. } => self.application.observe(&self.machine),
             Event::Pong(_) => {}
+        }
+    }
+
+    fn connection_error(&self, error: h2::ConnectionError) -> Error {
+        match error {
+            h2::ConnectionError::Violation(violation) => {
+                Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
+            }
+            h2::ConnectionError::GoAway(reason) => {
+                let debug = String::from_utf8_lossy(self.machine.goaway_debug_data()).into();
+                Error::GoAway { reason, by: self.carrier.facts.side.peer(), debug }
+            }
+            h2::ConnectionError::Eof => Error::Disconnected,
         }
     }
 
@@ -609,7 +624,8 @@ where
             if let Some(mut stream) = self.machine.stream(slot.id) {
                 stream.reset(Reason::CANCEL);
             }
-            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(ErrorCode::new(Reason::CANCEL.code()))));
+            let death = Death::Reset(ErrorCode::new(Reason::CANCEL), self.carrier.facts.side);
+            slot.cell.end(BytesMut::new(), None, Received::Dead(death));
             self.exchange(deadline.slot, now);
         }
     }
@@ -668,13 +684,13 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
         progress = true;
         if let Err(error) = stream.respond(&head, end_stream) {
             tracing::debug!(%error, "a response could not be sent");
-            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR.code()));
+            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR));
         }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = Outbox::default();
-        stream.reset(Reason::new(code.get()));
-        shared.sent = Sent::Dead(Death::Reset(code));
+        stream.reset(code.reason());
+        shared.sent = Sent::Dead(Death::Reset(code, carrier.facts.side));
         progress = true;
     }
     let finishing = shared.sent == Sent::Finishing;
@@ -774,14 +790,4 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
         V::KeepAliveTimeout => Counter::KeepAliveTimeouts,
         _ => return None,
     })
-}
-
-fn connection_error(error: h2::ConnectionError) -> Error {
-    match error {
-        h2::ConnectionError::Violation(violation) => {
-            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
-        }
-        h2::ConnectionError::GoAway(reason) => Error::Reset(reason.code()),
-        h2::ConnectionError::Eof => Error::Disconnected,
-    }
 }

@@ -18,7 +18,7 @@ use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
-use crate::{Error, Result};
+use crate::{Error, Reason, Result, Side};
 
 pub(crate) use outbox::Outbox;
 pub(crate) use owner::Owner;
@@ -128,8 +128,8 @@ pub(crate) enum Input {
 /// Why a stream is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Reset by either side.
-    Reset(ErrorCode),
+    /// Reset, by this side of its connection.
+    Reset(ErrorCode, Side),
     /// Its connection went away.
     Disconnected,
 }
@@ -139,25 +139,25 @@ pub(crate) enum Death {
 pub(crate) struct ErrorCode([u8; 4]);
 
 impl ErrorCode {
-    pub(crate) const fn new(code: u32) -> Self {
-        Self(code.to_ne_bytes())
+    pub(crate) const fn new(reason: Reason) -> Self {
+        Self(reason.code().to_ne_bytes())
     }
 
-    pub(crate) const fn get(self) -> u32 {
-        u32::from_ne_bytes(self.0)
+    pub(crate) const fn reason(self) -> Reason {
+        Reason::new(u32::from_ne_bytes(self.0))
     }
 }
 
 impl fmt::Debug for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
+        self.reason().fmt(f)
     }
 }
 
 impl From<Death> for Error {
     fn from(death: Death) -> Self {
         match death {
-            Death::Reset(code) => Self::Reset(code.get()),
+            Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
             Death::Disconnected => Self::Disconnected,
         }
     }

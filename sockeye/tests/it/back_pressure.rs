@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::future::join_all;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use sockeye::{Body, BoxError, Counter, Error, Message, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Counter, Error, Message, Server, Side, WebSocket, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::sync::{Notify, watch};
 use tower::{Service, service_fn};
@@ -303,7 +303,7 @@ async fn a_socket_that_waits_for_the_budget_sees_its_end() {
     assert_eq!(server.handle.counter(Counter::UnfinishedMessagesWaited), 2, "all but the first");
     let [(mut first, mut finisher), (mut reset, resetter), (mut ended, mut ender)] = pairs.try_into().ok().unwrap();
     client.reset(resetter.id(), Reason::CANCEL);
-    assert!(matches!(within(reset.recv()).await, Err(Error::Reset(8))));
+    assert!(matches!(within(reset.recv()).await, Err(Error::Reset { reason: Reason::CANCEL, by: Side::Client })));
     ender.end().await;
     assert!(matches!(within(ended.recv()).await, Err(Error::Abnormal)));
     finisher.send_octets(&[0; 1200]).await;

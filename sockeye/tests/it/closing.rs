@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{CloseCode, Counter, Error, Result, Server, WebSocket, WebSocketConfig, websocket};
+use sockeye::{CloseCode, Counter, Error, Result, Server, Side, WebSocket, WebSocketConfig, websocket};
 use sockeye_proto::h2::Reason;
 use sockeye_proto::ws::Event;
 use tokio::sync::mpsc;
@@ -187,9 +187,9 @@ async fn what_arrived_before_a_reset_is_delivered() {
     for n in 0..10 {
         assert_eq!(within(socket.recv()).await.unwrap(), Some(n.to_string().into()));
     }
-    assert!(matches!(within(socket.recv()).await, Err(Error::Reset(8))));
+    assert!(matches!(within(socket.recv()).await, Err(Error::Reset { reason: Reason::CANCEL, by: Side::Client })));
     assert_eq!(within(socket.recv()).await.unwrap(), None);
-    assert!(matches!(socket.send("late").await, Err(Error::Reset(8))));
+    assert!(matches!(socket.send("late").await, Err(Error::Reset { reason: Reason::CANCEL, by: Side::Client })));
 }
 
 /// The connection of HTTP/1.1 is reset, that of HTTP/2 goes away.
