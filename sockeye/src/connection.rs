@@ -272,8 +272,10 @@ where
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
             }
-            Event::Reset { id, reason, .. } => {
-                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason.code()))), now);
+            Event::Reset { id, reason, remote } => {
+                let side = self.carrier.facts.side;
+                let by = if remote { side.peer() } else { side };
+                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason), by)), now);
             }
             Event::Closed(error) => {
                 if let Some(h2::ConnectionError::Violation(violation)) = error
@@ -283,12 +285,25 @@ where
                 }
                 if let (Some(error), Ok(())) = (error, &self.result) {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
-                    self.result = Err(connection_error(error));
+                    self.result = Err(self.connection_error(error));
                 }
                 self.application.observe(&self.machine);
             }
             Event::Settings | Event::GoAway { .. } => self.application.observe(&self.machine),
             Event::Pong(_) => {}
+        }
+    }
+
+    fn connection_error(&self, error: h2::ConnectionError) -> Error {
+        match error {
+            h2::ConnectionError::Violation(violation) => {
+                Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
+            }
+            h2::ConnectionError::GoAway(reason) => {
+                let debug = String::from_utf8_lossy(self.machine.goaway_debug_data()).into();
+                Error::GoAway { reason, by: self.carrier.facts.side.peer(), debug }
+            }
+            h2::ConnectionError::Eof => Error::Disconnected,
         }
     }
 
@@ -503,7 +518,8 @@ where
             stream.reset(reason);
         }
         if let Some(slot) = find(&self.slots, id) {
-            slot.cell.end(BytesMut::new(), None, Received::Dead(Death::Reset(ErrorCode::new(reason.code()))));
+            let death = Death::Reset(ErrorCode::new(reason), self.carrier.facts.side);
+            slot.cell.end(BytesMut::new(), None, Received::Dead(death));
         }
     }
 
@@ -742,13 +758,13 @@ fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, 
         progress = true;
         if let Err(error) = stream.respond(&head, end_stream) {
             tracing::debug!(%error, "a response could not be sent");
-            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR.code()));
+            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR));
         }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = Outbox::default();
-        stream.reset(Reason::new(code.get()));
-        shared.sent = Sent::Dead(Death::Reset(code));
+        stream.reset(code.reason());
+        shared.sent = Sent::Dead(Death::Reset(code, carrier.facts.side));
         progress = true;
     }
     let finishing = shared.sent == Sent::Finishing;
@@ -849,14 +865,4 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
         V::KeepAliveTimeout => Counter::KeepAliveTimeouts,
         _ => return None,
     })
-}
-
-fn connection_error(error: h2::ConnectionError) -> Error {
-    match error {
-        h2::ConnectionError::Violation(violation) => {
-            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
-        }
-        h2::ConnectionError::GoAway(reason) => Error::Reset(reason.code()),
-        h2::ConnectionError::Eof => Error::Disconnected,
-    }
 }

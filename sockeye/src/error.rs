@@ -2,6 +2,9 @@ use std::{error, fmt, io};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use sockeye_proto::Reason;
+
+use crate::Side;
 
 /// What a function of Sockeye returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -17,9 +20,24 @@ pub enum Error {
     Io(io::Error),
     /// The connection that carried the stream went away before the stream had ended.
     Disconnected,
-    /// The stream was reset, with this error code (RFC 9113 §7).
-    Reset(u32),
-    /// The peer ended the stream without a Close frame: what RFC 6455 §7.1.5 calls code 1006.
+    /// The stream was reset (RFC 9113 §5.4.2).
+    Reset {
+        /// The error code that RST_STREAM carried (RFC 9113 §7).
+        reason: Reason,
+        /// Who sent it.
+        by: Side,
+    },
+    /// The peer ended the connection for an error, by GOAWAY (RFC 9113 §6.8).
+    GoAway {
+        /// The error code (RFC 9113 §7).
+        reason: Reason,
+        /// Who sent it.
+        by: Side,
+        /// What it said besides, which may be empty: the first 256 octets.
+        debug: Box<str>,
+    },
+    /// The peer went away: its stream ended without a Close frame, by END_STREAM, or by RST_STREAM with CANCEL or NO_ERROR, as
+    /// that of a page that was closed. RFC 6455 §7.1.5 calls it code 1006.
     Abnormal,
     /// The peer broke a rule of a protocol. For a WebSocket, `code` is that of the Close it was sent (RFC 6455 §7.4.1);
     /// for a connection it is that of the GOAWAY (RFC 9113 §7).
@@ -65,16 +83,24 @@ pub enum Fault {
     Application,
 }
 
-/// What a stream is reset with that may pass the next time (RFC 9113 §7): NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL and
-/// ENHANCE_YOUR_CALM.
-const PASSING_RESETS: [u32; 5] = [0x0, 0x2, 0x7, 0x8, 0xb];
+/// What ends a stream or a connection that may pass the next time (RFC 9113 §7). CONNECT_ERROR is what proxies say when what
+/// is behind them restarts.
+const PASSING: [Reason; 6] = [
+    Reason::NO_ERROR,
+    Reason::INTERNAL_ERROR,
+    Reason::REFUSED_STREAM,
+    Reason::CANCEL,
+    Reason::CONNECT_ERROR,
+    Reason::ENHANCE_YOUR_CALM,
+];
 
 impl Error {
     /// Whose doing this is.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Closed | Self::Invalid(_) => Fault::Caller,
-            Self::Reset(_)
+            Self::Reset { .. }
+            | Self::GoAway { .. }
             | Self::Abnormal
             | Self::Violation { .. }
             | Self::NotOffered(_)
@@ -96,7 +122,7 @@ impl Error {
                 Some(error @ Self::Refused(_)) => error.is_retryable(),
                 _ => !is_of_tls(source),
             },
-            Self::Reset(code) => PASSING_RESETS.contains(code),
+            Self::Reset { reason, .. } | Self::GoAway { reason, .. } => PASSING.contains(reason),
             Self::Refused(response) => matches!(
                 response.status(),
                 StatusCode::REQUEST_TIMEOUT
@@ -144,7 +170,11 @@ impl fmt::Display for Error {
         match self {
             Self::Io(_) => f.write_str("the transport failed"),
             Self::Disconnected => f.write_str("the connection went away"),
-            Self::Reset(code) => write!(f, "the stream was reset with error code {code:#x} (RFC 9113 §7)"),
+            Self::Reset { reason, by } => write!(f, "the stream was reset by {by}: {reason} (RFC 9113 §7)"),
+            Self::GoAway { reason, by, debug } => {
+                write!(f, "{by} ended the connection by GOAWAY: {reason} (RFC 9113 §7)")?;
+                if debug.is_empty() { Ok(()) } else { write!(f, ", saying {debug:?}") }
+            }
             Self::Abnormal => f.write_str("the peer went away without a Close frame (1006, RFC 6455 §7.1.5)"),
             Self::Violation { code, rule } => write!(f, "the peer broke the protocol and was told {code}: {rule}"),
             Self::Closed => f.write_str("this side has closed already"),
@@ -169,7 +199,8 @@ impl error::Error for Error {
             | Self::Handshake(error)
             | Self::Application(error) => Some(&**error),
             Self::Disconnected
-            | Self::Reset(_)
+            | Self::Reset { .. }
+            | Self::GoAway { .. }
             | Self::Abnormal
             | Self::Closed
             | Self::Timeout(_)

@@ -105,11 +105,12 @@ fn now() -> std::time::Instant {
 }
 
 pub use body::Body;
+pub use carrier::Side;
 pub use error::{BoxError, Error, Fault, Result};
 pub use metrics::Counter;
 pub use peer::Peer;
 pub use registry::{ConnectionStats, Handle};
-pub use sockeye_proto::Protocol;
+pub use sockeye_proto::{Protocol, Reason};
 
 #[cfg(feature = "http2")]
 pub use answer::HttpService;

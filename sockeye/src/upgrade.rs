@@ -84,7 +84,8 @@ impl<E: Display> Outcome for Result<(), E> {
         match self {
             Ok(()) => CloseCode::NORMAL,
             Err(error) => {
-                tracing::debug!(%error, "a WebSocket handler failed");
+                // No more than that: a peer that went away is an error here too, and nobody's fault.
+                tracing::debug!(%error, "a WebSocket's handler returned an error");
                 CloseCode::INTERNAL_ERROR
             }
         }

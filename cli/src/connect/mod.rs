@@ -321,7 +321,7 @@ impl Status {
     fn of_opening(error: &Error) -> Self {
         match error {
             Error::Refused(_) | Error::Handshake(_) | Error::NotOffered(_) => Self::Refused,
-            Error::Reset(_) | Error::Violation { .. } => Self::Refused,
+            Error::Reset { .. } | Error::GoAway { .. } | Error::Violation { .. } => Self::Refused,
             Error::Invalid(_) => Self::WrongArguments,
             _ => Self::NoConnection,
         }

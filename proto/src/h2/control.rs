@@ -5,7 +5,7 @@ use super::frame::{self, Head, flag, read_u31};
 use super::shutdown::Shutdown;
 use super::state::Ending;
 use super::timer::deadline;
-use super::{Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Violation};
+use super::{Connection, DRAIN, Event, KEEP_ALIVE, MAX_DEBUG_DATA, Phase, Reason, Role, Violation};
 
 impl Connection {
     /// SETTINGS (RFC 9113 §6.5).
@@ -113,6 +113,8 @@ impl Connection {
         let last = read_u31(last);
         let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
         let before = self.peer_goaway.replace((last, reason));
+        let debug_data = payload.get(8..).unwrap_or_default();
+        self.peer_debug_data = debug_data.iter().take(MAX_DEBUG_DATA).copied().collect();
         self.events.push_back(Event::GoAway { last, reason });
         // One more follows where the first let everything in; a peer has no reason for many.
         if before.is_some() {

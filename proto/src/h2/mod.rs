@@ -73,10 +73,11 @@ use crate::hpack::{Decoder, Encoder};
 use crate::loan::Buffers;
 
 pub use self::config::{Config, Counters, Rate};
-pub use self::error::{ConnectionError, OpenError, Reason, Scope, SendError, Violation};
+pub use self::error::{ConnectionError, OpenError, Scope, SendError, Violation};
 pub use self::event::Event;
 pub use self::settings::Settings;
 pub use self::stream::{Stream, StreamId};
+pub use crate::Reason;
 
 /// The payload of the PING that asks whether the peer is there.
 const KEEP_ALIVE: [u8; 8] = *b"sockeye?";
@@ -86,6 +87,8 @@ const DRAIN: [u8; 8] = *b"sockeye!";
 const CONTROL_ROOM: usize = 64 << 10;
 /// Octets that a blocked stream has to send within [`Config::progress_timeout`].
 const MIN_PROGRESS: u32 = 16 << 10;
+/// Octets that are kept of a GOAWAY's additional debug data: enough for a sentence.
+const MAX_DEBUG_DATA: usize = 256;
 /// Buffers kept for reuse, and octets of each one.
 const MAX_SPARES: usize = 1024;
 const MAX_SPARE: usize = 256;
@@ -154,6 +157,8 @@ pub struct Connection {
     next_id: u32,
     /// The last stream and the reason of the peer's GOAWAY.
     peer_goaway: Option<(u32, Reason)>,
+    /// What that GOAWAY said besides, cut to [`MAX_DEBUG_DATA`].
+    peer_debug_data: Box<[u8]>,
     /// Emptied buffers for the next DATA.
     spares: Vec<BytesMut>,
 
@@ -219,6 +224,7 @@ impl Connection {
             last_accepted_id: 0,
             next_id: if role == Role::Client { 1 } else { 2 },
             peer_goaway: None,
+            peer_debug_data: Box::default(),
             spares: Vec::new(),
             events: VecDeque::new(),
             timers,
@@ -340,6 +346,12 @@ impl Connection {
     /// Whether one of the sides has sent GOAWAY, or drains: no new streams are opened.
     pub fn is_going_away(&self) -> bool {
         self.shutdown != Shutdown::No || self.peer_goaway.is_some()
+    }
+
+    /// The additional debug data of the peer's last GOAWAY (RFC 9113 §6.8), of which the first 256 octets are kept. Most
+    /// often a sentence in UTF-8, but the peer may have put anything there.
+    pub fn goaway_debug_data(&self) -> &[u8] {
+        &self.peer_debug_data
     }
 
     /// Streams held: open, or closed and not released.

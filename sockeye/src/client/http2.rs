@@ -116,8 +116,12 @@ impl Shared {
             match answered? {
                 Ok(response) => return self.accept(owner, request, response, handshake, terms).await.map(Some),
                 // RFC 9113 §8.7: nothing was done for it.
-                Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
-                Err(Error::Reset(HTTP_1_1_REQUIRED)) if self.settings.versions == Versions::Any => {
+                Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
+                    refused_by = Some(link)
+                }
+                Err(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
+                    if self.settings.versions == Versions::Any =>
+                {
                     self.fall_back();
                     return Ok(None);
                 }
@@ -155,9 +159,6 @@ impl Shared {
         response.map(|()| content.freeze())
     }
 }
-
-const REFUSED_STREAM: u32 = Reason::REFUSED_STREAM.code();
-const HTTP_1_1_REQUIRED: u32 = Reason::HTTP_1_1_REQUIRED.code();
 
 /// The client's side of a connection's task.
 struct Opener {

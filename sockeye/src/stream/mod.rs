@@ -18,7 +18,7 @@ use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
-use crate::{Error, Result};
+use crate::{Error, Reason, Result, Side};
 
 pub(crate) use outbox::Outbox;
 pub(crate) use owner::Owner;
@@ -171,10 +171,26 @@ pub(crate) enum Input {
 /// Why a stream is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Reset by either side.
-    Reset(ErrorCode),
+    /// Reset, by this side of its connection.
+    Reset(ErrorCode, Side),
+    /// A tunnel whose peer gave it up without a fault, and without a word in the tunnel's protocol: a page that was closed.
+    Abandoned,
     /// Its connection went away.
     Disconnected,
+}
+
+impl Death {
+    /// What a reset means to one side of a stream: CANCEL and NO_ERROR end a tunnel without anybody's fault (RFC 9113 §7).
+    fn of(self, shared: &Shared, side: Side) -> Self {
+        match self {
+            Self::Reset(code, by)
+                if shared.tunnel && by != side && [Reason::CANCEL, Reason::NO_ERROR].contains(&code.reason()) =>
+            {
+                Self::Abandoned
+            }
+            death => death,
+        }
+    }
 }
 
 /// An error code of RFC 9113 §7, which takes no more room for its alignment.
@@ -182,25 +198,26 @@ pub(crate) enum Death {
 pub(crate) struct ErrorCode([u8; 4]);
 
 impl ErrorCode {
-    pub(crate) const fn new(code: u32) -> Self {
-        Self(code.to_ne_bytes())
+    pub(crate) const fn new(reason: Reason) -> Self {
+        Self(reason.code().to_ne_bytes())
     }
 
-    pub(crate) const fn get(self) -> u32 {
-        u32::from_ne_bytes(self.0)
+    pub(crate) const fn reason(self) -> Reason {
+        Reason::new(u32::from_ne_bytes(self.0))
     }
 }
 
 impl fmt::Debug for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
+        self.reason().fmt(f)
     }
 }
 
 impl From<Death> for Error {
     fn from(death: Death) -> Self {
         match death {
-            Death::Reset(code) => Self::Reset(code.get()),
+            Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
+            Death::Abandoned => Self::Abnormal,
             Death::Disconnected => Self::Disconnected,
         }
     }
@@ -417,6 +434,10 @@ impl StreamCell {
             if trailers.is_some() {
                 shared.rare().trailers_in = trailers;
             }
+            let received = match received {
+                Received::Dead(death) => Received::Dead(death.of(&shared, self.carrier.facts.side)),
+                received => received,
+            };
             if !matches!(shared.received, Received::Dead(_)) {
                 shared.received = received;
             }

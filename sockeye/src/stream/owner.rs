@@ -10,16 +10,16 @@ use http::{HeaderMap, Response};
 
 use super::{CLOSING, Closer, ErrorCode, Input, Parting, Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, Side};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
 const GOING_AWAY: u16 = 1001;
 /// RFC 9113 §7: what ends a response that is not whole.
-const INTERNAL_ERROR: ErrorCode = ErrorCode::new(0x2);
+const INTERNAL_ERROR: ErrorCode = ErrorCode::new(Reason::INTERNAL_ERROR);
 /// RFC 9113 §7: what ends a request whose response nobody awaits any more.
-const CANCEL: ErrorCode = ErrorCode::new(0x8);
+const CANCEL: ErrorCode = ErrorCode::new(Reason::CANCEL);
 /// RFC 9113 §7.
-const REFUSED_STREAM: ErrorCode = ErrorCode::new(0x7);
+const REFUSED_STREAM: ErrorCode = ErrorCode::new(Reason::REFUSED_STREAM);
 
 /// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
 /// response that is not whole by RST_STREAM.

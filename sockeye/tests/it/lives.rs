@@ -2,8 +2,8 @@
 //! peers that never end their half.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,9 @@ use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use sockeye::{Body, BoxError, CloseCode, Counter, Handle, HttpService, Result, Server, WebSocket, http2, websocket};
+use sockeye::{
+    Body, BoxError, CloseCode, Counter, Error, Handle, HttpService, Result, Server, Side, WebSocket, http2, websocket,
+};
 use sockeye_proto::h2::{Config, Reason, StreamId};
 use sockeye_proto::hpack::{Encoder, Field};
 use sockeye_proto::ws::Event;
@@ -493,5 +495,122 @@ async fn a_refused_handshake_holds_no_place() {
     }
     for counter in [Counter::StreamsRefused, Counter::ResetsForFaults, Counter::CloseTimeouts] {
         assert_eq!(handle.counter(counter), 0, "{counter:?}");
+    }
+}
+
+/// A closed tab of Chromium is one RST_STREAM(CANCEL) for each of its sockets, and no Close: the commonest end of all. It is
+/// told as "went away" (RFC 6455 §7.1.5: 1006), what had arrived before is delivered, and nobody is at fault. So is
+/// RST_STREAM(NO_ERROR); any other code is told as it is.
+#[tokio::test]
+async fn a_closed_tab_went_away() {
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
+    let handler = move |mut socket: WebSocket| {
+        let sender = sender.clone();
+        async move {
+            let first = socket.recv().await;
+            sender.send((first, socket.recv().await, socket.send("late").await)).unwrap();
+        }
+    };
+    let (client, handle) = serve(Server::new(), websocket(handler)).await;
+    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        let mut sockets = Vec::new();
+        for _ in 0..10 {
+            sockets.push(open(&client).await);
+        }
+        for socket in &mut sockets {
+            socket.send("last").await;
+            client.reset(socket.id(), reason);
+        }
+        for _ in 0..10 {
+            let (first, second, sent) = within(results.recv()).await.unwrap();
+            assert_eq!(first.unwrap(), Some("last".into()));
+            for error in [second.unwrap_err(), sent.unwrap_err()] {
+                match error {
+                    Error::Abnormal => assert_ne!(reason, Reason::INTERNAL_ERROR),
+                    Error::Reset { reason: told, by: Side::Client } => {
+                        assert_eq!((told, reason), (Reason::INTERNAL_ERROR, Reason::INTERNAL_ERROR));
+                    }
+                    error => panic!("{error}"),
+                }
+            }
+        }
+    }
+    assert_eq!(handle.counter(Counter::ResetsReceived), 30);
+    check_no_fault(&handle);
+    assert_eq!(handle.connections()[0].sockets, 0);
+}
+
+/// What panics as it is dropped: a handler's future, one that panicked before, what a panic carries.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("as it is dropped");
+        }
+    }
+}
+
+/// A handler that panics, be it as it is dropped, or by what its panic carries, ends alone: its siblings go on, and what they
+/// send is theirs.
+#[tokio::test]
+async fn a_handler_that_panics_as_it_is_dropped_takes_nobody_with_it() {
+    async fn handler(mut socket: WebSocket) -> Result {
+        let path = socket.request().uri.path().to_owned();
+        match &path[..] {
+            // The future is dropped when it is done, and with it what it holds.
+            "/future" => {
+                socket.recv().await?;
+                let _bomb = Bomb;
+                Ok(())
+            }
+            "/payload" => {
+                socket.recv().await?;
+                std::panic::panic_any(Bomb);
+            }
+            // It is dropped while it waits, since its stream is over.
+            "/waiting" => {
+                let _bomb = Bomb;
+                pending().await
+            }
+            _ => echo(socket).await,
+        }
+    }
+    let handled = |socket: WebSocket| {
+        let bomb = (socket.request().uri.path() == "/held").then_some(Bomb);
+        // The bomb is dropped with the future, after that is done.
+        let held = Arc::new(Mutex::new(bomb));
+        let inner = handler(socket);
+        async move {
+            let _held = held;
+            inner.await
+        }
+    };
+    let server = Server::new().close_timeout(Duration::from_millis(50));
+    let (client, handle) = serve(server, websocket(handled)).await;
+    let mut sibling = Socket::on(&client, &handshake("/echo")).await.unwrap();
+    for path in ["/future", "/payload", "/held", "/waiting"] {
+        for _ in 0..3 {
+            let panics = handle.counter(Counter::Panics);
+            let mut socket = Socket::on(&client, &handshake(path)).await.unwrap();
+            sibling.check_echo("before").await;
+            if path == "/waiting" {
+                client.reset(socket.id(), Reason::CANCEL);
+            } else {
+                socket.send("go").await;
+                if path == "/held" {
+                    socket.close(CloseCode::NORMAL, "").await;
+                }
+                assert!(matches!(socket.ending().await, Ending::End));
+            }
+            within(async {
+                while handle.counter(Counter::Panics) == panics {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            })
+            .await;
+            sibling.check_echo("after").await;
+            assert_eq!(client.state().closed, None, "{path}");
+        }
     }
 }
