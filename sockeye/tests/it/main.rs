@@ -19,6 +19,7 @@ mod group;
 mod limits;
 mod lives;
 mod peers;
+mod reading;
 mod requests;
 mod shutdown;
 mod socket;
