@@ -144,7 +144,7 @@ impl Limits {
 }
 
 impl Carrier {
-    /// A connection that the registry lists until the last of its streams is gone.
+    /// A connection that the registry lists until it [leaves](Self::leave), or until nothing holds it any more.
     pub(crate) fn new(registry: &Arc<Registry>, limits: Limits, facts: Facts) -> Arc<Self> {
         registry.enter(|number| Self {
             ready: Mutex::default(),

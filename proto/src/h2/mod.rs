@@ -331,9 +331,9 @@ impl Connection {
         if self.phase == Phase::Closed { None } else { self.timers.next() }
     }
 
-    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent, or a new stream would be
-    /// one too many unless an event frees a place, or 64 events wait to be heard before it: call it again after [`poll_transmit`](Self::poll_transmit). A peer that
-    /// does not read so stops itself.
+    /// Whether `handle_data` left frames that were whole: too many answers wait to be sent, or a new stream would be one too
+    /// many unless an event frees a place, or 64 events wait to be heard before it. Call it again after
+    /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
