@@ -32,7 +32,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::{self, error::SendError};
 use tokio::task::JoinHandle;
 
-use crate::answer::Responded;
+use crate::answer::{Form, Responded};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Application;
 use crate::registry::Registry;
@@ -111,7 +111,8 @@ impl Application for ToHandle {
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         answer::trace(&request);
-        if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
+        let form = Form::of(&request);
+        if let Err(SendError(stream)) = self.0.send(Stream { request, form, owner }) {
             stream.owner.refuse();
         }
         None
@@ -143,6 +144,8 @@ const INTERNAL_ERROR: u16 = 1011;
 #[derive(Debug)]
 pub struct Stream {
     pub(crate) request: Request<Body>,
+    /// Of the answer; an [`Upgrade`](crate::Upgrade) takes what says so out of the request.
+    form: Form,
     pub(crate) owner: Owner,
 }
 
@@ -178,9 +181,8 @@ impl Stream {
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let method = self.request.method().clone();
         drop(self.request);
-        match answer::respond(response, &method, &self.owner) {
+        match answer::respond(response, self.form, &self.owner) {
             Responded::Done => {}
             Responded::Tunnel(tunnel) => drop(tokio::spawn(run(tunnel, self.owner))),
             Responded::Content(content) => {

@@ -18,6 +18,7 @@ mod extensions;
 mod group;
 mod limits;
 mod peers;
+mod refusals;
 mod requests;
 mod shutdown;
 mod socket;
