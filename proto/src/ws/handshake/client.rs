@@ -72,6 +72,11 @@ impl ClientHandshake {
         Self { uri, protocols: Vec::new(), extensions: Extensions::default(), headers: HeaderMap::new() }
     }
 
+    /// Puts this key, sixteen random octets, among the [`headers`](Self::headers): for HTTP/2 alone.
+    pub fn set_key(&mut self, key: [u8; 16]) {
+        self.headers.insert(SEC_WEBSOCKET_KEY, key_value(key));
+    }
+
     /// The request to send: over HTTP/1.1 a GET whose target is the path, as [`Host`](HOST) names the rest; over HTTP/2 a
     /// CONNECT with [`Protocol::websocket`] among its extensions.
     ///
@@ -90,12 +95,11 @@ impl ClientHandshake {
                 *request.uri_mut() = path.into();
                 *request.version_mut() = Version::HTTP_11;
                 let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestError::Uri)?;
-                let key = HeaderValue::from_str(&STANDARD.encode(key)).expect("base64 is visible ASCII");
                 let headers = request.headers_mut();
                 headers.insert(HOST, host);
                 headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(SEC_WEBSOCKET_KEY, key);
+                headers.insert(SEC_WEBSOCKET_KEY, key_value(key));
             }
             Carrier::Http2 => {
                 let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
@@ -194,6 +198,10 @@ impl ClientHandshake {
         }
         Ok(headers)
     }
+}
+
+fn key_value(key: [u8; 16]) -> HeaderValue {
+    HeaderValue::from_str(&STANDARD.encode(key)).expect("base64 is visible ASCII")
 }
 
 /// Fields that the handshake writes itself, or that would announce content.
