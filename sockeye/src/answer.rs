@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
+use sockeye_proto::Protocol;
 use tower_service::Service;
 
 use crate::connection::Application;
@@ -43,9 +45,32 @@ impl<S: HttpService> Application for ByService<S> {
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         trace(&request);
-        let method = request.method().clone();
+        let form = Form::of(&request);
         let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
-        Some(Box::pin(Answer::<S> { stage, method, owner }))
+        Some(Box::pin(Answer::<S> { stage, form, owner }))
+    }
+}
+
+/// What a request's kind asks of the form of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// HEAD: no content (RFC 9110 §9.3.2).
+    Head,
+    /// CONNECT: a 2xx says that there is a tunnel (RFC 9110 §9.3.6).
+    Connect,
+    /// The same with a `:protocol` (RFC 8441 §4): besides, a refusal has no `Content-Type`.
+    ExtendedConnect,
+    Ordinary,
+}
+
+impl Form {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        match *request.method() {
+            Method::HEAD => Self::Head,
+            Method::CONNECT if request.extensions().get::<Protocol>().is_some() => Self::ExtendedConnect,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Ordinary,
+        }
     }
 }
 
@@ -64,7 +89,7 @@ pin_project_lite::pin_project! {
     struct Answer<S: HttpService> {
         #[pin]
         stage: Stage<S, S::Future, S::Content>,
-        method: Method,
+        form: Form,
         owner: Owner,
     }
 }
@@ -95,7 +120,7 @@ impl<S: HttpService> Future for Answer<S> {
                     this.stage.set(Stage::Called { future });
                 }
                 StageProjection::Called { future } => match ready!(future.poll(cx)) {
-                    Ok(response) => match respond(response, this.method, this.owner) {
+                    Ok(response) => match respond(response, *this.form, this.owner) {
                         Responded::Done => return Poll::Ready(None),
                         Responded::Tunnel(tunnel) => return Poll::Ready(tunnel.start().map(Next)),
                         Responded::Content(content) => this.stage.set(Stage::Answered { content }),
@@ -125,7 +150,7 @@ pub(crate) enum Responded<B> {
 }
 
 /// Sends a response, but for its content.
-pub(crate) fn respond<B>(mut response: Response<B>, method: &Method, owner: &Owner) -> Responded<B>
+pub(crate) fn respond<B>(mut response: Response<B>, form: Form, owner: &Owner) -> Responded<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -137,7 +162,7 @@ where
     if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
         return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
     }
-    if method == Method::CONNECT && parts.status.is_success() {
+    if matches!(form, Form::Connect | Form::ExtendedConnect) && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
         *head.status_mut() = StatusCode::NOT_IMPLEMENTED;
     }
@@ -145,7 +170,11 @@ where
         // RFC 9110 §15.2: an interim response, which another has to follow; RFC 9113 §8.6 has no 101 at all.
         *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
-    let end_stream = method == Method::HEAD || body.is_end_stream();
+    if form == Form::ExtendedConnect {
+        // Firefox gives the whole connection up, and with it the page's other requests, over a refusal that has one.
+        head.headers_mut().remove(CONTENT_TYPE);
+    }
+    let end_stream = form == Form::Head || body.is_end_stream();
     if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
         head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
     }

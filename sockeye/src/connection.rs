@@ -285,25 +285,13 @@ where
                 }
                 if let (Some(error), Ok(())) = (error, &self.result) {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
-                    self.result = Err(self.connection_error(error));
+                    self.result =
+                        Err(connection_error(error, self.machine.goaway_debug_data(), self.carrier.facts.side.peer()));
                 }
                 self.application.observe(&self.machine);
             }
             Event::Settings | Event::GoAway { .. } => self.application.observe(&self.machine),
             Event::Pong(_) => {}
-        }
-    }
-
-    fn connection_error(&self, error: h2::ConnectionError) -> Error {
-        match error {
-            h2::ConnectionError::Violation(violation) => {
-                Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
-            }
-            h2::ConnectionError::GoAway(reason) => {
-                let debug = String::from_utf8_lossy(self.machine.goaway_debug_data()).into();
-                Error::GoAway { reason, by: self.carrier.facts.side.peer(), debug }
-            }
-            h2::ConnectionError::Eof => Error::Disconnected,
         }
     }
 
@@ -865,4 +853,17 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
         V::KeepAliveTimeout => Counter::KeepAliveTimeouts,
         _ => return None,
     })
+}
+
+/// An error of the connection's with `peer`, whose GOAWAY, if there was one, said this besides its reason.
+pub(crate) fn connection_error(error: h2::ConnectionError, debug_data: &[u8], peer: Side) -> Error {
+    match error {
+        h2::ConnectionError::Violation(violation) => {
+            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
+        }
+        h2::ConnectionError::GoAway(reason) => {
+            Error::GoAway { reason, by: peer, debug: String::from_utf8_lossy(debug_data).into() }
+        }
+        h2::ConnectionError::Eof => Error::Disconnected,
+    }
 }

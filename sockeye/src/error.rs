@@ -36,8 +36,8 @@ pub enum Error {
         /// What it said besides, which may be empty: the first 256 octets.
         debug: Box<str>,
     },
-    /// The peer went away: its stream ended without a Close frame, by END_STREAM, or by RST_STREAM with CANCEL or NO_ERROR, as
-    /// that of a page that was closed. RFC 6455 §7.1.5 calls it code 1006.
+    /// The peer went away without a Close frame, by the end of its half or by giving the stream up (CANCEL, NO_ERROR): what RFC 6455
+    /// §7.1.5 calls code 1006. It breaks no one's rule: a page that was left ends so, and so does a phone out of reach.
     Abnormal,
     /// The peer broke a rule of a protocol. For a WebSocket, `code` is that of the Close it was sent (RFC 6455 §7.4.1);
     /// for a connection it is that of the GOAWAY (RFC 9113 §7).
@@ -64,6 +64,14 @@ pub enum Error {
     NotOffered(&'static str),
     /// The server refused a handshake: its response, with the first 64 KiB of the content as far as they came in time.
     Refused(Box<Response<Bytes>>),
+    /// A client opened a socket neither over HTTP/2, where the server's answer let it hope that HTTP/1.1 would do, nor then
+    /// over HTTP/1.1, where it failed otherwise.
+    Neither {
+        /// What came of HTTP/2.
+        http2: Box<Error>,
+        /// What came of HTTP/1.1.
+        http1: Box<Error>,
+    },
     /// The request is no WebSocket handshake, or one that was refused.
     Handshake(BoxError),
     /// An error of the application's own, from a handler or a service.
@@ -99,15 +107,20 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self {
             Self::Closed | Self::Invalid(_) => Fault::Caller,
+            Self::Neither { http2, http1 } => match (http2.fault(), http1.fault()) {
+                (Fault::Network, Fault::Network) => Fault::Network,
+                _ => Fault::Peer,
+            },
             Self::Reset { .. }
             | Self::GoAway { .. }
-            | Self::Abnormal
             | Self::Violation { .. }
             | Self::NotOffered(_)
             | Self::Refused(_)
             | Self::Handshake(_) => Fault::Peer,
             Self::Connect { source, .. } if is_of_tls(source) => Fault::Peer,
-            Self::Io(_) | Self::Disconnected | Self::Timeout(_) | Self::Connect { .. } => Fault::Network,
+            Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) | Self::Connect { .. } => {
+                Fault::Network
+            }
             Self::Application(_) => Fault::Application,
         }
     }
@@ -122,6 +135,7 @@ impl Error {
                 Some(error @ Self::Refused(_)) => error.is_retryable(),
                 _ => !is_of_tls(source),
             },
+            Self::Neither { http2, http1 } => http2.is_retryable() || http1.is_retryable(),
             Self::Reset { reason, .. } | Self::GoAway { reason, .. } => PASSING.contains(reason),
             Self::Refused(response) => matches!(
                 response.status(),
@@ -183,9 +197,27 @@ impl fmt::Display for Error {
             Self::Connect { step, .. } => write!(f, "no connection: {step} failed"),
             Self::NotOffered(what) => write!(f, "the server does not offer {what}"),
             Self::Refused(response) => write!(f, "the server refused with {}", response.status()),
+            Self::Neither { http2, http1 } => {
+                write!(f, "no WebSocket over HTTP/2 ({}), nor over HTTP/1.1 ({})", Whole(http2), Whole(http1))
+            }
             Self::Handshake(_) => f.write_str("the WebSocket handshake failed"),
             Self::Application(_) => f.write_str("the application failed"),
         }
+    }
+}
+
+/// An error with all that led to it.
+struct Whole<'a>(&'a Error);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut source = error::Error::source(self.0);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -205,7 +237,8 @@ impl error::Error for Error {
             | Self::Closed
             | Self::Timeout(_)
             | Self::NotOffered(_)
-            | Self::Refused(_) => None,
+            | Self::Refused(_)
+            | Self::Neither { .. } => None,
         }
     }
 }

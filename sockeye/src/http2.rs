@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
-use crate::answer::Responded;
+use crate::answer::{Form, Responded};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Application;
 use crate::metrics::Counter;
@@ -120,8 +120,9 @@ impl Application for ToHandle {
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         answer::trace(&request);
+        let form = Form::of(&request);
         if let Err(TrySendError::Full(stream) | TrySendError::Closed(stream)) =
-            self.0.try_send(Stream { request, owner })
+            self.0.try_send(Stream { request, form, owner })
         {
             stream.owner.refuse();
         }
@@ -163,6 +164,8 @@ const INTERNAL_ERROR: u16 = 1011;
 #[derive(Debug)]
 pub struct Stream {
     pub(crate) request: Request<Body>,
+    /// Of the answer; an [`Upgrade`](crate::Upgrade) takes what says so out of the request.
+    form: Form,
     pub(crate) owner: Owner,
 }
 
@@ -198,9 +201,8 @@ impl Stream {
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let method = self.request.method().clone();
         drop(self.request);
-        match answer::respond(response, &method, &self.owner) {
+        match answer::respond(response, self.form, &self.owner) {
             Responded::Done => {}
             Responded::Tunnel(tunnel) => drop(tokio::spawn(run(tunnel, self.owner))),
             Responded::Content(content) => {

@@ -172,14 +172,14 @@ impl<H: Handler + Clone, B> Service<Request<B>> for WebSocketService<H> {
                 upgrade.settings = self.settings.clone();
                 upgrade.accept(self.handler.clone())
             }
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(refusal, request.method()),
         };
         ready(Ok(response))
     }
 }
 
-fn refused(refusal: Refusal) -> Response<Body> {
-    refusal.response().map(Body::from)
+fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
+    refusal.response_to(method).map(Body::from)
 }
 
 /// A WebSocket handshake that waits for a decision.
@@ -305,7 +305,7 @@ impl Upgrade {
     pub fn accept<H: Handler>(self, handler: H) -> Response<Body> {
         let Settled { mut response, machine, protocol } = match self.negotiate() {
             Ok(settled) => settled,
-            Err(refusal) => return refused(refusal),
+            Err(refusal) => return refused(refusal, &self.request.method),
         };
         match self.way {
             Way::Stream(owner) => {
@@ -386,7 +386,7 @@ impl Way {
 
 /// Answers a stream with a refusal, where no service is there to do it.
 pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error {
-    let (head, text) = refusal.response().into_parts();
+    let (head, text) = refusal.response_to(method).into_parts();
     let mut head = Response::from_parts(head, ());
     head.headers_mut().insert(CONTENT_LENGTH, text.len().into());
     // RFC 9110 §9.3.2

@@ -90,12 +90,7 @@ pub(super) fn set_data_head(place: &mut [u8], id: StreamId, length: usize) {
 }
 
 /// HEADERS, with CONTINUATION frames where the block that `encode` appends needs them.
-pub(super) fn put_headers(
-    output: &mut BytesMut,
-    stream_id: u32,
-    end_stream: bool,
-    encode: impl FnOnce(&mut BytesMut),
-) {
+pub(super) fn put_headers(output: &mut BytesMut, stream_id: u32, end_stream: bool, encode: impl FnOnce(&mut BytesMut)) {
     let start = output.len();
     output.put_bytes(0, HEAD_LENGTH);
     encode(output);

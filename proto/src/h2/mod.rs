@@ -155,6 +155,8 @@ pub struct Connection {
     last_accepted_id: u32,
     /// The next stream of ours.
     next_id: u32,
+    /// What ended the connection otherwise than cleanly.
+    error: Option<ConnectionError>,
     /// The last stream and the reason of the peer's GOAWAY.
     peer_goaway: Option<(u32, Reason)>,
     /// What that GOAWAY said besides, cut to [`MAX_DEBUG_DATA`].
@@ -223,6 +225,7 @@ impl Connection {
             last_peer_id: 0,
             last_accepted_id: 0,
             next_id: if role == Role::Client { 1 } else { 2 },
+            error: None,
             peer_goaway: None,
             peer_debug_data: Box::default(),
             spares: Vec::new(),
@@ -346,6 +349,11 @@ impl Connection {
     /// Whether one of the sides has sent GOAWAY, or drains: no new streams are opened.
     pub fn is_going_away(&self) -> bool {
         self.shutdown != Shutdown::No || self.peer_goaway.is_some()
+    }
+
+    /// What ended the connection otherwise than cleanly: what [`Event::Closed`] says.
+    pub fn error(&self) -> Option<ConnectionError> {
+        self.error
     }
 
     /// The additional debug data of the peer's last GOAWAY (RFC 9113 §6.8), of which the first 256 octets are kept. Most

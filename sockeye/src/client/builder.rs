@@ -47,6 +47,8 @@ pub(super) struct Settings {
     pub(super) http2: h2::Config,
     pub(super) limits: Limits,
     pub(super) headers: HeaderMap,
+    /// Over HTTP/2, too.
+    pub(super) sends_key: bool,
     pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
@@ -80,6 +82,7 @@ impl ClientBuilder {
             http2,
             limits: Limits::default(),
             headers: HeaderMap::new(),
+            sends_key: false,
             max_connections: 32,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
@@ -103,7 +106,7 @@ impl ClientBuilder {
     }
 
     /// HTTP/2 or nothing; in cleartext by prior knowledge (RFC 9113 §3.3). A server that does not offer it, or its
-    /// extended CONNECT (RFC 8441 §3), is an [`Error::NotOffered`].
+    /// extended CONNECT (RFC 8441 §3), is an [`Error::NotOffered`]; nothing is tried over HTTP/1.1.
     #[must_use]
     pub fn http2_only(mut self) -> Self {
         self.edit().versions = Versions::Http2;
@@ -181,6 +184,13 @@ impl ClientBuilder {
             Ok((name, value)) => drop(self.edit().headers.append(name, value)),
             Err(error) => self.invalidate(&error),
         }
+        self
+    }
+
+    /// Sends a `Sec-WebSocket-Key` over HTTP/2 too, for every socket: see [`Open::send_key`]. Off by default.
+    #[must_use]
+    pub fn send_key(mut self) -> Self {
+        self.edit().sends_key = true;
         self
     }
 

@@ -20,6 +20,7 @@ mod limits;
 mod lives;
 mod peers;
 mod reading;
+mod refusals;
 mod requests;
 mod shutdown;
 mod socket;

@@ -43,7 +43,7 @@ fn every_error_tells_whose_fault_it_is() {
         (go_away(0x1, ""), Peer, false),
         (go_away(0x2, ""), Peer, true),
         (go_away(0xB, "too_many_pings"), Peer, true),
-        (Error::Abnormal, Peer, true),
+        (Error::Abnormal, Network, true),
         (violation(), Peer, false),
         (Error::Closed, Caller, false),
         (Error::Invalid("why".into()), Caller, false),
