@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
-use crate::carrier::{Carrier, MAX_TURNS, Phase};
+use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
 use crate::linger::Linger;
 use crate::metrics::Counter;
 use crate::partings::Partings;
