@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use tower_service::Service;
 
 use crate::connection::Application;
+use crate::content::{Content, is_without_content};
 use crate::stream::Owner;
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
@@ -74,7 +76,7 @@ pin_project_lite::pin_project! {
     enum Stage<S, F, B> {
         Asked { service: S, request: Option<Request<Body>> },
         Called { #[pin] future: F },
-        Answered { #[pin] content: Content<B> },
+        Answered { #[pin] content: Sending<B> },
     }
 }
 
@@ -121,7 +123,7 @@ fn fail(error: BoxError, owner: &Owner) -> Option<Next> {
 pub(crate) enum Responded<B> {
     Done,
     Tunnel(Tunnel),
-    Content(Content<B>),
+    Content(Sending<B>),
 }
 
 /// Sends a response, but for its content.
@@ -145,28 +147,28 @@ where
         // RFC 9110 §15.2: an interim response, which another has to follow; RFC 9113 §8.6 has no 101 at all.
         *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
-    let end_stream = method == Method::HEAD || body.is_end_stream();
-    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
-        head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
-    }
+    let has_content = method != Method::HEAD && !is_without_content(head.status());
+    let status = head.status();
+    let body = Content::new(head.headers_mut(), status, has_content, body);
+    let end_stream = !has_content || body.is_end_stream();
     // A service that took the stream over has answered, and its response goes nowhere.
     match owner.respond(head, end_stream, false) {
-        Ok(()) if !end_stream => Responded::Content(Content { body, data: Bytes::new() }),
+        Ok(()) if !end_stream => Responded::Content(Sending { body, data: Bytes::new() }),
         _ => Responded::Done,
     }
 }
 
 pin_project_lite::pin_project! {
     /// The content of a response, sent as the peer takes it.
-    pub(crate) struct Content<B> {
+    pub(crate) struct Sending<B> {
         #[pin]
-        body: B,
+        body: Content<B>,
         // Of the body, and not yet sent.
         data: Bytes,
     }
 }
 
-impl<B> Content<B>
+impl<B> Sending<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -187,7 +189,7 @@ where
                     ((), None)
                 }))?;
             }
-            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose().map_err(Into::into)? {
+            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
                 Some(frame) => match frame.into_data() {
                     Ok(data) => {
                         *this.data = data;

@@ -19,6 +19,7 @@ mod group;
 mod limits;
 mod peers;
 mod requests;
+mod semantics;
 mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]
