@@ -64,7 +64,8 @@ pub(super) fn response_fields<'a>(
 ) -> impl Iterator<Item = Field<'a>> {
     let keeps_length = may_have_content_length(exchange, *status);
     let status = Field::new(b":status", status.as_str().as_bytes());
-    let date = date.map(|date| Field::new(b"date", date));
+    // No table keeps a tunnel's: connections of sockets alone, which may be many and idle, then need none.
+    let date = date.map(|date| Field { sensitive: exchange == Exchange::Tunnel, ..Field::new(b"date", date) });
     let headers = trailer_fields(headers).filter(move |field| keeps_length || field.name != b"content-length");
     std::iter::once(status).chain(date).chain(headers)
 }
