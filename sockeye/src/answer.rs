@@ -16,6 +16,12 @@ use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
 /// What a connection asks of a service.
+///
+/// Of its responses, those with 204, 205 or 304 go out without content, and so does what answers HEAD: the body is dropped
+/// unread. Content is held to the content-length of the response, where it says one (RFC 9110 §8.6): what is too much is
+/// cut, and what is too little breaks off, by RST_STREAM or the end of the connection. A response without a `Date` gets one
+/// (§6.6.1). Over HTTP/2, fields of a connection and what `Connection` names are left out (RFC 9113 §8.2.2), as is white
+/// space about values (§8.2.1).
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
     + Clone

@@ -11,7 +11,10 @@ use crate::{BoxError, Error};
 ///
 /// A request's body is read with the methods of [`http_body::Body`] (or the adapters of the crate `http-body-util`).
 /// Window credit goes back to the peer as it is read (RFC 9113 §5.2), so a body that nobody reads holds at most one
-/// window's octets and stops no other stream.
+/// window's octets and stops no other stream. Its size hint is what remains to be read.
+///
+/// A CONNECT has no content (RFC 9110 §9.3.6): its body is empty and ended, whatever goes through the tunnel. A client that
+/// sent `Expect: 100-continue` gets its 100 when the body is first waited for (§10.1.1).
 ///
 /// ```
 /// let response = http::Response::new(sockeye::Body::from("hello"));

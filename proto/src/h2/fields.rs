@@ -98,9 +98,9 @@ pub(super) fn trailer_fields(trailers: &HeaderMap) -> impl Iterator<Item = Field
 fn header_fields(headers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
     // Hardly any message has one.
     let has_options = headers.contains_key(header::CONNECTION);
-    let is_wanted =
-        move |name: &HeaderName| !is_connection_specific(name) && !(has_options && is_connection_option(headers, name));
-    headers.iter().filter(move |(name, _)| is_wanted(name)).map(|(name, value)| Field {
+    let is_hop_by_hop =
+        move |name: &HeaderName| is_connection_specific(name) || (has_options && is_connection_option(headers, name));
+    headers.iter().filter(move |(name, _)| !is_hop_by_hop(name)).map(|(name, value)| Field {
         name: name.as_str().as_bytes(),
         // RFC 9113 §8.2.1: no white space about it. A `HeaderValue` has no other kind than SP and HTAB.
         value: value.as_bytes().trim_ascii(),

@@ -26,6 +26,7 @@ use crate::common::{Carrier, Client, Running, Socket, echo, handshake, pair, sta
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 
 type Content = UnsyncBoxBody<Bytes, BoxError>;
+type Made = fn() -> Content;
 
 fn content(content: impl Into<Bytes>) -> Content {
     Full::new(content.into()).map_err(Into::into).boxed_unsync()
@@ -363,7 +364,7 @@ async fn a_tunnel_has_no_length() {
 /// RFC 9113 §8.1.1: what a service says of the length of its content and does not keep goes out as nothing malformed.
 #[tokio::test]
 async fn a_content_length_that_is_wrong_is_not_sent_as_such() {
-    let cases: [(&str, fn() -> Content, Result<&str, Reason>); 10] = [
+    let cases: [(&str, Made, Result<&str, Reason>); 10] = [
         ("5", || content("hello"), Ok("hello")),
         (" 5 ", || content("hello"), Ok("hello")),
         ("5", || frames([data("he"), data("llo")]), Ok("hello")),
@@ -406,7 +407,7 @@ async fn a_content_length_that_is_wrong_is_not_sent_as_such() {
 /// The same over HTTP/1.1, where more would be taken for the next response, and less be waited for.
 #[tokio::test]
 async fn a_content_length_that_is_wrong_over_http1_is_kept_to() {
-    let cases: [(&str, fn() -> Content, &str); 6] = [
+    let cases: [(&str, Made, &str); 6] = [
         ("5", || content("hello"), "hello"),
         ("4", || content("hello"), "hell"),
         ("4", || frames([data("he"), data("llo"), data("!")]), "hell"),
