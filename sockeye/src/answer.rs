@@ -7,15 +7,23 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
 use sockeye_proto::Protocol;
 use tower_service::Service;
 
 use crate::connection::Application;
+use crate::content::{Content, is_without_content};
 use crate::stream::Owner;
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
 /// What a connection asks of a service.
+///
+/// Of its responses, those with 204, 205 or 304 go out without content, and so does what answers HEAD: the body is dropped
+/// unread. Content is held to the content-length of the response, where it says one (RFC 9110 §8.6): what is too much is
+/// cut, and what is too little breaks off, by RST_STREAM or the end of the connection. A response without a `Date` gets one
+/// (§6.6.1). Over HTTP/2, fields of a connection and what `Connection` names are left out (RFC 9113 §8.2.2), as is white
+/// space about values (§8.2.1).
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
     + Clone
@@ -99,7 +107,7 @@ pin_project_lite::pin_project! {
     enum Stage<S, F, B> {
         Asked { service: S, request: Option<Request<Body>> },
         Called { #[pin] future: F },
-        Answered { #[pin] content: Content<B> },
+        Answered { #[pin] content: Sending<B> },
     }
 }
 
@@ -146,7 +154,7 @@ fn fail(error: BoxError, owner: &Owner) -> Option<Next> {
 pub(crate) enum Responded<B> {
     Done,
     Tunnel(Tunnel),
-    Content(Content<B>),
+    Content(Sending<B>),
 }
 
 /// Sends a response, but for its content.
@@ -174,28 +182,28 @@ where
         // Firefox gives the whole connection up, and with it the page's other requests, over a refusal that has one.
         head.headers_mut().remove(CONTENT_TYPE);
     }
-    let end_stream = form == Form::Head || body.is_end_stream();
-    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
-        head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
-    }
+    let has_content = form != Form::Head && !is_without_content(head.status());
+    let status = head.status();
+    let body = Content::new(head.headers_mut(), status, has_content, body);
+    let end_stream = !has_content || body.is_end_stream();
     // A service that took the stream over has answered, and its response goes nowhere.
     match owner.respond(head, end_stream, false) {
-        Ok(()) if !end_stream => Responded::Content(Content { body, data: Bytes::new() }),
+        Ok(()) if !end_stream => Responded::Content(Sending { body, data: Bytes::new() }),
         _ => Responded::Done,
     }
 }
 
 pin_project_lite::pin_project! {
     /// The content of a response, sent as the peer takes it.
-    pub(crate) struct Content<B> {
+    pub(crate) struct Sending<B> {
         #[pin]
-        body: B,
+        body: Content<B>,
         // Of the body, and not yet sent.
         data: Bytes,
     }
 }
 
-impl<B> Content<B>
+impl<B> Sending<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -216,7 +224,7 @@ where
                     ((), None)
                 }))?;
             }
-            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose().map_err(Into::into)? {
+            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
                 Some(frame) => match frame.into_data() {
                     Ok(data) => {
                         *this.data = data;

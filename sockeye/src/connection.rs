@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, BytesMut};
 use futures_task::waker_ref;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request, Response};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use sockeye_proto::Loan;
 use sockeye_proto::h2::{self, Event, OpenError, Reason, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -303,7 +303,14 @@ where
         if end_stream {
             cell.end(BytesMut::new(), None, Received::Finished);
         }
-        let body = if end_stream { Body::empty() } else { Body::stream(owner.share(), length) };
+        let body = if end_stream || request.method() == Method::CONNECT {
+            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content.
+            Body::empty()
+        } else if expects_continue(request.headers()) {
+            Body::expected_stream(owner.share(), length)
+        } else {
+            Body::stream(owner.share(), length)
+        };
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
         cell.start();
@@ -739,9 +746,23 @@ fn room_to_read(waiting: usize) -> usize {
     if waiting <= buffers::SIZE / 2 { buffers::SIZE - waiting } else { buffers::SIZE }
 }
 
+/// RFC 9110 §10.1.1: whether the client waits for a 100. Other expectations there are none; what asks for one is ignored, as
+/// most servers do.
+fn expects_continue(headers: &HeaderMap) -> bool {
+    let mut expectations =
+        headers.get_all(EXPECT).iter().flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
+    expectations.any(|expectation| expectation.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Gives the machine what the application wants sent, as far as it takes it.
 fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
     let mut progress = false;
+    if shared.take_continue() {
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::CONTINUE;
+        // The machine declines where the response has begun: then nobody waits for it.
+        progress = stream.respond(&head, false).is_ok();
+    }
     if let Some((head, end_stream)) = shared.take_head() {
         progress = true;
         if let Err(error) = stream.respond(&head, end_stream) {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::{Request, Response, StatusCode};
+use bytes::{Bytes, BytesMut};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,6 +19,7 @@ use sockeye_proto::h2;
 
 use crate::answer::{HttpService, trace};
 use crate::carrier::{Carrier, Phase};
+use crate::content::{Content, is_without_content};
 use crate::metrics::Counter;
 use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
@@ -96,7 +98,8 @@ async fn answer<S: HttpService>(
     mut service: S,
     request: Request<Body>,
     carrier: Arc<Carrier>,
-) -> Result<Response<Either<S::Content, Body>>, Infallible> {
+) -> Result<Response<Either<Content<S::Content>, Body>>, Infallible> {
+    let method = request.method().clone();
     let mut called = pin!(async {
         poll_fn(|cx| service.poll_ready(cx)).await?;
         service.call(request).await
@@ -112,6 +115,23 @@ async fn answer<S: HttpService>(
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response
         },
-        |response| response.map(Either::Left),
+        |response| settle_content(response, &method),
     ))
+}
+
+/// What hyper leaves to us: a response has a content-length where RFC 9110 §8.6 allows one, and keeps to it.
+fn settle_content<B>(response: Response<B>, method: &Method) -> Response<Either<Content<B>, Body>>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let (mut head, body) = response.into_parts();
+    let has_content = method != Method::HEAD && !is_without_content(head.status);
+    let body = Content::new(&mut head.headers, head.status, has_content, body);
+    let is_tunnel = head.status.is_informational() || (method == Method::CONNECT && head.status.is_success());
+    if is_tunnel || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    // RFC 9110 §15.3.6: nor has a 205 any content, which hyper sees to for 204 and 304 alone.
+    let is_reset = head.status == StatusCode::RESET_CONTENT;
+    Response::from_parts(head, if is_reset { Either::Right(Body::empty()) } else { Either::Left(body) })
 }

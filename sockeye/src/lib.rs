@@ -58,6 +58,10 @@ mod cast;
 mod client;
 #[cfg(feature = "http2")]
 mod connection;
+#[cfg(feature = "http2")]
+mod content;
+#[cfg(feature = "http2")]
+mod date;
 #[cfg(feature = "deflate")]
 mod deflate;
 #[cfg(feature = "web-socket")]

@@ -18,7 +18,7 @@ use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Connection;
 use crate::metrics::Counter;
 use crate::registry::{Handle, Registry};
-use crate::{Error, Result, h1};
+use crate::{Error, Result, date, h1};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -310,11 +310,12 @@ impl Server {
     }
 }
 
-/// A machine whose hash nobody can foresee.
+/// A machine whose hash nobody can foresee, and that knows the time.
 pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
     use std::hash::{BuildHasher, RandomState};
     let seed = RandomState::new().hash_one(0_u8);
-    h2::Connection::new(role, h2::Config { seed, ..config.clone() }, crate::now())
+    let date = config.date.or(Some(date::now));
+    h2::Connection::new(role, h2::Config { seed, date, ..config.clone() }, crate::now())
 }
 
 /// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).

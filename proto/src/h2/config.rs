@@ -50,10 +50,12 @@ pub struct Config {
     /// Octets of payload of the largest frame taken, 2¹⁴ to 2²⁴−1. Default: 16,384, the smallest allowed: a larger frame
     /// only delays others.
     pub max_frame_size: u32,
-    /// Octets of a header list: names, values and 32 for each field (RFC 9113 §10.5.1). Default: 16 KiB. Past it a
-    /// request is answered with 431, past four times it the connection ends.
+    /// Octets of a header list: names, values and 32 for each field (RFC 9113 §10.5.1). The crumbs of a cookie are one
+    /// field, with `"; "` between them (§8.2.3), but each takes 32 octets at least, so that nobody sends thousands. Default:
+    /// 16 KiB. Past it a request is answered with 431, past four times it the connection ends.
     pub max_header_list_size: u32,
-    /// Fields of a header list, each cookie crumb counted. Default: 100. Past it as for the size.
+    /// Fields of a header list, all cookie crumbs of it being one (RFC 9113 §8.2.3): a browser may send as many crumbs as
+    /// it has cookies, 180 or more. Default: 100. Past it as for the size.
     pub max_header_fields: u32,
     /// CONTINUATION frames of one header block. Default: 8, far beyond what 16 KiB of fields need.
     pub max_continuations: u32,
@@ -98,6 +100,10 @@ pub struct Config {
     /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
     /// header blocks) by this. Default: 1 MiB, then 1 KiB a second, which is far more than any keep-alive.
     pub overhead: Rate,
+    /// Server: says the time, for the `Date` of responses that have none (RFC 9110 §6.6.1), as an IMF-fixdate in GMT (§5.6.7).
+    /// Called once for each final response, refusals of our own included. Default: none, as RFC 9110 asks of a server
+    /// without a clock.
+    pub date: Option<fn() -> [u8; 29]>,
     /// Seeds the hash of stream numbers, so that nobody can choose colliding ones. Default: 0; give a random number.
     pub seed: u64,
 }
@@ -129,6 +135,7 @@ impl Default for Config {
             settings: Rate { burst: 100, per_second: 10 },
             glitches: Rate { burst: 1000, per_second: 33 },
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
+            date: None,
             seed: 0,
         }
     }

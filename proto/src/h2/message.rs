@@ -182,7 +182,9 @@ impl Connection {
     /// 431 Request Header Fields Too Large (RFC 6585 §5), and no interest in what follows.
     fn respond_header_list_too_large(&mut self, opening: Opening) -> Result<(), Violation> {
         self.counters.header_lists_refused += 1;
-        let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")];
+        let date = self.config.date.map(|now| now());
+        let date = date.as_ref().map(|date| Field::new(b"date", date));
+        let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")].into_iter().chain(date);
         frame::put_headers(&mut self.buffers.output, opening.stream_id, true, |output| {
             self.encoder.encode(fields, output)
         });

@@ -43,6 +43,7 @@ mod config;
 mod control;
 mod error;
 mod event;
+mod fields;
 mod flow;
 mod frame;
 mod head;
@@ -252,8 +253,8 @@ impl Connection {
     /// Client: opens a stream and sends `request` on it. With a [`Protocol`](crate::Protocol) among its extensions, a
     /// CONNECT is an extended one (RFC 8441 §4).
     ///
-    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2), and so is `host`, which the URI
-    /// says.
+    /// Fields that speak of a connection of HTTP/1.1, or that `Connection` names, are left out (RFC 9113 §8.2.2), and so is
+    /// `host`, which the URI says. Values go without the white space about them (§8.2.1).
     ///
     /// # Errors
     ///
@@ -282,8 +283,8 @@ impl Connection {
         if self.next_id > MAX_WINDOW {
             return Err(OpenError::StreamIdsUsedUp);
         }
-        let path = head::request_path(request.uri());
-        let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
+        let path = fields::request_path(request.uri());
+        let fields = fields::request_fields(request, &path).ok_or(OpenError::Malformed)?;
         frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| {
             self.encoder.encode(fields, output)
         });

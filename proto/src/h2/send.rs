@@ -4,11 +4,11 @@ use std::mem;
 use std::num::NonZeroU32;
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, header};
 
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
 use super::state::{Ending, Exchange, Side, State, Wait};
-use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
+use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, fields};
 use crate::Loan;
 use crate::loan::Buffers;
 
@@ -180,11 +180,17 @@ impl Connection {
         if self.role == Role::Client || !is_possible {
             return Err(SendError::OutOfOrder);
         }
-        let fields = head::response_fields(&status, response.headers());
+        let is_final = !status.is_informational();
+        let exchange = self.streams.slot(id.slot).exchange;
+        let end_stream = end_stream || (is_final && !fields::may_have_content(exchange, status));
+        // RFC 9110 §6.6.1
+        let has_date = !is_final || response.headers().contains_key(header::DATE);
+        let date = self.config.date.filter(|_| !has_date).map(|now| now());
+        let fields = fields::response_fields(&status, response.headers(), exchange, date.as_ref());
         frame::put_headers(&mut self.buffers.output, id.value(), end_stream, |output| {
             self.encoder.encode(fields, output)
         });
-        if !status.is_informational() {
+        if is_final {
             let entry = self.streams.slot_mut(id.slot);
             entry.exchange = entry.exchange.after_response(status);
             self.streams.set_send(id.slot, if end_stream { Side::Ended } else { Side::Body });
@@ -198,7 +204,7 @@ impl Connection {
         if self.streams.slot(id.slot).exchange == Exchange::Tunnel {
             return Err(SendError::OutOfOrder);
         }
-        let fields = head::header_fields(trailers);
+        let fields = fields::trailer_fields(trailers);
         frame::put_headers(&mut self.buffers.output, id.value(), true, |output| self.encoder.encode(fields, output));
         self.streams.slot_mut(id.slot).wait = Wait::None;
         self.streams.set_send(id.slot, Side::Ended);

@@ -90,7 +90,9 @@ impl<'a> Stream<'a> {
 
     /// Server: sends the response, or an informational one (1xx), which the response follows.
     ///
-    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2).
+    /// Fields that speak of a connection of HTTP/1.1, or that `Connection` names, are left out (RFC 9113 §8.2.2), a
+    /// `content-length` where RFC 9110 §8.6 allows none, and the white space about values (RFC 9113 §8.2.1). Where there can
+    /// be no content (204, 205, 304, whatever answers HEAD), the response ends the stream, whatever `end_stream` says.
     ///
     /// # Errors
     ///
@@ -100,7 +102,8 @@ impl<'a> Stream<'a> {
         self.connection.respond(self.id, response, end_stream)
     }
 
-    /// Sends trailers, which end our side (RFC 9113 §8.1). All data must have been taken by [`write`](Self::write).
+    /// Sends trailers, which end our side (RFC 9113 §8.1). All data must have been taken by [`write`](Self::write). Of their
+    /// fields the same are left out as of a response's.
     ///
     /// # Errors
     ///

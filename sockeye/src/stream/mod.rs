@@ -86,6 +86,8 @@ pub(crate) struct Rare {
     pub(crate) response: Option<Response<()>>,
     /// Server: the response to send, and whether it ends the stream.
     pub(crate) head: Option<(Response<()>, bool)>,
+    /// Server: a 100 is to be sent.
+    continues: bool,
     pub(crate) trailers_out: Option<HeaderMap>,
     pub(crate) trailers_in: Option<HeaderMap>,
     closer: Option<Box<dyn Closer>>,
@@ -96,8 +98,8 @@ pub(crate) struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, trailers_out, trailers_in, closer, close_code, watcher } = self;
-        let no_head = response.is_none() && head.is_none();
+        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, watcher } = self;
+        let no_head = response.is_none() && head.is_none() && !continues;
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         no_head && no_trailers && closer.is_none() && close_code.is_none() && watcher.is_none()
     }
@@ -570,6 +572,11 @@ impl Shared {
     /// Whether the response was given, and the carrier has not taken it yet.
     fn head_waits(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.head.is_some())
+    }
+
+    /// For the carrier: whether to send a 100.
+    pub(crate) fn take_continue(&mut self) -> bool {
+        self.take_rare(|rare| mem::take(&mut rare.continues).then_some(())).is_some()
     }
 
     /// For the carrier: the response to send.

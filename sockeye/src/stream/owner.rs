@@ -109,6 +109,30 @@ impl Owner {
         Poll::Ready(Ok(Input::Octets))
     }
 
+    /// The octets that are left to be read, where all that the peer sends has come.
+    pub(crate) fn rest(&self) -> Option<usize> {
+        let shared = self.0.lock();
+        (shared.received == Received::Finished).then(|| shared.inbox.len())
+    }
+
+    /// Whether all that the peer sends has come and was read, trailers included.
+    pub(crate) fn is_all_read(&self) -> bool {
+        let shared = self.0.lock();
+        let is_read = shared.inbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.trailers_in.is_none());
+        shared.received == Received::Finished && is_read
+    }
+
+    /// Server: tells the peer to send its content (RFC 9110 §10.1.1), unless the response goes before.
+    pub(crate) fn send_continue(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent != Sent::Open || shared.tunnel || shared.head_waits() {
+            return;
+        }
+        shared.rare().continues = true;
+        drop(shared);
+        self.0.queue();
+    }
+
     /// Client: waits for the response.
     pub(crate) fn poll_response(&self, cx: &mut Context<'_>) -> Poll<Result<Response<()>>> {
         let mut shared = self.0.lock();
@@ -262,7 +286,10 @@ impl Owner {
             return Err(Error::Closed);
         }
         shared.tunnel = tunnel;
-        shared.rare().head = Some((head, end_stream));
+        let rare = shared.rare();
+        rare.head = Some((head, end_stream));
+        // RFC 9110 §15.2: nothing interim comes after it.
+        rare.continues = false;
         if end_stream {
             shared.sent = Sent::Finishing;
         }

@@ -22,6 +22,7 @@ mod peers;
 mod reading;
 mod refusals;
 mod requests;
+mod semantics;
 mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]
