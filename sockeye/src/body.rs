@@ -4,8 +4,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
+use crate::Error;
 use crate::stream::{Input, Owner};
-use crate::{BoxError, Error};
+use crate::switch::Guard;
 
 /// The content of a request or a response, with its trailers.
 ///
@@ -20,8 +21,14 @@ pub struct Body(Inner);
 
 enum Inner {
     Once(Option<Bytes>),
-    Stream { owner: Owner, length: Option<u64>, ended: bool },
+    Stream {
+        owner: Owner,
+        length: Option<u64>,
+        ended: bool,
+    },
     Hyper(hyper::body::Incoming),
+    /// That of a 101 in a foreign server.
+    Switching(Guard),
 }
 
 impl Body {
@@ -32,6 +39,10 @@ impl Body {
 
     pub(crate) fn stream(owner: Owner, length: Option<u64>) -> Self {
         Self(Inner::Stream { owner, length, ended: false })
+    }
+
+    pub(crate) fn switching(guard: Guard) -> Self {
+        Self(Inner::Switching(guard))
     }
 }
 
@@ -102,7 +113,11 @@ impl http_body::Body for Body {
             }
             Inner::Hyper(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::Application(BoxError::from(error)))))
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+            }
+            Inner::Switching(guard) => {
+                guard.read();
+                Poll::Ready(None)
             }
         }
     }
@@ -112,6 +127,10 @@ impl http_body::Body for Body {
             Inner::Once(content) => content.is_none(),
             Inner::Stream { ended, .. } => *ended,
             Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Switching(guard) => {
+                guard.ask();
+                false
+            }
         }
     }
 
@@ -120,6 +139,8 @@ impl http_body::Body for Body {
             Inner::Once(content) => SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64),
             Inner::Stream { length, .. } => length.map_or_else(SizeHint::default, SizeHint::with_exact),
             Inner::Hyper(body) => body.size_hint(),
+            // With a length, nobody would read it.
+            Inner::Switching(_) => SizeHint::default(),
         }
     }
 }

@@ -60,7 +60,6 @@ mod client;
 mod connection;
 #[cfg(feature = "deflate")]
 mod deflate;
-#[cfg(feature = "web-socket")]
 mod duplex;
 mod error;
 #[cfg(feature = "web-socket")]
@@ -75,7 +74,6 @@ pub mod http2;
 mod linger;
 mod metrics;
 mod peer;
-#[cfg(feature = "http2")]
 mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -88,6 +86,7 @@ mod socket;
 #[cfg(feature = "web-socket")]
 mod split;
 mod stream;
+mod switch;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod takeover;
 #[cfg(feature = "tls")]
