@@ -4,8 +4,9 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
+use crate::Error;
 use crate::stream::{Input, Owner};
-use crate::{BoxError, Error};
+use crate::switch::Guard;
 
 /// The content of a request or a response, with its trailers.
 ///
@@ -26,6 +27,8 @@ enum Inner {
     Once(Option<Bytes>),
     Stream(Stream),
     Hyper(hyper::body::Incoming),
+    /// That of a 101 in a foreign server.
+    Switching(Guard),
 }
 
 /// The content that comes on a stream of HTTP/2.
@@ -52,6 +55,10 @@ impl Body {
     #[cfg(feature = "http2")]
     pub(crate) fn expected_stream(owner: Owner, length: Option<u64>) -> Self {
         Self(Inner::Stream(Stream { owner, left: length, is_awaited: true }))
+    }
+
+    pub(crate) fn switching(guard: Guard) -> Self {
+        Self(Inner::Switching(guard))
     }
 }
 
@@ -141,7 +148,11 @@ impl http_body::Body for Body {
             }
             Inner::Hyper(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::Application(BoxError::from(error)))))
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+            }
+            Inner::Switching(guard) => {
+                guard.read();
+                Poll::Ready(None)
             }
         }
     }
@@ -153,6 +164,10 @@ impl http_body::Body for Body {
             Inner::Once(content) => content.is_none(),
             Inner::Stream(stream) => stream.owner.is_all_read(),
             Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Switching(guard) => {
+                guard.ask();
+                false
+            }
         }
     }
 
@@ -165,6 +180,8 @@ impl http_body::Body for Body {
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
             Inner::Hyper(body) => body.size_hint(),
+            // With a length, nobody would read it.
+            Inner::Switching(_) => SizeHint::default(),
         }
     }
 }

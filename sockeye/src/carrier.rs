@@ -144,7 +144,7 @@ impl Limits {
 }
 
 impl Carrier {
-    /// A connection that the registry lists until it [leaves](Self::leave), or until nothing holds it any more.
+    /// A connection that the registry lists until it [leaves](Self::leave): when its task is done, or the last stream is gone.
     pub(crate) fn new(registry: &Arc<Registry>, limits: Limits, facts: Facts) -> Arc<Self> {
         registry.enter(|number| Self {
             ready: Mutex::default(),
@@ -256,11 +256,22 @@ impl Carrier {
         std::mem::swap(&mut self.ready().slots, slots);
     }
 
+    /// For a carrier without streams, as it goes to sleep: false if the phase is not the one that it has seen.
+    pub(crate) fn watch(&self, cx: &Context<'_>, seen: Phase) -> bool {
+        let mut ready = self.ready();
+        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        let unchanged = self.phase() == seen;
+        if unchanged {
+            ready.sleeper = Some(cx.waker().clone());
+        }
+        unchanged
+    }
+
     /// For the carrier as it goes to sleep: false if there is something to do after all, or the phase is not the one that
     /// it has seen.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase) -> bool {
         let mut ready = self.ready();
-        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        // As in `watch`.
         if !ready.slots.is_empty() || !ready.casts.is_empty() || self.phase() != seen {
             return false;
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, BytesMut};
 use futures_task::waker_ref;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use sockeye_proto::Loan;
 use sockeye_proto::h2::{self, Event, OpenError, Reason, StreamId};
@@ -23,6 +23,7 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::carrier::{Carrier, MAX_TURNS, Phase, Side};
+use crate::content::expects_continue;
 use crate::linger::Linger;
 use crate::metrics::Counter;
 use crate::partings::Partings;
@@ -744,14 +745,6 @@ fn find<P>(slots: &[Option<Slot<P>>], id: StreamId) -> Option<&Slot<P>> {
 /// each read takes as much again.
 fn room_to_read(waiting: usize) -> usize {
     if waiting <= buffers::SIZE / 2 { buffers::SIZE - waiting } else { buffers::SIZE }
-}
-
-/// RFC 9110 §10.1.1: whether the client waits for a 100. Other expectations there are none; what asks for one is ignored, as
-/// most servers do.
-fn expects_continue(headers: &HeaderMap) -> bool {
-    let mut expectations =
-        headers.get_all(EXPECT).iter().flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
-    expectations.any(|expectation| expectation.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// Gives the machine what the application wants sent, as far as it takes it.

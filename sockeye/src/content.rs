@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::{HeaderMap, HeaderName, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
@@ -13,6 +13,14 @@ use crate::BoxError;
 /// RFC 9110 §15.3.5, §15.3.6, §15.4.5: whatever a service has for a body then is dropped unread.
 pub(crate) fn is_without_content(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// RFC 9110 §10.1.1: whether the client waits for a 100. Other expectations there are none; what asks for one is ignored, as
+/// most servers do.
+pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
+    let mut expectations =
+        headers.get_all(EXPECT).iter().flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
+    expectations.any(|expectation| expectation.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 pin_project_lite::pin_project! {

@@ -15,22 +15,30 @@ use tokio::time::Sleep;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::buffers;
-use crate::carrier::{MAX_TURNS, Phase};
+use crate::carrier::{Carrier, MAX_TURNS, Phase};
 use crate::metrics::Counter;
+use crate::read_ahead::ReadAhead;
 use crate::stream::{Death, Outbox, Parting, Received, Sent, StreamCell, Waiting};
+use crate::switch::Switch;
 use crate::tunnel::{self, Handler};
 
-/// Runs a socket once hyper has sent the response.
-pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
+/// Runs a socket once a foreign server has sent the response.
+pub(crate) async fn after_upgrade(upgrade: OnUpgrade, carrier: Arc<Carrier>, switch: Switch) {
     match upgrade.await {
-        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, Some(handler)).await,
+        Ok(upgraded) => {
+            if let Some(start) = switch.take() {
+                let (cell, handler) = start(carrier);
+                let transport = ReadAhead::new(TokioIo::new(upgraded), BytesMut::new());
+                Duplex::new(transport, cell, Some(handler)).await;
+            }
+        }
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
     }
 }
 
 /// Moves octets between the transport and the cell, and polls the handler, until the socket is closed and abandoned.
 pub(crate) struct Duplex<T> {
-    transport: T,
+    transport: ReadAhead<T>,
     cell: Arc<StreamCell>,
     handler: Option<Handler>,
     /// Of the handler.
@@ -41,7 +49,7 @@ pub(crate) struct Duplex<T> {
     unflushed: bool,
     read_ended: bool,
     shut_down: bool,
-    /// When the peer has had its time to end its half.
+    /// When the peer has had its time to end its half, or the handler its time after the peer's end.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The transport takes nothing until then, at most.
     write_deadline: Option<Pin<Box<Sleep>>>,
@@ -49,7 +57,7 @@ pub(crate) struct Duplex<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
-    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
+    pub(crate) fn new(transport: ReadAhead<T>, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
         let waker = waker(cell.clone());
         waker.wake_by_ref();
         Self {
@@ -67,7 +75,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         }
     }
 
-    /// Reads once into an empty inbox; whether anything happened.
+    /// Reads once into an empty inbox, or looks for the peer's end behind what the inbox holds; whether anything happened.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         let abandoned = {
             let mut shared = self.cell.lock();
@@ -76,8 +84,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 shared.inbox = BytesMut::new();
             }
             shared.more = !wanted;
-            if self.read_ended || !wanted {
+            if self.read_ended {
                 return false;
+            }
+            if !wanted {
+                drop(shared);
+                return self.look_for_the_end(cx);
             }
             shared.is_abandoned()
         };
@@ -103,11 +115,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         result.is_ready()
     }
 
+    /// A handler may never look at what it got: its peer's end is seen all the same.
+    fn look_for_the_end(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.transport.poll_end(cx) {
+            Poll::Ready(Ok(())) => {
+                self.read_ended = true;
+                self.cell.end(self.transport.take(), None, Received::Finished);
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.die();
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
     fn die(&mut self) {
         self.read_ended = true;
         self.shut_down = true;
         self.output = Outbox::default();
-        self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
+        self.cell.end(self.transport.take(), None, Received::Dead(Death::Disconnected));
     }
 
     /// Polls the handler if it asked for it.
@@ -115,7 +143,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if !self.cell.start() {
             return false;
         }
-        tunnel::poll_caught(&mut self.handler, &self.cell, &self.waker);
+        if self.handler.is_some() {
+            tunnel::poll_caught(&mut self.handler, &self.cell, &self.waker);
+            if self.handler.is_none() {
+                // Its time was not that of the Close that follows.
+                self.deadline = None;
+            }
+        }
         true
     }
 
@@ -162,6 +196,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 Poll::Ready(Ok(_)) => {
                     self.unflushed = true;
                     self.write_deadline = None;
+                    if self.read_ended && self.handler.is_some() {
+                        // A peer that ended only its half reads on.
+                        self.deadline = None;
+                    }
                 }
                 Poll::Pending => return progress | self.wait_for_transport(cx),
             }
@@ -186,7 +224,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         over
     }
 
-    /// Whether the socket is over: ended on both sides, cut off, or abandoned and out of time.
+    /// Whether the socket is over: ended on both sides, cut off, or out of time, which begins when the socket is abandoned and
+    /// when the peer has ended.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (abandoned, follows, failed) = {
             let shared = self.cell.lock();
@@ -196,13 +235,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if self.is_ended() && (abandoned || self.handler.is_none()) || self.phase == Phase::Ending && !abandoned {
             return Poll::Ready(());
         }
-        if !abandoned && !follows {
+        let outlived = self.read_ended && self.handler.is_some();
+        if !abandoned && !follows && !outlived {
             return Poll::Pending;
         }
         let limits = &self.cell.carrier().limits;
         let time = if failed { limits.failed_timeout } else { limits.close_timeout };
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
         ready!(deadline.as_mut().poll(cx));
+        if outlived {
+            // The socket is abandoned then, unless another task holds it, and closes where its peer still reads.
+            self.deadline = None;
+            self.drop_handler();
+            return if self.is_ended() { Poll::Ready(()) } else { Poll::Pending };
+        }
         self.cell.carrier().metrics().count(Counter::CloseTimeouts);
         Poll::Ready(())
     }
@@ -214,7 +260,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             self.cell.go_away();
         }
         if self.phase == Phase::Ending {
-            tunnel::drop_caught(self.cell.carrier(), self.handler.take());
+            self.drop_handler();
         }
     }
 }
@@ -222,6 +268,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 impl<T> Duplex<T> {
     fn is_ended(&self) -> bool {
         self.shut_down && self.read_ended
+    }
+
+    /// Drops the handler, which is foreign code: one that panics then takes nothing else with it.
+    fn drop_handler(&mut self) {
+        tunnel::drop_caught(self.cell.carrier(), self.handler.take());
     }
 }
 
@@ -262,5 +313,6 @@ impl<T> Drop for Duplex<T> {
             self.cell.end(BytesMut::new(), None, Received::Dead(Death::Disconnected));
         }
         self.cell.carrier().leave();
+        self.drop_handler();
     }
 }

@@ -40,7 +40,8 @@ pub enum Error {
     /// §7.1.5 calls code 1006. It breaks no one's rule: a page that was left ends so, and so does a phone out of reach.
     Abnormal,
     /// The peer broke a rule of a protocol. For a WebSocket, `code` is that of the Close it was sent (RFC 6455 §7.4.1);
-    /// for a connection it is that of the GOAWAY (RFC 9113 §7).
+    /// for a connection it is that of the GOAWAY (RFC 9113 §7), and over HTTP/1.1 the status that says so (RFC 9112 §2.2):
+    /// 400 or 431.
     Violation {
         /// The code that the peer was told.
         code: u32,
@@ -102,6 +103,9 @@ const PASSING: [Reason; 6] = [
     Reason::ENHANCE_YOUR_CALM,
 ];
 
+/// RFC 9112 §2.2: what a message that breaks its rules is answered with.
+const BAD_REQUEST: u32 = 400;
+
 impl Error {
     /// Whose doing this is.
     pub fn fault(&self) -> Fault {
@@ -152,6 +156,34 @@ impl Error {
             | Self::NotOffered(_)
             | Self::Handshake(_)
             | Self::Application(_) => false,
+        }
+    }
+
+    /// What ended an exchange of hyper's, by our names.
+    pub(crate) fn of_hyper(error: hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            // RFC 6585 §5
+            return Self::Violation { code: 431, rule: error.into() };
+        }
+        if error.is_parse() {
+            return Self::Violation { code: BAD_REQUEST, rule: error.into() };
+        }
+        if error.is_user() {
+            return Self::Application(error.into());
+        }
+        if error.is_timeout() {
+            return Self::Timeout("the head of a request");
+        }
+        let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        match transport.map(io::Error::kind) {
+            // What hyper's decoders say of content that is wrong, and of content that ends early.
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+                Self::Violation { code: BAD_REQUEST, rule: error.into() }
+            }
+            Some(io::ErrorKind::UnexpectedEof) => Self::Disconnected,
+            Some(kind) => Self::Io(io::Error::new(kind, error)),
+            // What is left tells of a connection that went away: closed, cancelled, or incomplete.
+            None => Self::Disconnected,
         }
     }
 

@@ -64,7 +64,6 @@ mod content;
 mod date;
 #[cfg(feature = "deflate")]
 mod deflate;
-#[cfg(feature = "web-socket")]
 mod duplex;
 mod error;
 #[cfg(feature = "web-socket")]
@@ -81,7 +80,6 @@ mod metrics;
 #[cfg(feature = "http2")]
 mod partings;
 mod peer;
-#[cfg(feature = "http2")]
 mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -94,6 +92,7 @@ mod socket;
 #[cfg(feature = "web-socket")]
 mod split;
 mod stream;
+mod switch;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod takeover;
 #[cfg(feature = "tls")]

@@ -16,6 +16,9 @@ mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
 mod group;
+mod http1;
+mod http1_ends;
+mod http1_host;
 mod limits;
 mod lives;
 mod peers;

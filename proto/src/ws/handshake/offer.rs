@@ -87,7 +87,16 @@ impl Offer {
         &self.authority
     }
 
-    /// Whether the request's target says `https`. Over HTTP/1.1 it says nothing.
+    /// Says that the connection is encrypted by TLS, which a request of HTTP/1.1 does not tell: the page has to have come so,
+    /// too, for its origin to be the [same](super::OriginPolicy::SameOrigin). A target of `https` says it in any case, as one
+    /// does behind a proxy where TLS ends.
+    #[must_use]
+    pub fn on_secure_connection(mut self, secure: bool) -> Self {
+        self.secure |= secure;
+        self
+    }
+
+    /// Whether the connection is encrypted, or the request's target says `https`.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
     }
