@@ -10,10 +10,10 @@ const STARTUP_MILLISECONDS = 20_000;
 
 /**
  * Starts `sockeye serve` on a free port. SOCKEYE_URL names a server that already runs instead. `log()` is what it has
- * logged, warnings and errors; with SOCKEYE_LOG that goes to our stderr instead.
+ * logged, warnings and errors; with SOCKEYE_LOG that goes to our stderr instead. `kill()` ends it without a word.
  */
 export async function serve(...extra) {
-  if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0 };
+  if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0, kill: () => {} };
   const log = process.env.SOCKEYE_LOG ? 'inherit' : 'pipe';
   const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', ...extra], { stdio: ['ignore', 'pipe', log] });
   let logged = '';
@@ -21,6 +21,7 @@ export async function serve(...extra) {
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(status ?? signal)));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   const listening = new Promise((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const found = line.match(/listening on (https?):\/\/[\d.]+:(\d+)/);
@@ -35,13 +36,12 @@ export async function serve(...extra) {
   }
   /** Ends the server as Ctrl-C does; its exit status. */
   const stop = async () => {
-    process.off('exit', kill);
     child.kill('SIGINT');
     const status = await Promise.race([ended, sleep(15_000, 'still running')]);
     child.kill('SIGKILL');
     return status;
   };
-  return { url, log: () => logged, stop };
+  return { url, log: () => logged, stop, kill };
 }
 
 export function sleep(milliseconds, value) {
@@ -89,7 +89,7 @@ export class Report {
       console.log(`ok    ${name}`);
     } catch (error) {
       this.failed += 1;
-      console.log(`FAIL  ${name}: ${error?.message ?? error}`);
+      console.log(`FAIL  ${name}: ${`${error?.message ?? error}`.split("\n")[0]}`);
     }
   }
 

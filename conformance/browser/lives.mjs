@@ -39,7 +39,7 @@ class Site {
 
   async end() {
     await Promise.all(this.pages.filter((page) => !page.isClosed()).map((page) => page.close()));
-    await this.server.stop();
+    this.server.kill(); // a browser takes its time to let a connection go
   }
 
   /** Fails where the server has counted a fault, or logged a warning or an error. */
