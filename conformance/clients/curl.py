@@ -106,14 +106,6 @@ def post_slowly(curl):
     equal(curl.parse(output)[0], 200, "status")
 
 
-def post_expecting(curl):
-    """curl waits for a 100 before it sends content, here for longer than a server may take to say so."""
-    started = time.monotonic()
-    expecting = ("-H", "Expect: 100-continue", "--expect100-timeout", "8")
-    equal(curl("/", *expecting, "--data", "hello")[0], 200, "status")
-    equal(time.monotonic() - started < 2, True, "answered at once")
-
-
 def twice(curl):
     """Two requests on one connection."""
     done = subprocess.run([*curl.command("/stats"), curl.url + "/stats"], capture_output=True, timeout=20)
@@ -131,7 +123,6 @@ CHECKS = {
     "POST / is answered": post,
     "POST of 1 MiB is answered": post_much,
     "POST is answered once its body has ended": post_slowly,
-    "POST that expects a 100 gets it": post_expecting,
     "POST to an unknown path is 404": post_nowhere,
     "two requests share a connection": twice,
 }
