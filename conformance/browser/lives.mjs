@@ -212,6 +212,9 @@ const SLOW_CHECKS = [
   ['--ping 1: sockets closed while they connect, and a page that is gone, are found', ['--ping', '1'], cancelled, 120],
 ];
 
+const filter = process.argv.find((argument) => argument.startsWith('--filter='))?.slice('--filter='.length) ?? '';
+const wanted = ([title]) => title.includes(filter);
+
 /** One of the lists above, on a site of its own. */
 async function checked(name, browser, [, options, run]) {
   const site = new Site(name, browser, await serve(...options));
@@ -225,9 +228,9 @@ async function checked(name, browser, [, options, run]) {
 async function check(name, report) {
   const { browser, quit } = await launched(name);
   try {
-    const slow = SLOW_CHECKS.map((each) => [each, checked(name, browser, each)]);
+    const slow = SLOW_CHECKS.filter(wanted).map((each) => [each, checked(name, browser, each)]);
     slow.forEach(([, outcome]) => outcome.catch(() => {})); // it is told at the end
-    for (const each of CHECKS) await report.run(`${name}: ${each[0]}`, () => checked(name, browser, each), each[3]);
+    for (const each of CHECKS.filter(wanted)) await report.run(`${name}: ${each[0]}`, () => checked(name, browser, each), each[3]);
     for (const [each, outcome] of slow) await report.run(`${name}: ${each[0]}`, () => outcome, each[3]);
   } finally {
     await quit();
@@ -235,7 +238,7 @@ async function check(name, report) {
 }
 
 const report = new Report();
-const names = process.argv.slice(2);
+const names = process.argv.slice(2).filter((argument) => !argument.startsWith('--filter='));
 for (const name of names.length ? names : Object.keys(BROWSERS)) {
   await check(name, report).catch((error) => report.run(`${name}: runs`, () => Promise.reject(error)));
 }
