@@ -105,7 +105,8 @@ fn discarded_messages_count_as_others() {
 /// Who asks for another number gets it: a lower one, and one that nothing passes.
 #[test]
 fn the_number_of_any_size_is_a_setting() {
-    let limited = |max_fragments| server_with(Config { max_fragments, max_message_size: 16 << 20, ..Config::default() });
+    let limited =
+        |max_fragments| server_with(Config { max_fragments, max_message_size: 16 << 20, ..Config::default() });
     assert_eq!(fails_at(&mut limited(2), b"1"), 3);
     assert_eq!(fails_at(&mut limited(1 << 16), b""), (1 << 16) + 1);
     assert_eq!(feed(&mut limited(1), &fragments(1 << 20, 256)).len(), 1);

@@ -88,7 +88,9 @@ impl Violation {
             Self::CloseCode => "RFC 6455 §7.4",
             Self::Text => "RFC 6455 §8.1",
             Self::Deflate => "RFC 7692 §7.2.2",
-            Self::MessageTooBig | Self::TooManyFragments | Self::MessageStalled | Self::TooManyPings => "RFC 6455 §10.4",
+            Self::MessageTooBig | Self::TooManyFragments | Self::MessageStalled | Self::TooManyPings => {
+                "RFC 6455 §10.4"
+            }
         }
     }
 

@@ -23,3 +23,4 @@ mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
+mod unfinished;
