@@ -311,8 +311,4 @@ impl Book {
     pub(super) fn held(&self) -> usize {
         self.holdings.values().map(|holding| holding.octets).sum()
     }
-
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
 }

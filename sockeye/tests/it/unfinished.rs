@@ -255,7 +255,7 @@ async fn the_answer_to_a_close_echoes_its_reason() {
 /// No test: prints the p99 of echoes of 200 KiB, alone and beside twenty slow uploads of 15 MiB (some 400 KiB a second each).
 ///
 /// `cargo test --release -p sockeye --test it measure_siblings -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 #[ignore = "a measurement"]
 async fn measure_siblings_of_slow_uploads() {
     for size in [None, Some(Some(15 * MIB)), Some(None)] {
