@@ -320,7 +320,7 @@ fn a_drip_is_no_progress() {
     }
     let large: Vec<_> = (0..3).map(|_| simulation.add(3 * MIB, 8 * KIB, true)).collect();
     simulation.step = Duration::from_millis(100);
-    simulation.run(STALL * 8);
+    simulation.run(STALL * 12);
     for index in large {
         assert!(matches!(simulation.state(index), State::Whole(_)), "{:?}", simulation.state(index));
     }
