@@ -108,7 +108,7 @@ pub(crate) struct Limits {
     pub(crate) stream_send: usize,
     /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
     pub(crate) connection_send: usize,
-    /// Octets of unfinished messages of all sockets beyond which all but the oldest wait.
+    /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
     /// How long a tunnel's peer may take to end its half after we ended ours.
     pub(crate) close_timeout: Duration,

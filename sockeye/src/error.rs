@@ -222,7 +222,7 @@ impl fmt::Display for Error {
                 if debug.is_empty() { Ok(()) } else { write!(f, ", saying {debug:?}") }
             }
             Self::Abnormal => f.write_str("the peer went away without a Close frame (1006, RFC 6455 §7.1.5)"),
-            Self::Violation { code, rule } => write!(f, "the peer broke the protocol and was told {code}: {rule}"),
+            Self::Violation { code, rule } => write!(f, "the peer broke a rule or a limit and was told {code}: {rule}"),
             Self::Closed => f.write_str("this side has closed already"),
             Self::Invalid(_) => f.write_str("the call is not allowed"),
             Self::Timeout(step) => write!(f, "{step} took too long"),
@@ -257,8 +257,9 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Violation { rule: error, .. }
-            | Self::Connect { source: error, .. }
+            // Its words are part of this error's.
+            Self::Violation { rule, .. } => rule.source(),
+            Self::Connect { source: error, .. }
             | Self::Invalid(error)
             | Self::Handshake(error)
             | Self::Application(error) => Some(&**error),

@@ -136,7 +136,11 @@ impl Server {
         self
     }
 
-    /// Octets of one connection's unfinished messages beyond which all but the oldest wait; 4 MiB by default.
+    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
+    ///
+    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
+    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {
         self.limits.unfinished_messages = octets;

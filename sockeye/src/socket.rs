@@ -13,13 +13,13 @@ use futures_sink::Sink;
 use http::{Extensions, Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
-use crate::budget::Ticket;
+use crate::budget::{self, Budget, Ticket, Verdict};
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
 use crate::stream::outbox::LEAST_SHARED;
 use crate::stream::{Closer, Input, Owner, Parting, StreamCell};
-use crate::{Error, Result};
+use crate::{BoxError, Error, Result};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
@@ -228,7 +228,8 @@ impl WebSocket {
         self.0.machine.extensions()
     }
 
-    /// The head of the request that opened the socket.
+    /// The head of the request that opened the socket. It is kept in little memory until it is first asked for; from then
+    /// on the socket holds it a second time, which is a kilobyte or two with a browser's fields.
     pub fn request(&self) -> &request::Parts {
         let rare = self.rare();
         rare.request.get_or_init(|| {
@@ -303,21 +304,22 @@ impl WebSocket {
                 self.0.machine.handle_data(crate::now, &mut self.0.input);
                 continue;
             }
-            if self.0.machine.buffered() > 0 {
-                let carrier = self.0.owner.carrier();
-                let held =
-                    carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered());
-                // Of a stream that has ended no more comes than what is there.
-                if held.is_pending() && !self.0.owner.is_ended(cx) {
-                    return Poll::Pending;
-                }
+            let verdict = self.hold_unfinished(cx);
+            // Of a stream that has ended no more comes than what is there.
+            if matches!(verdict, Verdict::Wait | Verdict::StillWait) && !self.0.owner.is_ended(cx) {
+                return Poll::Pending;
             }
             match self.read_at_desk() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 Some(None) => continue,
                 None => {}
             }
-            match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
+            let received = self.0.owner.poll_receive(cx, &mut self.0.input);
+            if received.is_pending() && verdict == Verdict::GiveUp {
+                self.0.machine.give_up();
+                continue;
+            }
+            match ready!(received) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.0.machine.handle_eof(),
                 Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
@@ -326,6 +328,18 @@ impl WebSocket {
                     return Poll::Ready(Err(error));
                 }
             }
+        }
+    }
+
+    /// Books what is held of a message that is not whole, and asks whether more of it may be taken.
+    fn hold_unfinished(&mut self, cx: &Context<'_>) -> Verdict {
+        let Inner { machine, owner, ticket, .. } = &mut *self.0;
+        let message = machine.unfinished();
+        match message.map(|ws::Unfinished { held, announced, is_last }| budget::Message { held, announced, is_last }) {
+            Some(message) if owner.carrier().budget.counts(message) => {
+                Budget::hold(owner.cell().carrier(), cx, ticket, message)
+            }
+            _ => Verdict::Go,
         }
     }
 
@@ -367,10 +381,15 @@ impl WebSocket {
                 self.0.owner.carrier().metrics().count(match violation {
                     Violation::MessageTooBig | Violation::TooManyFragments => Counter::MessagesTooBig,
                     Violation::TooManyPings => Counter::PingFloods,
+                    Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");
-                Err(Error::Violation { code: u16::from(violation.code()).into(), rule: Box::new(violation) })
+                let rule: BoxError = match self.0.machine.limit_passed(violation) {
+                    Some(limit) => Box::new(limit),
+                    None => Box::new(violation),
+                };
+                Err(Error::Violation { code: u16::from(violation.code()).into(), rule })
             }
             _ => Err(Error::Abnormal),
         }
@@ -464,7 +483,7 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("version", &self.version())
-            .field("uri", &self.request().uri)
+            .field("uri", &self.0.head.uri())
             .field("protocol", &self.protocol())
             .field("state", &self.0.machine.state())
             .finish_non_exhaustive()

@@ -175,12 +175,13 @@ impl Client {
             loop {
                 let taken = stream.write(octets, end_stream);
                 octets = &octets[taken..];
+                // Who is told of nothing wakes the other senders that wait, and they it, without end.
+                if taken == 0 && !octets.is_empty() {
+                    return None;
+                }
                 self.0.work.notify_one();
                 if octets.is_empty() {
                     return Some(true);
-                }
-                if taken == 0 {
-                    return None;
                 }
             }
         });

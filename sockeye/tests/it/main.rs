@@ -30,3 +30,4 @@ mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
+mod unfinished;
