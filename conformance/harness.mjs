@@ -8,14 +8,20 @@ import { fileURLToPath } from 'node:url';
 const PROGRAM = process.env.SOCKEYE ?? fileURLToPath(new URL('../target/release/sockeye', import.meta.url));
 const STARTUP_MILLISECONDS = 20_000;
 
-/** Starts `sockeye serve` on a free port. SOCKEYE_URL names a server that already runs instead. */
+/**
+ * Starts `sockeye serve` on a free port. SOCKEYE_URL names a server that already runs instead. `log()` is what it has
+ * logged, warnings and errors; with SOCKEYE_LOG that goes to our stderr instead. `kill()` ends it without a word.
+ */
 export async function serve(...extra) {
-  if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, stop: async () => 0 };
-  const log = process.env.SOCKEYE_LOG ? 'inherit' : 'ignore';
+  if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0, kill: () => {} };
+  const log = process.env.SOCKEYE_LOG ? 'inherit' : 'pipe';
   const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', ...extra], { stdio: ['ignore', 'pipe', log] });
+  let logged = '';
+  child.stderr?.setEncoding('utf8').on('data', (text) => (logged += text));
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(status ?? signal)));
   const kill = () => child.kill('SIGKILL');
   process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
   const listening = new Promise((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
       const found = line.match(/listening on (https?):\/\/[\d.]+:(\d+)/);
@@ -26,17 +32,16 @@ export async function serve(...extra) {
   const url = await Promise.race([listening, failed.then(() => null)]);
   if (url === null) {
     kill();
-    throw new Error(`${PROGRAM} did not say where it listens`);
+    throw new Error(`${PROGRAM} serve ${extra.join(' ')}: did not say where it listens: ${logged.split('\n')[0]}`);
   }
   /** Ends the server as Ctrl-C does; its exit status. */
   const stop = async () => {
-    process.off('exit', kill);
     child.kill('SIGINT');
     const status = await Promise.race([ended, sleep(15_000, 'still running')]);
     child.kill('SIGKILL');
     return status;
   };
-  return { url, stop };
+  return { url, log: () => logged, stop, kill };
 }
 
 export function sleep(milliseconds, value) {
@@ -84,7 +89,7 @@ export class Report {
       console.log(`ok    ${name}`);
     } catch (error) {
       this.failed += 1;
-      console.log(`FAIL  ${name}: ${error?.message ?? error}`);
+      console.log(`FAIL  ${name}: ${`${error?.message ?? error}`.split("\n")[0]}`);
     }
   }
 

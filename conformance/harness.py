@@ -21,7 +21,10 @@ STARTUP_SECONDS = 20
 
 
 class Server:
-    """`sockeye serve` for as long as a `with` block lasts; its log goes to our stderr when SOCKEYE_LOG is set."""
+    """`sockeye serve` for as long as a `with` block lasts.
+
+    What it logs, warnings and errors, is in `log`; it goes to our stderr instead when SOCKEYE_LOG is set.
+    """
 
     def __init__(self, *arguments, tls=True):
         self.tls, self.asked = tls, False
@@ -30,8 +33,11 @@ class Server:
             self.command.append("--cleartext")
 
     def __enter__(self):
-        log = None if os.environ.get("SOCKEYE_LOG") else subprocess.DEVNULL
+        log = None if os.environ.get("SOCKEYE_LOG") else subprocess.PIPE
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, text=True)
+        self.log = []
+        if log:
+            threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
         lines = queue.Queue()
         threading.Thread(target=self._read_lines, args=(lines,), daemon=True).start()
         deadline = time.monotonic() + STARTUP_SECONDS
@@ -42,7 +48,7 @@ class Server:
                 line = None
             if line is None:
                 self.process.kill()
-                sys.exit(f"{' '.join(self.command)}: did not say where it listens")
+                raise RuntimeError(f"{' '.join(self.command)}: did not say where it listens: {''.join(self.log[:1]).strip()}")
             found = re.search(r"listening on https?://([\d.]+):(\d+)", line)
             if found:
                 self.address = (found[1], int(found[2]))

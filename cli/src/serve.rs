@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Octets in a WebSocket message, beyond which a socket is closed with 1009.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     max_message_size: usize,
-    /// Frames in a WebSocket message, beyond which a socket is closed with 1009.
+    /// Frames of any size in a WebSocket message; beyond that one of less than 256 octets a frame is closed with 1009.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_fragments: u32,
     /// No compression of WebSocket messages (permessage-deflate), which clients get that offer it.

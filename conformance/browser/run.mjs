@@ -1,70 +1,15 @@
 // Real browsers against `sockeye serve`: its page, a hundred WebSockets on the page's own HTTP/2 connection, and no way
 // back to HTTP/1.1. `node run.mjs [chromium] [firefox]`; screenshots go to $SOCKEYE_SCREENSHOTS or the temporary folder.
 
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import puppeteer from 'puppeteer-core';
 import { Report, equal, get, serve, sleep } from '../harness.mjs';
+import { BROWSERS, helpers, launched } from './browsers.mjs';
 
 const SOCKETS = 100;
 const CYCLES = 200;
 const SCREENSHOTS = process.env.SOCKEYE_SCREENSHOTS ?? join(tmpdir(), 'sockeye-screenshots');
-
-const BROWSERS = {
-  chromium: {
-    browser: 'chrome',
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    acceptInsecureCerts: true,
-    args: [
-      '--headless=new',
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      '--ignore-certificate-errors',
-    ],
-    // Chromium puts a WebSocket on HTTP/2 only where it already has a session to that very origin.
-    firstSocket: 'HTTP/1.1',
-  },
-  firefox: {
-    browser: 'firefox',
-    protocol: 'webDriverBiDi',
-    executablePath: process.env.FIREFOX ?? '/usr/bin/firefox-esr',
-    acceptInsecureCerts: true,
-    headless: true,
-    firstSocket: 'HTTP/2',
-  },
-};
-
-/** Put into the page as `conformance`: a small promise-shaped WebSocket, and the server's statistics. */
-function helpers() {
-  window.conformance = {
-    url: `wss://${location.host}/echo`,
-    open: (url) =>
-      new Promise((resolve, reject) => {
-        const socket = new WebSocket(url, ['echo']);
-        socket.binaryType = 'arraybuffer';
-        socket.onopen = () => resolve(socket);
-        socket.onerror = () => reject(new Error(`${url} did not open`));
-      }),
-    echo: (socket, message) =>
-      new Promise((resolve, reject) => {
-        socket.onmessage = (event) => resolve(event.data);
-        socket.onclose = (event) => reject(new Error(`closed with ${event.code} ${event.reason}`));
-        socket.send(message);
-      }),
-    close: (socket) =>
-      new Promise((resolve) => {
-        socket.onclose = (event) => resolve({ code: event.code, clean: event.wasClean });
-        socket.close(1000, 'done');
-      }),
-    stats: async () => (await fetch('/stats', { cache: 'no-store' })).json(),
-  };
-}
 
 /** Fails unless every open WebSocket of the server is on the asking page's own HTTP/2 connection. */
 function onOneConnection(stats, sockets) {
@@ -76,12 +21,11 @@ function onOneConnection(stats, sockets) {
 }
 
 async function check(name, report) {
-  const { firstSocket, ...launch } = BROWSERS[name];
+  const { firstSocket } = BROWSERS[name];
   const run = (title, ...rest) => report.run(`${name}: ${title}`, ...rest);
   const server = await serve();
   const other = await serve('--origin', 'any');
-  const profile = await mkdtemp(join(tmpdir(), `sockeye-${name}-`));
-  const browser = await puppeteer.launch({ ...launch, userDataDir: profile });
+  const { browser, quit } = await launched(name);
   try {
     const page = await browser.newPage();
     const complaints = [];
@@ -176,9 +120,8 @@ async function check(name, report) {
       equal([...new Set(await codes)], [1001], 'close codes');
     });
   } finally {
-    await browser.close();
+    await quit();
     await Promise.all([server.stop(), other.stop()]);
-    await rm(profile, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 

@@ -89,6 +89,27 @@ def post_much(curl):
     equal(curl("/", "--data-binary", "@-", stdin=bytes(MEBIBYTE))[0], 200, "status")
 
 
+def post_when_told(curl):
+    """curl sends the content once it is told to, and else waits a second (RFC 9110, 10.1.1)."""
+    started = time.monotonic()
+    status, _, body = curl("/", "--data-binary", "@-", "-H", "Expect: 100-continue", stdin=bytes(MEBIBYTE))
+    equal((status, body), (200, b"%d octets received.\n" % MEBIBYTE), "answer")
+    equal(time.monotonic() - started < 0.9, True, "sent at once")
+
+
+def many_cookies(curl):
+    """As many as a browser has for one site."""
+    cookies = "; ".join(f"cookie-{number:03}=value" for number in range(150))
+    equal(curl("/", "-H", f"Cookie: {cookies}")[0], 200, "status")
+
+
+def date(curl):
+    """RFC 9110, 6.6.1."""
+    done = subprocess.run(curl.command("/no/such/path", "-D", "-"), capture_output=True, timeout=20)
+    dates = re.findall(rb"(?im)^date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r$", done.stdout)
+    equal(len(dates), 1, f"dates in {done.stdout[:300]}")
+
+
 def post_nowhere(curl):
     equal(curl("/no/such/path", "--data", "hello")[0], 404, "status")
 
@@ -123,6 +144,9 @@ CHECKS = {
     "POST / is answered": post,
     "POST of 1 MiB is answered": post_much,
     "POST is answered once its body has ended": post_slowly,
+    "POST is told to go on where it asks for that": post_when_told,
+    "GET with 150 cookies is answered": many_cookies,
+    "an answer has a date": date,
     "POST to an unknown path is 404": post_nowhere,
     "two requests share a connection": twice,
 }

@@ -30,6 +30,12 @@ def octet_by_octet(connection):
         connection.send(data(1, bytes([octet])))
 
 
+def close_echoed(code, reason):
+    """The server's Close says what ours said, its reason too, which a page's `close` event shows."""
+    octets = struct.pack(">H", code) + reason.encode()
+    return case("RFC 6455 §5.5.1", f"Close {code} with {len(octets) - 2} octets of reason is echoed whole", opened(1), sends(1, message(CLOSE, octets)), receives(1, CLOSE, octets))
+
+
 FRAMING = [
     *(framing(f"text of {size} octets is echoed", wide_open, echoed(1, TEXT, "x" * size)) for size in (0, 1, 125, 126, 127, 65_535, 65_536)),
     *(framing(f"binary of {size} octets is echoed", wide_open, echoed(1, BINARY, bytes(n * 7 % 256 for n in range(size)))) for size in (0, 1, 125, 126, 16_384, 65_536, MEBIBYTE)),
@@ -53,6 +59,7 @@ CLOSING = [
     case("RFC 6455 §5.5.1", "Close without a code is answered", opened(1), sends(1, close_frame()), closed_with(1, None, 1000)),
     *(case("RFC 6455 §7.4", f"Close {code} is answered with {code}", opened(1), sends(1, close_frame(code, b"bye")), closed_with(1, code)) for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)),
     case("RFC 6455 §5.5.1", "Close with the longest reason is answered", opened(1), sends(1, close_frame(1000, b"r" * 123)), closed_with(1, 1000)),
+    *(close_echoed(code, reason) for code, reason in [(1000, "done"), (1001, "page gone"), (3000, "x"), (4999, "r" * 123), (1000, "\N{EURO SIGN}" * 41), (1000, "")]),
     case("RFC 6455 §1.4", "what comes after Close is discarded", opened(1), sends(1, close_frame(1000), HELLO), closed_with(1, 1000)),
     case("RFC 6455 §1.4", "messages before Close are echoed", opened(1), sends(1, HELLO + close_frame(1000)), receives(1, TEXT, "hello"), closed_with(1, 1000)),
 ]  # fmt: skip

@@ -2,6 +2,9 @@
 
 from tunnel import *  # noqa: F403
 
+# RFC 6455 §1.3
+SAMPLE_KEY, SAMPLE_ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+ELSEWHERE = ("origin", "https://elsewhere.example")
 
 def opens(title, *extra, **rest):
     return case("RFC 8441 §5", f"{title} is accepted", opened(1, *extra, **rest), echoed(1, TEXT, "hello"))
@@ -21,6 +24,17 @@ def refuses(rule, title, status, *extra, fields=None, **rest):
     """A refusal is an ordinary response that ends the stream, and the connection lives on."""
     ends = lambda connection: None if connection.ended else stream_ends(1)(connection)  # noqa: E731
     return case(rule, title, connect(1, *extra, **rest), answered(1, status, **(fields or {})), ends, opened(3), echoed(3, TEXT, "well"))
+
+
+def without_content_type(rule, title, status, *extra, **rest):
+    """Firefox gives up the page's whole connection for a refusal that says what its content is; the content may stay."""
+    return case(rule, f"{title} is told without Content-Type", connect(1, *extra, **rest), answered(1, status, content_type=None))
+
+
+def accepts_key(connection):
+    """Proxies that join HTTP/1.1 clients to an HTTP/2 server pass on a key, and need what RFC 6455 §4.2.2 makes of it."""
+    connection.send(connect(1, ("sec-websocket-key", SAMPLE_KEY))(connection))
+    answered(1, 200, sec_websocket_accept=SAMPLE_ACCEPT)(connection)
 
 
 def never_acknowledged(connection):
@@ -57,16 +71,22 @@ OPENING = [
     case("RFC 8441 §3", "SETTINGS_ENABLE_CONNECT_PROTOCOL is 1 in the first SETTINGS", advertises(ENABLE_CONNECT_PROTOCOL, 1)),
     opens("an extended CONNECT"),
     opens("`websocket` in other letter case", protocol="WebSocket"),
-    opens("a stray Sec-WebSocket-Key", ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")),
+    opens("a stray Sec-WebSocket-Key", ("sec-websocket-key", SAMPLE_KEY)),
+    case("RFC 6455 §4.2.2", "a Sec-WebSocket-Key is answered by its Sec-WebSocket-Accept", accepts_key),
     opens("an offer of extensions", ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits, x-unknown; a=\"b\"")),
     case("RFC 8441 §5", "the answer has no content-length, Accept or extension", never_acknowledged),
     case("RFC 6454 §7", "the server's own Origin is accepted", same_origin, answered(1, 200)),
-    refuses("RFC 6455 §4.2.2", "another Origin gets 403", 403, ("origin", "https://elsewhere.example")),
+    refuses("RFC 6455 §4.2.2", "another Origin gets 403", 403, ELSEWHERE),
     refuses("RFC 6455 §4.2.2", "an opaque Origin gets 403", 403, ("origin", "null")),
     refuses("RFC 6455 §4.4", "version 8 gets 400 and the version to use", 400, version="8", fields={"sec_websocket_version": "13"}),
     refuses("RFC 6455 §4.4", "no version gets 400 and the version to use", 400, version=None, fields={"sec_websocket_version": "13"}),
     refuses("RFC 9220 §3", "another :protocol gets 501", 501, protocol="connect-udp"),
     refuses("RFC 9110 §15.5.5", "a path without a WebSocket gets 404", 404, path="/no/such/path"),
+    without_content_type("RFC 9110 §15.5.5", "a path without a WebSocket", 404, path="/no/such/path"),
+    without_content_type("RFC 6455 §4.2.2", "another Origin", 403, ELSEWHERE),
+    without_content_type("RFC 6455 §4.4", "version 8", 400, version="8"),
+    without_content_type("RFC 9220 §3", "another :protocol", 501, protocol="connect-udp"),
+    without_content_type("RFC 6585 §5", "a header list above the limit", 431, *((f"x-dummy{n}", "d" * 4000) for n in range(5))),
     case("RFC 8441 §5", "END_STREAM on an extended CONNECT is an error", end_stream_on_connect),
     malformed("RFC 8441 §4", "extended CONNECT without :scheme", method="CONNECT", protocol="websocket", scheme=None, path="/echo", end_stream=False),
     malformed("RFC 8441 §4", "extended CONNECT without :path", method="CONNECT", protocol="websocket", path=None, end_stream=False),

@@ -1,5 +1,8 @@
 """RFC 9113 §8: HTTP messages, ordinary and malformed."""
 
+import time
+from email.utils import parsedate_to_datetime
+
 from steps import *  # noqa: F403
 from wire import *  # noqa: F403
 
@@ -53,6 +56,90 @@ def both_end(connection, streams):
                 return
 
 
+# What a browser sends beside its cookies.
+BROWSER = (
+    ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"), ("accept", "*/*"),
+    ("accept-language", "en-US,en;q=0.5"), ("accept-encoding", "gzip, deflate, br, zstd"), ("sec-fetch-dest", "empty"),
+    ("sec-fetch-mode", "cors"), ("sec-fetch-site", "same-origin"), ("pragma", "no-cache"), ("cache-control", "no-cache"),
+)  # fmt: skip
+
+
+def crumbs(count, *, same=False):
+    """A cookie in so many crumbs of 16 octets each. All the same, each costs one octet after compression."""
+    return [("cookie", "name0000=sockeye" if same else f"c{n:04}=0123456789") for n in range(count)]
+
+
+def in_pieces(fields):
+    """A request whose header block is cut into frames of 16,000 octets, by then with other fields as well."""
+
+    def step(connection):
+        block = connection.encoder.encode([*request_fields(connection), *BROWSER, *fields])
+        pieces = [block[start : start + 16_000] for start in range(0, len(block), 16_000)]
+        last = len(pieces) - 1
+        octets = frame(HEADERS, 1, pieces[0], END_STREAM | (0 if last else END_HEADERS))
+        return octets + b"".join(continuation(1, piece, n == last) for n, piece in enumerate(pieces[1:], 1))
+
+    return step
+
+
+def too_much(connection):
+    """431, or the end of the connection for a peer that asks for trouble."""
+    while True:
+        received = connection.read()
+        if received.type == HEADERS:
+            if received.fields[":status"] != "431":
+                raise Failure(f"wanted 431, got {received.fields}")
+            return barrier(connection)
+        if received.type == GOAWAY:
+            if received.error_code not in (ENHANCE_YOUR_CALM, COMPRESSION_ERROR):
+                unexpected(received, "GOAWAY ENHANCE_YOUR_CALM", connection)
+            return closes(connection)
+
+
+def dated(status, opening, *rest):
+    """The answer says when it was made (RFC 9110 §6.6.1)."""
+
+    def step(connection):
+        for each in (opening, *rest):
+            connection.send(each if isinstance(each, bytes) else each(connection))
+        for received in frames(connection, "an answer"):
+            if received.type == HEADERS:
+                break
+        if received.fields[":status"] != str(status) or "date" not in received.fields:
+            raise Failure(f"wanted {status} with a Date, got {received.fields}")
+        date = parsedate_to_datetime(received.fields["date"])
+        if not received.fields["date"].endswith(" GMT") or abs(date.timestamp() - time.time()) > 5:
+            raise Failure(f"Date: {received.fields['date']}")
+
+    return step
+
+
+EXPECTING = (("expect", "100-continue"), ("content-length", "4"))
+
+
+def no_continue(connection):
+    """What nobody expects does not come: the first answer is the last."""
+    connection.send(post(1)(connection) + data(1, b"test", True))
+    for received in frames(connection, "an answer"):
+        if received.type == HEADERS and received.fields[":status"] != "200":
+            raise Failure(f"an answer of {received.fields}")
+        if received.ends_stream():
+            return
+
+
+MEANING = [
+    *(case("RFC 9110 §6.6.1", f"{title} has a Date", dated(*steps)) for title, *steps in [
+        ("an answer with content", 200, request(1)), ("an answer to HEAD", 200, request(1, method="HEAD")),
+        ("an answer to POST", 200, post(1), data(1, b"test", True)), ("a 404", 404, request(1, path="/no/such/path")),
+        ("a 405", 405, request(1, method="DELETE")), ("a 431", 431, request(1, *((f"x-dummy{n}", "d" * 4000) for n in range(5)))),
+        ("a refused extended CONNECT", 404, request(1, ("sec-websocket-version", "13"), method="CONNECT", protocol="websocket", path="/no/such/path", end_stream=False)),
+    ]),
+    case("RFC 9110 §10.1.1", "Expect: 100-continue gets its 100, then the answer", post(1, *EXPECTING), answered(1, 100), data(1, b"test", True), answered(1, 200), stream_ends(1)),
+    case("RFC 9110 §10.1.1", "Expect in other letter case gets its 100", post(1, ("expect", "100-Continue")), answered(1, 100), data(1, b"test", True), answered(1, 200), stream_ends(1)),
+    case("RFC 9110 §10.1.1", "Expect: 100-continue without content gets no 100", request(1, ("expect", "100-continue"), method="POST"), answered(1, 200), stream_ends(1)),
+    case("RFC 9110 §10.1.1", "a request that expects nothing gets no 100", no_continue),
+]  # fmt: skip
+
 FIELDS = [
     malformed("RFC 9113 §8.2.1", "an uppercase field name", ("X-TEST", "ok")),
     *(malformed("RFC 9113 §8.2.1", f"a field name with {title}", (f"x{octet}test", "ok")) for title, octet in [("a space", " "), ("a colon", ":"), ("a NUL", "\0"), ("an octet above 0x7e", "\x7f")]),
@@ -65,6 +152,11 @@ FIELDS = [
     malformed("RFC 9113 §8.2.2", "te other than trailers", ("trailers", "test"), ("te", "trailers, deflate")),
     case("RFC 9113 §8.2.2", "te: trailers is accepted", request(1, ("te", "trailers")), answered(1, 200)),
     case("RFC 9113 §8.2.3", "a cookie in crumbs is accepted", request(1, ("cookie", "a=b"), ("cookie", "c=d")), answered(1, 200)),
+    case("RFC 9113 §8.2.3", "150 crumbs of 16 octets, and a browser's fields, are accepted", request(1, *BROWSER, *crumbs(150)), answered(1, 200)),
+    case("RFC 9113 §8.2.3", "as many on an extended CONNECT", request(1, ("sec-websocket-version", "13"), *BROWSER, *crumbs(150), method="CONNECT", protocol="websocket", path="/echo", end_stream=False), answered(1, 200)),
+    case("RFC 9113 §8.2.3", "5,000 crumbs are too many", in_pieces(crumbs(5000)), too_much),
+    case("RFC 9113 §8.2.3", "5,000 crumbs of one octet each after compression are too many", in_pieces(crumbs(5000, same=True)), too_much),
+    case("RFC 6585 §5", "150 other fields are too many", request(1, *((f"x-{n}", "1") for n in range(150))), answered(1, 431), barrier),
     case("RFC 6585 §5", "a header list above the limit gets 431", request(1, options={"end_headers": False}), *(fields_continued(1, (f"x-dummy{n}", "d" * 4000), end_headers=n == 5) for n in range(6)), answered(1, 431), barrier),
 ]  # fmt: skip
 
@@ -98,4 +190,4 @@ CONTENT_LENGTH = [
     malformed("RFC 9110 §8.6", "two different content-lengths", ("content-length", "0"), ("content-length", "1"), method="POST"),
 ]  # fmt: skip
 
-CASES = EXCHANGES + FIELDS + PSEUDO + CONTENT_LENGTH
+CASES = EXCHANGES + MEANING + FIELDS + PSEUDO + CONTENT_LENGTH

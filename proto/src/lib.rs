@@ -8,6 +8,7 @@
 
 mod loan;
 mod protocol;
+mod reason;
 
 #[cfg(feature = "http2")]
 pub mod h2;
@@ -18,3 +19,4 @@ pub mod ws;
 
 pub use loan::Loan;
 pub use protocol::Protocol;
+pub use reason::Reason;

@@ -120,11 +120,48 @@ fn refuses_subprotocols_that_are_not_distinct_tokens() {
 /// Fields that the handshake writes are its own.
 #[test]
 fn refuses_a_callers_copy_of_its_own_fields() {
-    for name in ["host", "connection", "upgrade", "content-length", "transfer-encoding", "sec-websocket-key"] {
+    for name in ["host", "connection", "upgrade", "content-length", "transfer-encoding", "sec-websocket-accept"] {
         let mut handshake = chat();
         handshake.headers.insert(HeaderName::from_static(name), "x".parse().unwrap());
-        let error = handshake.request(Carrier::Http2).unwrap_err();
-        assert_eq!(error, RequestError::Header(HeaderName::from_static(name)));
+        for carrier in [HTTP1, Carrier::Http2] {
+            let error = handshake.request(carrier).unwrap_err();
+            assert_eq!(error, RequestError::Header(HeaderName::from_static(name)));
+        }
+    }
+}
+
+/// The handshake with a key of the caller's (that of RFC 6455 §1.3 unless it says another).
+fn with_key(keys: &[&str]) -> ClientHandshake {
+    let mut handshake = chat();
+    for key in keys {
+        handshake.headers.append("sec-websocket-key", key.parse().unwrap());
+    }
+    handshake
+}
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// RFC 8441 §5 has no key, so a caller may send one, for who waits for it behind a proxy. Over HTTP/1.1 the handshake makes
+/// its own (RFC 6455 §4.1).
+#[test]
+fn a_callers_key_goes_over_http2_alone() {
+    assert_eq!(header(&with_key(&[KEY]).request(Carrier::Http2).unwrap(), "sec-websocket-key"), Some(KEY));
+    let error = with_key(&[KEY]).request(HTTP1).unwrap_err();
+    assert_eq!(error, RequestError::Header(HeaderName::from_static("sec-websocket-key")));
+    assert_eq!(header(&chat().request(Carrier::Http2).unwrap(), "sec-websocket-key"), None, "never by itself");
+    for keys in [&["mine"] as &[&str], &[""], &[KEY, KEY], &["AAAAAAAAAAAAAAAAAAAA"]] {
+        assert_eq!(with_key(keys).request(Carrier::Http2).unwrap_err(), RequestError::Key, "{keys:?}");
+    }
+}
+
+/// RFC 6455 §4.1 for who took the key up; RFC 8441 §5 for who did not.
+#[test]
+fn a_key_over_http2_may_be_answered_and_then_rightly() {
+    let check = |fields: &[_]| with_key(&[KEY]).check(Carrier::Http2, &ok(fields)).map(drop);
+    assert_eq!(check(&[]), Ok(()));
+    assert_eq!(check(&[("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")]), Ok(()));
+    for accept in ["", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo", KEY] {
+        assert_eq!(check(&[("sec-websocket-accept", accept)]), Err(ResponseError::Accept), "{accept}");
     }
 }
 
@@ -171,7 +208,7 @@ fn over_http1_the_server_proves_that_it_understood() {
     for (name, error) in [
         ("upgrade", ResponseError::Upgrade),
         ("connection", ResponseError::Connection),
-        ("sec-websocket-accept", ResponseError::Accept),
+        ("sec-websocket-accept", ResponseError::AcceptMissing),
     ] {
         let mut response = upgraded(&[]);
         response.headers_mut().remove(name);
@@ -204,6 +241,13 @@ fn refuses_an_extension_that_was_not_offered() {
         assert_eq!(chat().check(HTTP1, &upgraded(&fields)), Err(ResponseError::Extensions), "{extensions:?}");
         assert_eq!(chat().check(Carrier::Http2, &ok(&fields)), Err(ResponseError::Extensions), "{extensions:?}");
     }
+}
+
+/// What there is not does not mismatch.
+#[test]
+fn a_missing_accept_is_called_missing() {
+    assert_eq!(ResponseError::AcceptMissing.to_string(), "the server's Sec-WebSocket-Accept is missing");
+    assert_eq!(ResponseError::Accept.to_string(), "the server's Sec-WebSocket-Accept does not match the key");
 }
 
 /// Both ends of this crate understand each other, whichever way the request went.

@@ -66,6 +66,24 @@ fn cleartext_takes_pages_of_both_schemes() {
     assert!(allows(&OriginPolicy::SameOrigin, "http://example.com/", "http://example.com"));
 }
 
+/// What HTTP/1.1 does not say, the connection does; a target of `https` is secure whatever the connection.
+#[test]
+fn a_secure_connection_takes_pages_that_came_by_tls() {
+    let check = |offer: Offer, secure| OriginPolicy::SameOrigin.check(&offer.on_secure_connection(secure)).is_ok();
+    for (origin, secure, allowed) in [
+        ("http://example.com", true, false),
+        ("http://example.com:443", true, false),
+        ("https://example.com", true, true),
+        ("http://example.com", false, true),
+        ("https://example.com", false, true),
+    ] {
+        assert_eq!(check(over_http1("example.com", origin), secure), allowed, "{origin} {secure}");
+        assert_eq!(check(over_http2("http://example.com/", &[origin]).unwrap(), secure), allowed, "{origin} {secure}");
+    }
+    assert!(!check(over_http2("https://example.com/", &["http://example.com"]).unwrap(), false));
+    assert!(check(over_http2("https://example.com/", &["https://example.com"]).unwrap(), false));
+}
+
 /// Over HTTP/1.1 the authority is Host's.
 #[test]
 fn same_origin_asks_host_over_http1() {

@@ -234,11 +234,26 @@ fn the_key_is_sixteen_octets_of_base64() {
     }
 }
 
-/// RFC 8441 §5: key and accept have no part in it; a key that a proxy left in does no harm, whatever it says.
+/// RFC 8441 §5 knows neither key nor accept, but who sends a key may wait for its accept: a client of HTTP/1.1 before a proxy
+/// that makes neither, or one that goes by RFC 6455 §4.1.
 #[test]
-fn a_stray_key_over_http2_is_ignored() {
-    let response = accept(&with(connect(), "sec-websocket-key", &["nonsense", "twice"]), None);
-    assert_eq!((response.status(), response.headers().len()), (StatusCode::OK, 0));
+fn a_key_over_http2_is_answered() {
+    for key in ["dGhlIHNhbXBsZSBub25jZQ==", " dGhlIHNhbXBsZSBub25jZQ=="] {
+        let response = accept(&with(connect(), "sec-websocket-key", &[key]), None);
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(header(&response, "sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        assert_eq!(response.headers().len(), 1);
+    }
+}
+
+/// RFC 8441 §5: a key has no part in it, so one that is none does no harm.
+#[test]
+fn a_bad_key_over_http2_is_ignored() {
+    let good = "dGhlIHNhbXBsZSBub25jZQ==";
+    for key in [&["nonsense"] as &[&str], &[""], &[good, good], &["nonsense", "twice"], &["AAAAAAAAAAAAAAAAAAAA"]] {
+        let response = accept(&with(connect(), "sec-websocket-key", key), None);
+        assert_eq!((response.status(), response.headers().len()), (StatusCode::OK, 0), "{key:?}");
+    }
 }
 
 /// Octets after the head are the socket's: a handshake that calls them content would have two readings.
@@ -334,4 +349,17 @@ fn refusals_are_plain_text() {
         assert_eq!(header(&response, "content-type"), Some("text/plain; charset=utf-8"));
         assert_eq!(response.body(), &format!("{refusal}\n"));
     }
+}
+
+/// Firefox gives a page's whole connection up over a refusal of an extended CONNECT with a Content-Type.
+#[test]
+fn a_connect_is_refused_without_a_content_type() {
+    use Refusal::*;
+    for refusal in [Host, Version, Protocols, Extensions, TooMany, Origin, UnknownProtocol] {
+        let (to_connect, to_get) = (refusal.response_to(&Method::CONNECT), refusal.response_to(&Method::GET));
+        assert_eq!(header(&to_connect, "content-type"), None);
+        assert_eq!(header(&to_get, "content-type"), Some("text/plain; charset=utf-8"));
+        assert_eq!((to_connect.status(), to_connect.body()), (to_get.status(), to_get.body()));
+    }
+    assert_eq!(header(&Version.response_to(&Method::CONNECT), "sec-websocket-version"), Some("13"));
 }

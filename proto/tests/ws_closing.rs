@@ -12,7 +12,7 @@ fn peer_closes() {
     let wire = [frame(FIN | TEXT, "last"), frame(FIN | CLOSE, close_body(1000, "bye"))].concat();
     assert_eq!(feed(&mut socket, &wire), [Event::Message("last".into()), closed(CloseCode::NORMAL, "bye")]);
     assert_eq!(socket.state(), State::Closed);
-    assert_eq!(sent(&mut socket), bare(FIN | CLOSE, close_body(1000, "")));
+    assert_eq!(sent(&mut socket), bare(FIN | CLOSE, close_body(1000, "bye")));
 }
 
 /// §5.5.1: what was queued before goes out before the answer, and nothing after it.
@@ -205,4 +205,25 @@ fn close_reason_length() {
 fn close_reason_not_utf8() {
     let body = [&close_body(1000, "")[..], b"\xCE\xBA\xE1"].concat();
     fails_at_last_octet(&frame(FIN | CLOSE, body), Violation::CloseReason);
+}
+
+/// The answer to a Close has its code and its reason; none where there was none (§5.5.1: the code is typically echoed).
+#[test]
+fn the_answer_echoes_code_and_reason() {
+    let longest = "é".repeat(61) + "!";
+    for (code, reason) in [(1000, "bye"), (1001, ""), (4321, "käse"), (3000, longest.as_str())] {
+        let body = close_body(code, reason);
+        let mut socket = server();
+        assert_eq!(feed(&mut socket, &frame(FIN | CLOSE, &body)), [closed(code.into(), reason)]);
+        assert_eq!(sent(&mut socket), bare(FIN | CLOSE, &body));
+        let mut socket = client();
+        assert_eq!(feed(&mut socket, &bare(FIN | CLOSE, &body)), [closed(code.into(), reason)]);
+        assert_eq!(sent(&mut socket), frame(FIN | CLOSE, &body));
+    }
+    let mut socket = server();
+    assert_eq!(feed(&mut socket, &frame(FIN | CLOSE, "")), [closed(CloseCode::NO_STATUS, "")]);
+    assert_eq!(sent(&mut socket), bare(FIN | CLOSE, ""));
+    let mut socket = client();
+    assert_eq!(feed(&mut socket, &bare(FIN | CLOSE, "")), [closed(CloseCode::NO_STATUS, "")]);
+    assert_eq!(sent(&mut socket), frame(FIN | CLOSE, ""));
 }

@@ -34,7 +34,7 @@ fn the_client_sends_every_frame_bare() {
     assert_eq!(wire, expected.concat());
     let events = feed(&mut server, &wire);
     assert_eq!(events, [Event::Pong("?".into()), Event::Message("text".into()), closed(CloseCode::NORMAL, "bye")]);
-    assert_eq!(sent(&mut server), [bare(FIN | PONG, "ping"), bare(FIN | CLOSE, close_body(1000, ""))].concat());
+    assert_eq!(sent(&mut server), [bare(FIN | PONG, "ping"), bare(FIN | CLOSE, close_body(1000, "bye"))].concat());
 }
 
 /// So are the Closes that it answers with, and those by which it fails.

@@ -79,7 +79,7 @@ fn one_end_closes() {
         assert_eq!(carry(&mut first, &mut second, 5), expected);
         assert_eq!((first.state(), second.state()), (State::Closing, State::Closed));
         // After its Close an end takes no data (the second's last message came too late).
-        assert_eq!(carry(&mut second, &mut first, 5), [closed(CloseCode::GOING_AWAY, "")]);
+        assert_eq!(carry(&mut second, &mut first, 5), [closed(CloseCode::GOING_AWAY, "so long")]);
         assert_eq!((first.state(), first.is_transmit_pending()), (State::Closed, false));
     }
 }

@@ -5,15 +5,25 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use sockeye_proto::Protocol;
 use tower_service::Service;
 
 use crate::connection::Application;
+use crate::content::{Content, is_without_content};
 use crate::stream::Owner;
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
 /// What a connection asks of a service.
+///
+/// Of its responses, those with 204, 205 or 304 go out without content, and so does what answers HEAD: the body is dropped
+/// unread. Content is held to the content-length of the response, where it says one (RFC 9110 §8.6): what is too much is
+/// cut, and what is too little breaks off, by RST_STREAM or the end of the connection. A response without a `Date` gets one
+/// (§6.6.1). Over HTTP/2, fields of a connection and what `Connection` names are left out (RFC 9113 §8.2.2), as is white
+/// space about values (§8.2.1).
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
     + Clone
@@ -43,9 +53,32 @@ impl<S: HttpService> Application for ByService<S> {
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         trace(&request);
-        let method = request.method().clone();
+        let form = Form::of(&request);
         let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
-        Some(Box::pin(Answer::<S> { stage, method, owner }))
+        Some(Box::pin(Answer::<S> { stage, form, owner }))
+    }
+}
+
+/// What a request's kind asks of the form of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// HEAD: no content (RFC 9110 §9.3.2).
+    Head,
+    /// CONNECT: a 2xx says that there is a tunnel (RFC 9110 §9.3.6).
+    Connect,
+    /// The same with a `:protocol` (RFC 8441 §4): besides, a refusal has no `Content-Type`.
+    ExtendedConnect,
+    Ordinary,
+}
+
+impl Form {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        match *request.method() {
+            Method::HEAD => Self::Head,
+            Method::CONNECT if request.extensions().get::<Protocol>().is_some() => Self::ExtendedConnect,
+            Method::CONNECT => Self::Connect,
+            _ => Self::Ordinary,
+        }
     }
 }
 
@@ -64,7 +97,7 @@ pin_project_lite::pin_project! {
     struct Answer<S: HttpService> {
         #[pin]
         stage: Stage<S, S::Future, S::Content>,
-        method: Method,
+        form: Form,
         owner: Owner,
     }
 }
@@ -74,7 +107,7 @@ pin_project_lite::pin_project! {
     enum Stage<S, F, B> {
         Asked { service: S, request: Option<Request<Body>> },
         Called { #[pin] future: F },
-        Answered { #[pin] content: Content<B> },
+        Answered { #[pin] content: Sending<B> },
     }
 }
 
@@ -95,7 +128,7 @@ impl<S: HttpService> Future for Answer<S> {
                     this.stage.set(Stage::Called { future });
                 }
                 StageProjection::Called { future } => match ready!(future.poll(cx)) {
-                    Ok(response) => match respond(response, this.method, this.owner) {
+                    Ok(response) => match respond(response, *this.form, this.owner) {
                         Responded::Done => return Poll::Ready(None),
                         Responded::Tunnel(tunnel) => return Poll::Ready(tunnel.start().map(Next)),
                         Responded::Content(content) => this.stage.set(Stage::Answered { content }),
@@ -121,11 +154,11 @@ fn fail(error: BoxError, owner: &Owner) -> Option<Next> {
 pub(crate) enum Responded<B> {
     Done,
     Tunnel(Tunnel),
-    Content(Content<B>),
+    Content(Sending<B>),
 }
 
 /// Sends a response, but for its content.
-pub(crate) fn respond<B>(mut response: Response<B>, method: &Method, owner: &Owner) -> Responded<B>
+pub(crate) fn respond<B>(mut response: Response<B>, form: Form, owner: &Owner) -> Responded<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -137,7 +170,7 @@ where
     if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
         return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
     }
-    if method == Method::CONNECT && parts.status.is_success() {
+    if matches!(form, Form::Connect | Form::ExtendedConnect) && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
         *head.status_mut() = StatusCode::NOT_IMPLEMENTED;
     }
@@ -145,28 +178,32 @@ where
         // RFC 9110 §15.2: an interim response, which another has to follow; RFC 9113 §8.6 has no 101 at all.
         *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     }
-    let end_stream = method == Method::HEAD || body.is_end_stream();
-    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !end_stream) {
-        head.headers_mut().entry(http::header::CONTENT_LENGTH).or_insert(length.into());
+    if form == Form::ExtendedConnect {
+        // Firefox gives the whole connection up, and with it the page's other requests, over a refusal that has one.
+        head.headers_mut().remove(CONTENT_TYPE);
     }
+    let has_content = form != Form::Head && !is_without_content(head.status());
+    let status = head.status();
+    let body = Content::new(head.headers_mut(), status, has_content, body);
+    let end_stream = !has_content || body.is_end_stream();
     // A service that took the stream over has answered, and its response goes nowhere.
     match owner.respond(head, end_stream, false) {
-        Ok(()) if !end_stream => Responded::Content(Content { body, data: Bytes::new() }),
+        Ok(()) if !end_stream => Responded::Content(Sending { body, data: Bytes::new() }),
         _ => Responded::Done,
     }
 }
 
 pin_project_lite::pin_project! {
     /// The content of a response, sent as the peer takes it.
-    pub(crate) struct Content<B> {
+    pub(crate) struct Sending<B> {
         #[pin]
-        body: B,
+        body: Content<B>,
         // Of the body, and not yet sent.
         data: Bytes,
     }
 }
 
-impl<B> Content<B>
+impl<B> Sending<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
@@ -187,7 +224,7 @@ where
                     ((), None)
                 }))?;
             }
-            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose().map_err(Into::into)? {
+            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
                 Some(frame) => match frame.into_data() {
                     Ok(data) => {
                         *this.data = data;

@@ -4,14 +4,18 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
+use crate::Error;
 use crate::stream::{Input, Owner};
-use crate::{BoxError, Error};
+use crate::switch::Guard;
 
 /// The content of a request or a response, with its trailers.
 ///
 /// A request's body is read with the methods of [`http_body::Body`] (or the adapters of the crate `http-body-util`).
 /// Window credit goes back to the peer as it is read (RFC 9113 §5.2), so a body that nobody reads holds at most one
-/// window's octets and stops no other stream.
+/// window's octets and stops no other stream. Its size hint is what remains to be read.
+///
+/// A CONNECT has no content (RFC 9110 §9.3.6): its body is empty and ended, whatever goes through the tunnel. A client that
+/// sent `Expect: 100-continue` gets its 100 when the body is first waited for (§10.1.1).
 ///
 /// ```
 /// let response = http::Response::new(sockeye::Body::from("hello"));
@@ -19,9 +23,21 @@ use crate::{BoxError, Error};
 pub struct Body(Inner);
 
 enum Inner {
+    /// What there is of it still. None also stands for what has ended, whatever it was.
     Once(Option<Bytes>),
-    Stream { owner: Owner, length: Option<u64>, ended: bool },
+    Stream(Stream),
     Hyper(hyper::body::Incoming),
+    /// That of a 101 in a foreign server.
+    Switching(Guard),
+}
+
+/// The content that comes on a stream of HTTP/2.
+struct Stream {
+    owner: Owner,
+    /// Octets of it that are still to come, where its content-length says so.
+    left: Option<u64>,
+    /// Whether the peer waits for a 100 before it sends any of it (RFC 9110 §10.1.1).
+    is_awaited: bool,
 }
 
 impl Body {
@@ -30,8 +46,19 @@ impl Body {
         Self(Inner::Once(None))
     }
 
+    /// Content of this length, where one is known.
     pub(crate) fn stream(owner: Owner, length: Option<u64>) -> Self {
-        Self(Inner::Stream { owner, length, ended: false })
+        Self(Inner::Stream(Stream { owner, left: length, is_awaited: false }))
+    }
+
+    /// The same of a request that expects a 100 (RFC 9110 §10.1.1): it goes out when this is first waited for.
+    #[cfg(feature = "http2")]
+    pub(crate) fn expected_stream(owner: Owner, length: Option<u64>) -> Self {
+        Self(Inner::Stream(Stream { owner, left: length, is_awaited: true }))
+    }
+
+    pub(crate) fn switching(guard: Guard) -> Self {
+        Self(Inner::Switching(guard))
     }
 }
 
@@ -77,6 +104,33 @@ impl From<Vec<u8>> for Body {
     }
 }
 
+impl Stream {
+    /// The next frame, `None` at the end; then and after an error no more is to be asked for.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut content = BytesMut::new();
+        let input = loop {
+            match self.owner.poll_receive(cx, &mut content) {
+                Poll::Ready(Ok(Input::GoingAway)) => {}
+                Poll::Ready(input) => break input?,
+                Poll::Pending => {
+                    if std::mem::take(&mut self.is_awaited) {
+                        self.owner.send_continue();
+                    }
+                    return Poll::Pending;
+                }
+            }
+        };
+        // RFC 9110 §10.1.1: a 100 may be left out where some of the content has come.
+        self.is_awaited = false;
+        Poll::Ready(if input == Input::End {
+            self.owner.take_trailers().map(|trailers| Ok(Frame::trailers(trailers)))
+        } else {
+            self.left = self.left.map(|left| left.saturating_sub(content.len() as u64));
+            Some(Ok(Frame::data(content.freeze())))
+        })
+    }
+}
+
 impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Error;
@@ -84,42 +138,50 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match &mut self.0 {
             Inner::Once(content) => Poll::Ready(content.take().map(|content| Ok(Frame::data(content)))),
-            Inner::Stream { ended: true, .. } => Poll::Ready(None),
-            Inner::Stream { owner, ended, .. } => {
-                let mut content = BytesMut::new();
-                match ready!(owner.poll_receive(cx, &mut content)) {
-                    Ok(Input::Octets) => Poll::Ready(Some(Ok(Frame::data(content.freeze())))),
-                    Ok(Input::End) => {
-                        *ended = true;
-                        Poll::Ready(owner.take_trailers().map(|trailers| Ok(Frame::trailers(trailers))))
-                    }
-                    Ok(Input::GoingAway) => self.poll_frame(cx),
-                    Err(error) => {
-                        *ended = true;
-                        Poll::Ready(Some(Err(error)))
-                    }
+            Inner::Stream(stream) => {
+                let frame = ready!(stream.poll_frame(cx));
+                if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+                    // It holds its stream no longer.
+                    self.0 = Inner::Once(None);
                 }
+                Poll::Ready(frame)
             }
             Inner::Hyper(body) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(|error| Error::Application(BoxError::from(error)))))
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+            }
+            Inner::Switching(guard) => {
+                guard.read();
+                Poll::Ready(None)
             }
         }
     }
 
+    /// Whether neither content nor trailers follow. They may, behind the last octet of a known length, until the end of the
+    /// stream has come.
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Once(content) => content.is_none(),
-            Inner::Stream { ended, .. } => *ended,
+            Inner::Stream(stream) => stream.owner.is_all_read(),
             Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Switching(guard) => {
+                guard.ask();
+                false
+            }
         }
     }
 
+    /// What remains to be read, which is known where the message says its length, or has come whole.
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Inner::Once(content) => SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64),
-            Inner::Stream { length, .. } => length.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Inner::Stream(stream) => {
+                let left = stream.left.or_else(|| stream.owner.rest().map(|rest| rest as u64));
+                left.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
             Inner::Hyper(body) => body.size_hint(),
+            // With a length, nobody would read it.
+            Inner::Switching(_) => SizeHint::default(),
         }
     }
 }

@@ -1,109 +1,141 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
+//!
+//! - A message of 64 KiB or less is its socket's own business: such a socket comes here never.
+//! - Up to the budget (4 MiB) all may grow.
+//! - From there to twice as much small and middling messages may, those of 1 MiB at most, as long as each leaves free a
+//!   multiple of its size: whatever is parked here, there is room for a smaller one, and for one that comes quickly.
+//! - One message goes on whatever the others hold: it has the lane, and waiting ends. The rest wait, and who needs the least
+//!   room goes first; the lane goes to the oldest.
+//! - While somebody waits, a message whose peer lets ten seconds pass without sending 16 KiB gives its place up: its socket
+//!   fails with 1008.
+//!
+//! So unfinished messages hold 64 KiB and one read each, twice the budget together, and one of them its size.
 
-use std::collections::BTreeMap;
+mod book;
+#[cfg(test)]
+mod simulation;
+
 use std::num::NonZeroU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Waker};
+use std::time::Instant;
 
-use crate::metrics::{Counter, Metrics};
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::carrier::Carrier;
+use crate::metrics::Counter;
+use crate::now;
+
+use book::Book;
 
 /// A bound on unfinished messages, so that many sockets that each stay within their own limit do not fill the memory.
-/// Past it a socket waits before it takes more, except the one whose message began first: it is always let finish, so
-/// that waiting ends.
 pub(crate) struct Budget {
-    max: usize,
-    book: Mutex<Book>,
+    /// What each message may hold without coming here.
+    own: usize,
+    book: Mutex<(Book, Watch)>,
 }
 
-#[derive(Default)]
-struct Book {
-    held: usize,
-    last: Option<NonZeroU64>,
-    /// By the order in which their messages began.
-    holdings: BTreeMap<NonZeroU64, Holding>,
-}
+/// The task that looks after those that wait, while somebody does.
+type Watch = Option<AbortHandle>;
 
-#[derive(Default)]
-struct Holding {
-    octets: usize,
-    waiting: Option<Waker>,
-}
-
-/// What one socket holds; none while its messages arrive whole.
+/// What one socket holds; none while its messages arrive whole, or are small.
 #[derive(Default)]
 pub(crate) struct Ticket(Option<NonZeroU64>);
 
-impl Budget {
-    pub(crate) fn new(max: usize) -> Self {
-        Self { max, book: Mutex::default() }
-    }
+/// What is known of an unfinished message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message {
+    /// Octets held of it.
+    pub(crate) held: usize,
+    /// Octets that its frame under way is still to bring.
+    pub(crate) announced: usize,
+    /// Whether nothing comes after that frame.
+    pub(crate) is_last: bool,
+}
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Books that the socket holds `octets`, and waits until it may take more.
-    pub(crate) fn poll_hold(
-        &self,
-        cx: &Context<'_>,
-        metrics: &Metrics,
-        ticket: &mut Ticket,
-        octets: usize,
-    ) -> Poll<()> {
-        let mut book = self.book();
-        let number = *ticket.0.get_or_insert_with(|| {
-            let next = book.last.map_or(NonZeroU64::MIN, |last| last.saturating_add(1));
-            *book.last.insert(next)
-        });
-        let before = std::mem::replace(&mut book.holdings.entry(number).or_default().octets, octets);
-        book.held = book.held - before + octets;
-        let oldest = book.holdings.first_key_value().is_some_and(|(first, _)| *first == number);
-        if oldest || book.held <= self.max {
-            return Poll::Ready(());
-        }
-        if let Some(holding) = book.holdings.get_mut(&number)
-            && holding.waiting.replace(cx.waker().clone()).is_none()
-        {
-            metrics.count(Counter::UnfinishedMessagesWaited);
-        }
-        Poll::Pending
-    }
-
-    /// The socket's message is whole, or given up.
-    pub(crate) fn release(&self, ticket: &mut Ticket) {
-        let Some(number) = ticket.0.take() else { return };
-        let wakers: Vec<Waker> = {
-            let mut book = self.book();
-            let Some(holding) = book.holdings.remove(&number) else { return };
-            book.held -= holding.octets;
-            let all = book.held <= self.max;
-            let waiting = book.holdings.values_mut().filter_map(|holding| holding.waiting.take());
-            if all { waiting.collect() } else { Vec::new() }
-        };
-        let oldest = || self.book().holdings.first_entry().and_then(|mut first| first.get_mut().waiting.take());
-        wakers.into_iter().chain(oldest()).for_each(Waker::wake);
+impl Message {
+    /// Whether it needs to ask for nothing, as far as is known.
+    fn is_small(self, own: usize) -> bool {
+        self.held.saturating_add(self.announced) <= own
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Whether a socket may take more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Go,
+    /// From now on it waits, and is woken.
+    Wait,
+    /// It waits still.
+    StillWait,
+    /// It may take what has come already. Where that does not make it go on it gives up.
+    GiveUp,
+}
 
-    /// Past the budget a socket waits, the oldest never does, and all go on once there is room.
-    #[test]
-    fn the_oldest_is_always_let_finish() {
-        let budget = Budget::new(100);
-        let cx = Context::from_waker(Waker::noop());
-        let hold = |ticket: &mut Ticket, octets| budget.poll_hold(&cx, &Metrics::default(), ticket, octets);
-        let (mut first, mut second) = (Ticket::default(), Ticket::default());
-        assert_eq!(hold(&mut first, 60), Poll::Ready(()));
-        assert_eq!(hold(&mut second, 40), Poll::Ready(()));
-        assert_eq!(hold(&mut second, 41), Poll::Pending);
-        assert_eq!(hold(&mut first, 5000), Poll::Ready(()));
-        assert_eq!(hold(&mut second, 41), Poll::Pending);
-        budget.release(&mut first);
-        assert_eq!(hold(&mut second, 5000), Poll::Ready(()));
-        budget.release(&mut second);
-        assert_eq!(budget.book().held, 0);
+impl Budget {
+    pub(crate) fn new(max: usize) -> Self {
+        let book = Book::new(max);
+        Self { own: book.shares.own, book: Mutex::new((book, None)) }
+    }
+
+    fn book(&self) -> MutexGuard<'_, (Book, Watch)> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a message is to be [held](Self::hold).
+    pub(crate) fn counts(&self, message: Message) -> bool {
+        !message.is_small(self.own)
+    }
+
+    /// Books what a socket holds; says whether it may take more, and otherwise wakes it when it may.
+    pub(crate) fn hold(carrier: &Arc<Carrier>, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
+        let now = now();
+        let mut guard = carrier.budget.book();
+        let (book, watch) = &mut *guard;
+        let number = *ticket.0.get_or_insert_with(|| book.enter(message.held, now));
+        let (verdict, wakers) = book.hold(number, message, now, cx.waker());
+        if matches!(verdict, Verdict::Wait | Verdict::StillWait)
+            && watch.as_ref().is_none_or(AbortHandle::is_finished)
+            // Outside of a runtime there are no timers: then nobody has to give up.
+            && let Ok(runtime) = Handle::try_current()
+        {
+            *watch = Some(runtime.spawn(look_after(Arc::downgrade(carrier))).abort_handle());
+        }
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        if verdict == Verdict::Wait {
+            carrier.metrics().count(Counter::UnfinishedMessagesWaited);
+        }
+        verdict
+    }
+
+    /// The socket's message is whole, or given up.
+    #[inline]
+    pub(crate) fn release(&self, ticket: &mut Ticket) {
+        if let Some(number) = ticket.0.take() {
+            let wakers = self.book().0.release(number);
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// One look of the watch, and when the next is due.
+    fn watch(&self, now: Instant) -> Option<Instant> {
+        let mut guard = self.book();
+        let (book, watch) = &mut *guard;
+        let (due, wakers) = book.watch(now);
+        if due.is_none() {
+            *watch = None;
+        }
+        drop(guard);
+        wakers.into_iter().for_each(Waker::wake);
+        due
+    }
+}
+
+/// The watch. It holds nothing of a connection that is over.
+async fn look_after(carrier: Weak<Carrier>) {
+    while let Some(due) = carrier.upgrade().and_then(|carrier| carrier.budget.watch(now())) {
+        tokio::time::sleep_until(due.into()).await;
     }
 }

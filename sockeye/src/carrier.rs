@@ -76,10 +76,32 @@ pub(crate) struct Facts {
     pub(crate) secure: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+/// One of the two sides of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// Who made the connection.
     Client,
+    /// Who accepted it.
     Server,
+}
+
+impl Side {
+    /// The other one.
+    pub(crate) fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "the client",
+            Self::Server => "the server",
+        })
+    }
 }
 
 /// How far its end is.
@@ -101,12 +123,15 @@ pub(crate) struct Limits {
     pub(crate) stream_send: usize,
     /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
     pub(crate) connection_send: usize,
-    /// Octets of unfinished messages of all sockets beyond which all but the oldest wait.
+    /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
     /// How long a tunnel's peer may take to end its half after we ended ours.
     pub(crate) close_timeout: Duration,
     /// The same for a peer that broke the tunnel's protocol.
     pub(crate) failed_timeout: Duration,
+    /// Handlers of tunnels that may outlive their stream, each for `close_timeout`; past it the oldest is dropped. As many
+    /// as a connection has streams may end all at once.
+    pub(crate) outliving_handlers: usize,
     /// How long a transport may take none of what there is to write.
     pub(crate) write_timeout: Duration,
     /// When silent WebSockets are asked for a sign of life; `None` never asks.
@@ -121,6 +146,7 @@ impl Default for Limits {
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
+            outliving_handlers: 100,
             write_timeout: Duration::from_secs(60),
             pings: None,
         }
@@ -136,7 +162,7 @@ impl Limits {
 }
 
 impl Carrier {
-    /// A connection that the registry lists until the last of its streams is gone.
+    /// A connection that the registry lists until it [leaves](Self::leave): when its task is done, or the last stream is gone.
     pub(crate) fn new(registry: &Arc<Registry>, limits: Limits, facts: Facts) -> Arc<Self> {
         registry.enter(|number| Self {
             ready: Mutex::default(),
@@ -285,12 +311,23 @@ impl Carrier {
         std::mem::swap(&mut self.ready().slots, slots);
     }
 
+    /// For a carrier without streams, as it goes to sleep: false if the phase is not the one that it has seen.
+    pub(crate) fn watch(&self, cx: &Context<'_>, seen: Phase) -> bool {
+        let mut ready = self.ready();
+        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        let unchanged = self.phase() == seen;
+        if unchanged {
+            ready.sleeper = Some(cx.waker().clone());
+        }
+        unchanged
+    }
+
     /// For the carrier as it goes to sleep: false if there is something to do after all, or the phase is not the one that
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
         let asked = !ready.slots.is_empty() || !ready.casts.is_empty() || has_written && !ready.flushes.is_empty();
-        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        // As in `watch`.
         if asked || self.phase() != seen {
             return false;
         }

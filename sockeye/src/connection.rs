@@ -3,8 +3,6 @@
 //! A turn is one batch: one read, all of its frames, all the handlers that they wake, one write. Nothing but the cells
 //! of [`crate::stream`] crosses to other tasks, so no lock stands around protocol state.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::future::Future;
 use std::io;
 use std::mem;
@@ -16,7 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BufMut, BytesMut};
 use futures_task::waker_ref;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use sockeye_proto::Loan;
 use sockeye_proto::h2::{self, Event, OpenError, Reason, StreamId};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -24,11 +23,14 @@ use tokio::time::Sleep;
 use tokio_util::io::poll_read_buf;
 
 use crate::carrier::{Carrier, End, MAX_TURNS, Phase, Side};
+use crate::content::expects_continue;
 use crate::linger::Linger;
 use crate::metrics::Counter;
+use crate::partings::Partings;
 use crate::pulse::{Backlog, Hearing, Pulse, Stamp};
-use crate::stream::{Death, ErrorCode, Outbox, Owner, Received, Sent, Shared, StreamCell, Waiting, desk};
-use crate::tunnel::{self, Handler, Next};
+use crate::stream::desk::{Lender, Visit};
+use crate::stream::{Awaited, Death, ErrorCode, Outbox, Owner, Parting, Received, Sent, Shared, StreamCell, Waiting};
+use crate::tunnel::{self, Handler};
 use crate::{Body, Error, Peer, Result, buffers, now};
 
 /// Time without anything to do after which a connection gives up its spare memory.
@@ -82,8 +84,7 @@ pub(crate) struct Connection<T, A: Application> {
     read_ended: bool,
     /// The machine stopped before it had taken all of the input.
     behind: bool,
-    /// When abandoned tunnels have had their time.
-    deadlines: BinaryHeap<Reverse<Deadline>>,
+    partings: Partings,
     timer: Option<Pin<Box<Sleep>>>,
     /// Asks silent sockets for a sign of life, if it is to.
     pulse: Option<Box<Pulse>>,
@@ -96,14 +97,6 @@ pub(crate) struct Connection<T, A: Application> {
     /// What is left when the machine is done.
     linger: Option<Linger>,
     result: Result,
-}
-
-/// When the peer of an abandoned tunnel has had its time to end its half.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Deadline {
-    due: Instant,
-    slot: usize,
-    stream_id: u32,
 }
 
 /// What belongs to one stream.
@@ -121,34 +114,31 @@ impl<P> Slot<P> {
     /// nothing was done.
     #[inline]
     fn poll_at_desk(&mut self, machine: &mut h2::Connection) -> bool {
-        let Some(mut stream) = machine.stream(self.id).filter(|_| self.cell.is_quiet()) else { return false };
-        if !desk::lay(&self.cell, |loan| stream.lend(loan)) {
-            return false;
-        }
-        self.poll_handler();
-        let mut left = None;
-        desk::clear(|loan| {
-            let octets = loan.unread();
-            if !octets.is_empty() {
-                left = Some(BytesMut::from(&*octets));
-                loan.read(usize::MAX);
-            }
-            stream.settle(loan);
-        });
-        if let Some(left) = left {
-            self.cell.put_back(left);
-        }
+        let Some(stream) = machine.stream(self.id).filter(|_| self.cell.is_quiet()) else { return false };
+        let Some(_visit) = Visit::begin(&self.cell, stream) else { return false };
+        tunnel::poll_caught(&mut self.handler, &self.cell, &waker_ref(&self.cell));
         true
     }
 
     #[inline]
     fn poll_handler(&mut self) {
-        let waker = waker_ref(&self.cell);
-        while let Some(handler) = &mut self.handler
-            && let Poll::Ready(next) = tunnel::poll_caught(handler, &self.cell, &waker)
-        {
-            self.handler = next.map(|Next(handler)| handler);
-        }
+        tunnel::poll_caught(&mut self.handler, &self.cell, &waker_ref(&self.cell));
+    }
+
+    fn drop_handler(&mut self) {
+        tunnel::drop_caught(self.cell.carrier(), self.handler.take());
+    }
+}
+
+impl Lender for h2::Stream<'_> {
+    #[inline]
+    fn lend(&mut self, loan: &mut Loan) {
+        h2::Stream::lend(self, loan);
+    }
+
+    #[inline]
+    fn settle(&mut self, loan: &mut Loan) {
+        h2::Stream::settle(self, loan);
     }
 }
 
@@ -179,7 +169,7 @@ where
             write_blocked: None,
             read_ended: false,
             behind: false,
-            deadlines: BinaryHeap::new(),
+            partings: Partings::default(),
             timer: None,
             pulse,
             stamp: Stamp::default(),
@@ -208,7 +198,7 @@ where
                 self.input = self.machine.take_batch();
             }
             buffers::fill(&mut self.input);
-            let room = buffers::SIZE.saturating_sub(self.input.len()).max(1);
+            let room = room_to_read(before);
             match poll_read_buf(Pin::new(&mut self.transport), cx, &mut (&mut self.input).limit(room)) {
                 Poll::Ready(Ok(0)) => self.end_of_transport(now),
                 Poll::Ready(Err(error)) => {
@@ -294,8 +284,10 @@ where
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
             }
-            Event::Reset { id, reason, .. } => {
-                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason.code()))), now);
+            Event::Reset { id, reason, remote } => {
+                let side = self.carrier.facts.side;
+                let by = if remote { side.peer() } else { side };
+                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason), by)), now);
             }
             Event::Closed(error) => {
                 if let Some(h2::ConnectionError::Violation(violation)) = error
@@ -305,7 +297,8 @@ where
                 }
                 if let (Some(error), Ok(())) = (error, &self.result) {
                     tracing::debug!(%error, "an HTTP/2 connection ended");
-                    self.result = Err(connection_error(error));
+                    self.result =
+                        Err(connection_error(error, self.machine.goaway_debug_data(), self.carrier.facts.side.peer()));
                 }
                 self.application.observe(&self.machine);
             }
@@ -322,14 +315,22 @@ where
         if end_stream {
             cell.end(BytesMut::new(), None, Received::Finished);
         }
-        let body = if end_stream { Body::empty() } else { Body::stream(owner.share(), length) };
+        let body = if end_stream || request.method() == Method::CONNECT {
+            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content.
+            Body::empty()
+        } else if expects_continue(request.headers()) {
+            Body::expected_stream(owner.share(), length)
+        } else {
+            Body::stream(owner.share(), length)
+        };
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { carrier: self.carrier.clone(), cell: Some(cell.clone()) });
         cell.start();
         self.insert(id, cell, A::Permit::default());
-        let handler = self.application.accept(request, owner);
+        // A service is cloned for each request, which is foreign code.
+        let handler = tunnel::catch(&self.carrier, || self.application.accept(request, owner));
         if let Some(slot) = &mut self.slots[id.slot()] {
-            slot.handler = handler;
+            slot.handler = handler.unwrap_or_default();
         }
         self.look_after(id.slot(), true, now);
     }
@@ -406,7 +407,8 @@ where
         if let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) {
             let rest = machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default();
             slot.cell.end(rest, trailers, received);
-            self.exchange(id.slot(), now);
+            // Who waits for the stream sees its end before an answer that nobody awaits is dropped.
+            self.visit(id.slot(), now);
         }
     }
 
@@ -440,47 +442,96 @@ where
         if shared.is_abandoned() {
             // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
             if shared.tunnel {
-                drop(stream.read());
+                shared.hear(stream.read());
             }
         } else if shared.inbox.is_empty() {
             refill = mem::take(&mut shared.more);
             spare = mem::take(&mut shared.inbox);
         }
         let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
-        let abandoned = shared.is_abandoned();
-        let over = (abandoned || shared.sent == Sent::Following) && {
-            let (tunnel, failed) = (shared.tunnel, shared.failed);
-            let sent = matches!(shared.sent, Sent::Finished | Sent::Dead(_));
-            let over = abandoned && (stream.is_closed() || sent && !tunnel);
-            if !over && tunnel && !mem::replace(&mut shared.lingers, true) {
-                let limits = &self.carrier.limits;
-                let time = if failed && !sent { limits.failed_timeout } else { limits.close_timeout };
-                // A time too long to count has no end.
-                if let Some(due) = now.checked_add(time) {
-                    let deadline = Deadline { due, slot: index, stream_id: slot.id.value() };
-                    self.deadlines.push(Reverse(deadline));
-                }
+        let mut watching = Waiting::default();
+        let next = next(&stream, &shared, slot.handler.is_some());
+        let awaited = match next {
+            Next::GoOn => Awaited::Nothing,
+            Next::Await(awaited) => awaited,
+            Next::LetGo => {
+                shared.outbox = Outbox::default();
+                shared.rebook(&self.carrier);
+                watching = shared.take_watching();
+                Awaited::Nothing
             }
-            over
         };
-        // A client's socket finds in its cell all that there will be, and its stream is free for another. A server's keeps
-        // what it costs counted.
-        let over = over || self.carrier.facts.side == Side::Client && stream.is_closed() && shared.is_ended();
-        if over {
-            shared.outbox = Outbox::default();
-            shared.rebook(&self.carrier);
+        let before = mem::replace(&mut shared.awaited, awaited);
+        if awaited.is_peers() && !before.is_peers() {
+            stream.dismiss();
         }
         slot.cell.calm_down(&shared);
         drop(shared);
         slot.cell.wake(waiting);
+        slot.cell.wake(watching);
         let id = slot.id;
-        if over {
+        if next == Next::LetGo {
             stream.release();
-            self.slots[index] = None;
-        } else if refill {
-            self.handle_readable(id, now);
+            self.partings.leave(before);
+            if let Some(mut slot) = self.slots[index].take() {
+                slot.drop_handler();
+            }
+        } else {
+            if awaited != before {
+                self.part(id, before, awaited, now);
+            }
+            if refill {
+                self.handle_readable(id, now);
+            }
         }
         self.machine.recycle(spare);
+    }
+
+    /// What a stream waits for has changed.
+    fn part(&mut self, id: StreamId, before: Awaited, awaited: Awaited, now: Instant) {
+        self.partings.leave(before);
+        if awaited == Awaited::Nothing {
+            return;
+        }
+        let Self { partings, slots, carrier, machine, .. } = self;
+        let is_waiting = |id, awaited| find(slots, id).is_some_and(|slot| slot.cell.lock().awaited == awaited);
+        partings.push(awaited, now, &carrier.limits, id, machine.stream_count(), is_waiting);
+        while let Some(id) = self.partings.pop_handler(self.carrier.limits.outliving_handlers) {
+            self.end_waiting(id, Awaited::Handler, now);
+        }
+    }
+
+    /// What a stream waited for has had its time.
+    fn end_waiting(&mut self, id: StreamId, awaited: Awaited, now: Instant) {
+        let Some(slot) = self.slots.get_mut(id.slot()).and_then(Option::as_mut) else { return };
+        if slot.id != id || slot.cell.lock().awaited != awaited {
+            return;
+        }
+        match awaited {
+            Awaited::Handler => {
+                self.carrier.metrics().count(Counter::HandlersDropped);
+                slot.drop_handler();
+            }
+            // Both sides have said all: nobody is at fault (RFC 9113 §8.1).
+            Awaited::PeersEnd => self.reset(id, Reason::NO_ERROR, None),
+            Awaited::Nothing | Awaited::Room | Awaited::OurEnd | Awaited::LastWords => {
+                self.carrier.metrics().count(Counter::CloseTimeouts);
+                self.reset(id, Reason::CANCEL, None);
+            }
+        }
+        self.exchange(id.slot(), now);
+    }
+
+    /// Resets a stream, which is told of its death as of the reset, or otherwise. What had arrived for it is its own still.
+    fn reset(&mut self, id: StreamId, reason: Reason, death: Option<Death>) {
+        let Some(slot) = find(&self.slots, id) else { return };
+        let mut rest = BytesMut::new();
+        if let Some(mut stream) = self.machine.stream(id) {
+            rest = stream.read();
+            stream.reset(reason);
+        }
+        let death = death.unwrap_or(Death::Reset(ErrorCode::new(reason), self.carrier.facts.side));
+        slot.cell.end(rest, None, Received::Dead(death));
     }
 
     /// Writes as much of the batch as the transport takes; whether anything happened.
@@ -595,7 +646,7 @@ where
         if phase == Phase::Ending {
             for index in 0..self.slots.len() {
                 if let Some(slot) = &mut self.slots[index] {
-                    slot.handler = None;
+                    slot.drop_handler();
                 }
                 self.exchange(index, now);
             }
@@ -606,9 +657,9 @@ where
 
     /// Sees to what is due; whether anything was.
     fn handle_timeouts(&mut self, cx: &mut Context<'_>, hearing: Hearing) -> bool {
-        let deadline = self.deadlines.peek().map(|Reverse(deadline)| deadline.due);
         let pulse = self.pulse.as_ref().and_then(|pulse| pulse.due());
-        let dues = [deadline, self.write_deadline(), self.idle_deadline(), self.machine.poll_timeout(), pulse];
+        let (parting, machine) = (self.partings.next(), self.machine.poll_timeout());
+        let dues = [parting, self.write_deadline(), self.idle_deadline(), machine, pulse];
         let Some(due) = dues.into_iter().flatten().min() else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
@@ -627,16 +678,13 @@ where
             self.active = None;
             self.machine.shrink();
             self.slots.shrink_to_fit();
-            self.deadlines.shrink_to_fit();
+            self.partings.shrink();
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
         }
-        while let Some(Reverse(deadline)) = self.deadlines.peek().copied()
-            && deadline.due <= now
-        {
-            self.deadlines.pop();
-            self.handle_deadline(deadline, now);
+        while let Some((id, awaited)) = self.partings.pop(now) {
+            self.end_waiting(id, awaited, now);
         }
         if pulse.is_some_and(|due| due <= now) {
             self.ask_silent(now, hearing);
@@ -659,25 +707,15 @@ where
                     window: stream.recv_window(),
                 })
             };
+            let id = slot.id;
             if pulse.look(index, &slot.cell, hearing, backlog) {
                 self.carrier.metrics().count(Counter::PingTimeouts);
-                self.cut_off(index, Death::Silent, now);
+                self.reset(id, Reason::CANCEL, Some(Death::Silent));
+                self.exchange(index, now);
             }
         }
         pulse.rest(self.slots.len());
         self.pulse = Some(pulse);
-    }
-
-    /// Resets a stream that its peer neglects.
-    fn cut_off(&mut self, index: usize, death: Death, now: Instant) {
-        let Some(slot) = self.slots.get(index).and_then(Option::as_ref) else { return };
-        let mut rest = BytesMut::new();
-        if let Some(mut stream) = self.machine.stream(slot.id) {
-            rest = stream.read();
-            stream.reset(Reason::CANCEL);
-        }
-        slot.cell.end(rest, None, Received::Dead(death));
-        self.exchange(index, now);
     }
 
     fn write_deadline(&self) -> Option<Instant> {
@@ -688,19 +726,20 @@ where
         Some(self.active? + IDLE)
     }
 
-    fn handle_deadline(&mut self, deadline: Deadline, now: Instant) {
-        let slot = self.slots.get(deadline.slot).and_then(Option::as_ref);
-        if slot.is_some_and(|slot| slot.id.value() == deadline.stream_id) {
-            self.carrier.metrics().count(Counter::CloseTimeouts);
-            self.cut_off(deadline.slot, Death::Reset(ErrorCode::new(Reason::CANCEL.code())), now);
-        }
-    }
-
     /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
     /// streams are gone and have some time to end.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.linger.is_none() {
             disconnect(&self.slots, &mut self.machine);
+            for slot in self.slots.iter_mut().flatten() {
+                if !slot.cell.lock().tunnel {
+                    // Nobody awaits the answer any more.
+                    if slot.cell.start() {
+                        slot.poll_handler();
+                    }
+                    slot.drop_handler();
+                }
+            }
         }
         let time = self.carrier.limits.close_timeout;
         let linger = self.linger.get_or_insert_with(|| Linger::new(time));
@@ -740,20 +779,72 @@ where
     }
 }
 
+/// What becomes of a stream that was looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// It goes on.
+    GoOn,
+    /// It is at its end, which is waited for.
+    Await(Awaited),
+    /// The connection has nothing to do with it any more; its cell has all that there will be.
+    LetGo,
+}
+
+/// What becomes of a stream by what is in its cell, with or without a handler.
+fn next(stream: &h2::Stream<'_>, shared: &Shared, has_handler: bool) -> Next {
+    let Shared { tunnel, parting, sent, received, .. } = *shared;
+    let abandoned = shared.is_abandoned();
+    if stream.is_closed() && shared.is_ended() {
+        // An answer that nobody awaits is dropped; a WebSocket's handler gets to see the end.
+        return if tunnel && has_handler { Next::Await(Awaited::Handler) } else { Next::LetGo };
+    }
+    let is_sent = matches!(sent, Sent::Finished | Sent::Dead(_));
+    if abandoned && (stream.is_closed() || is_sent && !tunnel) {
+        return Next::LetGo;
+    }
+    if !tunnel {
+        return Next::GoOn;
+    }
+    if is_sent && received == Received::Open {
+        return Next::Await(if parting == Parting::Said { Awaited::PeersEnd } else { Awaited::LastWords });
+    }
+    match parting {
+        Parting::Failed if !is_sent => Next::Await(Awaited::Room),
+        _ if abandoned || sent == Sent::Following => Next::Await(Awaited::OurEnd),
+        _ => Next::GoOn,
+    }
+}
+
+fn find<P>(slots: &[Option<Slot<P>>], id: StreamId) -> Option<&Slot<P>> {
+    slots.get(id.slot())?.as_ref().filter(|slot| slot.id == id)
+}
+
+/// Octets to read behind those that wait for the rest of their frame. Of a frame that is larger than what is read at once
+/// each read takes as much again.
+fn room_to_read(waiting: usize) -> usize {
+    if waiting <= buffers::SIZE / 2 { buffers::SIZE - waiting } else { buffers::SIZE }
+}
+
 /// Gives the machine what the application wants sent, as far as it takes it.
 fn send(stream: &mut h2::Stream<'_>, shared: &mut Shared, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
     let mut progress = false;
+    if shared.take_continue() {
+        let mut head = Response::new(());
+        *head.status_mut() = StatusCode::CONTINUE;
+        // The machine declines where the response has begun: then nobody waits for it.
+        progress = stream.respond(&head, false).is_ok();
+    }
     if let Some((head, end_stream)) = shared.take_head() {
         progress = true;
         if let Err(error) = stream.respond(&head, end_stream) {
             tracing::debug!(%error, "a response could not be sent");
-            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR.code()));
+            shared.sent = Sent::Resetting(ErrorCode::new(Reason::INTERNAL_ERROR));
         }
     }
     if let Sent::Resetting(code) = shared.sent {
         shared.outbox = Outbox::default();
-        stream.reset(Reason::new(code.get()));
-        shared.sent = Sent::Dead(Death::Reset(code));
+        stream.reset(code.reason());
+        shared.sent = Sent::Dead(Death::Reset(code, carrier.facts.side));
         progress = true;
     }
     let finishing = shared.sent == Sent::Finishing;
@@ -836,8 +927,10 @@ where
 
 impl<T, A: Application> Drop for Connection<T, A> {
     fn drop(&mut self) {
-        let Self { slots, machine, .. } = self;
-        disconnect(slots, machine);
+        disconnect(&self.slots, &mut self.machine);
+        for slot in self.slots.iter_mut().flatten() {
+            slot.drop_handler();
+        }
         let has_written = self.output.is_empty() && !self.unflushed;
         self.carrier.leave(if has_written { End::Flushed } else { End::Lost });
     }
@@ -867,12 +960,15 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
     })
 }
 
-fn connection_error(error: h2::ConnectionError) -> Error {
+/// An error of the connection's with `peer`, whose GOAWAY, if there was one, said this besides its reason.
+pub(crate) fn connection_error(error: h2::ConnectionError, debug_data: &[u8], peer: Side) -> Error {
     match error {
         h2::ConnectionError::Violation(violation) => {
             Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
         }
-        h2::ConnectionError::GoAway(reason) => Error::Reset(reason.code()),
+        h2::ConnectionError::GoAway(reason) => {
+            Error::GoAway { reason, by: peer, debug: String::from_utf8_lossy(debug_data).into() }
+        }
         h2::ConnectionError::Eof => Error::Disconnected,
     }
 }

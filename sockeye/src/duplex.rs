@@ -15,29 +15,34 @@ use tokio::time::Sleep;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use crate::buffers;
-use crate::carrier::{End, MAX_TURNS, Phase};
+use crate::carrier::{Carrier, End, MAX_TURNS, Phase};
 use crate::metrics::Counter;
 use crate::pulse::{Hearing, LonePulse};
-use crate::stream::{Death, Outbox, Received, Sent, StreamCell, Waiting};
+use crate::read_ahead::ReadAhead;
+use crate::stream::{Death, Outbox, Parting, Received, Sent, StreamCell, Waiting};
+use crate::switch::Switch;
 use crate::tunnel::{self, Handler};
-
-/// Octets that an application has not received within which more is read to hear of the peer.
-const MAX_HEARD: usize = 4096;
 
 /// Octets that are read at once of a transport that has failed: as much as systems keep for one.
 const MAX_REST: usize = 8 << 20;
 
-/// Runs a socket once hyper has sent the response.
-pub(crate) async fn after_upgrade(upgrade: OnUpgrade, cell: Arc<StreamCell>, handler: Handler) {
+/// Runs a socket once a foreign server has sent the response.
+pub(crate) async fn after_upgrade(upgrade: OnUpgrade, carrier: Arc<Carrier>, switch: Switch) {
     match upgrade.await {
-        Ok(upgraded) => Duplex::new(TokioIo::new(upgraded), cell, Some(handler)).await,
+        Ok(upgraded) => {
+            if let Some(start) = switch.take() {
+                let (cell, handler) = start(carrier);
+                let transport = ReadAhead::new(TokioIo::new(upgraded), BytesMut::new());
+                Duplex::new(transport, cell, Some(handler)).await;
+            }
+        }
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
     }
 }
 
 /// Moves octets between the transport and the cell, and polls the handler, until the socket is closed and abandoned.
 pub(crate) struct Duplex<T> {
-    transport: T,
+    transport: ReadAhead<T>,
     cell: Arc<StreamCell>,
     handler: Option<Handler>,
     /// Of the handler.
@@ -48,7 +53,7 @@ pub(crate) struct Duplex<T> {
     unflushed: bool,
     read_ended: bool,
     shut_down: bool,
-    /// When the peer has had its time to end its half.
+    /// When the peer has had its time to end its half, or the handler its time after the peer's end.
     deadline: Option<Pin<Box<Sleep>>>,
     /// The transport takes nothing until then, at most.
     write_deadline: Option<Pin<Box<Sleep>>>,
@@ -58,7 +63,7 @@ pub(crate) struct Duplex<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
-    pub(crate) fn new(transport: T, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
+    pub(crate) fn new(transport: ReadAhead<T>, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
         let waker = waker(cell.clone());
         waker.wake_by_ref();
         let pulse = cell.carrier().limits.pings.map(LonePulse::new);
@@ -78,37 +83,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         }
     }
 
-    /// Reads once into an empty inbox, or into a short one while an answer of the peer is awaited that the application may
-    /// not care for; whether anything happened.
+    /// Reads once into an empty inbox, or looks for the peer's end behind what the inbox holds; whether anything happened.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let (abandoned, is_free) = {
+        let abandoned = {
             let mut shared = self.cell.lock();
-            let is_free = shared.is_abandoned() || shared.inbox.is_empty();
-            if is_free {
+            let wanted = shared.is_abandoned() || shared.inbox.is_empty();
+            if wanted {
                 shared.inbox = BytesMut::new();
             }
-            let is_asked = self.pulse.as_ref().is_some_and(LonePulse::is_asked);
-            let wanted = is_free || is_asked && shared.inbox.len() < MAX_HEARD;
             shared.more = !wanted;
-            if self.read_ended || !wanted {
+            if self.read_ended {
                 return false;
             }
-            (shared.is_abandoned(), is_free)
+            if !wanted {
+                drop(shared);
+                return self.look_for_the_end(cx);
+            }
+            shared.is_abandoned()
         };
         let mut buffer = BytesMut::new();
         buffers::fill(&mut buffer);
         let result = poll_read_buf(Pin::new(&mut self.transport), cx, &mut buffer);
-        if let (Some(pulse), Poll::Ready(Ok(1..))) = (&mut self.pulse, &result) {
-            pulse.hear();
+        if matches!(result, Poll::Ready(Ok(1..))) {
+            self.hear();
         }
         match result {
             Poll::Ready(Ok(1..)) if abandoned => buffer.clear(),
             Poll::Ready(Ok(1..)) => {
-                let cell = &self.cell;
-                // Nobody else fills an inbox: one that was free is so still.
-                let is_handlers =
-                    if is_free { cell.deliver(|| BytesMut::from(&buffer[..])) } else { cell.deliver_behind(&buffer) };
-                if is_handlers {
+                if self.cell.deliver(|| BytesMut::from(&buffer[..])) {
                     self.waker.wake_by_ref();
                 }
                 buffer.clear();
@@ -122,6 +124,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         }
         buffers::give_back(&mut buffer);
         result.is_ready()
+    }
+
+    /// A handler may never look at what it got: its peer's end is seen all the same.
+    fn look_for_the_end(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.transport.held();
+        let end = self.transport.poll_end(cx);
+        if self.transport.held() > before {
+            self.hear();
+        }
+        match end {
+            Poll::Ready(Ok(())) => {
+                self.read_ended = true;
+                self.cell.end(self.transport.take(), None, Received::Finished);
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.die(Death::Disconnected);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Something came of the peer.
+    fn hear(&mut self) {
+        if let Some(pulse) = &mut self.pulse {
+            pulse.hear();
+        }
     }
 
     /// Reads what the peer had sent before it went away: it stands in the transport, though that takes nothing any more.
@@ -141,7 +171,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         self.read_ended = true;
         self.shut_down = true;
         self.output = Outbox::default();
-        self.cell.end(BytesMut::new(), None, Received::Dead(death));
+        self.cell.end(self.transport.take(), None, Received::Dead(death));
     }
 
     /// Asks a silent peer for a sign of life, or gives it up; whether it did.
@@ -149,7 +179,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         let Some(pulse) = self.pulse.as_mut().filter(|_| !(self.shut_down || self.read_ended)) else { return false };
         let hearing = match () {
             () if !self.output.is_empty() || self.unflushed => Hearing::Blocked,
-            () if self.cell.lock().more => Hearing::Behind,
+            () if self.transport.held() >= buffers::SIZE => Hearing::Behind,
             () => Hearing::Sharp,
         };
         let Poll::Ready(gone) = pulse.poll(cx, &self.cell, hearing) else { return false };
@@ -167,10 +197,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         if !self.cell.start() {
             return false;
         }
-        if let Some(handler) = &mut self.handler
-            && tunnel::poll_caught(handler, &self.cell, &self.waker).is_ready()
-        {
-            self.handler = None;
+        if self.handler.is_some() {
+            tunnel::poll_caught(&mut self.handler, &self.cell, &self.waker);
+            if self.handler.is_none() {
+                // Its time was not that of the Close that follows.
+                self.deadline = None;
+            }
         }
         true
     }
@@ -230,6 +262,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
                 Poll::Ready(Ok(_)) => {
                     self.unflushed = true;
                     self.unblock();
+                    if self.read_ended && self.handler.is_some() {
+                        // A peer that ended only its half reads on.
+                        self.deadline = None;
+                    }
                 }
                 Poll::Pending => return progress | self.wait_for_transport(cx),
             }
@@ -273,23 +309,31 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
         over
     }
 
-    /// Whether the socket is over: ended on both sides, cut off, or abandoned and out of time.
+    /// Whether the socket is over: ended on both sides, cut off, or out of time, which begins when the socket is abandoned and
+    /// when the peer has ended.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (abandoned, follows, failed) = {
             let shared = self.cell.lock();
-            (shared.is_abandoned(), shared.sent == Sent::Following, shared.failed)
+            (shared.is_abandoned(), shared.sent == Sent::Following, shared.parting == Parting::Failed)
         };
         // A socket that is held elsewhere has in its cell all that there will be.
         if self.is_ended() && (abandoned || self.handler.is_none()) || self.phase == Phase::Ending && !abandoned {
             return Poll::Ready(());
         }
-        if !abandoned && !follows {
+        let outlived = self.read_ended && self.handler.is_some();
+        if !abandoned && !follows && !outlived {
             return Poll::Pending;
         }
         let limits = &self.cell.carrier().limits;
         let time = if failed { limits.failed_timeout } else { limits.close_timeout };
         let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
         ready!(deadline.as_mut().poll(cx));
+        if outlived {
+            // The socket is abandoned then, unless another task holds it, and closes where its peer still reads.
+            self.deadline = None;
+            self.drop_handler();
+            return if self.is_ended() { Poll::Ready(()) } else { Poll::Pending };
+        }
         self.cell.carrier().metrics().count(Counter::CloseTimeouts);
         Poll::Ready(())
     }
@@ -301,7 +345,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
             self.cell.go_away();
         }
         if self.phase == Phase::Ending {
-            self.handler = None;
+            self.drop_handler();
         }
     }
 }
@@ -309,6 +353,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Duplex<T> {
 impl<T> Duplex<T> {
     fn is_ended(&self) -> bool {
         self.shut_down && self.read_ended
+    }
+
+    /// Drops the handler, which is foreign code: one that panics then takes nothing else with it.
+    fn drop_handler(&mut self) {
+        tunnel::drop_caught(self.cell.carrier(), self.handler.take());
     }
 }
 
@@ -351,5 +400,6 @@ impl<T> Drop for Duplex<T> {
         }
         let has_written = self.output.is_empty() && !self.unflushed;
         self.cell.carrier().leave(if has_written { End::Flushed } else { End::Lost });
+        self.drop_handler();
     }
 }

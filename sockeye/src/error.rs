@@ -2,6 +2,9 @@ use std::{error, fmt, io};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use sockeye_proto::Reason;
+
+use crate::Side;
 
 /// What a function of Sockeye returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
@@ -17,12 +20,28 @@ pub enum Error {
     Io(io::Error),
     /// The connection that carried the stream went away before the stream had ended.
     Disconnected,
-    /// The stream was reset, with this error code (RFC 9113 §7).
-    Reset(u32),
-    /// The peer ended the stream without a Close frame: what RFC 6455 §7.1.5 calls code 1006.
+    /// The stream was reset (RFC 9113 §5.4.2).
+    Reset {
+        /// The error code that RST_STREAM carried (RFC 9113 §7).
+        reason: Reason,
+        /// Who sent it.
+        by: Side,
+    },
+    /// The peer ended the connection for an error, by GOAWAY (RFC 9113 §6.8).
+    GoAway {
+        /// The error code (RFC 9113 §7).
+        reason: Reason,
+        /// Who sent it.
+        by: Side,
+        /// What it said besides, which may be empty: the first 256 octets.
+        debug: Box<str>,
+    },
+    /// The peer went away without a Close frame, by the end of its half or by giving the stream up (CANCEL, NO_ERROR): what RFC 6455
+    /// §7.1.5 calls code 1006. It breaks no one's rule: a page that was left ends so, and so does a phone out of reach.
     Abnormal,
     /// The peer broke a rule of a protocol. For a WebSocket, `code` is that of the Close it was sent (RFC 6455 §7.4.1);
-    /// for a connection it is that of the GOAWAY (RFC 9113 §7).
+    /// for a connection it is that of the GOAWAY (RFC 9113 §7), and over HTTP/1.1 the status that says so (RFC 9112 §2.2):
+    /// 400 or 431.
     Violation {
         /// The code that the peer was told.
         code: u32,
@@ -46,6 +65,14 @@ pub enum Error {
     NotOffered(&'static str),
     /// The server refused a handshake: its response, with the first 64 KiB of the content as far as they came in time.
     Refused(Box<Response<Bytes>>),
+    /// A client opened a socket neither over HTTP/2, where the server's answer let it hope that HTTP/1.1 would do, nor then
+    /// over HTTP/1.1, where it failed otherwise.
+    Neither {
+        /// What came of HTTP/2.
+        http2: Box<Error>,
+        /// What came of HTTP/1.1.
+        http1: Box<Error>,
+    },
     /// The request is no WebSocket handshake, or one that was refused.
     Handshake(BoxError),
     /// An error of the application's own, from a handler or a service.
@@ -65,23 +92,39 @@ pub enum Fault {
     Application,
 }
 
-/// What a stream is reset with that may pass the next time (RFC 9113 §7): NO_ERROR, INTERNAL_ERROR, REFUSED_STREAM, CANCEL and
-/// ENHANCE_YOUR_CALM.
-const PASSING_RESETS: [u32; 5] = [0x0, 0x2, 0x7, 0x8, 0xb];
+/// What ends a stream or a connection that may pass the next time (RFC 9113 §7). CONNECT_ERROR is what proxies say when what
+/// is behind them restarts.
+const PASSING: [Reason; 6] = [
+    Reason::NO_ERROR,
+    Reason::INTERNAL_ERROR,
+    Reason::REFUSED_STREAM,
+    Reason::CANCEL,
+    Reason::CONNECT_ERROR,
+    Reason::ENHANCE_YOUR_CALM,
+];
+
+/// RFC 9112 §2.2: what a message that breaks its rules is answered with.
+const BAD_REQUEST: u32 = 400;
 
 impl Error {
     /// Whose doing this is.
     pub fn fault(&self) -> Fault {
         match self {
             Self::Closed | Self::Invalid(_) => Fault::Caller,
-            Self::Reset(_)
-            | Self::Abnormal
+            Self::Neither { http2, http1 } => match (http2.fault(), http1.fault()) {
+                (Fault::Network, Fault::Network) => Fault::Network,
+                _ => Fault::Peer,
+            },
+            Self::Reset { .. }
+            | Self::GoAway { .. }
             | Self::Violation { .. }
             | Self::NotOffered(_)
             | Self::Refused(_)
             | Self::Handshake(_) => Fault::Peer,
             Self::Connect { source, .. } if is_of_tls(source) => Fault::Peer,
-            Self::Io(_) | Self::Disconnected | Self::Timeout(_) | Self::Connect { .. } => Fault::Network,
+            Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) | Self::Connect { .. } => {
+                Fault::Network
+            }
             Self::Application(_) => Fault::Application,
         }
     }
@@ -96,7 +139,8 @@ impl Error {
                 Some(error @ Self::Refused(_)) => error.is_retryable(),
                 _ => !is_of_tls(source),
             },
-            Self::Reset(code) => PASSING_RESETS.contains(code),
+            Self::Neither { http2, http1 } => http2.is_retryable() || http1.is_retryable(),
+            Self::Reset { reason, .. } | Self::GoAway { reason, .. } => PASSING.contains(reason),
             Self::Refused(response) => matches!(
                 response.status(),
                 StatusCode::REQUEST_TIMEOUT
@@ -112,6 +156,34 @@ impl Error {
             | Self::NotOffered(_)
             | Self::Handshake(_)
             | Self::Application(_) => false,
+        }
+    }
+
+    /// What ended an exchange of hyper's, by our names.
+    pub(crate) fn of_hyper(error: hyper::Error) -> Self {
+        if error.is_parse_too_large() {
+            // RFC 6585 §5
+            return Self::Violation { code: 431, rule: error.into() };
+        }
+        if error.is_parse() {
+            return Self::Violation { code: BAD_REQUEST, rule: error.into() };
+        }
+        if error.is_user() {
+            return Self::Application(error.into());
+        }
+        if error.is_timeout() {
+            return Self::Timeout("the head of a request");
+        }
+        let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
+        match transport.map(io::Error::kind) {
+            // What hyper's decoders say of content that is wrong, and of content that ends early.
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+                Self::Violation { code: BAD_REQUEST, rule: error.into() }
+            }
+            Some(io::ErrorKind::UnexpectedEof) => Self::Disconnected,
+            Some(kind) => Self::Io(io::Error::new(kind, error)),
+            // What is left tells of a connection that went away: closed, cancelled, or incomplete.
+            None => Self::Disconnected,
         }
     }
 
@@ -144,18 +216,40 @@ impl fmt::Display for Error {
         match self {
             Self::Io(_) => f.write_str("the transport failed"),
             Self::Disconnected => f.write_str("the connection went away"),
-            Self::Reset(code) => write!(f, "the stream was reset with error code {code:#x} (RFC 9113 §7)"),
+            Self::Reset { reason, by } => write!(f, "the stream was reset by {by}: {reason} (RFC 9113 §7)"),
+            Self::GoAway { reason, by, debug } => {
+                write!(f, "{by} ended the connection by GOAWAY: {reason} (RFC 9113 §7)")?;
+                if debug.is_empty() { Ok(()) } else { write!(f, ", saying {debug:?}") }
+            }
             Self::Abnormal => f.write_str("the peer went away without a Close frame (1006, RFC 6455 §7.1.5)"),
-            Self::Violation { code, rule } => write!(f, "the peer broke the protocol and was told {code}: {rule}"),
+            Self::Violation { code, rule } => write!(f, "the peer broke a rule or a limit and was told {code}: {rule}"),
             Self::Closed => f.write_str("this side has closed already"),
             Self::Invalid(_) => f.write_str("the call is not allowed"),
             Self::Timeout(step) => write!(f, "{step} took too long"),
             Self::Connect { step, .. } => write!(f, "no connection: {step} failed"),
             Self::NotOffered(what) => write!(f, "the server does not offer {what}"),
             Self::Refused(response) => write!(f, "the server refused with {}", response.status()),
+            Self::Neither { http2, http1 } => {
+                write!(f, "no WebSocket over HTTP/2 ({}), nor over HTTP/1.1 ({})", Whole(http2), Whole(http1))
+            }
             Self::Handshake(_) => f.write_str("the WebSocket handshake failed"),
             Self::Application(_) => f.write_str("the application failed"),
         }
+    }
+}
+
+/// An error with all that led to it.
+struct Whole<'a>(&'a Error);
+
+impl fmt::Display for Whole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut source = error::Error::source(self.0);
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -163,18 +257,21 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Io(error) => Some(error),
-            Self::Violation { rule: error, .. }
-            | Self::Connect { source: error, .. }
+            // Its words are part of this error's.
+            Self::Violation { rule, .. } => rule.source(),
+            Self::Connect { source: error, .. }
             | Self::Invalid(error)
             | Self::Handshake(error)
             | Self::Application(error) => Some(&**error),
             Self::Disconnected
-            | Self::Reset(_)
+            | Self::Reset { .. }
+            | Self::GoAway { .. }
             | Self::Abnormal
             | Self::Closed
             | Self::Timeout(_)
             | Self::NotOffered(_)
-            | Self::Refused(_) => None,
+            | Self::Refused(_)
+            | Self::Neither { .. } => None,
         }
     }
 }

@@ -33,6 +33,13 @@ impl Head {
         Strings(&self.0).text()
     }
 
+    pub(crate) fn uri(&self) -> Uri {
+        let mut strings = Strings(&self.0);
+        // Behind the subprotocol, the method and the version.
+        strings.nth(2);
+        strings.uri()
+    }
+
     /// The request's head as it was.
     pub(crate) fn request(&self) -> request::Parts {
         let mut strings = Strings(&self.0);
@@ -41,11 +48,7 @@ impl Head {
         // All of it was valid: nothing is left out.
         head.method = strings.next().and_then(|method| Method::from_bytes(method).ok()).unwrap_or_default();
         head.version = VERSIONS[strings.next().map_or(0, <[u8]>::len).min(VERSIONS.len() - 1)];
-        let mut parts = uri::Parts::default();
-        parts.scheme = strings.text().and_then(|scheme| scheme.parse().ok());
-        parts.authority = strings.text().and_then(|authority| authority.parse().ok());
-        parts.path_and_query = strings.text().and_then(|path| path.parse().ok());
-        head.uri = Uri::from_parts(parts).unwrap_or_default();
+        head.uri = strings.uri();
         while let (Some(name), Some(value), Some(sensitive)) = (strings.next(), strings.next(), strings.next()) {
             if let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
                 value.set_sensitive(!sensitive.is_empty());
@@ -91,6 +94,15 @@ impl<'a> Strings<'a> {
         Some(string)
     }
 
+    /// The three strings of a URI.
+    fn uri(&mut self) -> Uri {
+        let mut parts = uri::Parts::default();
+        parts.scheme = self.text().and_then(|scheme| scheme.parse().ok());
+        parts.authority = self.text().and_then(|authority| authority.parse().ok());
+        parts.path_and_query = self.text().and_then(|path| path.parse().ok());
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
     /// One that is not empty.
     fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.next()?).ok().filter(|text| !text.is_empty())
@@ -122,6 +134,7 @@ mod tests {
         assert_eq!(head.protocol(), protocol);
         let after = head.request();
         assert_eq!((&after.method, &after.uri, after.version), (&before.method, &before.uri, before.version));
+        assert_eq!(head.uri(), before.uri);
         assert_eq!(
             after.uri.path_and_query().map(|path| path.as_str()),
             before.uri.path_and_query().map(|path| path.as_str())

@@ -29,12 +29,14 @@ use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc::{self, error::SendError};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
-use crate::answer::Responded;
+use crate::answer::{Form, Responded};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::connection::Application;
+use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::Owner;
 use crate::tunnel::{self, Handler, Panicked, Tunnel};
@@ -49,7 +51,7 @@ pub use sockeye_proto::h2::{Config, Rate, Reason};
 /// the last.
 #[derive(Debug)]
 pub struct Connection {
-    streams: mpsc::UnboundedReceiver<Stream>,
+    streams: mpsc::Receiver<Stream>,
     carrier: Arc<Carrier>,
     task: Option<JoinHandle<Result>>,
 }
@@ -63,9 +65,13 @@ impl Connection {
     {
         let registry = Arc::new(Registry::default());
         let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
-        let carrier = Carrier::new(&registry, Limits::default(), facts);
-        // No more wait here than the connection admits streams.
-        let (sender, streams) = mpsc::unbounded_channel();
+        // One more is about to be let go of.
+        let outliving_handlers = config.max_closed_streams().saturating_sub(1);
+        let limits = Limits { outliving_handlers, ..Limits::default() };
+        let carrier = Carrier::new(&registry, limits, facts);
+        // As many wait here as may be open, some of which their peer may have given up.
+        let (sender, streams) =
+            mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));
         let machine = server::machine(h2::Role::Server, &config);
         let accept = ToHandle(sender);
         let task = connection::Connection::new(transport, BytesMut::new(), machine, carrier.clone(), accept);
@@ -78,8 +84,11 @@ impl Connection {
     ///
     /// What ended the connection otherwise than cleanly.
     pub async fn next(&mut self) -> Result<Option<Stream>> {
-        if let Some(stream) = self.streams.recv().await {
-            return Ok(Some(stream));
+        while let Some(stream) = self.streams.recv().await {
+            // A request that its peer has given up meanwhile is no matter of anybody.
+            if !stream.owner.is_dead() {
+                return Ok(Some(stream));
+            }
         }
         let Some(task) = &mut self.task else { return Ok(None) };
         let result = task.await;
@@ -104,24 +113,27 @@ impl Drop for Connection {
 }
 
 /// Hands every request over to the [`Connection`].
-struct ToHandle(mpsc::UnboundedSender<Stream>);
+struct ToHandle(mpsc::Sender<Stream>);
 
 impl Application for ToHandle {
     type Permit = ();
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
         answer::trace(&request);
-        if let Err(SendError(stream)) = self.0.send(Stream { request, owner }) {
+        let form = Form::of(&request);
+        if let Err(TrySendError::Full(stream) | TrySendError::Closed(stream)) =
+            self.0.try_send(Stream { request, form, owner })
+        {
             stream.owner.refuse();
         }
         None
     }
 }
 
-/// Runs the handler of a tunnel. One that panics ends its tunnel as by an error.
+/// Runs the handler of a tunnel, which may outlive its stream for some time. One that panics ends its tunnel as by an error.
 async fn run(tunnel: Tunnel, owner: Owner) {
     let mut handler = None;
-    poll_fn(|cx| {
+    let run = poll_fn(|cx| {
         let polled = tunnel::catch(owner.carrier(), || match handler.get_or_insert_with(|| tunnel.start()) {
             Some(handler) => handler.as_mut().poll(cx).map(drop),
             None => Poll::Ready(()),
@@ -130,8 +142,17 @@ async fn run(tunnel: Tunnel, owner: Owner) {
             owner.close_with(INTERNAL_ERROR);
             Poll::Ready(())
         })
-    })
-    .await;
+    });
+    let outlive = async {
+        poll_fn(|cx| owner.poll_over(cx)).await;
+        tokio::time::sleep(owner.carrier().limits.close_timeout).await;
+        owner.carrier().metrics().count(Counter::HandlersDropped);
+    };
+    tokio::select! {
+        () = run => {}
+        () = outlive => {}
+    }
+    tunnel::drop_caught(owner.carrier(), handler);
 }
 
 /// RFC 6455 §7.4.1.
@@ -143,6 +164,8 @@ const INTERNAL_ERROR: u16 = 1011;
 #[derive(Debug)]
 pub struct Stream {
     pub(crate) request: Request<Body>,
+    /// Of the answer; an [`Upgrade`](crate::Upgrade) takes what says so out of the request.
+    form: Form,
     pub(crate) owner: Owner,
 }
 
@@ -172,20 +195,24 @@ impl Stream {
         &mut self.request
     }
 
-    /// Sends a response, and waits until its content is on its way. The handler of an accepted
-    /// [`Upgrade`](crate::Upgrade) runs in a task of its own.
+    /// Sends a response, and waits until its content is on its way, or until the peer has given the stream up: content that
+    /// nobody awaits is dropped. The handler of an accepted [`Upgrade`](crate::Upgrade) runs in a task of its own.
     pub async fn respond<B>(self, response: Response<B>)
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let method = self.request.method().clone();
         drop(self.request);
-        match answer::respond(response, &method, &self.owner) {
+        match answer::respond(response, self.form, &self.owner) {
             Responded::Done => {}
             Responded::Tunnel(tunnel) => drop(tokio::spawn(run(tunnel, self.owner))),
             Responded::Content(content) => {
                 let mut content = pin!(content);
-                poll_fn(|cx| content.as_mut().poll_send(cx, &self.owner)).await;
+                // Content that is silent would not notice.
+                poll_fn(|cx| match content.as_mut().poll_send(cx, &self.owner) {
+                    Poll::Ready(()) => Poll::Ready(()),
+                    Poll::Pending => self.owner.poll_over(cx),
+                })
+                .await;
             }
         }
     }

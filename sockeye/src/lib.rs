@@ -33,14 +33,22 @@
 //!
 //! ```text
 //!   streams × (2 × window + send buffer + message + header list)
-//! + window pool + unfinished messages                      1.5 MiB + 4 MiB
+//! + streams × (64 KiB + window) of messages that are not whole
+//! + 2 × unfinished messages + one message of the largest size     2 × 4 MiB + 1 MiB
+//! + 2 × window pool                                               2 × 1.5 MiB
 //! + 2 × 320 KiB of frames to send + 2 × 48.5 KiB being read
 //! + 64 KiB of records, with TLS; 1 MiB of messages to groups, or one
 //! ```
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
 //! message), a message of 1 MiB and a header list of 16 KiB (and some 100 octets for each field) at most, each by its
-//! setting. A WebSocket keeps its request's header list, which HPACK may have brought in a few octets. With
+//! setting. A message that is not whole holds 64 KiB and what one read brought without being counted; what it holds beyond
+//! that shares [`unfinished_messages`](Server::unfinished_messages) with the others of its connection. There small and
+//! middling messages pass large ones, and who makes no progress while others wait gives its place up. The memory reserved
+//! for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
+//!
+//! A WebSocket keeps its request's header list, which HPACK may have brought in a few octets, and a second time once
+//! [`request`](WebSocket::request) has been called. With
 //! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 
@@ -58,9 +66,12 @@ mod cast;
 mod client;
 #[cfg(feature = "http2")]
 mod connection;
+#[cfg(feature = "http2")]
+mod content;
+#[cfg(feature = "http2")]
+mod date;
 #[cfg(feature = "deflate")]
 mod deflate;
-#[cfg(feature = "web-socket")]
 mod duplex;
 mod error;
 #[cfg(feature = "web-socket")]
@@ -74,9 +85,10 @@ pub mod http2;
 #[cfg(feature = "http2")]
 mod linger;
 mod metrics;
+#[cfg(feature = "http2")]
+mod partings;
 mod peer;
 mod pulse;
-#[cfg(feature = "http2")]
 mod read_ahead;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
@@ -91,6 +103,7 @@ mod socket;
 #[cfg(feature = "web-socket")]
 mod split;
 mod stream;
+mod switch;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod takeover;
 #[cfg(feature = "tls")]
@@ -106,11 +119,12 @@ fn now() -> std::time::Instant {
 }
 
 pub use body::Body;
+pub use carrier::Side;
 pub use error::{BoxError, Error, Fault, Result};
 pub use metrics::Counter;
 pub use peer::Peer;
 pub use registry::{ConnectionStats, Handle};
-pub use sockeye_proto::Protocol;
+pub use sockeye_proto::{Protocol, Reason};
 
 #[cfg(feature = "http2")]
 pub use answer::HttpService;

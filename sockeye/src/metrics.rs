@@ -56,8 +56,12 @@ counters! {
     PingFloods => "ping_floods",
     /// Times that an unfinished message had to wait for others of its connection.
     UnfinishedMessagesWaited => "unfinished_messages_waited",
+    /// WebSockets failed for an unfinished message that did not go on while others waited for its room (1008).
+    UnfinishedMessagesGivenUp => "unfinished_messages_given_up",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
+    /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.
+    HandlersDropped => "handlers_dropped",
     /// Connections cut off since they took nothing of what there was to write.
     WriteTimeouts => "write_timeouts",
     /// WebSockets given up since a Ping of the keep-alive was not answered.

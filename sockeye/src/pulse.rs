@@ -270,7 +270,12 @@ impl LonePulse {
 
     /// Something came.
     pub(crate) fn hear(&mut self) {
-        self.silence = Silence::Since(now());
+        let now = now();
+        if self.is_asked() {
+            // The timer stands at the end of the time for the answer.
+            self.timer.as_mut().reset((now + self.times.interval).into());
+        }
+        self.silence = Silence::Since(now);
     }
 
     /// The transport goes on after it had taken nothing.

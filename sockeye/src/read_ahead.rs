@@ -22,6 +22,42 @@ impl<T> ReadAhead<T> {
     pub(crate) fn new(transport: T, ahead: BytesMut) -> Self {
         Self { transport, ahead }
     }
+
+    /// The transport, and what was read ahead of it.
+    pub(crate) fn into_parts(self) -> (T, BytesMut) {
+        (self.transport, self.ahead)
+    }
+
+    /// Octets that were read ahead.
+    pub(crate) fn held(&self) -> usize {
+        self.ahead.len()
+    }
+
+    /// Takes what was read ahead.
+    pub(crate) fn take(&mut self) -> BytesMut {
+        std::mem::take(&mut self.ahead)
+    }
+
+    pub(crate) fn transport(&mut self) -> &mut T {
+        &mut self.transport
+    }
+}
+
+impl<T: AsyncRead + Unpin> ReadAhead<T> {
+    /// Reads on while there is room for more, though nobody asks for it: ready at the transport's end. Behind more than one
+    /// buffer's octets that nobody takes, the end is not seen.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.ahead.len() < buffers::SIZE {
+            buffers::fill(&mut self.ahead);
+            let room = buffers::SIZE - self.ahead.len();
+            let read = poll_read_buf(Pin::new(&mut self.transport), cx, &mut (&mut self.ahead).limit(room));
+            if !matches!(read, Poll::Ready(Ok(1..))) {
+                buffers::give_back(&mut self.ahead);
+                return read.map_ok(|_| ());
+            }
+        }
+        Poll::Pending
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {

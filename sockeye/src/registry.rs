@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use crate::carrier::{Carrier, Phase};
 use crate::metrics::{Counter, Metrics};
 
-/// Every connection of a server, from its first octet of HTTP to the end of its last stream.
+/// Every connection of a server, from the moment it is accepted to the end of its last stream.
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) metrics: Metrics,
@@ -26,11 +26,13 @@ struct Book {
     next: u64,
     phase: Phase,
     connections: BTreeMap<u64, Weak<Carrier>>,
+    /// Those that have not said yet what they speak.
+    arriving: usize,
 }
 
 impl Default for Book {
     fn default() -> Self {
-        Self { next: 1, phase: Phase::Running, connections: BTreeMap::new() }
+        Self { next: 1, phase: Phase::Running, connections: BTreeMap::new(), arriving: 0 }
     }
 }
 
@@ -56,7 +58,17 @@ impl Registry {
     pub(crate) fn leave(&self, number: u64) {
         let mut book = self.book();
         book.connections.remove(&number);
-        if book.connections.is_empty() {
+        self.tell_if_empty(&book);
+    }
+
+    /// Knows of a connection that is to be [entered](Self::enter) once its handshake has told what it speaks.
+    pub(crate) fn expect(self: &Arc<Self>) -> Arrival {
+        self.book().arriving += 1;
+        Arrival(self.clone())
+    }
+
+    fn tell_if_empty(&self, book: &Book) {
+        if book.is_empty() {
             self.emptied.notify_waiters();
         }
     }
@@ -77,7 +89,7 @@ impl Registry {
     pub(crate) async fn wait_empty(&self) {
         loop {
             let emptied = self.emptied.notified();
-            if self.book().connections.is_empty() {
+            if self.book().is_empty() {
                 return;
             }
             emptied.await;
@@ -91,6 +103,23 @@ impl Registry {
     pub(crate) async fn wait_shutdown(&self) {
         // The sender is ours: it does not go away.
         self.shutdown.subscribe().wait_for(|shutdown| *shutdown).await.ok();
+    }
+}
+
+impl Book {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.arriving == 0
+    }
+}
+
+/// A connection whose handshake is under way: its server waits for it until this is dropped.
+pub(crate) struct Arrival(Arc<Registry>);
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        let mut book = self.0.book();
+        book.arriving -= 1;
+        self.0.tell_if_empty(&book);
     }
 }
 
@@ -111,7 +140,8 @@ impl Handle {
         self.0.metrics.get(counter)
     }
 
-    /// The connections that are open, in the order in which they came.
+    /// The connections that are open, in the order in which they came. Those whose handshake is under way are not among them
+    /// yet.
     pub fn connections(&self) -> Vec<ConnectionStats> {
         let carriers: Vec<_> = self.0.book().connections.values().filter_map(Weak::upgrade).collect();
         carriers.iter().map(|carrier| ConnectionStats::of(carrier)).collect()

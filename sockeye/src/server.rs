@@ -19,8 +19,8 @@ use crate::connection::Connection;
 use crate::metrics::Counter;
 #[cfg(feature = "web-socket")]
 use crate::pulse::PingTimes;
-use crate::registry::{Handle, Registry};
-use crate::{Error, Result, h1};
+use crate::registry::{Arrival, Handle, Registry};
+use crate::{Error, Result, date, h1};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -115,8 +115,9 @@ impl Server {
         }
     }
 
-    /// The settings and limits of HTTP/2 connections; the limits of a request's head hold for HTTP/1.1, too. `seed` is drawn for each connection; `handshake_timeout` and, where
-    /// it is called, [`keep_alive`](Self::keep_alive) are the server's own, in whatever order they are set.
+    /// The settings and limits of HTTP/2 connections; the limits of a request's head hold for HTTP/1.1, too. `seed` is drawn
+    /// for each connection; `handshake_timeout` and, where it is called, [`keep_alive`](Self::keep_alive) are the server's
+    /// own, in whatever order they are set.
     #[must_use]
     pub fn http2(mut self, config: h2::Config) -> Self {
         self.http2 = config;
@@ -137,7 +138,11 @@ impl Server {
         self
     }
 
-    /// Octets of one connection's unfinished messages beyond which all but the oldest wait; 4 MiB by default.
+    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
+    ///
+    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
+    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {
         self.limits.unfinished_messages = octets;
@@ -183,7 +188,8 @@ impl Server {
         self
     }
 
-    /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
+    /// Time for the peer of a closed WebSocket to end its half of the stream, and for a handler after its peer has ended; 5
+    /// seconds by default.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
         self.limits.set_close_timeout(time);
@@ -197,7 +203,8 @@ impl Server {
         self
     }
 
-    /// Time for what is open to end after [`Handle::shutdown`]; 5 seconds by default. Then handlers are dropped.
+    /// Time for what is open to end after [`Handle::shutdown`]; 5 seconds by default. Then handlers are dropped. Handshakes
+    /// that are under way end at once.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
         self.shutdown_timeout = time;
@@ -221,7 +228,9 @@ impl Server {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let span = tracing::debug_span!("connection", %peer);
-                        tokio::spawn(server.clone().accept(stream, peer, service.clone()).instrument(span));
+                        let arrival = server.registry.expect();
+                        let accept = server.clone().accept(stream, peer, arrival, service.clone());
+                        tokio::spawn(accept.instrument(span));
                     }
                     Err(error) => wait_out(&error).await,
                 },
@@ -240,6 +249,8 @@ impl Server {
     /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
     fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
+        // One more is about to be let go of.
+        self.limits.outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
         if let Some((interval, timeout)) = self.keep_alive {
             self.http2.keep_alive_interval = Some(interval);
             self.http2.keep_alive_timeout = timeout;
@@ -264,17 +275,24 @@ impl Server {
     /// # Errors
     ///
     /// What ended the connection otherwise than cleanly.
-    pub async fn serve_connection<T, S>(&self, transport: T, service: S) -> Result
+    pub fn serve_connection<T, S>(&self, transport: T, service: S) -> impl Future<Output = Result> + Send + use<T, S>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: HttpService,
     {
-        self.clone().settled().run(transport, None, service).await
+        let arrival = self.registry.expect();
+        self.clone().settled().run(transport, None, arrival, service)
     }
 
-    async fn accept<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, service: S) {
+    async fn accept<S: HttpService>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        arrival: Arrival,
+        service: S,
+    ) {
         let ended = match stream.set_nodelay(true) {
-            Ok(()) => self.run(stream, Some(peer), service).await,
+            Ok(()) => self.run(stream, Some(peer), arrival, service).await,
             Err(error) => Err(error.into()),
         };
         if let Err(error) = ended {
@@ -286,46 +304,56 @@ impl Server {
         self: Arc<Self>,
         stream: T,
         peer: Option<SocketAddr>,
+        arrival: Arrival,
         service: S,
     ) -> Result {
-        let metrics = &self.registry.metrics;
-        let too_late = |step| {
-            metrics.count(Counter::HandshakeTimeouts);
-            Error::Timeout(step)
-        };
         let Some(secure) = &self.secure else {
-            let (version, transport, read) = timeout(self.handshake_timeout, sniff(stream))
-                .await
-                .map_err(|_| too_late("the first octets of HTTP"))??;
-            return self.run_http(transport, read, version, peer, false, service).await;
+            let Some((version, transport, read)) = self.first_octets(stream).await? else { return Ok(()) };
+            let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: false });
+            return self.run_http(transport, read, carrier, service).await;
         };
-        let secured = timeout(self.handshake_timeout, secure(Box::new(stream))).await.map_err(|_| too_late("TLS"))?;
-        let Secured { transport, version } = secured.inspect_err(|_| metrics.count(Counter::TlsFailures))?;
-        let (version, transport, read) = match version {
-            Some(version) => (version, transport, BytesMut::new()),
-            None => timeout(self.handshake_timeout, sniff(transport))
-                .await
-                .map_err(|_| too_late("the first octets of HTTP"))??,
+        let secured = self.before_shutdown("TLS", secure(Box::new(stream))).await?;
+        let Some(secured) = secured else { return Ok(()) };
+        let Secured { transport, version } =
+            secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
+        let first = match version {
+            Some(version) => Some((version, transport, BytesMut::new())),
+            None => self.first_octets(transport).await?,
         };
-        self.run_http(transport, read, version, peer, true, service).await
+        let Some((version, transport, read)) = first else { return Ok(()) };
+        let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: true });
+        self.run_http(transport, read, carrier, service).await
     }
 
-    async fn run_http<T, S>(
-        &self,
-        transport: T,
-        read: BytesMut,
-        version: Version,
-        peer: Option<SocketAddr>,
-        secure: bool,
-        service: S,
-    ) -> Result
+    async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
+        self.before_shutdown("the first octets of HTTP", sniff(transport)).await?.transpose()
+    }
+
+    /// Takes a step of a handshake in its time; none where the server shuts down before it is done.
+    async fn before_shutdown<F: Future>(&self, step: &'static str, taken: F) -> Result<Option<F::Output>> {
+        tokio::select! {
+            biased;
+            taken = timeout(self.handshake_timeout, taken) => taken.map(Some).map_err(|_| {
+                self.registry.metrics.count(Counter::HandshakeTimeouts);
+                Error::Timeout(step)
+            }),
+            () = self.registry.wait_shutdown() => Ok(None),
+        }
+    }
+
+    /// Lists a connection, as one that has arrived.
+    fn enter(&self, arrival: Arrival, facts: Facts) -> Arc<Carrier> {
+        let carrier = Carrier::new(&self.registry, self.limits, facts);
+        drop(arrival);
+        carrier
+    }
+
+    async fn run_http<T, S>(&self, transport: T, read: BytesMut, carrier: Arc<Carrier>, service: S) -> Result
     where
         T: Transport + 'static,
         S: HttpService,
     {
-        let facts = Facts { side: Side::Server, peer, version, secure };
-        let carrier = Carrier::new(&self.registry, self.limits, facts);
-        if version == Version::HTTP_2 {
+        if carrier.facts.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
             Connection::new(transport, read, machine, carrier, ByService(service)).await
         } else {
@@ -335,11 +363,12 @@ impl Server {
     }
 }
 
-/// A machine whose hash nobody can foresee.
+/// A machine whose hash nobody can foresee, and that knows the time.
 pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
     use std::hash::{BuildHasher, RandomState};
     let seed = RandomState::new().hash_one(0_u8);
-    h2::Connection::new(role, h2::Config { seed, ..config.clone() }, crate::now())
+    let date = config.date.or(Some(date::now));
+    h2::Connection::new(role, h2::Config { seed, date, ..config.clone() }, crate::now())
 }
 
 /// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).

@@ -14,14 +14,14 @@ use futures_sink::Sink;
 use http::{Extensions, Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
-use crate::budget::Ticket;
+use crate::budget::{self, Budget, Ticket, Verdict};
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
 use crate::round_trip::RoundTrip;
 use crate::stream::outbox::LEAST_SHARED;
-use crate::stream::{Input, Owner, StreamCell};
-use crate::{Error, Result, pulse};
+use crate::stream::{Closer, Input, Owner, Parting, StreamCell};
+use crate::{BoxError, Error, Result, pulse};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
@@ -277,7 +277,8 @@ impl WebSocket {
         self.0.machine.extensions()
     }
 
-    /// The head of the request that opened the socket.
+    /// The head of the request that opened the socket. It is kept in little memory until it is first asked for; from then
+    /// on the socket holds it a second time, which is a kilobyte or two with a browser's fields.
     pub fn request(&self) -> &request::Parts {
         let rare = self.rare();
         rare.request.get_or_init(|| {
@@ -355,21 +356,22 @@ impl WebSocket {
                 self.0.machine.handle_data(crate::now, &mut self.0.input);
                 continue;
             }
-            if self.0.machine.buffered() > 0 {
-                let carrier = self.0.owner.carrier();
-                let held =
-                    carrier.budget.poll_hold(cx, carrier.metrics(), &mut self.0.ticket, self.0.machine.buffered());
-                // Of a stream that has ended no more comes than what is there.
-                if held.is_pending() && !self.0.owner.is_ended(cx) {
-                    return Poll::Pending;
-                }
+            let verdict = self.hold_unfinished(cx);
+            // Of a stream that has ended no more comes than what is there.
+            if matches!(verdict, Verdict::Wait | Verdict::StillWait) && !self.0.owner.is_ended(cx) {
+                return Poll::Pending;
             }
             match self.read_at_desk() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 Some(None) => continue,
                 None => {}
             }
-            match ready!(self.0.owner.poll_receive(cx, &mut self.0.input)) {
+            let received = self.0.owner.poll_receive(cx, &mut self.0.input);
+            if received.is_pending() && verdict == Verdict::GiveUp {
+                self.0.machine.give_up();
+                continue;
+            }
+            match ready!(received) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.0.machine.handle_eof(),
                 Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
@@ -465,6 +467,18 @@ impl WebSocket {
         }
     }
 
+    /// Books what is held of a message that is not whole, and asks whether more of it may be taken.
+    fn hold_unfinished(&mut self, cx: &Context<'_>) -> Verdict {
+        let Inner { machine, owner, ticket, .. } = &mut *self.0;
+        let message = machine.unfinished();
+        match message.map(|ws::Unfinished { held, announced, is_last }| budget::Message { held, announced, is_last }) {
+            Some(message) if owner.carrier().budget.counts(message) => {
+                Budget::hold(owner.cell().carrier(), cx, ticket, message)
+            }
+            _ => Verdict::Go,
+        }
+    }
+
     /// Takes what has just arrived, if this is the handler: a message, or what the machine has to tell or not.
     #[inline]
     fn read_at_desk(&mut self) -> Option<Option<Message>> {
@@ -492,8 +506,10 @@ impl WebSocket {
     fn end(&mut self, event: Event) -> Result<Option<Message>> {
         self.mark_ended();
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
-        if let Event::Failed(_) = event {
-            self.0.owner.fail();
+        match event {
+            Event::Failed(_) => self.0.owner.part(Parting::Failed),
+            Event::Close(_) => self.0.owner.part(Parting::Said),
+            _ => {}
         }
         if matches!(event, Event::Close(_)) && !self.0.machine.is_transmit_pending() {
             self.finish_closing();
@@ -509,10 +525,15 @@ impl WebSocket {
                 self.0.owner.carrier().metrics().count(match violation {
                     Violation::MessageTooBig | Violation::TooManyFragments => Counter::MessagesTooBig,
                     Violation::TooManyPings => Counter::PingFloods,
+                    Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");
-                Err(Error::Violation { code: u16::from(violation.code()).into(), rule: Box::new(violation) })
+                let rule: BoxError = match self.0.machine.limit_passed(violation) {
+                    Some(limit) => Box::new(limit),
+                    None => Box::new(violation),
+                };
+                Err(Error::Violation { code: u16::from(violation.code()).into(), rule })
             }
             _ => Err(Error::Abnormal),
         }
@@ -530,6 +551,14 @@ impl WebSocket {
             Side::Client => owner.finish_after_peer(|outbox| machine.poll_transmit(outbox)),
             Side::Server => owner.finish(None, |outbox| machine.poll_transmit(outbox)),
         }
+    }
+
+    /// What is left to say, and to hear, is the machine's without the socket.
+    fn leave_to_owner(&mut self) {
+        let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
+        let machine = mem::replace(&mut self.0.machine, idle);
+        let unread = mem::take(&mut self.0.input);
+        self.0.owner.close_by(Box::new(machine), unread);
     }
 
     #[inline]
@@ -598,7 +627,7 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("version", &self.version())
-            .field("uri", &self.request().uri)
+            .field("uri", &self.0.head.uri())
             .field("protocol", &self.protocol())
             .field("state", &self.0.machine.state())
             .finish_non_exhaustive()
@@ -612,16 +641,29 @@ impl Drop for WebSocket {
         carrier.budget.release(&mut self.0.ticket);
         if self.0.machine.state() == State::Open {
             // The last owner knows the handler's result, and so the code.
-            let idle = ws::WebSocket::new(ws::Role::Server, ws::Config::default());
-            let mut machine = mem::replace(&mut self.0.machine, idle);
-            self.0.owner.close_by(Box::new(move |code, outbox| {
-                if machine.close(code.into(), "").is_ok() {
-                    machine.poll_transmit(outbox);
-                }
-            }));
+            self.leave_to_owner();
         } else {
             self.finish_closing();
+            if self.0.machine.state() == State::Closing {
+                self.leave_to_owner();
+            }
         }
+    }
+}
+
+impl Closer for ws::WebSocket {
+    fn close(&mut self, code: u16, output: &mut BytesMut) {
+        if ws::WebSocket::close(self, code.into(), "").is_ok() {
+            self.poll_transmit(output);
+        }
+    }
+
+    fn hear(&mut self, mut input: BytesMut) -> bool {
+        while !input.is_empty() {
+            self.handle_data(crate::now, &mut input);
+            self.poll_event();
+        }
+        self.state() == State::Closed
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a response carries when its stream becomes a tunnel: the future that goes on in the place of the request's.
 
-use std::fmt;
+use std::any::Any;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::{fmt, mem};
 
 use crate::carrier::Carrier;
 use crate::metrics::Counter;
@@ -60,13 +61,26 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-/// Polls a handler. One that panics is done, and takes nobody with it.
+/// Polls a handler, and those that follow it, until one waits; none is left where the last is done. A handler that panics,
+/// be it as it is dropped, is done too, and takes nobody with it.
 #[inline]
-pub(crate) fn poll_caught(handler: &mut Handler, cell: &Arc<StreamCell>, waker: &Waker) -> Poll<Option<Next>> {
-    catch(cell.carrier(), || handler.as_mut().poll(&mut Context::from_waker(waker))).unwrap_or_else(|Panicked| {
+pub(crate) fn poll_caught(handler: &mut Option<Handler>, cell: &Arc<StreamCell>, waker: &Waker) {
+    let polled = catch(cell.carrier(), || {
+        while let Some(future) = handler
+            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(waker))
+        {
+            *handler = next.map(|Next(next)| next);
+        }
+    });
+    if let Err(Panicked) = polled {
         cell.panicked();
-        Poll::Ready(None)
-    })
+        drop_caught(cell.carrier(), handler.take());
+    }
+}
+
+/// Drops what foreign code made, which may panic.
+pub(crate) fn drop_caught<T>(carrier: &Carrier, value: T) {
+    catch(carrier, || drop(value)).ok();
 }
 
 /// Foreign code panicked.
@@ -74,9 +88,22 @@ pub(crate) struct Panicked;
 
 /// Runs foreign code; what it was called on is not to be used again where it panics.
 pub(crate) fn catch<T>(carrier: &Carrier, run: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| {
-        tracing::error!("a handler or a service panicked");
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
         carrier.metrics().count(Counter::Panics);
+        tell_of_panic(payload);
         Panicked
     })
+}
+
+/// The payload of a panic is foreign, and so is whoever takes the log: where either panics in turn, its payload is leaked,
+/// or there would be no end.
+#[cold]
+fn tell_of_panic(payload: Box<dyn Any + Send>) {
+    let told = catch_unwind(AssertUnwindSafe(|| {
+        drop(payload);
+        tracing::error!("a handler or a service panicked");
+    }));
+    if let Err(payload) = told {
+        mem::forget(payload);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
-use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Version, request};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -18,6 +18,7 @@ use crate::carrier::{Carrier, Facts, Limits, Side};
 use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::{Owner, StreamCell};
+use crate::switch::Switch;
 use crate::tunnel::{Next, Tunnel};
 use crate::{Body, Error, Peer, Result, WebSocket, duplex};
 
@@ -84,7 +85,8 @@ impl<E: Display> Outcome for Result<(), E> {
         match self {
             Ok(()) => CloseCode::NORMAL,
             Err(error) => {
-                tracing::debug!(%error, "a WebSocket handler failed");
+                // No more than that: a peer that went away is an error here too, and nobody's fault.
+                tracing::debug!(%error, "a WebSocket's handler returned an error");
                 CloseCode::INTERNAL_ERROR
             }
         }
@@ -171,14 +173,14 @@ impl<H: Handler + Clone, B> Service<Request<B>> for WebSocketService<H> {
                 upgrade.settings = self.settings.clone();
                 upgrade.accept(self.handler.clone())
             }
-            Err(refusal) => refused(refusal),
+            Err(refusal) => refused(refusal, request.method()),
         };
         ready(Ok(response))
     }
 }
 
-fn refused(refusal: Refusal) -> Response<Body> {
-    refusal.response().map(Body::from)
+fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
+    refusal.response_to(method).map(Body::from)
 }
 
 /// A WebSocket handshake that waits for a decision.
@@ -207,7 +209,9 @@ pub struct Upgrade {
 enum Way {
     /// A stream of our own HTTP/2, taken over at once.
     Stream(Owner),
-    /// An upgrade of hyper's, which is whole only after the response was sent.
+    /// A connection of our own HTTP/1.1, which becomes the socket's once the response is sent.
+    Switch(Arc<Carrier>),
+    /// An upgrade of a foreign server's, which is whole only after the response was sent.
     Hyper(OnUpgrade, Arc<Carrier>),
 }
 
@@ -215,6 +219,7 @@ impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Stream(_) => "Stream",
+            Self::Switch(_) => "Switch",
             Self::Hyper(..) => "Hyper",
         })
     }
@@ -227,15 +232,12 @@ impl Upgrade {
     /// # Errors
     ///
     /// The rule that the request breaks, with [what to answer](Refusal::response). Where the server gave no way to take
-    /// the stream over, the same as for a request that asks for none.
+    /// the stream over, the same as for a request that asks for none. The request is then as it was, so that a service may
+    /// answer it in another way.
     pub fn from_request<B>(request: &mut Request<B>) -> std::result::Result<Self, Refusal> {
-        let peer = request.extensions_mut().remove::<Peer>();
-        if is_extended_connect_of_hyper(request) {
-            request.extensions_mut().insert(Protocol::websocket());
-        }
-        let carrier = peer.as_ref().map(|peer| peer.carrier.clone());
-        let offer = match Offer::from_request(request) {
-            Ok(Some(offer)) => offer,
+        let carrier = request.extensions().get::<Peer>().map(|peer| peer.carrier.clone());
+        let offer = match read_offer(request) {
+            Ok(Some(offer)) => offer.on_secure_connection(carrier.as_ref().is_some_and(|carrier| carrier.facts.secure)),
             Ok(None) => return Err(Refusal::websocket_required(request.version())),
             Err(refusal) => {
                 tracing::debug!(path = request.uri().path(), reason = %refusal, "a WebSocket handshake was refused");
@@ -243,18 +245,7 @@ impl Upgrade {
                 return Err(refusal);
             }
         };
-        let way = match (peer, request.extensions_mut().remove::<OnUpgrade>()) {
-            (Some(Peer { cell: Some(cell), .. }), _) => {
-                Way::Stream(Owner::take_over(&cell).ok_or(Refusal::websocket_required(Version::HTTP_2))?)
-            }
-            (Some(peer), Some(upgrade)) => Way::Hyper(upgrade, peer.carrier),
-            (None, Some(upgrade)) => {
-                let registry = Arc::new(Registry::default());
-                let facts = Facts { side: Side::Server, peer: None, version: request.version(), secure: false };
-                Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), facts))
-            }
-            (_, None) => return Err(Refusal::websocket_required(request.version())),
-        };
+        let way = take_way(request).ok_or(Refusal::websocket_required(request.version()))?;
         Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
     }
 
@@ -300,11 +291,16 @@ impl Upgrade {
         Arc::make_mut(&mut self.settings)
     }
 
-    /// Accepts the socket, or refuses its origin. The handler begins once the response has been sent.
+    /// Accepts the socket, or refuses its origin. The handler begins once the response has been sent; where another is sent
+    /// in its place, or none, the handler is dropped.
+    ///
+    /// The servers of hyper and axum do not tell what they send. Over HTTP/1.1 there a handler is dropped where its response
+    /// is dropped as a whole, or goes out with another status and with this body. Where a middleware exchanges both the status
+    /// and the body, the handler runs once the client ends the connection's HTTP.
     pub fn accept<H: Handler>(self, handler: H) -> Response<Body> {
         let Settled { mut response, machine, protocol } = match self.negotiate() {
             Ok(settled) => settled,
-            Err(refusal) => return refused(refusal),
+            Err(refusal) => return refused(refusal, &self.request.method),
         };
         match self.way {
             Way::Stream(owner) => {
@@ -315,12 +311,18 @@ impl Upgrade {
                     Box::pin(Supervised { future: handler.handle(socket), owner: supervisor })
                 }));
             }
+            Way::Switch(_) => {
+                response.extensions_mut().insert(switch(machine, handler, self.request, protocol));
+            }
             Way::Hyper(upgrade, carrier) => {
-                let cell = StreamCell::new_tunnel(carrier);
-                let socket = WebSocket::new(machine, Owner::new(&cell), self.request, protocol);
-                let future = async { handler.handle(socket).await };
-                let future = Supervised { future, owner: Owner::new(&cell) };
-                tokio::spawn(duplex::after_upgrade(upgrade, cell, Box::pin(future)));
+                let switch = switch(machine, handler, self.request, protocol);
+                tokio::spawn(duplex::after_upgrade(upgrade, carrier, switch.clone()));
+                // Over HTTP/2, hyper drops the upgrade where the response is no 2xx.
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let guard = switch.guard();
+                    response.extensions_mut().insert(switch);
+                    return response.map(|()| Body::switching(guard));
+                }
             }
         }
         response.map(|()| Body::empty())
@@ -343,12 +345,15 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// [`Error::Handshake`] where the stream is none of HTTP/2, whose response only the service can send; also, with the
-    /// [`Refusal`], where the origin is refused, which the peer has been told then. [`Error::Reset`] or
-    /// [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered before.
+    /// [`Error::Invalid`] where the stream is none of HTTP/2 of Sockeye's own: the response is the service's to send there.
+    /// [`Error::Handshake`], with the [`Refusal`], where the origin is refused, which the peer has been told then.
+    /// [`Error::Reset`] or [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered
+    /// before.
     pub fn take(self) -> Result<WebSocket> {
         let Way::Stream(owner) = &self.way else {
-            return Err(Error::handshake("only a stream of HTTP/2 can be taken over before its response is sent"));
+            return Err(Error::invalid(
+                "only a stream of HTTP/2 can be taken over before its response is sent: accept it",
+            ));
         };
         let owner = owner.share();
         let refuse = |refusal| refuse(&owner, &self.request.method, refusal);
@@ -378,14 +383,26 @@ impl Way {
     fn carrier(&self) -> &Carrier {
         match self {
             Self::Stream(owner) => owner.carrier(),
-            Self::Hyper(_, carrier) => carrier,
+            Self::Switch(carrier) | Self::Hyper(_, carrier) => carrier,
         }
     }
 }
 
+/// The start of a socket on an upgraded connection.
+fn switch<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts, protocol: Option<String>) -> Switch {
+    Switch::new(Box::new(move |carrier| {
+        let cell = StreamCell::new_tunnel(carrier);
+        let socket = WebSocket::new(machine, Owner::new(&cell), request, protocol);
+        let owner = Owner::new(&cell);
+        // What the handler does as it is called may use the socket, so it is called as the connection's new task begins.
+        let future = async { handler.handle(socket).await };
+        (cell, Box::pin(Supervised { future, owner }))
+    }))
+}
+
 /// Answers a stream with a refusal, where no service is there to do it.
 pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error {
-    let (head, text) = refusal.response().into_parts();
+    let (head, text) = refusal.response_to(method).into_parts();
     let mut head = Response::from_parts(head, ());
     head.headers_mut().insert(CONTENT_LENGTH, text.len().into());
     // RFC 9110 §9.3.2
@@ -394,6 +411,43 @@ pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error 
         owner.finish(None, |outbox| outbox.extend_from_slice(text.as_bytes()));
     }
     Error::handshake(refusal)
+}
+
+/// Reads the handshake; the request stays as it is.
+fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Option<Offer>, Refusal> {
+    let is_hypers = is_extended_connect_of_hyper(request);
+    if is_hypers {
+        request.extensions_mut().insert(Protocol::websocket());
+    }
+    let offer = Offer::from_request(request);
+    if is_hypers {
+        request.extensions_mut().remove::<Protocol>();
+    }
+    offer
+}
+
+/// Takes what makes a socket of the request's stream; what is no way stays.
+fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
+    let extensions = request.extensions_mut();
+    match extensions.get::<Peer>() {
+        Some(Peer { cell: Some(cell), .. }) => {
+            let owner = Owner::take_over(cell)?;
+            extensions.remove::<Peer>();
+            Some(Way::Stream(owner))
+        }
+        Some(Peer { carrier, cell: None }) => {
+            let way = Way::Switch(carrier.clone());
+            extensions.remove::<OnUpgrade>()?;
+            extensions.remove::<Peer>();
+            Some(way)
+        }
+        None => {
+            let upgrade = extensions.remove::<OnUpgrade>()?;
+            let registry = Arc::new(Registry::default());
+            let facts = Facts { side: Side::Server, peer: None, version: request.version(), secure: false };
+            Some(Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), facts)))
+        }
+    }
 }
 
 /// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The

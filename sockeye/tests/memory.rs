@@ -35,6 +35,12 @@ async fn listen(mut socket: WebSocket) -> Result {
     Ok(())
 }
 
+/// What prints its arguments, as `#[tracing::instrument]` does, makes no socket larger.
+async fn print(socket: WebSocket) -> Result {
+    assert!(format!("{socket:?}").contains("http://localhost/"), "{socket:?}");
+    listen(socket).await
+}
+
 /// A client of HTTP/2 that keeps nothing but the transport: what is counted is the server's.
 struct Client {
     transport: TcpStream,
@@ -161,5 +167,6 @@ async fn an_idle_socket_owns_no_buffers() {
     const PONG: usize = 2;
     check_idle(echo, 4 + 10_000 + PONG).await;
     check_idle(listen, PONG).await;
+    check_idle(print, PONG).await;
     check_idle_connections().await;
 }

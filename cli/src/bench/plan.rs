@@ -68,6 +68,9 @@ impl Plan {
         }
         // What cannot be sent is no failure of the server's.
         let request = handshake.request(Carrier::Http2)?;
+        if arguments.http1 {
+            handshake.request(Carrier::Http1 { key: [0; 16] })?;
+        }
         let tls = if url.is_secure {
             let mut config = tls::client_config(options.insecure)?;
             config.alpn_protocols = vec![alpn(http).to_vec()];

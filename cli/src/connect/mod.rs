@@ -321,7 +321,8 @@ impl Status {
     fn of_opening(error: &Error) -> Self {
         match error {
             Error::Refused(_) | Error::Handshake(_) | Error::NotOffered(_) => Self::Refused,
-            Error::Reset(_) | Error::Violation { .. } => Self::Refused,
+            Error::Reset { .. } | Error::GoAway { .. } | Error::Violation { .. } => Self::Refused,
+            Error::Neither { http2, http1 } => Self::of_opening(http2).max(Self::of_opening(http1)),
             Error::Invalid(_) => Self::WrongArguments,
             _ => Self::NoConnection,
         }
@@ -330,6 +331,9 @@ impl Status {
 
 /// An error with all that led to it, in a line.
 fn explain(error: &Error) -> String {
+    if let Error::Neither { http2, http1 } = error {
+        return format!("over HTTP/2: {}; over HTTP/1.1: {}", explain(http2), explain(http1));
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

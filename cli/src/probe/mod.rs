@@ -14,9 +14,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Response};
-use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
+use sockeye_proto::ws::handshake::{Accepted, Carrier, ClientHandshake, ResponseError};
 use sockeye_proto::ws::{Deflate, DeflateContext, Extensions};
 
 use self::report::{Attempt, Handshake, Problem, Report, Step};
@@ -28,6 +28,9 @@ use crate::{style, tls};
 
 /// Octets of a refusal's content that are read.
 const BODY_SIZE: usize = 1024;
+
+/// The exit status for arguments that are wrong.
+const WRONG_ARGUMENTS: u8 = 2;
 
 /// What a step of the probe returns.
 type Result<T = (), E = Problem> = std::result::Result<T, E>;
@@ -68,7 +71,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let report = probe(&arguments).await?;
+    let ask = arguments.ask();
+    // What cannot be sent says nothing about the server.
+    if let Err(error) = ask.request(Carrier::Http2) {
+        eprintln!("error: {error}");
+        return Ok(ExitCode::from(WRONG_ARGUMENTS));
+    }
+    let report = probe(&arguments, &ask).await?;
     let mut output = stdout().lock();
     let printed = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot print JSON")?
@@ -80,23 +89,32 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     Ok(report.verdict.exit_code())
 }
 
-async fn probe(arguments: &Arguments) -> anyhow::Result<Report> {
+impl Arguments {
+    fn ask(&self) -> ClientHandshake {
+        let mut ask = ClientHandshake::new(self.url.uri.clone());
+        ask.protocols = self.handshake.protocols.clone();
+        ask.extensions = all_extensions();
+        ask.headers = self.handshake.headers();
+        if let Some(authorization) = &self.url.authorization {
+            ask.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
+        }
+        ask
+    }
+}
+
+async fn probe(arguments: &Arguments, ask: &ClientHandshake) -> anyhow::Result<Report> {
     let target = &arguments.url;
     let options = &arguments.handshake;
-    let mut ask = ClientHandshake::new(target.uri.clone());
-    ask.protocols = options.protocols.clone();
-    ask.extensions = all_extensions();
-    ask.headers = options.headers();
-    if let Some(authorization) = &target.authorization {
-        ask.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
-    }
     let tls = if target.is_secure { Some(tls::client_config(options.insecure)?) } else { None };
     let dialer = Dialer { target, tls, insecure: options.insecure, timeout: arguments.timeout };
 
     let (mut http2, mut http1) = (Attempt::default(), Attempt::default());
-    let result = http2::probe(&dialer, &ask, &arguments.message, &mut http2).await;
+    let result = http2::probe(&dialer, ask, &arguments.message, &mut http2).await;
     http2.problems.extend(result.err());
     if http2.address.is_some() {
+        // HTTP/1.1 has a key of its own (RFC 6455 §4.1).
+        let mut ask = ask.clone();
+        ask.headers.remove(SEC_WEBSOCKET_KEY);
         let result = http1::probe(&dialer, &ask, &arguments.message, &mut http1).await;
         http1.problems.extend(result.err());
     } else {

@@ -15,8 +15,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
-/// What one connection can make its holder store is bounded by `max_concurrent_streams × initial_window_size +
-/// window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
+/// What one connection can make its holder store is bounded by `(max_concurrent_streams + max_closed_streams) ×
+/// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
 /// requests to be heard, and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
@@ -34,6 +34,11 @@ pub struct Config {
     /// Streams of the peer at once, and ours. Default: 100, what RFC 9113 §6.5.2 recommends at least; every WebSocket
     /// is a stream, so a server of many raises it (100,000 works). More are refused with REFUSED_STREAM.
     pub max_concurrent_streams: u32,
+    /// Server: closed streams that the application has not [released](super::Stream::release). They are no streams of the
+    /// peer's any more (RFC 9113 §5.1.2), but each may hold what it had received. Past it new streams are refused, which
+    /// does not count as the peer's fault. Default: as many as `max_concurrent_streams`, and 100 at least: all of a page's
+    /// sockets may end at once.
+    pub max_closed_streams: Option<u32>,
     /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own.
     pub initial_window_size: u32,
     /// Octets that all receive windows together may grow beyond their initial size. Default: 1.5 MiB, enough for one
@@ -45,10 +50,12 @@ pub struct Config {
     /// Octets of payload of the largest frame taken, 2¹⁴ to 2²⁴−1. Default: 16,384, the smallest allowed: a larger frame
     /// only delays others.
     pub max_frame_size: u32,
-    /// Octets of a header list: names, values and 32 for each field (RFC 9113 §10.5.1). Default: 16 KiB. Past it a
-    /// request is answered with 431, past four times it the connection ends.
+    /// Octets of a header list: names, values and 32 for each field (RFC 9113 §10.5.1). The crumbs of a cookie are one
+    /// field, with `"; "` between them (§8.2.3), but each takes 32 octets at least, so that nobody sends thousands. Default:
+    /// 16 KiB. Past it a request is answered with 431, past four times it the connection ends.
     pub max_header_list_size: u32,
-    /// Fields of a header list, each cookie crumb counted. Default: 100. Past it as for the size.
+    /// Fields of a header list, all cookie crumbs of it being one (RFC 9113 §8.2.3): a browser may send as many crumbs as
+    /// it has cookies, 180 or more. Default: 100. Past it as for the size.
     pub max_header_fields: u32,
     /// CONTINUATION frames of one header block. Default: 8, far beyond what 16 KiB of fields need.
     pub max_continuations: u32,
@@ -93,6 +100,10 @@ pub struct Config {
     /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
     /// header blocks) by this. Default: 1 MiB, then 1 KiB a second, which is far more than any keep-alive.
     pub overhead: Rate,
+    /// Server: says the time, for the `Date` of responses that have none (RFC 9110 §6.6.1), as an IMF-fixdate in GMT (§5.6.7).
+    /// Called once for each final response, refusals of our own included. Default: none, as RFC 9110 asks of a server
+    /// without a clock.
+    pub date: Option<fn() -> [u8; 29]>,
     /// Seeds the hash of stream numbers, so that nobody can choose colliding ones. Default: 0; give a random number.
     pub seed: u64,
 }
@@ -102,6 +113,7 @@ impl Default for Config {
         Self {
             enable_connect_protocol: true,
             max_concurrent_streams: 100,
+            max_closed_streams: None,
             initial_window_size: DEFAULT_WINDOW,
             window_pool: 1536 << 10,
             max_window_size: 1 << 20,
@@ -123,8 +135,16 @@ impl Default for Config {
             settings: Rate { burst: 100, per_second: 10 },
             glitches: Rate { burst: 1000, per_second: 33 },
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },
+            date: None,
             seed: 0,
         }
+    }
+}
+
+impl Config {
+    /// [`max_closed_streams`](Self::max_closed_streams), or its default.
+    pub fn max_closed_streams(&self) -> usize {
+        self.max_closed_streams.unwrap_or(self.max_concurrent_streams.max(100)) as usize
     }
 }
 

@@ -3,9 +3,9 @@
 use super::config::{DEFAULT_WINDOW, MAX_WINDOW};
 use super::frame::{self, Head, flag, read_u31};
 use super::shutdown::Shutdown;
-use super::state::{Ending, State, Wait};
+use super::state::Ending;
 use super::timer::deadline;
-use super::{Connection, DRAIN, Event, KEEP_ALIVE, Phase, Reason, Role, Violation};
+use super::{Connection, DRAIN, Event, KEEP_ALIVE, MAX_DEBUG_DATA, Phase, Reason, Role, Violation};
 
 impl Connection {
     /// SETTINGS (RFC 9113 §6.5).
@@ -113,6 +113,8 @@ impl Connection {
         let last = read_u31(last);
         let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
         let before = self.peer_goaway.replace((last, reason));
+        let debug_data = payload.get(8..).unwrap_or_default();
+        self.peer_debug_data = debug_data.iter().take(MAX_DEBUG_DATA).copied().collect();
         self.events.push_back(Event::GoAway { last, reason });
         // One more follows where the first let everything in; a peer has no reason for many.
         if before.is_some() {
@@ -128,12 +130,10 @@ impl Connection {
 
     /// Client: nothing was done for these streams (RFC 9113 §6.8).
     fn drop_streams_above(&mut self, last: u32) {
-        for (id, entry) in self.streams.iter_mut() {
-            if id.value() > last && !entry.state.is_closed() {
-                entry.state = State::Closed(Ending::ResetByPeer);
-                entry.wait = Wait::None;
-                self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
-            }
+        let above = self.streams.iter_mut().filter(|(id, entry)| id.value() > last && !entry.state.is_closed());
+        for id in above.map(|(id, _)| id).collect::<Vec<_>>() {
+            self.streams.close(id.slot, Ending::ResetByPeer);
+            self.events.push_back(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
         }
     }
 }

@@ -89,13 +89,8 @@ pub(super) fn set_data_head(place: &mut [u8], id: StreamId, length: usize) {
     place.copy_from_slice(&head(length, kind::DATA, 0, id.value()));
 }
 
-/// HEADERS, with CONTINUATION frames where the block that `encode` appends needs them. Returns the octets put.
-pub(super) fn put_headers(
-    output: &mut BytesMut,
-    stream_id: u32,
-    end_stream: bool,
-    encode: impl FnOnce(&mut BytesMut),
-) -> usize {
+/// HEADERS, with CONTINUATION frames where the block that `encode` appends needs them.
+pub(super) fn put_headers(output: &mut BytesMut, stream_id: u32, end_stream: bool, encode: impl FnOnce(&mut BytesMut)) {
     let start = output.len();
     output.put_bytes(0, HEAD_LENGTH);
     encode(output);
@@ -104,7 +99,7 @@ pub(super) fn put_headers(
     if length <= QUANTUM {
         let head = head(length, kind::HEADERS, flags | flag::END_HEADERS, stream_id);
         output[start..start + HEAD_LENGTH].copy_from_slice(&head);
-        return HEAD_LENGTH + length;
+        return;
     }
     let block = output[start + HEAD_LENGTH..].to_vec();
     output.truncate(start);
@@ -115,7 +110,6 @@ pub(super) fn put_headers(
         output.extend_from_slice(&head(fragment.len(), kind, flags, stream_id));
         output.extend_from_slice(fragment);
     }
-    output.len() - start
 }
 
 pub(super) fn put_rst_stream(output: &mut BytesMut, stream_id: u32, reason: Reason) {

@@ -1,6 +1,5 @@
 //! Header lists and the messages that they begin or end (RFC 9113 §8): every rule that makes a message malformed.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -9,12 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 
 use super::Violation;
 use super::config::{Config, HARD_HEADER_FACTOR};
+use super::fields::is_connection_specific;
 use super::state::{ContentLength, Exchange};
 use crate::Protocol;
-use crate::hpack::{Field, Limits};
-
-/// What a field costs in a header list beside its octets (RFC 9113 §6.5.2).
-const FIELD_OVERHEAD: usize = 32;
+use crate::hpack::{Field, Limits, ListSize};
 
 /// Octets of all values of most lists.
 const COMMON_SIZE: usize = 256;
@@ -25,12 +22,6 @@ pub(super) fn hard_limits(config: &Config) -> Limits {
         max_list_size: config.max_header_list_size.saturating_mul(HARD_HEADER_FACTOR) as usize,
         max_fields: config.max_header_fields.saturating_mul(HARD_HEADER_FACTOR) as usize,
     }
-}
-
-/// Whether a field speaks of a connection of HTTP/1.1. It makes a message malformed (RFC 9113 §8.2.2), and is left out
-/// of what we send.
-fn is_connection_specific(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade")
 }
 
 /// Which part of a message a header block is.
@@ -55,8 +46,7 @@ enum Pseudo {
 pub(super) struct HeaderList {
     part: Part,
     soft: Limits,
-    size: usize,
-    count: usize,
+    size: ListSize,
     /// The values of all fields, one after the other: they end up in one allocation.
     values: Vec<u8>,
     pseudo: [Option<Range<usize>>; 6],
@@ -74,8 +64,7 @@ impl HeaderList {
         Self {
             part,
             soft,
-            size: 0,
-            count: 0,
+            size: ListSize::default(),
             values: Vec::with_capacity(COMMON_SIZE),
             pseudo: Default::default(),
             fields: Vec::new(),
@@ -85,12 +74,10 @@ impl HeaderList {
 
     /// Takes one field as HPACK decodes it.
     pub(super) fn visit(&mut self, field: Field<'_>) {
-        self.size += field.name.len() + field.value.len() + FIELD_OVERHEAD;
-        self.count += 1;
         if self.violation.is_some() {
             return;
         }
-        let taken = if self.size > self.soft.max_list_size || self.count > self.soft.max_fields {
+        let taken = if self.size.add(&field, &self.soft).is_err() {
             Err(Violation::HeaderListTooLarge)
         } else if field.name.first() == Some(&b':') {
             self.visit_pseudo(field)
@@ -376,56 +363,4 @@ fn check_host(
         }
         _ => Ok(Some(host)),
     }
-}
-
-/// `:path` of a request to send (RFC 9113 §8.3.1): never empty, even where the URI has but a query.
-pub(super) fn request_path(uri: &Uri) -> Cow<'_, str> {
-    match uri.path_and_query().map_or("", PathAndQuery::as_str) {
-        "" => Cow::Borrowed("/"),
-        query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
-        path => Cow::Borrowed(path),
-    }
-}
-
-/// The fields of a request to send, `None` where its URI lacks what HTTP/2 needs.
-pub(super) fn request_fields<'a>(request: &'a Request<()>, path: &'a str) -> Option<impl Iterator<Item = Field<'a>>> {
-    let uri = request.uri();
-    let protocol = request.extensions().get::<Protocol>();
-    let is_connect = request.method() == Method::CONNECT;
-    let authority = uri.authority()?.as_str();
-    if authority.contains('@') || (protocol.is_some() && !is_connect) {
-        return None;
-    }
-    // RFC 9113 §8.5: a plain CONNECT has neither.
-    let (scheme, path) =
-        if is_connect && protocol.is_none() { (None, None) } else { (Some(uri.scheme_str()?), Some(path)) };
-    let pseudo = [
-        Some((":method", request.method().as_str())),
-        protocol.map(|protocol| (":protocol", protocol.as_str())),
-        scheme.map(|scheme| (":scheme", scheme)),
-        Some((":authority", authority)),
-        path.map(|path| (":path", path)),
-    ];
-    let pseudo = pseudo.into_iter().flatten().map(|(name, value)| Field::new(name.as_bytes(), value.as_bytes()));
-    // The authority of the URI says it.
-    let headers = header_fields(request.headers()).filter(|field| field.name != b"host");
-    Some(pseudo.chain(headers))
-}
-
-/// The fields of a response to send.
-pub(super) fn response_fields<'a>(status: &'a StatusCode, headers: &'a HeaderMap) -> impl Iterator<Item = Field<'a>> {
-    let status = Field::new(b":status", status.as_str().as_bytes());
-    std::iter::once(status).chain(header_fields(headers))
-}
-
-/// The fields of a map, without those that speak of a connection of HTTP/1.1 (RFC 9113 §8.2.2).
-pub(super) fn header_fields(headers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
-    let is_wanted = |name: &HeaderName, value: &HeaderValue| {
-        !is_connection_specific(name) && (name != header::TE || value.as_bytes().eq_ignore_ascii_case(b"trailers"))
-    };
-    headers.iter().filter(move |(name, value)| is_wanted(name, value)).map(|(name, value)| Field {
-        name: name.as_str().as_bytes(),
-        value: value.as_bytes(),
-        sensitive: value.is_sensitive(),
-    })
 }

@@ -106,9 +106,14 @@ impl Connection {
         }
         self.last_accepted_id = stream_id;
         // RFC 9113 §5.1.2
-        if self.is_full() {
+        if self.has_all_streams() && !self.make_place() {
             self.discard(block)?;
             return self.refuse(stream_id);
+        }
+        if self.holds_too_many() {
+            self.discard(block)?;
+            self.decline(stream_id);
+            return Ok(());
         }
         let list = self.decode(Part::Request, block)?;
         if opening.depends_on_itself {
@@ -129,9 +134,28 @@ impl Connection {
         }
     }
 
-    /// Server: whether the peer has all the streams that it may have.
+    /// Server: whether a new stream has to be refused, unless the application lets go of one.
     pub(super) fn is_full(&self) -> bool {
-        self.role == Role::Server && self.streams.len() >= self.config.max_concurrent_streams as usize
+        self.role == Role::Server && (self.has_all_streams() || self.holds_too_many())
+    }
+
+    /// Whether the peer has all the streams that it may have (RFC 9113 §5.1.2).
+    fn has_all_streams(&self) -> bool {
+        self.streams.active() >= self.config.max_concurrent_streams as usize
+    }
+
+    /// Whether the application has not released more closed streams than it may.
+    fn holds_too_many(&self) -> bool {
+        self.streams.len() - self.streams.active() >= self.config.max_closed_streams()
+    }
+
+    /// Resets the stream that the application was done with first, if there is one: its peer has had all that we say, and
+    /// there are peers that never end their half. NO_ERROR says so (RFC 9113 §8.1).
+    fn make_place(&mut self) -> bool {
+        let Some(id) = self.streams.pop_dismissed() else { return false };
+        self.reset(id, Reason::NO_ERROR);
+        self.events.push_back(Event::Reset { id, reason: Reason::NO_ERROR, remote: false });
+        true
     }
 
     /// Past the limit of streams. A peer that cannot know the limit yet is not blamed.
@@ -140,15 +164,27 @@ impl Connection {
         if self.settings_acknowledged {
             return self.fault(stream_id, Violation::TooManyStreams);
         }
+        self.put_refusal(stream_id);
+        Ok(())
+    }
+
+    /// A stream that there is no room for by no fault of the peer, whose own streams are within the limit.
+    fn decline(&mut self, stream_id: u32) {
+        self.counters.streams_refused += 1;
+        self.put_refusal(stream_id);
+    }
+
+    fn put_refusal(&mut self, stream_id: u32) {
         self.streams.remember(stream_id, Ending::ResetByUs);
         frame::put_rst_stream(&mut self.buffers.output, stream_id, Violation::TooManyStreams.reason());
-        Ok(())
     }
 
     /// 431 Request Header Fields Too Large (RFC 6585 §5), and no interest in what follows.
     fn respond_header_list_too_large(&mut self, opening: Opening) -> Result<(), Violation> {
         self.counters.header_lists_refused += 1;
-        let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")];
+        let date = self.config.date.map(|now| now());
+        let date = date.as_ref().map(|date| Field::new(b"date", date));
+        let fields = [Field::new(b":status", b"431"), Field::new(b"content-length", b"0")].into_iter().chain(date);
         frame::put_headers(&mut self.buffers.output, opening.stream_id, true, |output| {
             self.encoder.encode(fields, output)
         });
@@ -205,11 +241,10 @@ impl Connection {
             return Err(Violation::TrailersNotLast);
         }
         let trailers = Box::new(list.into_trailers()?);
-        let entry = self.streams.slot_mut(id.slot);
-        if !entry.expected.take(0, true) {
+        if !self.streams.slot_mut(id.slot).expected.take(0, true) {
             return Err(Violation::ContentLengthMismatch);
         }
-        entry.state.set_recv(Side::Ended);
+        self.streams.set_recv(id.slot, Side::Ended);
         self.events.push_back(Event::Finished { id, trailers: Some(trailers) });
         Ok(())
     }
@@ -224,9 +259,9 @@ impl Connection {
         let (response, expected) = list.into_response(exchange, end_stream)?;
         let entry = self.streams.slot_mut(id.slot);
         if !response.status().is_informational() {
-            entry.state.set_recv(if end_stream { Side::Ended } else { Side::Body });
             entry.expected = expected;
             entry.exchange = exchange.after_response(response.status());
+            self.streams.set_recv(id.slot, if end_stream { Side::Ended } else { Side::Body });
         }
         self.events.push_back(Event::Response { id, response: Box::new(response), end_stream });
         Ok(())

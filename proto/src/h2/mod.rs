@@ -43,6 +43,7 @@ mod config;
 mod control;
 mod error;
 mod event;
+mod fields;
 mod flow;
 mod frame;
 mod head;
@@ -73,10 +74,11 @@ use crate::hpack::{Decoder, Encoder};
 use crate::loan::Buffers;
 
 pub use self::config::{Config, Counters, Rate};
-pub use self::error::{ConnectionError, OpenError, Reason, Scope, SendError, Violation};
+pub use self::error::{ConnectionError, OpenError, Scope, SendError, Violation};
 pub use self::event::Event;
 pub use self::settings::Settings;
 pub use self::stream::{Stream, StreamId};
+pub use crate::Reason;
 
 /// The payload of the PING that asks whether the peer is there.
 const KEEP_ALIVE: [u8; 8] = *b"sockeye?";
@@ -86,6 +88,8 @@ const DRAIN: [u8; 8] = *b"sockeye!";
 const CONTROL_ROOM: usize = 64 << 10;
 /// Octets that a blocked stream has to send within [`Config::progress_timeout`].
 const MIN_PROGRESS: u32 = 16 << 10;
+/// Octets that are kept of a GOAWAY's additional debug data: enough for a sentence.
+const MAX_DEBUG_DATA: usize = 256;
 /// Buffers kept for reuse, and octets of each one.
 const MAX_SPARES: usize = 1024;
 const MAX_SPARE: usize = 256;
@@ -114,6 +118,8 @@ pub struct Connection {
     decoder: Decoder,
     /// The slots of the DATA in the [batch](Buffers::batch).
     in_batch: Vec<u32>,
+    /// Octets that the last call left in its input.
+    unhandled: usize,
     /// A header block without its END_HEADERS.
     partial_block: Option<Box<PartialBlock>>,
     /// Octets received since the connection's window was last credited.
@@ -150,8 +156,12 @@ pub struct Connection {
     last_accepted_id: u32,
     /// The next stream of ours.
     next_id: u32,
+    /// What ended the connection otherwise than cleanly.
+    error: Option<ConnectionError>,
     /// The last stream and the reason of the peer's GOAWAY.
     peer_goaway: Option<(u32, Reason)>,
+    /// What that GOAWAY said besides, cut to [`MAX_DEBUG_DATA`].
+    peer_debug_data: Box<[u8]>,
     /// Emptied buffers for the next DATA.
     spares: Vec<BytesMut>,
 
@@ -196,6 +206,7 @@ impl Connection {
             decoder: Decoder::new(config.max_hpack_len_decoder as usize, head::hard_limits(&config)),
             buffers: Box::new(Buffers { batch: BytesMut::new(), output }),
             in_batch: Vec::new(),
+            unhandled: 0,
             partial_block: None,
             uncredited: 0,
             pool: WindowPool::new(&config),
@@ -215,7 +226,9 @@ impl Connection {
             last_peer_id: 0,
             last_accepted_id: 0,
             next_id: if role == Role::Client { 1 } else { 2 },
+            error: None,
             peer_goaway: None,
+            peer_debug_data: Box::default(),
             spares: Vec::new(),
             events: VecDeque::new(),
             timers,
@@ -240,8 +253,8 @@ impl Connection {
     /// Client: opens a stream and sends `request` on it. With a [`Protocol`](crate::Protocol) among its extensions, a
     /// CONNECT is an extended one (RFC 8441 §4).
     ///
-    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2), and so is `host`, which the URI
-    /// says.
+    /// Fields that speak of a connection of HTTP/1.1, or that `Connection` names, are left out (RFC 9113 §8.2.2), and so is
+    /// `host`, which the URI says. Values go without the white space about them (§8.2.1).
     ///
     /// # Errors
     ///
@@ -264,14 +277,14 @@ impl Connection {
         if self.role == Role::Server || (is_extended && end_stream) {
             return Err(OpenError::Malformed);
         }
-        if self.streams.len() >= max_streams as usize {
+        if self.streams.active() >= max_streams as usize {
             return Err(OpenError::TooManyStreams);
         }
         if self.next_id > MAX_WINDOW {
             return Err(OpenError::StreamIdsUsedUp);
         }
-        let path = head::request_path(request.uri());
-        let fields = head::request_fields(request, &path).ok_or(OpenError::Malformed)?;
+        let path = fields::request_path(request.uri());
+        let fields = fields::request_fields(request, &path).ok_or(OpenError::Malformed)?;
         frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| {
             self.encoder.encode(fields, output)
         });
@@ -322,9 +335,9 @@ impl Connection {
         if self.phase == Phase::Closed { None } else { self.timers.next() }
     }
 
-    /// Whether `handle_data` left frames that were whole, because too many answers wait to be sent, or a new stream would be
-    /// one too many unless an event frees a place, or 64 events wait to be heard before it: call it again after [`poll_transmit`](Self::poll_transmit). A peer that
-    /// does not read so stops itself.
+    /// Whether `handle_data` left frames that were whole: too many answers wait to be sent, or a new stream would be one too
+    /// many unless an event frees a place, or 64 events wait to be heard before it. Call it again after
+    /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
         self.stopped
     }
@@ -339,9 +352,25 @@ impl Connection {
         self.shutdown != Shutdown::No || self.peer_goaway.is_some()
     }
 
+    /// What ended the connection otherwise than cleanly: what [`Event::Closed`] says.
+    pub fn error(&self) -> Option<ConnectionError> {
+        self.error
+    }
+
+    /// The additional debug data of the peer's last GOAWAY (RFC 9113 §6.8), of which the first 256 octets are kept. Most
+    /// often a sentence in UTF-8, but the peer may have put anything there.
+    pub fn goaway_debug_data(&self) -> &[u8] {
+        &self.peer_debug_data
+    }
+
     /// Streams held: open, or closed and not released.
     pub fn stream_count(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Streams that are open or half-closed: what `max_concurrent_streams` counts (RFC 9113 §5.1.2).
+    pub fn active_stream_count(&self) -> usize {
+        self.streams.active()
     }
 
     /// The peer's settings, from its first SETTINGS to the end of the connection.
@@ -428,10 +457,9 @@ impl Connection {
 
     /// Resets a stream that goes on, without an event.
     fn reset(&mut self, id: StreamId, reason: Reason) {
-        let Some(entry) = self.streams.get_mut(id) else { return };
+        let Some(entry) = self.streams.get(id) else { return };
         if !entry.state.is_closed() && self.phase != Phase::Closed {
-            entry.state = State::Closed(Ending::ResetByUs);
-            entry.wait = Wait::None;
+            self.streams.close(id.slot, Ending::ResetByUs);
             frame::put_rst_stream(&mut self.buffers.output, id.value(), reason);
         }
     }

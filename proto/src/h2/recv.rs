@@ -23,6 +23,10 @@ impl Connection {
         }
         self.end_batch();
         self.advance(now);
+        if input.len() != self.unhandled {
+            // Any octet says that the peer is there, also one of a frame that takes long to come.
+            self.restart_keep_alive();
+        }
         let mut position = 0;
         if self.phase != Phase::Closed
             && let Err(violation) = self.handle_frames(input, &mut position)
@@ -34,9 +38,7 @@ impl Connection {
             input.clear();
             return;
         }
-        if position > 0 {
-            self.restart_keep_alive();
-        }
+        self.unhandled = input.len();
         self.finish_batch(position);
     }
 
@@ -248,7 +250,7 @@ impl Connection {
             }
         }
         if end_stream {
-            entry.state.set_recv(Side::Ended);
+            self.streams.set_recv(slot, Side::Ended);
             self.events.push_back(Event::Finished { id, trailers: None });
         } else if padding > 0 {
             self.give_back(id, padding);
@@ -301,12 +303,10 @@ impl Connection {
         let Some(Place::Held(slot)) = self.streams.place(stream_id) else {
             return self.handle_stray_or_ignore(stream_id);
         };
-        let entry = self.streams.slot_mut(slot);
-        let State::Active { send, .. } = entry.state else {
+        let State::Active { send, .. } = self.streams.slot(slot).state else {
             return self.glitch();
         };
-        entry.state = State::Closed(Ending::ResetByPeer);
-        entry.wait = Wait::None;
+        self.streams.close(slot, Ending::ResetByPeer);
         self.events.push_back(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: true });
         // A reset that comes before the answer has cost us and not the peer. After it, it is an ordinary end.
         if send == Side::Head && !self.resets.take(self.now) {
@@ -390,10 +390,8 @@ impl Connection {
     pub(super) fn fault(&mut self, stream_id: u32, violation: Violation) -> Result<(), Violation> {
         let reason = violation.reason();
         if let Some(Place::Held(slot)) = self.streams.place(stream_id) {
-            let entry = self.streams.slot_mut(slot);
-            let was_closed = entry.state.is_closed();
-            entry.state = State::Closed(Ending::ResetByUs);
-            entry.wait = Wait::None;
+            let was_closed = self.streams.slot(slot).state.is_closed();
+            self.streams.close(slot, Ending::ResetByUs);
             if !was_closed {
                 self.events.push_back(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: false });
             }

@@ -4,11 +4,11 @@ use std::mem;
 use std::num::NonZeroU32;
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, header};
 
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
 use super::state::{Ending, Exchange, Side, State, Wait};
-use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, head};
+use super::{Connection, Event, Phase, Reason, Role, SendError, StreamId, fields};
 use crate::Loan;
 use crate::loan::Buffers;
 
@@ -102,7 +102,7 @@ impl Connection {
             self.account_sent(id, taken, is_all);
         }
         if ends {
-            self.streams.slot_mut(id.slot).state.set_send(Side::Ended);
+            self.streams.set_send(id.slot, Side::Ended);
         }
         if !is_all {
             self.wait(id);
@@ -180,14 +180,20 @@ impl Connection {
         if self.role == Role::Client || !is_possible {
             return Err(SendError::OutOfOrder);
         }
-        let fields = head::response_fields(&status, response.headers());
+        let is_final = !status.is_informational();
+        let exchange = self.streams.slot(id.slot).exchange;
+        let end_stream = end_stream || (is_final && !fields::may_have_content(exchange, status));
+        // RFC 9110 §6.6.1
+        let has_date = !is_final || response.headers().contains_key(header::DATE);
+        let date = self.config.date.filter(|_| !has_date).map(|now| now());
+        let fields = fields::response_fields(&status, response.headers(), exchange, date.as_ref());
         frame::put_headers(&mut self.buffers.output, id.value(), end_stream, |output| {
             self.encoder.encode(fields, output)
         });
-        if !status.is_informational() {
+        if is_final {
             let entry = self.streams.slot_mut(id.slot);
             entry.exchange = entry.exchange.after_response(status);
-            entry.state.set_send(if end_stream { Side::Ended } else { Side::Body });
+            self.streams.set_send(id.slot, if end_stream { Side::Ended } else { Side::Body });
         }
         Ok(())
     }
@@ -198,11 +204,10 @@ impl Connection {
         if self.streams.slot(id.slot).exchange == Exchange::Tunnel {
             return Err(SendError::OutOfOrder);
         }
-        let fields = head::header_fields(trailers);
+        let fields = fields::trailer_fields(trailers);
         frame::put_headers(&mut self.buffers.output, id.value(), true, |output| self.encoder.encode(fields, output));
-        let entry = self.streams.slot_mut(id.slot);
-        entry.wait = Wait::None;
-        entry.state.set_send(Side::Ended);
+        self.streams.slot_mut(id.slot).wait = Wait::None;
+        self.streams.set_send(id.slot, Side::Ended);
         Ok(())
     }
 

@@ -64,6 +64,7 @@ impl Connection {
         if self.phase != Phase::Closed {
             self.phase = Phase::Closed;
             self.stopped = false;
+            self.error = error;
             self.events.push_back(Event::Closed(error));
         }
     }

@@ -52,20 +52,6 @@ impl State {
         }
     }
 
-    /// The receiving side went on.
-    pub(super) fn set_recv(&mut self, side: Side) {
-        if let Self::Active { send, .. } = *self {
-            *self = Self::new(side, send);
-        }
-    }
-
-    /// The sending side went on.
-    pub(super) fn set_send(&mut self, side: Side) {
-        if let Self::Active { recv, .. } = *self {
-            *self = Self::new(recv, side);
-        }
-    }
-
     /// The receiving side, `Ended` when closed.
     #[inline]
     pub(super) fn recv(self) -> Side {
@@ -254,6 +240,15 @@ impl Unread {
 /// A server of a million sockets has a million of these.
 const _: () = assert!(size_of::<Entry>() <= 56);
 
+impl Entry {
+    /// Whether this is the entry of that stream, and the stream is not closed.
+    fn is_active(&self, id: StreamId) -> bool {
+        self.id == id.value() && !self.state.is_closed()
+    }
+}
+
+/// The queue of dismissed streams is rid of closed ones when it is twice as long as there are streams, and this longer.
+const QUEUE_SLACK: usize = 64;
 /// The room for streams that is not worth giving up: as many as most connections have.
 const MIN_CAPACITY: usize = 64;
 
@@ -277,6 +272,12 @@ pub(super) struct Streams {
     /// The numbers of closed streams, oldest first.
     closed: VecDeque<u32>,
     max_closed: usize,
+    /// Of those held, the streams that are open or half-closed: what a limit on concurrent streams counts
+    /// (RFC 9113 §5.1.2).
+    active: usize,
+    /// The streams of which the application awaits nothing but the peer's end, in the order in which it let go of them,
+    /// with some that are closed by now.
+    dismissed: VecDeque<StreamId>,
 }
 
 impl Streams {
@@ -288,6 +289,8 @@ impl Streams {
             closed: VecDeque::new(),
             // As many as can be closed at once, so that what crosses our resets is always known.
             max_closed: (config.max_concurrent_streams as usize).clamp(100, 1 << 14),
+            active: 0,
+            dismissed: VecDeque::new(),
         }
     }
 
@@ -303,6 +306,57 @@ impl Streams {
     #[inline(never)]
     fn place_of_closed(&self, stream_id: u32) -> Option<Place> {
         self.endings.get(&stream_id).copied().map(Place::Closed)
+    }
+
+    /// The receiving side of a stream went on.
+    #[inline]
+    pub(super) fn set_recv(&mut self, slot: u32, side: Side) {
+        if let State::Active { send, .. } = self.slot(slot).state {
+            self.set_state(slot, State::new(side, send));
+        }
+    }
+
+    /// The sending side of a stream went on.
+    #[inline]
+    pub(super) fn set_send(&mut self, slot: u32, side: Side) {
+        if let State::Active { recv, .. } = self.slot(slot).state {
+            self.set_state(slot, State::new(recv, side));
+        }
+    }
+
+    /// Both sides of a stream are over, whose writes wait for nothing any more.
+    pub(super) fn close(&mut self, slot: u32, ending: Ending) {
+        self.set_state(slot, State::Closed(ending));
+        self.slot_mut(slot).wait = Wait::None;
+    }
+
+    fn set_state(&mut self, slot: u32, state: State) {
+        let entry = self.slot_mut(slot);
+        let was_closed = entry.state.is_closed();
+        entry.state = state;
+        if state.is_closed() && !was_closed {
+            debug_assert!(self.active > 0, "a stream that is not closed is counted");
+            self.active -= 1;
+        }
+    }
+
+    /// The application awaits only the peer's end of this stream.
+    pub(super) fn dismiss(&mut self, id: StreamId) {
+        if self.dismissed.len() > 2 * self.slots.len() + QUEUE_SLACK {
+            let slots = &self.slots;
+            self.dismissed.retain(|id| slots.get(id.slot()).is_some_and(|entry| entry.is_active(*id)));
+        }
+        self.dismissed.push_back(id);
+    }
+
+    /// The stream that was [dismissed](Self::dismiss) first, of those that are not closed.
+    pub(super) fn pop_dismissed(&mut self) -> Option<StreamId> {
+        while let Some(id) = self.dismissed.pop_front() {
+            if self.slots.get(id.slot()).is_some_and(|entry| entry.is_active(id)) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// The entry of a stream that is held.
@@ -329,6 +383,8 @@ impl Streams {
 
     pub(super) fn insert(&mut self, entry: Entry) -> StreamId {
         let value = entry.id;
+        debug_assert!(!entry.state.is_closed(), "a stream begins open or half-closed");
+        self.active += 1;
         let id = StreamId::new(value, self.slots.insert(entry) as u32);
         self.held.insert(value, id.slot);
         id
@@ -344,7 +400,10 @@ impl Streams {
     pub(super) fn remove(&mut self, id: StreamId, ending: Ending) -> Entry {
         self.held.remove(&id.value());
         self.remember(id.value(), ending);
-        self.slots.remove(id.slot())
+        let entry = self.slots.remove(id.slot());
+        self.active -= usize::from(!entry.state.is_closed());
+        debug_assert!(self.active <= self.slots.len(), "only streams that are held are counted");
+        entry
     }
 
     /// Remembers the ending of a stream that is not held.
@@ -373,8 +432,16 @@ impl Streams {
         if is_wasteful(self.closed.capacity(), self.closed.len()) {
             self.closed.shrink_to_fit();
         }
+        self.dismissed.shrink_to_fit();
     }
 
+    /// Streams that are open or half-closed (RFC 9113 §5.1.2).
+    #[inline]
+    pub(super) fn active(&self) -> usize {
+        self.active
+    }
+
+    /// Streams that are held, those that are closed and not released included.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

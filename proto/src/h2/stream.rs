@@ -95,7 +95,9 @@ impl<'a> Stream<'a> {
 
     /// Server: sends the response, or an informational one (1xx), which the response follows.
     ///
-    /// Fields that speak of a connection of HTTP/1.1 are left out (RFC 9113 §8.2.2).
+    /// Fields that speak of a connection of HTTP/1.1, or that `Connection` names, are left out (RFC 9113 §8.2.2), a
+    /// `content-length` where RFC 9110 §8.6 allows none, and the white space about values (RFC 9113 §8.2.1). Where there can
+    /// be no content (204, 205, 304, whatever answers HEAD), the response ends the stream, whatever `end_stream` says.
     ///
     /// # Errors
     ///
@@ -105,7 +107,8 @@ impl<'a> Stream<'a> {
         self.connection.respond(self.id, response, end_stream)
     }
 
-    /// Sends trailers, which end our side (RFC 9113 §8.1). All data must have been taken by [`write`](Self::write).
+    /// Sends trailers, which end our side (RFC 9113 §8.1). All data must have been taken by [`write`](Self::write). Of their
+    /// fields the same are left out as of a response's.
     ///
     /// # Errors
     ///
@@ -118,6 +121,16 @@ impl<'a> Stream<'a> {
     /// Sends RST_STREAM, unless the stream is closed already. It still is to be released.
     pub fn reset(&mut self, reason: Reason) {
         self.connection.reset(self.id, reason);
+    }
+
+    /// The application has ended its side and awaits only the peer's end, which some peers never send: where a new stream
+    /// would be one too many, this one is reset with NO_ERROR to make place for it (RFC 9113 §8.1), and
+    /// [`Event::Reset`](super::Event::Reset) follows. To be called once; a client's stream makes place for nothing.
+    pub fn dismiss(&mut self) {
+        debug_assert!(self.is_send_closed(), "a stream is dismissed once all of it is sent");
+        if !self.is_closed() {
+            self.connection.streams.dismiss(self.id);
+        }
     }
 
     /// The application is done with this stream: its slot may be reused, unread data is dropped.

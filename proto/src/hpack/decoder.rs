@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use super::dynamic_table::DynamicTable;
-use super::{Error, Field, INITIAL_TABLE_SIZE, Limits, huffman, integer, static_table};
+use super::{Error, Field, INITIAL_TABLE_SIZE, Limits, ListSize, huffman, integer, static_table};
 
 /// Decodes the header blocks of one direction of a connection, in the order in which they arrived.
 ///
@@ -82,7 +82,7 @@ impl Decoder {
     }
 
     fn decode_fields(&mut self, mut input: &[u8], mut visitor: impl FnMut(Field<'_>)) -> Result<(), Error> {
-        let mut budget = self.limits;
+        let (mut size, limits) = (ListSize::default(), self.limits);
         while let Some(&first) = input.first() {
             match first {
                 // RFC 7541 §6.1: indexed header field
@@ -90,14 +90,14 @@ impl Decoder {
                     let index = integer::decode(&mut input, 7)?;
                     let (name, value) = self.entry(index)?;
                     let field = Field::new(name, value);
-                    budget.spend(&field)?;
+                    size.add(&field, &limits)?;
                     visitor(field);
                 }
                 // §6.2.1: literal with incremental indexing
                 0x40..0x80 => {
                     let literal = self.decode_literal(&mut input, 6)?;
                     let field = literal.field(&self.scratch);
-                    budget.spend(&field)?;
+                    size.add(&field, &limits)?;
                     visitor(field);
                     self.table.insert(&field);
                 }
@@ -107,7 +107,7 @@ impl Decoder {
                 0x00..0x20 => {
                     let literal = self.decode_literal(&mut input, 4)?;
                     let field = Field { sensitive: first & 0x10 != 0, ..literal.field(&self.scratch) };
-                    budget.spend(&field)?;
+                    size.add(&field, &limits)?;
                     visitor(field);
                 }
             }
@@ -183,14 +183,5 @@ impl<'a> Text<'a> {
             Self::Plain(octets) => octets,
             Self::Scratch(range) => &scratch[range],
         }
-    }
-}
-
-impl Limits {
-    /// Takes one field's share of what is left.
-    fn spend(&mut self, field: &Field<'_>) -> Result<(), Error> {
-        self.max_fields = self.max_fields.checked_sub(1).ok_or(Error::TooManyFields)?;
-        self.max_list_size = self.max_list_size.checked_sub(field.size()).ok_or(Error::ListTooLarge)?;
-        Ok(())
     }
 }

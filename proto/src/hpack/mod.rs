@@ -1,8 +1,8 @@
 //! HPACK (RFC 7541): the header compression of HTTP/2.
 //!
 //! A [`Decoder`] and an [`Encoder`] belong to one direction of one connection each, because every header block changes
-//! the dynamic table that the next one refers to. Neither knows HTTP: a header block is a list of octet strings here,
-//! and what a name or value may look like is for the caller to judge.
+//! the dynamic table that the next one refers to. A header block is a list of octet strings here, and what a name or value
+//! may look like is for the caller to judge.
 //!
 //! ```
 //! use bytes::BytesMut;
@@ -68,10 +68,41 @@ impl<'a> Field<'a> {
 /// limits, which a single request can be refused for, are for the caller's visitor to keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Octets of all names and values, and 32 more for each field (RFC 9113 §6.5.2).
+    /// Octets of all names and values, and 32 more for each field (RFC 9113 §6.5.2). Of a `cookie` that comes in crumbs
+    /// (§8.2.3) those after the first count by their value and 2 octets, or by 32 if that is more.
     pub max_list_size: usize,
-    /// The number of fields.
+    /// The number of fields, all crumbs of a `cookie` being one.
     pub max_fields: usize,
+}
+
+/// What a header list has come to so far, as [`Limits`] count it.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct ListSize {
+    octets: usize,
+    fields: usize,
+    /// One crumb of a cookie was counted.
+    has_cookie: bool,
+}
+
+impl ListSize {
+    /// Counts one more field.
+    pub(crate) fn add(&mut self, field: &Field<'_>, limits: &Limits) -> Result<(), Error> {
+        // RFC 9113 §8.2.3: a cookie may come in crumbs, to compress well, and is one field.
+        let is_cookie = field.name == b"cookie";
+        if is_cookie && self.has_cookie {
+            // Joined to those before by "; ". The least is there to bound how many are looked at: each may take but one
+            // octet of the block.
+            self.octets += (field.value.len() + 2).max(FIELD_OVERHEAD);
+        } else {
+            self.has_cookie |= is_cookie;
+            self.octets += field.size();
+            self.fields += 1;
+        }
+        if self.fields > limits.max_fields {
+            return Err(Error::TooManyFields);
+        }
+        if self.octets > limits.max_list_size { Err(Error::ListTooLarge) } else { Ok(()) }
+    }
 }
 
 /// Why a header block could not be decoded. Each is a COMPRESSION_ERROR of the whole connection (RFC 9113 §4.3),

@@ -1,6 +1,7 @@
 use std::{error, fmt};
 
-use super::CloseCode;
+use super::partial::LEAST_MEAN_FRAGMENT;
+use super::{CloseCode, Config};
 
 /// A rule that the peer broke: one variant per rule.
 ///
@@ -40,8 +41,11 @@ pub enum Violation {
     Deflate,
     /// A message of more than [`max_message_size`](super::Config::max_message_size) octets (§10.4).
     MessageTooBig,
-    /// A message of more than [`max_fragments`](super::Config::max_fragments) frames (§10.4).
+    /// A message of more frames than [`max_fragments`](super::Config::max_fragments) admits (§10.4).
     TooManyFragments,
+    /// A message that did not go on while others waited for the room it took (§10.4): what
+    /// [`give_up`](super::WebSocket::give_up) says.
+    MessageStalled,
     /// More pings than [`ping_burst`](super::Config::ping_burst) and
     /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
     TooManyPings,
@@ -54,7 +58,7 @@ impl Violation {
             // RFC 7692 names no code for data that does not decompress. RFC 6455 §7.4.1 describes it as 1007: "data
             // within a message that was not consistent with the type of the message".
             Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
-            Self::TooManyPings => CloseCode::POLICY_VIOLATION,
+            Self::TooManyPings | Self::MessageStalled => CloseCode::POLICY_VIOLATION,
             Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
@@ -84,7 +88,9 @@ impl Violation {
             Self::CloseCode => "RFC 6455 §7.4",
             Self::Text => "RFC 6455 §8.1",
             Self::Deflate => "RFC 7692 §7.2.2",
-            Self::MessageTooBig | Self::TooManyFragments | Self::TooManyPings => "RFC 6455 §10.4",
+            Self::MessageTooBig | Self::TooManyFragments | Self::MessageStalled | Self::TooManyPings => {
+                "RFC 6455 §10.4"
+            }
         }
     }
 
@@ -108,6 +114,7 @@ impl Violation {
             Self::Deflate => "compressed message is not DEFLATE data",
             Self::MessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
+            Self::MessageStalled => "message did not go on while others waited",
             Self::TooManyPings => "too many pings",
         }
     }
@@ -120,6 +127,55 @@ impl fmt::Display for Violation {
 }
 
 impl error::Error for Violation {}
+
+/// A limit of ours that a peer passed, for whoever may set it: the peer's own words are
+/// [`reason`](Violation::reason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitPassed {
+    /// [`Violation::MessageTooBig`]: more than so many octets.
+    MessageSize(usize),
+    /// [`Violation::TooManyFragments`]: more than so many frames, and less than 256 octets in the mean.
+    Fragments(u32),
+    /// [`Violation::TooManyPings`]: more than a burst, and so many a second.
+    Pings(u32, u32),
+}
+
+impl LimitPassed {
+    pub(super) fn new(violation: Violation, config: &Config) -> Option<Self> {
+        match violation {
+            Violation::MessageTooBig => Some(Self::MessageSize(config.max_message_size)),
+            Violation::TooManyFragments => Some(Self::Fragments(config.max_fragments)),
+            Violation::TooManyPings => Some(Self::Pings(config.ping_burst, config.pings_per_second)),
+            _ => None,
+        }
+    }
+
+    /// The violation that it was.
+    pub const fn violation(self) -> Violation {
+        match self {
+            Self::MessageSize(_) => Violation::MessageTooBig,
+            Self::Fragments(_) => Violation::TooManyFragments,
+            Self::Pings(..) => Violation::TooManyPings,
+        }
+    }
+}
+
+impl fmt::Display for LimitPassed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let violation = self.violation();
+        write!(formatter, "{}: our limit is ", violation.reason())?;
+        match self {
+            Self::MessageSize(octets) => write!(formatter, "{octets} octets")?,
+            Self::Fragments(count) => {
+                write!(formatter, "{count}, and more where they have {LEAST_MEAN_FRAGMENT} octets in the mean")?;
+            }
+            Self::Pings(burst, rate) => write!(formatter, "{burst} at once and {rate} a second")?,
+        }
+        write!(formatter, " ({})", violation.section())
+    }
+}
+
+impl error::Error for LimitPassed {}
 
 /// Why [`send`](super::WebSocket::send) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

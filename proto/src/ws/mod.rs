@@ -43,7 +43,7 @@ use bytes::{Buf, Bytes, BytesMut};
 pub use close::{CloseCode, CloseFrame};
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, DeflateContext};
-pub use error::{CloseError, PingError, SendError, Violation};
+pub use error::{CloseError, LimitPassed, PingError, SendError, Violation};
 pub use extensions::Extensions;
 pub use message::Message;
 
@@ -70,7 +70,9 @@ pub struct Config {
     /// fails with 1009 at its length, before its payload, or as soon as so much of it is decompressed. It bounds what one
     /// socket can make us hold.
     pub max_message_size: usize,
-    /// Frames in a message: 1024 by default, then 1009. Each costs work and, if it is empty, counts for no octet.
+    /// Frames of any size in a message: 1024 by default. A message may have more if it has 256 octets for each of them so
+    /// far; otherwise it fails with 1009. Each frame costs work and, if it is empty, counts for no octet; but how many a
+    /// message is cut into grows with its size, by the buffers of whoever writes it.
     pub max_fragments: u32,
     /// Pings that may come at once: 20 by default, then 1008. Each asks us for an answer that costs as much.
     pub ping_burst: u32,
@@ -82,6 +84,17 @@ impl Default for Config {
     fn default() -> Self {
         Self { max_message_size: 1 << 20, max_fragments: 1024, ping_burst: 20, pings_per_second: 10 }
     }
+}
+
+/// What is known of a message that is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Octets held of it: see [`WebSocket::buffered`].
+    pub held: usize,
+    /// Octets that are still to come of its frame under way; 0 between two frames.
+    pub announced: usize,
+    /// Whether that frame is its last (FIN, RFC 6455 §5.2): then nothing comes but what is announced.
+    pub is_last: bool,
 }
 
 /// What has happened to a [`WebSocket`].
@@ -261,6 +274,22 @@ impl WebSocket {
         Ok(Some(message.clone().into_bytes()))
     }
 
+    /// What is known of the message that is not whole, if some of it is held.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        let held = self.buffered();
+        let partial = self.partial.as_ref().filter(|_| held > 0)?;
+        let (announced, is_last) = partial.announced();
+        Some(Unfinished { held, announced, is_last })
+    }
+
+    /// Fails the socket over a message that is not whole and does not go on, which no octet can tell: as after any other
+    /// violation, a Close is queued, and [`Event::Failed`] tells of it. Of a socket that reads no more this does nothing.
+    pub fn give_up(&mut self) {
+        if self.is_reading() {
+            self.fail(Violation::MessageStalled);
+        }
+    }
+
     /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
         self.send_control(Opcode::Ping, payload)
@@ -344,6 +373,11 @@ impl WebSocket {
             Progress::CloseSent => State::Closing,
             Progress::Eof | Progress::Closed => State::Closed,
         }
+    }
+
+    /// The limit that this violation passed, in numbers; `None` where it is of a rule and not of a limit of ours.
+    pub fn limit_passed(&self, violation: Violation) -> Option<LimitPassed> {
+        LimitPassed::new(violation, &self.config)
     }
 
     /// Octets held of a message that is not whole: at most [`Config::max_message_size`], or an eighth and 64 octets more

@@ -10,6 +10,10 @@ use super::{Message, Violation};
 /// Octets from which on memory that is not written to costs nothing: many pages.
 const LARGE: usize = 64 << 10;
 
+/// Octets of a message that explain one of its frames, where it has more than may be of any size. Writers that cut a
+/// message up do so by their buffers, which have some kilobytes; a frame of less costs more to handle than its octets do.
+pub(super) const LEAST_MEAN_FRAGMENT: usize = 256;
+
 /// Octets held between two reads. A socket that is idle, or whose frames come whole, has none of this.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
@@ -61,6 +65,20 @@ impl Partial {
     /// Whether nothing is held.
     pub(super) fn is_idle(&self) -> bool {
         self.message.is_none() && matches!(self.reading, Reading::Header { length: 0, .. })
+    }
+
+    /// Whether the message's frames so far had [`LEAST_MEAN_FRAGMENT`] octets in the mean.
+    pub(super) fn explains_its_fragments(&self) -> bool {
+        let fragments = usize::try_from(self.fragments).unwrap_or(usize::MAX);
+        self.message_len() >= fragments.saturating_mul(LEAST_MEAN_FRAGMENT)
+    }
+
+    /// Octets that are still to come of the message's frame under way, and whether that frame is its last.
+    pub(super) fn announced(&self) -> (usize, bool) {
+        match &self.reading {
+            Reading::Payload { header, .. } if !header.opcode.is_control() => (header.length, header.fin),
+            Reading::Payload { .. } | Reading::Header { .. } => (0, false),
+        }
     }
 
     /// Octets held of the message.

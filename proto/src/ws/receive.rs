@@ -115,10 +115,10 @@ impl WebSocket {
         partial.reading = Reading::Payload { header, control: Vec::new() };
         if !header.opcode.is_control() {
             // RFC 6455 §10.4: a limit on what is reassembled.
-            if partial.fragments == self.config.max_fragments {
+            if partial.fragments >= self.config.max_fragments && !partial.explains_its_fragments() {
                 return Err(Violation::TooManyFragments);
             }
-            partial.fragments += 1;
+            partial.fragments = partial.fragments.saturating_add(1);
             partial.message.get_or_insert_with(|| Assembly::new(header));
             if self.progress != Progress::Open {
                 partial.discard_message();
@@ -184,9 +184,10 @@ impl WebSocket {
             Opcode::Close => {
                 let frame = CloseFrame::decode(payload)?;
                 if is_open {
-                    // RFC 6455 §5.5.1: "it typically echos the status code it received".
+                    // RFC 6455 §5.5.1: "it typically echos the status code it received". The reason goes back with it, for
+                    // peers that compare the two: what came in a control frame fits into one.
                     let key = self.mask_key();
-                    close::encode(self.frames(), frame.code, "", key);
+                    close::encode(self.frames(), frame.code, &frame.reason, key);
                 }
                 self.progress = Progress::Closed;
                 self.partial = None;
@@ -197,7 +198,7 @@ impl WebSocket {
         Ok(())
     }
 
-    /// _Fail the WebSocket Connection_ (RFC 6455 §7.1.7).
+    /// _Fail the WebSocket Connection_ (RFC 6455 §7.1.7): the Close with the violation's code.
     pub(super) fn fail(&mut self, violation: Violation) {
         if self.progress == Progress::Open {
             let key = self.mask_key();

@@ -46,7 +46,7 @@ fn large_header_list_gets_431() {
     tested.assert_alive();
     assert!(tested.events().is_empty());
     assert_eq!(tested.machine.counters().header_lists_refused, 2);
-    let many: Vec<_> = GET.iter().copied().chain((0..97).map(|_| ("cookie", "a"))).collect();
+    let many: Vec<_> = GET.iter().copied().chain((0..97).map(|_| ("a", ""))).collect();
     tested.receive(&headers(7, true, &many));
     assert!(matches!(tested.sent()[..], [Sent::Headers { id: 7, .. }]));
 }
@@ -219,6 +219,25 @@ fn keep_alive() {
     tested.after(Duration::from_secs(30));
     assert_eq!(tested.sent(), [Sent::Ping(payload)]);
     tested.after(Duration::from_secs(20));
+    tested.assert_connection_error(Violation::KeepAliveTimeout);
+}
+
+/// A frame that takes longer to come than the peer may be silent: each of its octets says that the peer is there, and its
+/// Pong cannot overtake the frame.
+#[test]
+fn any_octet_keeps_alive() {
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let config =
+        Config { keep_alive_interval: seconds(5), keep_alive_timeout: Duration::from_secs(5), ..Config::default() };
+    let mut tested = Tested::server_with(config);
+    tested.accept(1, false, POST);
+    for octet in data(1, false, &[0; 20]) {
+        tested.after(Duration::from_secs(4)).receive(&[octet]);
+    }
+    tested.assert_alive();
+    assert!(!tested.sent().iter().any(|sent| matches!(sent, Sent::Ping { .. })), "nobody was silent");
+    tested.receive(&data(1, false, &[0; 20])[..15]).after(Duration::from_secs(6)).receive(&[]);
+    tested.after(Duration::from_secs(5));
     tested.assert_connection_error(Violation::KeepAliveTimeout);
 }
 

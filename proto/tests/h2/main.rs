@@ -11,6 +11,7 @@ mod section_8_messages;
 mod extended_connect;
 mod lending;
 mod limits;
+mod semantics;
 mod sending;
 
 mod chunking;

@@ -36,34 +36,104 @@ fn too_many_streams_are_refused() {
     tested.assert_reset(5, Reason::REFUSED_STREAM);
     assert_eq!(tested.machine.counters().streams_refused, 1);
     assert!(tested.events().is_empty());
-    // A reset frees the wire, and only the release frees the slot: a handler may still be at work.
-    tested.receive(&rst_stream(1, Reason::CANCEL)).receive(&headers(7, true, GET));
-    tested.assert_reset(7, Reason::REFUSED_STREAM);
+    // A reset frees the place, and only the release frees the slot: a handler may still be at work.
+    tested.receive(&rst_stream(1, Reason::CANCEL));
+    let second = tested.accept(7, true, GET);
+    assert_ne!(second.slot(), first.slot());
+    tested.receive(&headers(9, true, GET));
+    tested.assert_reset(9, Reason::REFUSED_STREAM);
+    assert_eq!((tested.machine.stream_count(), tested.machine.active_stream_count()), (3, 2));
     tested.machine.stream(first).unwrap().release();
-    let next = tested.accept(9, true, GET);
+    tested.receive(&rst_stream(3, Reason::CANCEL));
+    let next = tested.accept(11, true, GET);
     assert_eq!(next.slot(), first.slot(), "slots are dense");
     assert!(tested.machine.stream(first).is_none(), "the old stream is not taken for the new one");
 }
 
-/// §5.1.2: streams that are closed do not count, which the application hears before a new one in the same octets is judged.
+/// §5.1.2: "Streams in either of the "open" or half-closed states count toward the maximum", and no others: however many
+/// requests a client gives up, the next one is taken. What bounds those that the application has not let go of is a limit
+/// of our own, and a refusal for that is no fault of the peer.
+#[test]
+fn closed_streams_do_not_count() {
+    let config = Config { max_concurrent_streams: 1, max_closed_streams: Some(300), ..Config::default() };
+    let mut tested = Tested::server_with(config);
+    let mut ids = Vec::new();
+    for number in 0..300 {
+        // The answer has begun, so the reset is an ordinary end and no attack.
+        ids.push(tested.accept_and_respond(2 * number + 1, true, GET));
+        tested.receive(&rst_stream(2 * number + 1, Reason::CANCEL));
+    }
+    assert_eq!((tested.machine.stream_count(), tested.machine.active_stream_count()), (300, 0));
+    tested.events();
+    for number in 300..1000 {
+        tested.receive(&headers(2 * number + 1, true, GET));
+        tested.assert_reset(2 * number + 1, Reason::REFUSED_STREAM);
+    }
+    tested.assert_alive();
+    assert_eq!((tested.machine.counters().streams_refused, tested.machine.counters().resets_for_faults), (700, 0));
+    tested.machine.stream(ids[0]).unwrap().release();
+    tested.accept(2001, true, GET);
+}
+
+/// §5.1.2, §8.1: a stream of which we await only the peer's end makes place for a new one, and is told so by NO_ERROR. There
+/// are peers that never end their half.
+#[test]
+fn a_dismissed_stream_makes_place() {
+    let mut tested = Tested::server_with(Config { max_concurrent_streams: 2, ..Config::default() });
+    let mut ids = Vec::new();
+    for stream_id in [1, 3] {
+        let id = tested.accept_and_respond(stream_id, false, CONNECT_WEBSOCKET);
+        tested.machine.stream(id).unwrap().write(b"bye", true);
+        tested.machine.stream(id).unwrap().dismiss();
+        ids.push(id);
+    }
+    tested.sent();
+    // The first has ended by itself since, and is not reset.
+    tested.receive(&data(1, true, b""));
+    tested.accept(5, true, GET);
+    assert!(tested.sent().is_empty());
+    tested.receive(&headers(7, true, GET));
+    assert_eq!(tested.sent(), [Sent::RstStream { id: 3, reason: Reason::NO_ERROR }]);
+    let events = tested.events();
+    assert!(
+        events.iter().any(|event| matches!(event,
+            Event::Reset { id, reason: Reason::NO_ERROR, remote: false } if *id == ids[1])),
+        "{events:?}"
+    );
+    assert!(events.iter().any(|event| matches!(event, Event::Request { .. })));
+    assert_eq!((tested.machine.counters().streams_refused, tested.machine.counters().resets_for_faults), (0, 0));
+    // What the peer still sends there crosses our reset.
+    tested.receive(&data(3, true, b"late"));
+    tested.assert_alive();
+    tested.receive(&headers(9, true, GET));
+    tested.assert_reset(9, Reason::REFUSED_STREAM);
+}
+
+/// §5.1.2: streams that are closed do not count, also where a new one comes in the same octets.
 #[test]
 fn a_stream_may_take_the_place_of_one_that_has_just_ended() {
     for end in [rst_stream(1, Reason::CANCEL), data(1, true, b"")] {
-        let mut tested = Tested::server_with(Config { max_concurrent_streams: 1, ..Config::default() });
-        let first = tested.accept(1, false, GET);
-        tested.machine.stream(first).unwrap().respond(&Response::new(()), true).unwrap();
-        let mut input = BytesMut::from(&[end, headers(3, true, GET)].concat()[..]);
-        tested.machine.handle_data(tested.now, &mut input);
-        assert!(tested.machine.is_stopped() && !input.is_empty());
-        assert!(matches!(tested.events()[..], [Event::Reset { .. } | Event::Finished { .. }]));
-        tested.machine.stream(first).unwrap().release();
-        tested.sent();
-        tested.machine.handle_data(tested.now, &mut input);
-        assert!(matches!(tested.events()[..], [Event::Request { .. }]));
-        assert_eq!(
-            (tested.machine.is_stopped(), input.len(), tested.machine.counters().streams_refused),
-            (false, 0, 0)
-        );
+        for max_closed_streams in [None, Some(1)] {
+            let config = Config { max_concurrent_streams: 1, max_closed_streams, ..Config::default() };
+            let mut tested = Tested::server_with(config);
+            let first = tested.accept(1, false, GET);
+            tested.machine.stream(first).unwrap().respond(&Response::new(()), true).unwrap();
+            let mut input = BytesMut::from(&[&end[..], &headers(3, true, GET)].concat()[..]);
+            tested.machine.handle_data(tested.now, &mut input);
+            if max_closed_streams.is_some() {
+                // The application hears of the end before the new stream is judged.
+                assert!(tested.machine.is_stopped() && !input.is_empty());
+                assert!(matches!(tested.events()[..], [Event::Reset { .. } | Event::Finished { .. }]));
+                tested.machine.stream(first).unwrap().release();
+                tested.sent();
+                tested.machine.handle_data(tested.now, &mut input);
+            }
+            assert!(matches!(tested.events()[..], [.., Event::Request { .. }]));
+            assert_eq!(
+                (tested.machine.is_stopped(), input.len(), tested.machine.counters().streams_refused),
+                (false, 0, 0)
+            );
+        }
     }
 }
 
@@ -77,9 +147,10 @@ fn client_keeps_to_the_limit() {
     assert_eq!(id.value(), 1);
     assert_eq!(tested.machine.open(&request, true), Err(OpenError::TooManyStreams));
     tested.receive(&headers(1, true, &[(":status", "200")]));
+    assert_eq!(tested.open(&request, true).value(), 3);
     assert_eq!(tested.machine.open(&request, true), Err(OpenError::TooManyStreams));
     tested.machine.stream(id).unwrap().release();
-    assert_eq!(tested.open(&request, true).value(), 3);
+    assert_eq!(tested.machine.open(&request, true), Err(OpenError::TooManyStreams));
 }
 
 /// §5.1: frames that cross our RST_STREAM are ignored, for flow control and for compression they count.

@@ -225,6 +225,7 @@ fn run(seed: u64) {
     pair.exchange();
     assert!(pair.client.poll_event().is_none() && pair.server.poll_event().is_none());
     assert_eq!((pair.client.stream_count(), pair.server.stream_count()), (0, 0));
+    assert_eq!((pair.client.active_stream_count(), pair.server.active_stream_count()), (0, 0));
     assert!(!pair.client.is_closed() && !pair.server.is_closed());
     // A client that has released a stream may open the next before the server has: that is refused, and no other fault.
     let counters = pair.server.counters();

@@ -48,6 +48,8 @@ pub(super) struct Settings {
     pub(super) http2: h2::Config,
     pub(super) limits: Limits,
     pub(super) headers: HeaderMap,
+    /// Over HTTP/2, too.
+    pub(super) sends_key: bool,
     pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
@@ -81,6 +83,7 @@ impl ClientBuilder {
             http2,
             limits: Limits::default(),
             headers: HeaderMap::new(),
+            sends_key: false,
             max_connections: 32,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
@@ -104,7 +107,7 @@ impl ClientBuilder {
     }
 
     /// HTTP/2 or nothing; in cleartext by prior knowledge (RFC 9113 §3.3). A server that does not offer it, or its
-    /// extended CONNECT (RFC 8441 §3), is an [`Error::NotOffered`].
+    /// extended CONNECT (RFC 8441 §3), is an [`Error::NotOffered`]; nothing is tried over HTTP/1.1.
     #[must_use]
     pub fn http2_only(mut self) -> Self {
         self.edit().versions = Versions::Http2;
@@ -185,6 +188,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Sends a `Sec-WebSocket-Key` over HTTP/2 too, for every socket: see [`Open::send_key`]. Off by default.
+    #[must_use]
+    pub fn send_key(mut self) -> Self {
+        self.edit().sends_key = true;
+        self
+    }
+
     /// HTTP/2 connections to the origin at once, beyond which an `open` waits for a free stream; 32 by default, at least 1.
     /// Over HTTP/1.1 each socket has its own, and there is no bound.
     #[must_use]
@@ -261,7 +271,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Octets of one connection's unfinished messages beyond which all but the oldest wait; 4 MiB by default.
+    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
+    ///
+    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
+    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {
         self.edit().limits.unfinished_messages = octets;

@@ -89,7 +89,8 @@ pub(super) async fn send(
 pub(super) async fn take_over(response: Response<Incoming>) -> Result<ReadAhead<Box<dyn Transport>>> {
     let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
     let parts = upgraded.downcast::<TokioIo<Box<dyn Transport>>>().expect("the transport that was given to hyper");
-    Ok(ReadAhead::new(parts.io.into_inner(), BytesMut::from(parts.read_buf)))
+    // Copied: hyper's buffer would stay for as long as the socket.
+    Ok(ReadAhead::new(parts.io.into_inner(), BytesMut::from(&parts.read_buf[..])))
 }
 
 /// Reads what a refusal has to say, as far as it comes in time.

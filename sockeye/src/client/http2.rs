@@ -12,13 +12,14 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
+use super::fall_back::{Attempt, Failure};
 use super::open::{Answer, Terms, collect};
 use super::pool::{Occupancy, Permit};
 use super::{Shared, Versions, within};
 use crate::connection::{Application, Connection, Opening};
 use crate::stream::Owner;
 use crate::tunnel::Handler;
-use crate::{Body, Error, Result, WebSocket, server};
+use crate::{Body, Error, Result, server};
 
 /// Attempts to open a stream on connections that turned out to take none just then.
 const MAX_ATTEMPTS: usize = 16;
@@ -94,12 +95,13 @@ impl Shared {
         }
     }
 
-    /// Opens a socket on a stream; `None` where HTTP/1.1 is to be used.
-    pub(super) async fn open_stream(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<Option<WebSocket>> {
+    /// Opens a socket on a stream. An error comes before an extended CONNECT was answered, or without an answer in time.
+    pub(super) async fn open_stream(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<Attempt> {
+        let handshake = &terms.with_key(handshake);
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
         let mut refused_by = None;
         for _ in 0..MAX_ATTEMPTS {
-            let Some((link, permit)) = self.reserve(refused_by.as_ref()).await? else { return Ok(None) };
+            let Some((link, permit)) = self.reserve(refused_by.as_ref()).await? else { return Ok(Attempt::Http1) };
             let owner = match link.open(request.clone(), permit).await {
                 Ok(owner) => owner,
                 Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
@@ -114,39 +116,27 @@ impl Shared {
                 link.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return self.accept(owner, request, response, handshake, terms).await.map(Some),
+                Ok(response) => return accept(owner, request, response, handshake, terms),
                 // RFC 9113 §8.7: nothing was done for it.
-                Err(Error::Reset(REFUSED_STREAM)) if refused_by.is_none() => refused_by = Some(link),
-                Err(Error::Reset(HTTP_1_1_REQUIRED)) if self.settings.versions == Versions::Any => {
-                    self.fall_back();
-                    return Ok(None);
+                Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
+                    refused_by = Some(link)
                 }
-                Err(error) => return Err(error),
+                Err(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
+                    if self.settings.versions == Versions::Any =>
+                {
+                    self.fall_back();
+                    return Ok(Attempt::Http1);
+                }
+                // The connection may know more.
+                Err(Error::Disconnected) => return Ok(Attempt::Failed(Failure::Broken(link.occupancy.error()))),
+                Err(error) => return Ok(Attempt::Failed(Failure::Broken(error))),
             }
         }
         Err(Error::Timeout("a free stream"))
     }
 
-    async fn accept(
-        &self,
-        owner: Owner,
-        request: Request<()>,
-        response: Response<()>,
-        handshake: &ClientHandshake,
-        terms: &Terms,
-    ) -> Result<WebSocket> {
-        match handshake.check(Carrier::Http2, &response) {
-            Ok(accepted) => {
-                owner.start_tunnel();
-                Ok(terms.socket(owner, request, Answer { response, accepted }))
-            }
-            Err(ResponseError::Status(_)) => Err(Error::Refused(Box::new(self.read_refusal(owner, response).await))),
-            Err(error) => Err(Error::handshake(error)),
-        }
-    }
-
     /// Reads what a refusal has to say, as far as it comes in time.
-    async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
+    pub(super) async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
         let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let mut content = BytesMut::new();
         let body = Body::stream(owner, length);
@@ -156,8 +146,22 @@ impl Shared {
     }
 }
 
-const REFUSED_STREAM: u32 = Reason::REFUSED_STREAM.code();
-const HTTP_1_1_REQUIRED: u32 = Reason::HTTP_1_1_REQUIRED.code();
+fn accept(
+    owner: Owner,
+    request: Request<()>,
+    response: Response<()>,
+    handshake: &ClientHandshake,
+    terms: &Terms,
+) -> Result<Attempt> {
+    match handshake.check(Carrier::Http2, &response) {
+        Ok(accepted) => {
+            owner.start_tunnel();
+            Ok(Attempt::Opened(Box::new(terms.socket(owner, request, Answer { response, accepted }))))
+        }
+        Err(ResponseError::Status(_)) => Ok(Attempt::Failed(Failure::Refused(owner, response))),
+        Err(error) => Err(Error::handshake(error)),
+    }
+}
 
 /// The client's side of a connection's task.
 struct Opener {
@@ -192,6 +196,9 @@ impl Application for Opener {
     }
 
     fn observe(&mut self, machine: &h2::Connection) {
+        if let Some(error) = machine.error() {
+            self.occupancy.fail(error, machine.goaway_debug_data());
+        }
         if machine.is_closed() || machine.is_going_away() {
             self.occupancy.leave();
         }

@@ -3,6 +3,7 @@
 mod builder;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod fall_back;
 mod http1;
 mod http2;
 mod memory;
@@ -19,7 +20,6 @@ mod transport;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use http::{HeaderMap, Version};
 use tokio::time::timeout;
 
 use self::builder::Settings;
+use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
 use self::transport::Established;
@@ -77,7 +78,10 @@ pub fn connect(url: &str) -> Open {
 ///
 /// Over TLS the version of HTTP is settled by ALPN. An HTTP/2 connection waits for the server's SETTINGS: where they do
 /// not offer the extended CONNECT (RFC 8441 §3), or ALPN chose HTTP/1.1, the client goes on with HTTP/1.1, as it does
-/// for the next hour with that origin. In cleartext it speaks HTTP/1.1 unless told
+/// for the next hour with that origin. There are servers that offer the extended CONNECT and do not serve it: where no
+/// socket has opened over HTTP/2 yet and one is answered with 400, 404, 405, 426 or 501, or by the end of its stream or
+/// connection, that one is tried over HTTP/1.1 once. If it opens, all go that way for the next hour;
+/// [`WebSocket::version`](crate::WebSocket::version) tells. In cleartext a client speaks HTTP/1.1 unless told
 /// [`http2_only`](ClientBuilder::http2_only), which then goes by prior knowledge (RFC 9113 §3.3).
 ///
 /// Past the server's limit on concurrent streams further connections are made, up to
@@ -93,8 +97,8 @@ pub(crate) struct Shared {
     headers: HeaderMap,
     registry: Arc<Registry>,
     pool: Pool,
-    /// HTTP/1.1 is what this origin takes.
-    http1: AtomicBool,
+    /// What this origin is known to take.
+    way: Mutex<Way>,
     /// A connection of HTTP/1.1 on which nothing was asked yet.
     spare: Mutex<Option<Established>>,
 }
@@ -127,8 +131,10 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Invalid`] for a path or a header that cannot be sent. [`Error::Refused`] with the response of a server
-    /// that said no; [`Error::Handshake`] where its answer breaks a rule. [`Error::Connect`] and [`Error::Timeout`] name
-    /// the step that failed. [`Error::Reset`] and [`Error::Disconnected`] where the stream broke off before it was open:
+    /// that said no, and [`Error::Neither`] where it did so over HTTP/2 and something else came of HTTP/1.1;
+    /// [`Error::Handshake`] where its answer breaks a rule. [`Error::Connect`] and [`Error::Timeout`] name
+    /// the step that failed. [`Error::Reset`], [`Error::GoAway`] and [`Error::Disconnected`] where the stream broke off before it
+    /// was open, [`Error::Violation`] where the server broke a rule of HTTP/2 then:
     /// one that the server did not act on (REFUSED_STREAM, or above the last of its GOAWAY) was tried once elsewhere
     /// before. [`Error::Closed`] after [`close`](Self::close).
     ///
@@ -169,7 +175,7 @@ impl Shared {
             headers,
             registry: Arc::default(),
             pool,
-            http1: AtomicBool::new(false),
+            way: Mutex::default(),
             spare: Mutex::default(),
             settings,
         }
@@ -193,25 +199,14 @@ impl Shared {
         Carrier::new(&self.registry, self.settings.limits, facts)
     }
 
-    /// Whether sockets go over HTTP/1.1.
-    fn speaks_http1(&self) -> bool {
-        self.http1.load(Ordering::Relaxed)
-    }
-
-    /// HTTP/2 does not do here: from now on sockets go over HTTP/1.1.
-    fn fall_back(&self) {
-        tracing::debug!(origin = %self.origin, "WebSockets go over HTTP/1.1 here");
-        self.http1.store(true, Ordering::Relaxed);
-        self.settings.memory.remember(&self.origin);
-        self.pool.clear();
-    }
-
     /// The first connection, so that an origin that cannot be reached is known at once.
     async fn start(&self) -> Result {
-        let remembered = self.settings.versions == Versions::Any && self.settings.memory.recalls(&self.origin);
-        let in_cleartext = self.settings.versions == Versions::Any && !self.origin.secure;
-        if self.settings.versions == Versions::Http1 || remembered || in_cleartext {
-            self.http1.store(true, Ordering::Relaxed);
+        let may_choose = self.settings.versions == Versions::Any;
+        let recalled = if may_choose { self.settings.memory.recall(&self.origin) } else { Way::Unknown };
+        let in_cleartext = may_choose && !self.origin.secure;
+        let is_http1 = self.settings.versions == Versions::Http1 || recalled == Way::Http1 || in_cleartext;
+        *self.way() = if is_http1 { Way::Http1 } else { recalled };
+        if is_http1 {
             self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
         } else if let Some(link) = self.make_link().await? {
             self.pool.add(link);

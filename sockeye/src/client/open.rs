@@ -1,10 +1,11 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::ORIGIN;
+use http::header::{ORIGIN, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
@@ -44,6 +45,8 @@ enum Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Terms {
     config: Config,
+    /// Over HTTP/2, too.
+    sends_key: bool,
 }
 
 /// What came back.
@@ -79,7 +82,8 @@ impl Open {
         self
     }
 
-    /// Adds a header field, none of the handshake's own. It goes after those of the client.
+    /// Adds a header field, none of the handshake's own. It goes after those of the client. A `sec-websocket-key` is one of the
+    /// handshake's over HTTP/1.1, and goes out over HTTP/2 alone; see [`send_key`](Self::send_key).
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match field(name, value) {
             Ok((name, value)) => drop(self.headers.append(name, value)),
@@ -113,7 +117,15 @@ impl Open {
         self
     }
 
-    async fn run(self) -> Result<WebSocket> {
+    /// Sends a `Sec-WebSocket-Key` over HTTP/2 too, a random one for each socket, for a server that waits for one behind a proxy
+    /// that makes none (Envoy). Off by default: RFC 8441 §5 has no key, and there are proxies (nghttpx) that send this one on
+    /// beside their own. The answer's `Sec-WebSocket-Accept` may be missing then, but not be wrong.
+    pub fn send_key(mut self) -> Self {
+        self.terms.sends_key = true;
+        self
+    }
+
+    async fn run(mut self) -> Result<WebSocket> {
         if let Some(why) = self.invalid {
             return Err(Error::invalid(why));
         }
@@ -136,10 +148,8 @@ impl Open {
         for (name, value) in &self.headers {
             handshake.headers.append(name, value.clone());
         }
-        if let Some(socket) = shared.open_stream(&handshake, &self.terms).await? {
-            return Ok(socket);
-        }
-        shared.open_upgrade(&handshake, &self.terms).await
+        self.terms.sends_key |= shared.settings.sends_key;
+        shared.open(handshake, &self.terms).await
     }
 }
 
@@ -159,6 +169,15 @@ impl fmt::Debug for Open {
 }
 
 impl Terms {
+    /// The handshake for HTTP/2, with a key of its own where one was asked for.
+    pub(super) fn with_key<'a>(&self, handshake: &'a ClientHandshake) -> Cow<'a, ClientHandshake> {
+        let mut handshake = Cow::Borrowed(handshake);
+        if self.sends_key && !handshake.headers.contains_key(SEC_WEBSOCKET_KEY) {
+            handshake.to_mut().set_key(rand::random());
+        }
+        handshake
+    }
+
     /// The socket of a handshake that was accepted.
     pub(super) fn socket(&self, owner: Owner, request: Request<()>, answer: Answer) -> WebSocket {
         let (mut request, ()) = request.into_parts();

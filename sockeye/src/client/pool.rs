@@ -2,14 +2,16 @@
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use sockeye_proto::h2::ConnectionError;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::http2::Link;
-use crate::{Error, Result};
+use crate::connection::connection_error;
+use crate::{Error, Result, Side};
 
 pub(super) struct Pool {
     links: Mutex<Vec<Arc<Link>>>,
@@ -43,6 +45,7 @@ impl Pool {
             max: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
             heard: AtomicUsize::new(0),
+            error: OnceLock::new(),
             changed: self.changed.clone(),
         })
     }
@@ -130,6 +133,8 @@ pub(super) struct Occupancy {
     gone: AtomicBool,
     /// Batches that came from the server, so that a time shows in which none did.
     heard: AtomicUsize,
+    /// What ended the connection otherwise than cleanly, and the debug data of its GOAWAY.
+    error: OnceLock<(ConnectionError, Box<[u8]>)>,
     changed: Arc<Notify>,
 }
 
@@ -144,6 +149,17 @@ impl Occupancy {
     pub(super) fn leave(&self) {
         self.gone.store(true, Ordering::Relaxed);
         self.changed.notify_waiters();
+    }
+
+    /// The connection ended by this.
+    pub(super) fn fail(&self, error: ConnectionError, debug_data: &[u8]) {
+        self.error.get_or_init(|| (error, debug_data.into()));
+    }
+
+    /// What a stream that went with its connection ended by.
+    pub(super) fn error(&self) -> Error {
+        let error = self.error.get();
+        error.map_or(Error::Disconnected, |(error, debug)| connection_error(*error, debug, Side::Server))
     }
 
     pub(super) fn hear(&self) {

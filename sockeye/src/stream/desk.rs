@@ -36,28 +36,55 @@ thread_local! {
     static DESK: RefCell<Loan> = RefCell::default();
 }
 
-/// For the carrier before it polls the handler of a calm cell: lets `lend` lay something on the desk. False where the desk is
-/// taken.
-#[inline]
-pub(crate) fn lay(cell: &StreamCell, lend: impl FnOnce(&mut Loan)) -> bool {
-    if !VISITED.get().is_null() {
-        return false;
-    }
-    let laid = DESK.try_with(|desk| {
-        let mut loan = desk.borrow_mut();
-        lend(&mut loan);
-        UNREAD.set(!loan.unread().is_empty());
-        VISITED.set(cell);
-    });
-    // A thread that ends has no desk any more.
-    laid.is_ok()
+/// For the carrier while it polls the handler of a calm cell: its buffers lie on the desk until this is dropped, also by a
+/// panic. The cell lives for as long, so that no other has its address.
+pub(crate) struct Visit<'a, L: Lender> {
+    cell: &'a StreamCell,
+    lender: L,
 }
 
-/// For the carrier after that: clears the desk.
-#[inline]
-pub(crate) fn clear(settle: impl FnOnce(&mut Loan)) {
-    VISITED.set(ptr::null());
-    DESK.with_borrow_mut(settle);
+/// Who lays buffers on the desk.
+pub(crate) trait Lender {
+    fn lend(&mut self, loan: &mut Loan);
+    /// Takes the buffers back.
+    fn settle(&mut self, loan: &mut Loan);
+}
+
+impl<'a, L: Lender> Visit<'a, L> {
+    /// Lets `lender` lay something on the desk; none where the desk is taken.
+    #[inline]
+    pub(crate) fn begin(cell: &'a StreamCell, mut lender: L) -> Option<Self> {
+        if !VISITED.get().is_null() {
+            return None;
+        }
+        let laid = DESK.try_with(|desk| {
+            let mut loan = desk.borrow_mut();
+            lender.lend(&mut loan);
+            UNREAD.set(!loan.unread().is_empty());
+            VISITED.set(cell);
+        });
+        // A thread that ends has no desk any more.
+        laid.is_ok().then_some(Self { cell, lender })
+    }
+}
+
+impl<L: Lender> Drop for Visit<'_, L> {
+    /// Clears the desk: what the handler left there waits in the cell.
+    #[inline]
+    fn drop(&mut self) {
+        debug_assert!(ptr::eq(VISITED.get(), self.cell), "a visit ends before another begins");
+        VISITED.set(ptr::null());
+        let left = DESK.with_borrow_mut(|loan| {
+            let octets = loan.unread();
+            let left = (!octets.is_empty()).then(|| BytesMut::from(&*octets));
+            loan.read(usize::MAX);
+            self.lender.settle(loan);
+            left
+        });
+        if let Some(left) = left {
+            self.cell.put_back(left);
+        }
+    }
 }
 
 /// For the handler, if the desk is laid for this cell: lets `read` take octets off what is left there, if anything is. It
@@ -110,16 +137,42 @@ mod tests {
     use crate::carrier::{Carrier, Facts, Limits, Side};
     use crate::registry::Registry;
 
+    /// A lender without anything to read, or room to send.
+    struct Nothing;
+
+    impl Lender for Nothing {
+        fn lend(&mut self, _: &mut Loan) {}
+
+        fn settle(&mut self, _: &mut Loan) {}
+    }
+
+    fn cell() -> Arc<StreamCell> {
+        let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
+        StreamCell::new(Carrier::new(&Arc::<Registry>::default(), Limits::default(), facts), 0)
+    }
+
     /// A handler that was woken by something else than DATA finds nothing to read, and so takes no lock to see that.
     #[test]
     fn a_desk_without_data_is_not_read() {
-        let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
-        let cell = StreamCell::new(Carrier::new(&Arc::<Registry>::default(), Limits::default(), facts), 0);
-        assert!(lay(&cell, |_| {}));
-        assert!(!lay(&cell, |_| {}), "the desk is taken");
+        let cell = cell();
+        let visit = Visit::begin(&cell, Nothing);
+        assert!(visit.is_some());
+        assert!(Visit::begin(&cell, Nothing).is_none(), "the desk is taken");
         assert_eq!(read(&cell, |octets| (0, octets.len())), None);
-        clear(|_| {});
-        assert!(lay(&cell, |_| {}), "the desk is free again");
-        clear(|_| {});
+        drop(visit);
+        assert!(Visit::begin(&cell, Nothing).is_some(), "the desk is free again");
+    }
+
+    /// A visit that a panic ends leaves no desk behind that another cell could take for its own.
+    #[test]
+    fn a_panic_clears_the_desk() {
+        let cell = cell();
+        let visited = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _visit = Visit::begin(&cell, Nothing);
+            panic!("a handler does");
+        }));
+        assert!(visited.is_err());
+        assert!(put(&cell, 0, |_| ((), None)).is_err(), "the desk is not the cell's any more");
+        assert!(Visit::begin(&cell, Nothing).is_some());
     }
 }

@@ -19,7 +19,7 @@ use http::{HeaderMap, Response};
 
 use crate::carrier::Carrier;
 use crate::pulse::Stamp;
-use crate::{Error, Result};
+use crate::{Error, Reason, Result, Side};
 
 pub(crate) use outbox::Outbox;
 pub(crate) use owner::Owner;
@@ -76,10 +76,9 @@ pub(crate) struct Shared {
     going_away: bool,
     /// A tunnel: the wire gets some time for the peer's end after the last owner has left.
     pub(crate) tunnel: bool,
-    /// The tunnel's peer broke its protocol, and gets less of that time.
-    pub(crate) failed: bool,
-    /// For the carrier: that time has begun.
-    pub(crate) lingers: bool,
+    pub(crate) parting: Parting,
+    /// For the carrier: what it waits for, with a time to it, before it lets go of the stream.
+    pub(crate) awaited: Awaited,
     flush: Flush,
     pub(crate) rare: Option<Box<Rare>>,
 }
@@ -106,22 +105,68 @@ pub(crate) struct Rare {
     pub(crate) response: Option<Response<()>>,
     /// Server: the response to send, and whether it ends the stream.
     pub(crate) head: Option<(Response<()>, bool)>,
+    /// Server: a 100 is to be sent.
+    continues: bool,
     pub(crate) trailers_out: Option<HeaderMap>,
     pub(crate) trailers_in: Option<HeaderMap>,
-    closer: Option<Closer>,
+    closer: Option<Box<dyn Closer>>,
     close_code: Option<u16>,
+    /// Who is to know that the stream is over, besides those who wait for either half.
+    watcher: Option<Waker>,
 }
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, trailers_out, trailers_in, closer, close_code } = self;
-        let no_head = response.is_none() && head.is_none();
-        no_head && trailers_out.is_none() && trailers_in.is_none() && closer.is_none() && close_code.is_none()
+        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, watcher } = self;
+        let no_head = response.is_none() && head.is_none() && !continues;
+        let no_trailers = trailers_out.is_none() && trailers_in.is_none();
+        no_head && no_trailers && closer.is_none() && close_code.is_none() && watcher.is_none()
     }
 }
 
-/// Appends what ends a tunnel in the words of its protocol, with the given close code.
-pub(crate) type Closer = Box<dyn FnOnce(u16, &mut BytesMut) + Send>;
+/// What ends a tunnel in the words of its protocol once nobody holds it any more.
+pub(crate) trait Closer: Send {
+    /// Appends the last words, with this close code.
+    fn close(&mut self, code: u16, output: &mut BytesMut);
+
+    /// Takes what the peer still sends; whether it has said its last words.
+    fn hear(&mut self, input: BytesMut) -> bool;
+}
+
+/// How far the two sides of a tunnel are with their last words, which say in its own protocol that it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// Not both have said them.
+    Open,
+    /// The peer broke the protocol, and is told so.
+    Failed,
+    /// Both have: nothing but the ends of their halves is to come.
+    Said,
+}
+
+/// What a carrier waits for, no longer than some time, at the end of a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Awaited {
+    /// Nothing: the tunnel goes on.
+    Nothing,
+    /// Room to tell a peer that it broke the protocol.
+    Room,
+    /// Our own end, which the peer has no window for, or which is to follow the peer's.
+    OurEnd,
+    /// The peer's last words and the end of its half.
+    LastWords,
+    /// The end of the half of a peer that has said its last words.
+    PeersEnd,
+    /// The end of a handler whose stream is over.
+    Handler,
+}
+
+impl Awaited {
+    /// Whether all that we say has been sent, and only the peer is waited for.
+    pub(crate) fn is_peers(self) -> bool {
+        matches!(self, Self::LastWords | Self::PeersEnd)
+    }
+}
 
 /// How far the receiving half is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,12 +192,28 @@ pub(crate) enum Input {
 /// Why a stream is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Death {
-    /// Reset by either side.
-    Reset(ErrorCode),
+    /// Reset, by this side of its connection.
+    Reset(ErrorCode, Side),
+    /// A tunnel whose peer gave it up without a fault, and without a word in the tunnel's protocol: a page that was closed.
+    Abandoned,
     /// Its connection went away.
     Disconnected,
     /// The peer did not answer a Ping of the keep-alive.
     Silent,
+}
+
+impl Death {
+    /// What a reset means to one side of a stream: CANCEL and NO_ERROR end a tunnel without anybody's fault (RFC 9113 §7).
+    fn of(self, shared: &Shared, side: Side) -> Self {
+        match self {
+            Self::Reset(code, by)
+                if shared.tunnel && by != side && [Reason::CANCEL, Reason::NO_ERROR].contains(&code.reason()) =>
+            {
+                Self::Abandoned
+            }
+            death => death,
+        }
+    }
 }
 
 /// An error code of RFC 9113 §7, which takes no more room for its alignment.
@@ -160,25 +221,26 @@ pub(crate) enum Death {
 pub(crate) struct ErrorCode([u8; 4]);
 
 impl ErrorCode {
-    pub(crate) const fn new(code: u32) -> Self {
-        Self(code.to_ne_bytes())
+    pub(crate) const fn new(reason: Reason) -> Self {
+        Self(reason.code().to_ne_bytes())
     }
 
-    pub(crate) const fn get(self) -> u32 {
-        u32::from_ne_bytes(self.0)
+    pub(crate) const fn reason(self) -> Reason {
+        Reason::new(u32::from_ne_bytes(self.0))
     }
 }
 
 impl fmt::Debug for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get().fmt(f)
+        self.reason().fmt(f)
     }
 }
 
 impl From<Death> for Error {
     fn from(death: Death) -> Self {
         match death {
-            Death::Reset(code) => Self::Reset(code.get()),
+            Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
+            Death::Abandoned => Self::Abnormal,
             Death::Disconnected => Self::Disconnected,
             Death::Silent => Self::Timeout("the answer to a Ping"),
         }
@@ -226,8 +288,8 @@ impl StreamCell {
                 owners: 0,
                 going_away: false,
                 tunnel: false,
-                failed: false,
-                lingers: false,
+                parting: Parting::Open,
+                awaited: Awaited::Nothing,
                 flush: Flush::None,
                 rare: None,
             }),
@@ -375,7 +437,9 @@ impl StreamCell {
         let receiver = {
             let mut shared = self.lock();
             if shared.is_abandoned() && shared.tunnel {
-                drop(read());
+                shared.hear(read());
+                drop(shared);
+                self.queue();
                 return false;
             }
             if !shared.inbox.is_empty() {
@@ -429,10 +493,16 @@ impl StreamCell {
             if trailers.is_some() {
                 shared.rare().trailers_in = trailers;
             }
+            let received = match received {
+                Received::Dead(death) => Received::Dead(death.of(&shared, self.carrier.facts.side)),
+                received => received,
+            };
             if !matches!(shared.received, Received::Dead(_)) {
                 shared.received = received;
             }
             match received {
+                // All that there was to send has gone out.
+                Received::Dead(_) if shared.sent == Sent::Finished => {}
                 Received::Dead(death) => {
                     shared.sent = Sent::Dead(death);
                     shared.outbox = Outbox::default();
@@ -440,7 +510,7 @@ impl StreamCell {
                 Received::Finished if shared.sent == Sent::Following => shared.sent = Sent::Finishing,
                 Received::Finished | Received::Open => {}
             }
-            Waiting { sender: shared.take_sender(), receiver: shared.take_receiver() }
+            Waiting { sender: shared.take_sender(), receiver: shared.take_receiver(), watcher: shared.take_watcher() }
         };
         self.wake(waiting);
     }
@@ -452,7 +522,7 @@ impl StreamCell {
             shared.rare().response = Some(response);
             shared.take_receiver()
         };
-        self.wake(Waiting { receiver, sender: Waiter::Nobody });
+        self.wake(Waiting { receiver, ..Waiting::default() });
     }
 
     /// The handler panicked: the tunnel ends as by an error.
@@ -471,7 +541,7 @@ impl StreamCell {
             shared.flush = if flush == Flush::Done && !shared.outbox.is_empty() { Flush::None } else { flush };
             shared.take_sender()
         };
-        self.wake(Waiting { sender, receiver: Waiter::Nobody });
+        self.wake(Waiting { sender, ..Waiting::default() });
     }
 
     /// Tells the application that the carrier is draining.
@@ -481,12 +551,12 @@ impl StreamCell {
             shared.going_away = true;
             shared.take_receiver()
         };
-        self.wake(Waiting { receiver, sender: Waiter::Nobody });
+        self.wake(Waiting { receiver, ..Waiting::default() });
     }
 
     /// To be called without the lock.
     pub(crate) fn wake(&self, waiting: Waiting) {
-        for waiter in [waiting.sender, waiting.receiver] {
+        for waiter in [waiting.sender, waiting.receiver, waiting.watcher] {
             match waiter {
                 Waiter::Nobody => {}
                 Waiter::Handler => self.set(QUEUED | WOKEN),
@@ -529,6 +599,7 @@ impl Waiter {
 pub(crate) struct Waiting {
     sender: Waiter,
     receiver: Waiter,
+    watcher: Waiter,
 }
 
 impl Shared {
@@ -538,6 +609,15 @@ impl Shared {
 
     fn take_receiver(&mut self) -> Waiter {
         Waiter::take(&mut self.handler_receives, &mut self.receiver)
+    }
+
+    fn take_watcher(&mut self) -> Waiter {
+        self.take_rare(|rare| rare.watcher.take()).map_or(Waiter::Nobody, Waiter::Task)
+    }
+
+    /// For the carrier as it lets go of the stream.
+    pub(crate) fn take_watching(&mut self) -> Waiting {
+        Waiting { watcher: self.take_watcher(), ..Waiting::default() }
     }
 
     fn take_sender(&mut self) -> Waiter {
@@ -566,6 +646,11 @@ impl Shared {
         self.rare.as_ref().is_some_and(|rare| rare.head.is_some())
     }
 
+    /// For the carrier: whether to send a 100.
+    pub(crate) fn take_continue(&mut self) -> bool {
+        self.take_rare(|rare| mem::take(&mut rare.continues).then_some(())).is_some()
+    }
+
     /// For the carrier: the response to send.
     pub(crate) fn take_head(&mut self) -> Option<(Response<()>, bool)> {
         self.take_rare(|rare| rare.head.take())
@@ -585,6 +670,14 @@ impl Shared {
     pub(crate) fn rebook(&mut self, carrier: &Carrier) {
         let left = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
         carrier.rebook(mem::replace(&mut self.booked, left) as usize, left as usize);
+    }
+
+    /// For the carrier: takes what the peer of a tunnel sends that nobody holds any more. Its last words may be among it.
+    pub(crate) fn hear(&mut self, input: BytesMut) {
+        let closer = self.rare.as_mut().and_then(|rare| rare.closer.as_mut());
+        if !input.is_empty() && closer.is_some_and(|closer| closer.hear(input)) {
+            self.parting = Parting::Said;
+        }
     }
 
     /// Neither half has anything to move any more.
@@ -611,6 +704,6 @@ impl Shared {
         }
         let answers = mem::take(&mut self.answer_waits);
         let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
-        Waiting { sender: self.take_sender(), receiver }
+        Waiting { sender: self.take_sender(), receiver, watcher: Waiter::Nobody }
     }
 }

@@ -8,18 +8,19 @@ use std::{fmt, mem};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{CLOSING, Closer, ErrorCode, Flush, Input, MASKING, Received, Sent, Shared, StreamCell, Waiter, desk};
+use super::{CLOSING, Closer, ErrorCode, Flush, Input, MASKING, Parting};
+use super::{Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, End, Side};
-use crate::{Error, Result};
+use crate::{Error, Reason, Result};
 
 /// RFC 6455 §7.4.1: what a dropped WebSocket closes with, unless its handler's result says another.
 const GOING_AWAY: u16 = 1001;
 /// RFC 9113 §7: what ends a response that is not whole.
-const INTERNAL_ERROR: ErrorCode = ErrorCode::new(0x2);
+const INTERNAL_ERROR: ErrorCode = ErrorCode::new(Reason::INTERNAL_ERROR);
 /// RFC 9113 §7: what ends a request whose response nobody awaits any more.
-const CANCEL: ErrorCode = ErrorCode::new(0x8);
+const CANCEL: ErrorCode = ErrorCode::new(Reason::CANCEL);
 /// RFC 9113 §7.
-const REFUSED_STREAM: ErrorCode = ErrorCode::new(0x7);
+const REFUSED_STREAM: ErrorCode = ErrorCode::new(Reason::REFUSED_STREAM);
 
 /// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
 /// response that is not whole by RST_STREAM.
@@ -112,6 +113,30 @@ impl Owner {
             self.0.queue();
         }
         Poll::Ready(Ok(Input::Octets))
+    }
+
+    /// The octets that are left to be read, where all that the peer sends has come.
+    pub(crate) fn rest(&self) -> Option<usize> {
+        let shared = self.0.lock();
+        (shared.received == Received::Finished).then(|| shared.inbox.len())
+    }
+
+    /// Whether all that the peer sends has come and was read, trailers included.
+    pub(crate) fn is_all_read(&self) -> bool {
+        let shared = self.0.lock();
+        let is_read = shared.inbox.is_empty() && shared.rare.as_ref().is_none_or(|rare| rare.trailers_in.is_none());
+        shared.received == Received::Finished && is_read
+    }
+
+    /// Server: tells the peer to send its content (RFC 9110 §10.1.1), unless the response goes before.
+    pub(crate) fn send_continue(&self) {
+        let mut shared = self.0.lock();
+        if shared.sent != Sent::Open || shared.tunnel || shared.head_waits() {
+            return;
+        }
+        shared.rare().continues = true;
+        drop(shared);
+        self.0.queue();
     }
 
     /// Client: waits for the response.
@@ -290,7 +315,10 @@ impl Owner {
             return Err(Error::Closed);
         }
         shared.tunnel = tunnel;
-        shared.rare().head = Some((head, end_stream));
+        let rare = shared.rare();
+        rare.head = Some((head, end_stream));
+        // RFC 9110 §15.2: nothing interim comes after it.
+        rare.continues = false;
         if end_stream {
             shared.sent = Sent::Finishing;
         }
@@ -334,14 +362,35 @@ impl Owner {
         self.0.queue();
     }
 
-    /// The peer of this tunnel broke its protocol: RST_STREAM follows soon if the end cannot be sent.
-    pub(crate) fn fail(&self) {
-        self.0.lock().failed = true;
+    /// Both sides of this tunnel have said their last words, or the peer broke its protocol: what is left to say is sent, if
+    /// it can be, and the peer gets a moment to end its half.
+    pub(crate) fn part(&self, parting: Parting) {
+        self.0.lock().parting = parting;
     }
 
-    /// How to end the tunnel once the last owner has left.
-    pub(crate) fn close_by(&self, closer: Closer) {
-        self.0.lock().rare().closer = Some(closer);
+    /// How to end the tunnel once the last owner has left, and what was received and not looked at.
+    pub(crate) fn close_by(&self, closer: Box<dyn Closer>, mut unread: BytesMut) {
+        let mut shared = self.0.lock();
+        if !unread.is_empty() {
+            unread.unsplit(mem::take(&mut shared.inbox));
+            shared.inbox = unread;
+        }
+        shared.rare().closer = Some(closer);
+    }
+
+    /// Waits until the stream is over: dead, or ended both ways. One task may wait so.
+    pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut shared = self.0.lock();
+        if shared.is_ended() || matches!(shared.received, Received::Dead(_)) {
+            return Poll::Ready(());
+        }
+        shared.rare().watcher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether the stream is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        matches!(self.0.lock().received, Received::Dead(_))
     }
 
     /// The close code for the closer.
@@ -365,11 +414,15 @@ impl Drop for Owner {
         }
         if shared.sent == Sent::Open {
             let tunnel = shared.tunnel;
-            let rare = shared.rare.as_mut().filter(|_| tunnel);
-            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.take()?)));
+            let Shared { rare, outbox, .. } = &mut *shared;
+            let rare = rare.as_mut().filter(|_| tunnel);
+            let closer = rare.and_then(|rare| Some((rare.close_code.unwrap_or(GOING_AWAY), rare.closer.as_mut()?)));
             if let Some((code, closer)) = closer {
-                shared.outbox.append(|outbox| (closer(code, outbox), None));
+                outbox.append(|outbox| (closer.close(code, outbox), None));
                 shared.sent = Sent::Finishing;
+                // The peer's last words may be there already.
+                let unread = mem::take(&mut shared.inbox);
+                shared.hear(unread);
             } else {
                 let is_server = self.0.carrier.facts.side == Side::Server;
                 shared.sent = Sent::Resetting(if is_server { INTERNAL_ERROR } else { CANCEL });

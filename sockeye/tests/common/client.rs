@@ -43,6 +43,8 @@ pub(crate) struct State {
 #[derive(Default)]
 pub(crate) struct Heard {
     pub(crate) response: Option<Response<()>>,
+    /// The interim responses, by their status.
+    pub(crate) interim: Vec<u16>,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) finished: bool,
     pub(crate) reset: Option<Reason>,
@@ -173,12 +175,13 @@ impl Client {
             loop {
                 let taken = stream.write(octets, end_stream);
                 octets = &octets[taken..];
+                // Who is told of nothing wakes the other senders that wait, and they it, without end.
+                if taken == 0 && !octets.is_empty() {
+                    return None;
+                }
                 self.0.work.notify_one();
                 if octets.is_empty() {
                     return Some(true);
-                }
-                if taken == 0 {
-                    return None;
                 }
             }
         });
@@ -208,7 +211,9 @@ impl State {
             Event::Settings => self.settings = true,
             Event::Response { id, response, end_stream } => {
                 let heard = self.streams.entry(id).or_default();
-                if !response.status().is_informational() {
+                if response.status().is_informational() {
+                    heard.interim.push(response.status().as_u16());
+                } else {
                     heard.response = Some(*response);
                 }
                 heard.finished = end_stream;

@@ -234,8 +234,8 @@ async fn unread_bodies_stop_nobody_else() {
     }
 }
 
-/// Twenty sockets hold three quarters of a message each: 15 MiB, of which the server takes 4 MiB and what its windows
-/// hold. The oldest is let finish, then the next, and at the end all have.
+/// Twenty sockets hold three quarters of a message each: 15 MiB, of which the server takes 4 MiB, some of as much again,
+/// and what is each socket's own. One is let finish, then the next, and at the end all have.
 #[tokio::test]
 async fn unfinished_messages_stay_in_their_budget_and_finish() {
     const SOCKETS: usize = 20;
@@ -271,8 +271,9 @@ async fn unfinished_messages_stay_in_their_budget_and_finish() {
         until_quiet(&sent).await;
     })
     .await;
-    // The budget, each stream's inbox and window, and the pool by which windows grow.
-    let bound = (4 << 20) + SOCKETS * 2 * 65_536 + (1536 << 10);
+    // Twice the budget, the message that has the lane, what is each message's own, each stream's inbox and window, and the
+    // pool by which windows grow.
+    let bound = (8 << 20) + SIZE + SOCKETS * (2 + 2) * 65_536 + (1536 << 10);
     let taken = sent.load(Ordering::Relaxed);
     assert!((4 << 20..bound).contains(&taken), "{taken} octets were taken");
     gate.send(true).unwrap();
@@ -284,28 +285,31 @@ async fn unfinished_messages_stay_in_their_budget_and_finish() {
 /// What waits for the budget still sees its stream end.
 #[tokio::test]
 async fn a_socket_that_waits_for_the_budget_sees_its_end() {
-    /// A head for 2000 octets, masked by zeros, and 800 of them.
-    fn half() -> Vec<u8> {
-        [&b"\x82\xFE\x07\xD0\0\0\0\0"[..], &[0; 800]].concat()
+    /// A head for 2000 octets, masked by zeros, and 400 of them, which are the message's own; then 700 more.
+    fn parts() -> [Vec<u8>; 2] {
+        [[&b"\x82\xFE\x07\xD0\0\0\0\0"[..], &[0; 400]].concat(), vec![0; 700]]
     }
     let (service, mut sockets) = hand_over();
     let server = start(Server::new().unfinished_messages(1000), service).await;
     let client = Client::connect(server.addr).await;
     let mut pairs = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         let mut peer = Socket::on(&client, &handshake("/")).await.unwrap();
         let mut socket = sockets.recv().await.unwrap();
-        peer.send_octets(&half()).await;
-        client.round_trip().await;
-        assert!(poll_now(&mut pin!(socket.recv())).await.is_pending());
+        for part in parts() {
+            peer.send_octets(&part).await;
+            client.round_trip().await;
+            assert!(poll_now(&mut pin!(socket.recv())).await.is_pending());
+        }
         pairs.push((socket, peer));
     }
-    assert_eq!(server.handle.counter(Counter::UnfinishedMessagesWaited), 2, "all but the first");
-    let [(mut first, mut finisher), (mut reset, resetter), (mut ended, mut ender)] = pairs.try_into().ok().unwrap();
+    assert_eq!(server.handle.counter(Counter::UnfinishedMessagesWaited), 2, "all but the first and the lane's");
+    let [(mut first, mut finisher), _second, (mut reset, resetter), (mut ended, mut ender)] =
+        pairs.try_into().ok().unwrap();
     client.reset(resetter.id(), Reason::CANCEL);
-    assert!(matches!(within(reset.recv()).await, Err(Error::Reset(8))));
+    assert!(matches!(within(reset.recv()).await, Err(Error::Abnormal)));
     ender.end().await;
     assert!(matches!(within(ended.recv()).await, Err(Error::Abnormal)));
-    finisher.send_octets(&[0; 1200]).await;
+    finisher.send_octets(&[0; 900]).await;
     assert_eq!(within(first.recv()).await.unwrap().unwrap().len(), 2000);
 }

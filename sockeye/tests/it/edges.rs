@@ -33,7 +33,8 @@ async fn next(connection: &mut http2::Connection) -> http2::Stream {
 
 /// The refusal's own response, whole.
 async fn check_refused(client: &Client, id: StreamId, refusal: Refusal) {
-    let expected = refusal.response();
+    let method = if refusal == Refusal::ConnectRequired { Method::GET } else { Method::CONNECT };
+    let expected = refusal.response_to(&method);
     let answer = client.answer(id).await;
     assert_eq!(answer.head.status(), expected.status());
     for (name, value) in expected.headers() {

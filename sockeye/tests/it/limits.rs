@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Request, Response};
-use sockeye::{Body, BoxError, Counter, Error, Server, WebSocket, WebSocketConfig, http2, websocket};
+use http::Response;
+use sockeye::{Body, Counter, Error, Server, WebSocket, WebSocketConfig, http2, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tower::service_fn;
 
 use crate::common::{
     Carrier, Client, Ending, Socket, echo, hand_over, handshake, settle, start, start_websocket, within,
@@ -103,37 +102,6 @@ async fn keep_alive_gives_up_a_dead_peer() {
     assert!(goaway, "no GOAWAY in {octets:?}");
     Socket::on(&client, &handshake("/")).await.unwrap().check_echo("alive").await;
     assert!(client.state().goaways.is_empty());
-}
-
-/// RFC 9113 §5.1.2: a slot is free again once its stream is done on the wire and its handler has ended.
-#[tokio::test]
-async fn a_slot_is_free_when_wire_and_handler_are_done() {
-    let (sender, mut started) = tokio::sync::mpsc::unbounded_channel();
-    let service = service_fn(move |_: Request<Body>| {
-        let (release, released) = tokio::sync::oneshot::channel::<()>();
-        sender.send(release).unwrap();
-        async move {
-            released.await.ok();
-            Ok::<_, BoxError>(Response::new(Body::empty()))
-        }
-    });
-    let config = http2::Config { max_concurrent_streams: 1, ..http2::Config::default() };
-    let server = start(Server::new().http2(config), service).await;
-    let client = Client::connect(server.addr).await;
-    let request = Request::get("http://localhost/").body(()).unwrap();
-    let open = || {
-        let id = client.open(&request, true).unwrap();
-        client.reset(id, Reason::CANCEL);
-        client.act(|machine| machine.stream(id).unwrap().release());
-    };
-    open();
-    let release = within(started.recv()).await.unwrap();
-    open();
-    counted(&server.handle, Counter::StreamsRefused, 1).await;
-    release.send(()).unwrap();
-    client.round_trip().await;
-    open();
-    within(started.recv()).await.unwrap();
 }
 
 /// While one answer waits to be sent, no more is read: a flood of PINGs waits in the transport, not in the memory.

@@ -18,12 +18,20 @@ mod extensions;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
+mod http1;
+mod http1_ends;
+mod http1_host;
 mod keep_alive;
 mod limits;
+mod lives;
 mod peers;
+mod reading;
+mod refusals;
 mod requests;
 mod round_trip;
+mod semantics;
 mod shutdown;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
+mod unfinished;

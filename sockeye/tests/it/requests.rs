@@ -218,7 +218,10 @@ async fn a_request_that_breaks_off_is_an_error_of_its_body() {
     client.send(id, b"half", false).await;
     client.reset(id, Reason::CANCEL);
     let result = within(results.recv()).await.unwrap();
-    assert!(matches!(result, Err(sockeye::Error::Reset(8))), "{result:?}");
+    assert!(
+        matches!(result, Err(sockeye::Error::Reset { reason: Reason::CANCEL, by: sockeye::Side::Client })),
+        "{result:?}"
+    );
 }
 
 /// Requests that fill more than one read are all answered, though the machine hears only some of them at a time.

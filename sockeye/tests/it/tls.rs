@@ -18,8 +18,8 @@ use crate::common::http::Http;
 use crate::common::{Client, Running, Socket, echo, handshake, start, within};
 use crate::counters::counted;
 
-struct Secure {
-    running: Running,
+pub(crate) struct Secure {
+    pub(crate) running: Running,
     roots: RootCertStore,
 }
 
@@ -28,7 +28,7 @@ impl Secure {
         Self::serve(server, websocket(echo)).await
     }
 
-    async fn serve<S: HttpService>(server: Server, service: S) -> Self {
+    pub(crate) async fn serve<S: HttpService>(server: Server, service: S) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = CertificateDer::from(made.cert);
         let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
@@ -39,7 +39,7 @@ impl Secure {
     }
 
     /// Offers these protocols by ALPN.
-    async fn connect(&self, offered: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self, offered: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
         let mut config = ClientConfig::builder().with_root_certificates(self.roots.clone()).with_no_client_auth();
         config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         let addr: SocketAddr = self.running.addr;

@@ -10,6 +10,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
 use super::fields::{has_token, is_token, join, unique_tokens};
+use super::offer::{is_key, once};
 use super::{Extension, VERSION, accept_for};
 use crate::Protocol;
 use crate::ws::Extensions;
@@ -38,7 +39,8 @@ pub struct ClientHandshake {
     pub protocols: Vec<String>,
     /// Extensions to offer; `no-masking` only where the URI says that the connection is encrypted.
     pub extensions: Extensions,
-    /// Other header fields to send, such as `origin`, `cookie` and `authorization`; none of the handshake's own.
+    /// Other header fields to send, such as `origin`, `cookie` and `authorization`; none of the handshake's own. Over HTTP/2
+    /// the handshake has no `sec-websocket-key`, so one may stand here, for a server behind a proxy that makes none.
     pub headers: HeaderMap,
 }
 
@@ -50,7 +52,8 @@ pub enum Carrier {
         /// Sixteen random octets, new for each connection, for `Sec-WebSocket-Key`.
         key: [u8; 16],
     },
-    /// An extended CONNECT (RFC 8441 §5), which needs no key.
+    /// An extended CONNECT (RFC 8441 §5), which needs no key; one that is to be sent all the same stands in
+    /// [`ClientHandshake::headers`].
     Http2,
 }
 
@@ -69,6 +72,11 @@ impl ClientHandshake {
         Self { uri, protocols: Vec::new(), extensions: Extensions::default(), headers: HeaderMap::new() }
     }
 
+    /// Puts this key, sixteen random octets, among the [`headers`](Self::headers): for HTTP/2 alone.
+    pub fn set_key(&mut self, key: [u8; 16]) {
+        self.headers.insert(SEC_WEBSOCKET_KEY, key_value(key));
+    }
+
     /// The request to send: over HTTP/1.1 a GET whose target is the path, as [`Host`](HOST) names the rest; over HTTP/2 a
     /// CONNECT with [`Protocol::websocket`] among its extensions.
     ///
@@ -78,7 +86,7 @@ impl ClientHandshake {
     pub fn request(&self, carrier: Carrier) -> Result<Request<()>, RequestError> {
         let (scheme, authority) = self.target()?;
         let mut request = Request::new(());
-        *request.headers_mut() = self.checked_headers()?;
+        *request.headers_mut() = self.checked_headers(carrier)?;
         // RFC 6455 §3: an empty path is "/". Printing adds it also before a lone query.
         let path = self.uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
         let path = PathAndQuery::try_from(path).map_err(|_| RequestError::Uri)?;
@@ -87,12 +95,11 @@ impl ClientHandshake {
                 *request.uri_mut() = path.into();
                 *request.version_mut() = Version::HTTP_11;
                 let host = HeaderValue::from_str(authority.as_str()).map_err(|_| RequestError::Uri)?;
-                let key = HeaderValue::from_str(&STANDARD.encode(key)).expect("base64 is visible ASCII");
                 let headers = request.headers_mut();
                 headers.insert(HOST, host);
                 headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(SEC_WEBSOCKET_KEY, key);
+                headers.insert(SEC_WEBSOCKET_KEY, key_value(key));
             }
             Carrier::Http2 => {
                 let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
@@ -105,8 +112,9 @@ impl ClientHandshake {
         Ok(request)
     }
 
-    /// Checks the server's answer: over HTTP/1.1 a 101 with the right `Sec-WebSocket-Accept`, over HTTP/2 any 2xx.
-    /// `carrier` is what the request was made with.
+    /// Checks the server's answer: over HTTP/1.1 a 101 with the right `Sec-WebSocket-Accept`, over HTTP/2 any 2xx. There a
+    /// `Sec-WebSocket-Accept` is looked at only where a key was sent: it may be missing then, as RFC 8441 §5 knows none, but
+    /// not be wrong. `carrier` is what the request was made with.
     ///
     /// # Errors
     ///
@@ -121,7 +129,13 @@ impl ClientHandshake {
                 check_upgraded(headers, &accept_for(STANDARD.encode(key).as_bytes()))?;
             }
             Carrier::Http2 if !status.is_success() => return Err(ResponseError::Status(status)),
-            Carrier::Http2 => {}
+            Carrier::Http2 => {
+                if let Some(key) = self.headers.get(SEC_WEBSOCKET_KEY)
+                    && headers.contains_key(SEC_WEBSOCKET_ACCEPT)
+                {
+                    check_accept(headers, &accept_for(key.as_bytes().trim_ascii()))?;
+                }
+            }
         }
         let answers = Extension::parse_all(headers).map_err(|_| ResponseError::Extensions)?;
         let extensions = self.extensions.check(&answers, self.is_secure())?;
@@ -158,9 +172,14 @@ impl ClientHandshake {
     }
 
     /// The caller's fields and those that both carriers send.
-    fn checked_headers(&self) -> Result<HeaderMap, RequestError> {
-        if let Some(name) = self.headers.keys().find(|name| is_reserved(name)) {
+    fn checked_headers(&self, carrier: Carrier) -> Result<HeaderMap, RequestError> {
+        let may_have_key = carrier == Carrier::Http2;
+        if let Some(name) = self.headers.keys().find(|name| is_reserved(name, may_have_key)) {
             return Err(RequestError::Header(name.clone()));
+        }
+        if self.headers.contains_key(SEC_WEBSOCKET_KEY) && !once(&self.headers, &SEC_WEBSOCKET_KEY).is_some_and(is_key)
+        {
+            return Err(RequestError::Key);
         }
         let mut headers = self.headers.clone();
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
@@ -181,8 +200,15 @@ impl ClientHandshake {
     }
 }
 
+fn key_value(key: [u8; 16]) -> HeaderValue {
+    HeaderValue::from_str(&STANDARD.encode(key)).expect("base64 is visible ASCII")
+}
+
 /// Fields that the handshake writes itself, or that would announce content.
-fn is_reserved(name: &HeaderName) -> bool {
+fn is_reserved(name: &HeaderName, may_have_key: bool) -> bool {
+    if name == SEC_WEBSOCKET_KEY {
+        return !may_have_key;
+    }
     [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
         || name.as_str().starts_with("sec-websocket-")
 }
@@ -195,9 +221,14 @@ fn check_upgraded(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), Respo
     if !has_token(headers, &CONNECTION, "upgrade") {
         return Err(ResponseError::Connection);
     }
+    check_accept(headers, accept)
+}
+
+fn check_accept(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), ResponseError> {
     match headers.get(SEC_WEBSOCKET_ACCEPT) {
         Some(value) if value.as_bytes().trim_ascii() == accept.as_bytes() => Ok(()),
-        _ => Err(ResponseError::Accept),
+        Some(_) => Err(ResponseError::Accept),
+        None => Err(ResponseError::AcceptMissing),
     }
 }
 
@@ -211,6 +242,8 @@ pub enum RequestError {
     Protocols,
     /// A field that the handshake writes itself.
     Header(HeaderName),
+    /// A `Sec-WebSocket-Key` of the caller's that is not sixteen octets in base64, once (RFC 6455 §4.1).
+    Key,
 }
 
 impl fmt::Display for RequestError {
@@ -221,6 +254,7 @@ impl fmt::Display for RequestError {
             }
             Self::Protocols => f.write_str("the subprotocols must be distinct tokens"),
             Self::Header(name) => write!(f, "the handshake writes the header field {name} itself"),
+            Self::Key => f.write_str("Sec-WebSocket-Key must be 16 octets in base64, exactly once"),
         }
     }
 }
@@ -239,6 +273,8 @@ pub enum ResponseError {
     Connection,
     /// `Sec-WebSocket-Accept` does not match the key (RFC 6455 §4.1).
     Accept,
+    /// There is no `Sec-WebSocket-Accept` (RFC 6455 §4.1).
+    AcceptMissing,
     /// A subprotocol that was not offered, or more than one (RFC 6455 §4.1).
     Protocol,
     /// An extension that was not offered, or one twice, or a field that does not follow the grammar (RFC 6455 §4.1, §9.1).
@@ -254,6 +290,7 @@ impl fmt::Display for ResponseError {
             Self::Upgrade => f.write_str("the server switched to a protocol other than WebSocket"),
             Self::Connection => f.write_str("the server's 101 lacks Connection: Upgrade"),
             Self::Accept => f.write_str("the server's Sec-WebSocket-Accept does not match the key"),
+            Self::AcceptMissing => f.write_str("the server's Sec-WebSocket-Accept is missing"),
             Self::Protocol => f.write_str("the server chose a subprotocol that was not offered"),
             Self::Extensions => f.write_str("the server chose an extension that was not offered"),
             Self::ExtensionParameters => {

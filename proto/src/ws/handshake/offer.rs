@@ -28,8 +28,8 @@ pub struct Offer {
 enum Answer {
     /// HTTP/1.1: 101, with this `Sec-WebSocket-Accept`.
     SwitchingProtocols(HeaderValue),
-    /// HTTP/2: 200.
-    Ok,
+    /// HTTP/2: 200, with this `Sec-WebSocket-Accept` where a key came.
+    Ok(Option<HeaderValue>),
 }
 
 impl Offer {
@@ -87,12 +87,22 @@ impl Offer {
         &self.authority
     }
 
-    /// Whether the request's target says `https`. Over HTTP/1.1 it says nothing.
+    /// Says that the connection is encrypted by TLS, which a request of HTTP/1.1 does not tell: the page has to have come so,
+    /// too, for its origin to be the [same](super::OriginPolicy::SameOrigin). A target of `https` says it in any case, as one
+    /// does behind a proxy where TLS ends.
+    #[must_use]
+    pub fn on_secure_connection(mut self, secure: bool) -> Self {
+        self.secure |= secure;
+        self
+    }
+
+    /// Whether the connection is encrypted, or the request's target says `https`.
     pub(super) fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// The answer that opens the socket, over HTTP/1.1 101 with `Sec-WebSocket-Accept`, over HTTP/2 200; and the
+    /// The answer that opens the socket, over HTTP/1.1 101 with `Sec-WebSocket-Accept`, over HTTP/2 200, with
+    /// `Sec-WebSocket-Accept` where a `Sec-WebSocket-Key` came; and the
     /// extensions that are in use then, for [`WebSocket::with_extensions`](crate::ws::WebSocket::with_extensions).
     ///
     /// RFC 6455 §4.2.2 lets a server name only a subprotocol that was offered: another `protocol` is left out. Of the
@@ -100,15 +110,21 @@ impl Offer {
     /// `secure` says whether the connection is encrypted.
     pub fn accept(&self, protocol: Option<&str>, willing: &Extensions, secure: bool) -> (Response<()>, Extensions) {
         let mut response = Response::new(());
-        if let Answer::SwitchingProtocols(accept) = &self.answer {
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-            *response.version_mut() = Version::HTTP_11;
-            let headers = response.headers_mut();
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
-        } else {
-            *response.version_mut() = Version::HTTP_2;
+        let accept = match &self.answer {
+            Answer::SwitchingProtocols(accept) => {
+                *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+                *response.version_mut() = Version::HTTP_11;
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+                response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+                Some(accept)
+            }
+            Answer::Ok(accept) => {
+                *response.version_mut() = Version::HTTP_2;
+                accept.as_ref()
+            }
+        };
+        if let Some(accept) = accept {
+            response.headers_mut().insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
         }
         if let Some(protocol) = self.protocols().find(|offered| Some(*offered) == protocol) {
             let value = HeaderValue::from_str(protocol).expect("a token is a field value");
@@ -123,8 +139,8 @@ impl Offer {
     }
 }
 
-/// The rules of an extended CONNECT (RFC 8441 §5). A `Sec-WebSocket-Key` has no part in it: one that a proxy left in is
-/// ignored.
+/// The rules of an extended CONNECT (RFC 8441 §5). A `Sec-WebSocket-Key` has no part in it, so none that a proxy left in does
+/// harm. A good one is answered all the same: where the client before a proxy speaks HTTP/1.1, it waits for that.
 fn check_connect(method: &Method, headers: &HeaderMap, protocol: &Protocol) -> Result<Answer, Refusal> {
     if !protocol.is_websocket() {
         return Err(Refusal::UnknownProtocol);
@@ -133,7 +149,7 @@ fn check_connect(method: &Method, headers: &HeaderMap, protocol: &Protocol) -> R
         return Err(Refusal::ConnectRequired);
     }
     check_version(headers)?;
-    Ok(Answer::Ok)
+    Ok(Answer::Ok(once(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_key(key)).map(accept_for)))
 }
 
 /// The rules of an HTTP/1.1 upgrade (RFC 6455 §4.2.1).
@@ -167,13 +183,13 @@ fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The value of a field that has to stand exactly once.
-fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+pub(super) fn once<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     single(headers, name).ok().flatten().map(|value| value.as_bytes().trim_ascii())
 }
 
 /// Whether this is base64 that decodes to sixteen octets (RFC 6455 §4.2.1): 22 digits and the padding. The four bits
 /// that belong to no octet may be anything: the RFC does not ask for zeros there.
-fn is_key(key: &[u8]) -> bool {
+pub(super) fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| {
         digits.len() == 22 && digits.iter().all(|digit| digit.is_ascii_alphanumeric() || matches!(digit, b'+' | b'/'))
     })

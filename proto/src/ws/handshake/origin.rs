@@ -12,8 +12,9 @@ use super::{Offer, Refusal};
 /// liked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginPolicy {
-    /// Pages of the host and port that the handshake asks for. Where the request says that it came over `https`, the
-    /// page must have too; where it came in cleartext, TLS may have ended at a proxy, so both will do.
+    /// Pages of the host and port that the handshake asks for. Where the connection is encrypted by TLS, or the request's
+    /// target says `https`, the page must have come so, too; where nothing says it, TLS may have ended at a proxy, so both
+    /// will do. Nothing says it in cleartext HTTP/1.1, nor in the HTTP/1.1 of a server that is not Sockeye's.
     #[default]
     SameOrigin,
     /// Pages of these origins and no others, each written as a browser does: `https://example.com`, or `null`.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::VERSION;
 
@@ -63,7 +63,18 @@ impl Refusal {
         }
     }
 
-    /// The whole answer: the status, the header fields that its rule asks for, and one line of plain text.
+    /// The answer to a request of this method: [`response`](Self::response), but that a CONNECT is refused without a
+    /// `Content-Type`, for which Firefox gives the whole connection up, and with it the page's other requests. The text stays.
+    pub fn response_to(self, method: &Method) -> Response<String> {
+        let mut response = self.response();
+        if method == Method::CONNECT {
+            response.headers_mut().remove(CONTENT_TYPE);
+        }
+        response
+    }
+
+    /// The whole answer: the status, the header fields that its rule asks for, and one line of plain text. To an extended
+    /// CONNECT it is to be [`response_to`](Self::response_to), which Sockeye's own server sees to by itself.
     pub fn response(self) -> Response<String> {
         let mut response = Response::new(format!("{self}\n"));
         *response.status_mut() = self.status();

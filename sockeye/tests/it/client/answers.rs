@@ -196,7 +196,7 @@ async fn the_first_message_may_come_with_the_answer() {
 async fn a_wrong_101_fails_the_handshake() {
     let rows = [
         ("upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: AAAA\r\n", ResponseError::Accept),
-        ("upgrade: websocket\r\nconnection: upgrade\r\n", ResponseError::Accept),
+        ("upgrade: websocket\r\nconnection: upgrade\r\n", ResponseError::AcceptMissing),
         ("connection: upgrade\r\nupgrade: h2c\r\n", ResponseError::Upgrade),
         ("upgrade: websocket\r\n", ResponseError::Connection),
     ];

@@ -5,7 +5,7 @@ use std::io;
 
 use bytes::Bytes;
 use http::Response;
-use sockeye::{Error, Fault};
+use sockeye::{Error, Fault, Reason, Side};
 
 fn refused(status: u16) -> Error {
     Error::Refused(Box::new(Response::builder().status(status).body(Bytes::new()).unwrap()))
@@ -13,6 +13,14 @@ fn refused(status: u16) -> Error {
 
 fn connect(source: impl Into<sockeye::BoxError>) -> Error {
     Error::Connect { step: "TLS", source: source.into() }
+}
+
+fn reset(code: u32) -> Error {
+    Error::Reset { reason: Reason::new(code), by: Side::Server }
+}
+
+fn go_away(code: u32, debug: &str) -> Error {
+    Error::GoAway { reason: Reason::new(code), by: Side::Server, debug: debug.into() }
 }
 
 #[test]
@@ -23,15 +31,19 @@ fn every_error_tells_whose_fault_it_is() {
         (Error::Io(io::ErrorKind::BrokenPipe.into()), Network, true),
         (Error::Disconnected, Network, true),
         // RFC 9113 §7
-        (Error::Reset(0x0), Peer, true),
-        (Error::Reset(0x1), Peer, false),
-        (Error::Reset(0x2), Peer, true),
-        (Error::Reset(0x7), Peer, true),
-        (Error::Reset(0x8), Peer, true),
-        (Error::Reset(0xB), Peer, true),
-        (Error::Reset(0xD), Peer, false),
-        (Error::Reset(0xFFFF), Peer, false),
-        (Error::Abnormal, Peer, true),
+        (reset(0x0), Peer, true),
+        (reset(0x1), Peer, false),
+        (reset(0x2), Peer, true),
+        (reset(0x7), Peer, true),
+        (reset(0x8), Peer, true),
+        (reset(0xA), Peer, true),
+        (reset(0xB), Peer, true),
+        (reset(0xD), Peer, false),
+        (reset(0xFFFF), Peer, false),
+        (go_away(0x1, ""), Peer, false),
+        (go_away(0x2, ""), Peer, true),
+        (go_away(0xB, "too_many_pings"), Peer, true),
+        (Error::Abnormal, Network, true),
         (violation(), Peer, false),
         (Error::Closed, Caller, false),
         (Error::Invalid("why".into()), Caller, false),
@@ -73,4 +85,25 @@ fn sources_are_kept() {
         assert!(!error.to_string().contains("why"), "{error}");
     }
     assert!(Error::Disconnected.source().is_none());
+}
+
+/// RFC 9113 §7: codes by their names, and who sent them.
+#[test]
+fn an_end_names_its_reason_and_its_side() {
+    let rows = [
+        (reset(0x7), "the stream was reset by the server: REFUSED_STREAM (RFC 9113 §7)"),
+        (
+            Error::Reset { reason: Reason::CANCEL, by: Side::Client },
+            "the stream was reset by the client: CANCEL (RFC 9113 §7)",
+        ),
+        (reset(0xFFFF), "the stream was reset by the server: 0xffff (RFC 9113 §7)"),
+        (go_away(0x1, ""), "the server ended the connection by GOAWAY: PROTOCOL_ERROR (RFC 9113 §7)"),
+        (
+            go_away(0xB, "too\tmany"),
+            "the server ended the connection by GOAWAY: ENHANCE_YOUR_CALM (RFC 9113 §7), saying \"too\\tmany\"",
+        ),
+    ];
+    for (error, text) in rows {
+        assert_eq!(error.to_string(), text);
+    }
 }

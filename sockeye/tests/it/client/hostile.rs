@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Version;
-use sockeye::{Counter, Error, WebSocket};
+use sockeye::{Counter, Error, Side, WebSocket};
 use tokio::io::AsyncWriteExt;
 
 use super::far::{self, VERSIONS};
@@ -151,7 +151,10 @@ async fn violations_end_an_open() {
             assert_eq!((reset.stream_id, reset.code()), (id, code), "{what}");
         };
         let (opened, ()) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
-        assert!(matches!(opened, Err(Error::Reset(got)) if got == code), "{what}: {opened:?}");
+        assert!(
+            matches!(opened, Err(Error::Reset { reason, by: Side::Client }) if reason.code() == code),
+            "{what}: {opened:?}"
+        );
     }
     peer.text(bystander_id, "still here").await;
     assert_eq!(within(bystander.recv()).await.unwrap(), Some("still here".into()));

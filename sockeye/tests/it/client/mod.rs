@@ -4,8 +4,11 @@ mod answers;
 mod cancel;
 mod ends;
 mod errors;
+#[cfg(feature = "tls")]
+mod fall_back;
 pub(crate) mod far;
 mod hostile;
+mod key;
 mod peer;
 mod pool;
 mod requests;

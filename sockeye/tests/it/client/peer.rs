@@ -45,6 +45,14 @@ impl Wires {
         within(self.0.recv()).await.expect("no more connections can come")
     }
 
+    /// The same, however long that takes.
+    pub(crate) async fn wait(&mut self) -> DuplexStream {
+        match self.0.recv().await {
+            Some(wire) => wire,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The next connection, as one of HTTP/2 that offers the extended CONNECT.
     pub(crate) async fn peer(&mut self) -> Peer {
         Peer::accept(self.next().await).await

@@ -150,7 +150,7 @@ async fn wrong_settings_say_why() {
         let client = builder.clone().header("upgrade", "h2c").connect(&url).await.unwrap();
         check(client.open("/").await, "writes the header field upgrade itself");
         let client = builder.connect(&url).await.unwrap();
-        check(client.open("/").header("sec-websocket-key", "mine").await, "sec-websocket-key itself");
+        check(client.open("/").header("sec-websocket-accept", "mine").await, "sec-websocket-accept itself");
         check(client.open("/").header("a b", "c").header("d e", "f").await, "\"a b\" is no name");
         check(client.open("/").origin("\u{7F}").await, "not a value for the header field origin");
         check(client.open("/").protocols(["a", "a"]).await, "distinct");

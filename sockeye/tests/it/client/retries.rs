@@ -1,6 +1,6 @@
 //! What a server did not act on is tried once elsewhere; what it may have acted on is not.
 
-use sockeye::{Error, WebSocket};
+use sockeye::{Error, Reason, Side, WebSocket};
 
 use super::peer::{Peer, STATUS_200, connect, http2, kind};
 use crate::common::{settle, within};
@@ -64,7 +64,7 @@ async fn refused_twice_is_an_error() {
     };
     let (opened, _second) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
     let error = opened.unwrap_err();
-    assert!(matches!(error, Error::Reset(REFUSED_STREAM)), "{error:?}");
+    assert!(matches!(error, Error::Reset { reason: Reason::REFUSED_STREAM, .. }), "{error:?}");
     assert!(error.is_retryable());
     assert_eq!(wires.waiting(), 0);
 }
@@ -80,7 +80,10 @@ async fn other_resets_are_not_tried_again() {
             peer.reset(id, code).await;
         };
         let (opened, ()) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
-        assert!(matches!(opened, Err(Error::Reset(got)) if got == code), "{opened:?}");
+        assert!(
+            matches!(opened, Err(Error::Reset { reason, by: Side::Server }) if reason.code() == code),
+            "{opened:?}"
+        );
     }
     assert_eq!(wires.waiting(), 0);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Version;
-use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Server, http2::Config, websocket};
+use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Reason, Server, Side, http2::Config, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -194,7 +194,7 @@ async fn http1_required_is_an_error_for_http2_only() {
     };
     let opening = async { builder.connect(URL).await.unwrap().open("/").await };
     let (_, opened) = within(async { tokio::join!(serving, opening) }).await;
-    assert!(matches!(opened, Err(Error::Reset(0xD))), "{opened:?}");
+    assert!(matches!(opened, Err(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, by: Side::Server })), "{opened:?}");
 }
 
 /// RFC 9113 §3.4: the client may not go by what it has not heard yet.
