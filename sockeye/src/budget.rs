@@ -1,7 +1,8 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
 //!
 //! - A message of 64 KiB or less is its socket's own business: such a socket comes here never.
-//! - Up to the budget (4 MiB) all may grow.
+//! - Up to the budget (4 MiB) all may grow, where what those that may be large were let take and have not taken yet is taken
+//!   for held.
 //! - From there to twice as much small and middling messages may, those of 1 MiB at most, as long as each leaves free a
 //!   multiple of its size: whatever is parked here, there is room for a smaller one, and for one that comes quickly.
 //! - One message goes on whatever the others hold: it has the lane, and waiting ends. The rest wait, and who needs the least

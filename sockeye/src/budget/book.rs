@@ -48,13 +48,33 @@ pub(super) struct Book {
     last: Option<Number>,
     holdings: BTreeMap<Number, Holding>,
     /// Those that wait, by the room that each needs, and then by age.
-    waiting: BTreeSet<(usize, Number)>,
+    waiting: BTreeSet<(Need, Number)>,
     /// The same by age: the next for the lane.
     line: BTreeSet<Number>,
     /// The one message that goes on whatever the others hold, to any size that its socket allows.
     pub(super) lane: Option<Number>,
     /// How many were called and have not come yet: each will take its share of the room.
     called: usize,
+    /// How many may take more as their peers send it.
+    reading: usize,
+}
+
+/// The room that a message needs to take more: who is of the first kind goes first, and then who needs less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Need {
+    kind: Kind,
+    octets: usize,
+}
+
+/// What is known of a message's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Its last frame has announced it, and it is small or middling.
+    Known,
+    /// Nothing but that it has just begun, and is small so far.
+    Young,
+    /// It may be large, or is.
+    Large,
 }
 
 struct Holding {
@@ -76,7 +96,7 @@ enum Turn {
     /// It may take more, and waits for its peer.
     Reading(Waker),
     /// It waits until so much is free.
-    Waiting(usize, Waker),
+    Waiting(Need, Waker),
     /// It was told that there is room for it.
     Called,
     /// It was told so, and its application does not come: nothing is kept free for it.
@@ -96,6 +116,7 @@ impl Book {
             line: BTreeSet::new(),
             lane: None,
             called: 0,
+            reading: 0,
         }
     }
 
@@ -187,6 +208,7 @@ impl Book {
             let Some(holding) = self.holdings.get_mut(&number) else { continue };
             left -= holding.counts;
             if let Turn::Reading(waker) = mem::replace(&mut holding.turn, Turn::GivingUp) {
+                self.reading -= 1;
                 wakers.push(waker);
             }
         }
@@ -217,10 +239,18 @@ impl Book {
         wakers
     }
 
-    /// Whether a message may take more that needs so much to be free.
-    fn has_room(&self, need: usize) -> bool {
-        let taken = self.counted.saturating_add(self.called.saturating_mul(self.shares.own));
-        taken <= self.shares.max || taken.saturating_add(need) <= self.shares.cap
+    /// Whether a message may take more that needs so much to be free. One of unknown size takes for held what others were let
+    /// take and have not taken yet, and stops sooner: or all of them, let go on at once, would fill what is there for those of
+    /// known size.
+    fn has_room(&self, need: Need) -> bool {
+        let Shares { max, cap, .. } = self.shares;
+        let (granted, cap) = match need.kind {
+            Kind::Known => (self.called, cap),
+            Kind::Young => (self.called + self.reading, cap - cap / 8),
+            Kind::Large => (self.called + self.reading, max.saturating_add(max / 4)),
+        };
+        let taken = self.counted.saturating_add(granted.saturating_mul(self.shares.own));
+        taken <= max || taken.saturating_add(need.octets) <= cap
     }
 
     fn enter_lane(&mut self, number: Number) {
@@ -250,6 +280,7 @@ impl Book {
 
     fn set_turn(&mut self, number: Number, turn: Turn) {
         if let Some(holding) = self.holdings.get_mut(&number) {
+            self.reading += usize::from(matches!(turn, Turn::Reading(_)));
             holding.turn = turn;
         }
     }
@@ -264,7 +295,8 @@ impl Book {
                 self.line.remove(&number);
             }
             Turn::Called => self.called -= 1,
-            Turn::Reading(_) | Turn::Away | Turn::GivingUp => {}
+            Turn::Reading(_) => self.reading -= 1,
+            Turn::Away | Turn::GivingUp => {}
         }
         turn
     }
@@ -274,15 +306,19 @@ impl Shares {
     /// What must be free, beyond `max`, for a message to take more: a multiple of its size, as far as that is known. (It is
     /// the rule by which switches share a buffer among their ports, a dynamic threshold.) So whatever number of messages
     /// stop there, they leave room for smaller ones, and for one that has just begun.
-    fn need(&self, message: Message, base: usize, is_young: bool) -> usize {
+    fn need(&self, message: Message, base: usize, is_young: bool) -> Need {
         let size = message.held.saturating_add(message.announced);
         if size > self.middling {
-            return usize::MAX;
+            return Need { kind: Kind::Large, octets: usize::MAX };
         }
         let counts = size.saturating_sub(base);
         // A message without its last frame may be the beginning of a large one, unless it has just begun.
-        let times = if message.is_last || is_young && counts <= self.small { 2 } else { 16 };
-        counts.saturating_mul(times).saturating_add(self.own)
+        let (kind, times) = match message.is_last {
+            true => (Kind::Known, 2),
+            false if is_young && counts <= self.small => (Kind::Young, 2),
+            false => (Kind::Large, 16),
+        };
+        Need { kind, octets: counts.saturating_mul(times).saturating_add(self.own) }
     }
 }
 
@@ -291,6 +327,8 @@ impl Book {
     /// What holds between any two calls.
     pub(super) fn check(&self) {
         assert_eq!(self.counted, self.holdings.values().map(|holding| holding.counts).sum::<usize>());
+        let is_reading = |holding: &&Holding| matches!(holding.turn, Turn::Reading(_));
+        assert_eq!(self.reading, self.holdings.values().filter(is_reading).count());
         assert_eq!(self.called, self.holdings.values().filter(|holding| matches!(holding.turn, Turn::Called)).count());
         let waiting = |(number, holding): (&Number, &Holding)| match holding.turn {
             Turn::Waiting(need, _) => Some((need, *number)),

@@ -249,6 +249,10 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(mut transport: T, shared: Arc<
         if !output.is_empty() && transport.write_all(&output).await.is_err() || closed {
             break;
         }
+        if !output.is_empty() {
+            // There is room again for streams that wait for their turn: the machine may have more to tell.
+            continue;
+        }
         tokio::select! {
             read = transport.read_buf(&mut input) => {
                 let mut state = shared.state.lock().unwrap();

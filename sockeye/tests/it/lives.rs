@@ -577,7 +577,7 @@ async fn a_handler_that_panics_as_it_is_dropped_takes_nobody_with_it() {
         }
     }
     let handled = |socket: WebSocket| {
-        let bomb = (socket.request().uri.path() == "/held").then_some(Bomb);
+        let bomb = if socket.request().uri.path() == "/held" { Some(Bomb) } else { None };
         // The bomb is dropped with the future, after that is done.
         let held = Arc::new(Mutex::new(bomb));
         let inner = handler(socket);
