@@ -449,7 +449,7 @@ where
             spare = mem::take(&mut shared.inbox);
         }
         let waiting = send(&mut stream, &mut shared, &mut spare, &self.carrier);
-        let mut watching = Waiting::default();
+        let mut watcher = None;
         let next = next(&stream, &shared, slot.handler.is_some());
         let awaited = match next {
             Next::GoOn => Awaited::Nothing,
@@ -457,7 +457,7 @@ where
             Next::LetGo => {
                 shared.outbox = Outbox::default();
                 shared.rebook(&self.carrier);
-                watching = shared.take_watching();
+                watcher = shared.take_watcher();
                 Awaited::Nothing
             }
         };
@@ -468,7 +468,9 @@ where
         slot.cell.calm_down(&shared);
         drop(shared);
         slot.cell.wake(waiting);
-        slot.cell.wake(watching);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
         let id = slot.id;
         if next == Next::LetGo {
             stream.release();
@@ -794,6 +796,10 @@ enum Next {
 fn next(stream: &h2::Stream<'_>, shared: &Shared, has_handler: bool) -> Next {
     let Shared { tunnel, parting, sent, received, .. } = *shared;
     let abandoned = shared.is_abandoned();
+    if received == Received::Open && sent == Sent::Open && parting == Parting::Open && !abandoned {
+        // Nearly always.
+        return Next::GoOn;
+    }
     if stream.is_closed() && shared.is_ended() {
         // An answer that nobody awaits is dropped; a WebSocket's handler gets to see the end.
         return if tunnel && has_handler { Next::Await(Awaited::Handler) } else { Next::LetGo };

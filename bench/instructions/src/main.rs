@@ -29,22 +29,29 @@ struct Memory {
     /// When the first round began.
     began: Arc<OnceLock<Instant>>,
     awaited: usize,
+    /// Octets written when it was last asked for more, before the first round.
+    opened: usize,
     written: Arc<AtomicUsize>,
-    /// Octets written in answer to the opening, once known.
     expected: usize,
 }
 
 impl AsyncRead for Memory {
-    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.unread.is_empty() {
+            let written = self.written.load(Ordering::Relaxed);
             if !self.opening.is_empty() {
                 self.unread = std::mem::take(&mut self.opening);
-            } else if self.written.load(Ordering::Relaxed) < self.awaited {
+            } else if self.awaited == 0 && self.opened != written {
+                // The answers to the opening are still on their way, and are no echo.
+                self.opened = written;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            } else if written < self.awaited {
                 return Poll::Pending;
             } else if self.rounds > 0 {
                 self.began.get_or_init(Instant::now);
                 self.rounds -= 1;
-                self.awaited += self.expected;
+                self.awaited = self.awaited.max(self.opened) + self.expected;
                 self.unread = self.round.clone();
             } else {
                 return Poll::Ready(Ok(()));
@@ -129,6 +136,7 @@ fn main() {
         rounds,
         began: began.clone(),
         awaited: 0,
+        opened: 0,
         written: written.clone(),
         expected,
     };

@@ -482,7 +482,7 @@ impl StreamCell {
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
     pub(crate) fn end(&self, rest: BytesMut, trailers: Option<HeaderMap>, received: Received) {
-        let waiting = {
+        let (waiting, watcher) = {
             let mut shared = self.lock();
             if shared.inbox.is_empty() {
                 shared.inbox = rest;
@@ -510,9 +510,13 @@ impl StreamCell {
                 Received::Finished if shared.sent == Sent::Following => shared.sent = Sent::Finishing,
                 Received::Finished | Received::Open => {}
             }
-            Waiting { sender: shared.take_sender(), receiver: shared.take_receiver(), watcher: shared.take_watcher() }
+            let waiting = Waiting { sender: shared.take_sender(), receiver: shared.take_receiver() };
+            (waiting, shared.take_watcher())
         };
         self.wake(waiting);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
     }
 
     /// The response came.
@@ -556,7 +560,7 @@ impl StreamCell {
 
     /// To be called without the lock.
     pub(crate) fn wake(&self, waiting: Waiting) {
-        for waiter in [waiting.sender, waiting.receiver, waiting.watcher] {
+        for waiter in [waiting.sender, waiting.receiver] {
             match waiter {
                 Waiter::Nobody => {}
                 Waiter::Handler => self.set(QUEUED | WOKEN),
@@ -599,7 +603,6 @@ impl Waiter {
 pub(crate) struct Waiting {
     sender: Waiter,
     receiver: Waiter,
-    watcher: Waiter,
 }
 
 impl Shared {
@@ -611,13 +614,9 @@ impl Shared {
         Waiter::take(&mut self.handler_receives, &mut self.receiver)
     }
 
-    fn take_watcher(&mut self) -> Waiter {
-        self.take_rare(|rare| rare.watcher.take()).map_or(Waiter::Nobody, Waiter::Task)
-    }
-
-    /// For the carrier as it lets go of the stream.
-    pub(crate) fn take_watching(&mut self) -> Waiting {
-        Waiting { watcher: self.take_watcher(), ..Waiting::default() }
+    /// Who is to know that the stream is over, to be woken without the lock.
+    pub(crate) fn take_watcher(&mut self) -> Option<Waker> {
+        self.take_rare(|rare| rare.watcher.take())
     }
 
     fn take_sender(&mut self) -> Waiter {
@@ -704,6 +703,6 @@ impl Shared {
         }
         let answers = mem::take(&mut self.answer_waits);
         let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
-        Waiting { sender: self.take_sender(), receiver, watcher: Waiter::Nobody }
+        Waiting { sender: self.take_sender(), receiver }
     }
 }
