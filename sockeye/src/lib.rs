@@ -42,7 +42,9 @@
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
 //! message), a message of 1 MiB and a header list of 16 KiB (and some 100 octets for each field) at most, each by its
-//! setting. A message that is not whole holds 64 KiB and what one read brought without being counted; what it holds beyond
+//! setting. Streams are those that are open, and closed ones whose handler has not ended yet
+//! ([`max_closed_streams`](http2::Config::max_closed_streams), as many again by default): they hold what had arrived. A
+//! message that is not whole holds 64 KiB and what one read brought without being counted; what it holds beyond
 //! that shares [`unfinished_messages`](Server::unfinished_messages) with the others of its connection. There small and
 //! middling messages pass large ones, and who makes no progress while others wait gives its place up. The memory reserved
 //! for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
