@@ -33,6 +33,8 @@ pub(crate) struct Carrier {
     pub(crate) budget: Budget,
     /// WebSockets open now.
     pub(crate) sockets: AtomicUsize,
+    /// Handlers that run in tasks of their own and have outlived their stream.
+    outliving: AtomicUsize,
     /// Requests so far.
     pub(crate) requests: AtomicU64,
     registry: Arc<Registry>,
@@ -173,6 +175,7 @@ impl Carrier {
             facts,
             budget: Budget::new(limits.unfinished_messages),
             sockets: AtomicUsize::new(0),
+            outliving: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
             registry: registry.clone(),
         })
@@ -180,6 +183,14 @@ impl Carrier {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.registry.metrics
+    }
+
+    /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.
+    pub(crate) fn outlive(&self) -> Option<Outliving<'_>> {
+        let max = self.limits.outliving_handlers;
+        let more = |count| (count < max).then_some(count + 1);
+        self.outliving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Outliving(&self.outliving))
     }
 
     pub(crate) fn count_request(&self) {
@@ -350,6 +361,15 @@ impl Carrier {
         } else if before > after {
             self.blocked.fetch_sub(before - after, Ordering::Relaxed);
         }
+    }
+}
+
+/// One handler that has outlived its stream.
+pub(crate) struct Outliving<'a>(&'a AtomicUsize);
+
+impl Drop for Outliving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

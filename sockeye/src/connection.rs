@@ -377,7 +377,7 @@ where
         if response.status().is_informational() {
             return;
         }
-        let Some(slot) = self.slots.get(id.slot()).and_then(Option::as_ref) else { return };
+        let Some(slot) = find(&self.slots, id) else { return };
         slot.cell.respond(response);
         if end_stream {
             self.end(id, None, Received::Finished, now);
@@ -404,7 +404,7 @@ where
 
     fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
         let Self { slots, machine, .. } = self;
-        if let Some(slot) = slots.get(id.slot()).and_then(Option::as_ref) {
+        if let Some(slot) = find(slots, id) {
             let rest = machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default();
             slot.cell.end(rest, trailers, received);
             // Who waits for the stream sees its end before an answer that nobody awaits is dropped.
@@ -684,6 +684,8 @@ where
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
+            // Before any stream is let go of below, whose slot another may take.
+            self.handle_events(now);
         }
         while let Some((id, awaited)) = self.partings.pop(now) {
             self.end_waiting(id, awaited, now);

@@ -23,6 +23,8 @@ pub(crate) struct Partings {
 
 /// What has a queue.
 const KINDS: [Awaited; 5] = [Awaited::Room, Awaited::OurEnd, Awaited::LastWords, Awaited::PeersEnd, Awaited::Handler];
+/// Some years.
+const LONGEST: Duration = Duration::from_secs(1 << 28);
 /// A queue is rid of streams that wait no more when it is twice as long as there are streams, and this longer.
 const SLACK: usize = 64;
 
@@ -38,8 +40,9 @@ impl Partings {
         is_waiting: impl Fn(StreamId, Awaited) -> bool,
     ) {
         self.handlers += usize::from(awaited == Awaited::Handler);
-        // A time too long to count has no end.
-        let Some(due) = now.checked_add(time(awaited, limits)) else { return };
+        let time = time(awaited, limits);
+        // A time too long to count is as good as none: what waits so long stands in its queue all the same.
+        let Some(due) = now.checked_add(time).or(now.checked_add(LONGEST)) else { return };
         let Some(queue) = self.queue(awaited) else { return };
         if queue.len() > 2 * streams + SLACK {
             queue.retain(|&(_, id)| is_waiting(id, awaited));

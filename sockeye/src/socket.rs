@@ -489,6 +489,11 @@ impl WebSocket {
     /// Nothing more comes, no Pong either.
     fn mark_ended(&mut self) {
         self.0.ended = true;
+        self.wake_round_trip();
+    }
+
+    /// Lets a caller of [`ping`](Self::ping) who waits for another task look again.
+    pub(crate) fn wake_round_trip(&mut self) {
         if let Some(round_trip) = self.known_round_trip() {
             round_trip.wake();
         }

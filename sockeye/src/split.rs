@@ -1,4 +1,5 @@
 use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,16 +12,24 @@ use crate::{Result, WebSocket};
 ///
 /// The socket is closed when both halves are dropped.
 #[derive(Debug)]
-pub struct Sender(Arc<Mutex<WebSocket>>);
+pub struct Sender(Arc<Halves>);
 
 /// The half of a [`WebSocket`] that receives; made by [`WebSocket::split`].
 ///
 /// It also answers pings and the peer's Close while [`recv`](Self::recv) waits, so it should.
 #[derive(Debug)]
-pub struct Receiver(Arc<Mutex<WebSocket>>);
+pub struct Receiver(Arc<Halves>);
+
+/// What both halves share.
+#[derive(Debug)]
+struct Halves {
+    socket: Mutex<WebSocket>,
+    /// The receiving half was dropped: whoever waits for something to be received has to receive it.
+    is_receiver_gone: AtomicBool,
+}
 
 pub(crate) fn split(socket: WebSocket) -> (Sender, Receiver) {
-    let shared = Arc::new(Mutex::new(socket));
+    let shared = Arc::new(Halves { socket: Mutex::new(socket), is_receiver_gone: AtomicBool::new(false) });
     (Sender(shared.clone()), Receiver(shared))
 }
 
@@ -45,8 +54,8 @@ impl Sender {
     pub async fn ping(&mut self) -> Result<Duration> {
         lock(&self.0).start_round_trip();
         poll_fn(|cx| {
-            let is_alone = Arc::strong_count(&self.0) == 1;
             let mut socket = lock(&self.0);
+            let is_alone = self.0.is_receiver_gone.load(Ordering::Relaxed);
             if is_alone { socket.poll_ping_alone(cx) } else { socket.poll_ping_received_elsewhere(cx) }
         })
         .await
@@ -99,7 +108,7 @@ impl Sender {
         }
         drop(receiver);
         match Arc::try_unwrap(self.0) {
-            Ok(socket) => Ok(socket.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Ok(halves) => Ok(halves.socket.into_inner().unwrap_or_else(PoisonError::into_inner)),
             Err(_) => unreachable!("a socket has two halves"),
         }
     }
@@ -126,6 +135,15 @@ impl Receiver {
     }
 }
 
-fn lock(socket: &Mutex<WebSocket>) -> MutexGuard<'_, WebSocket> {
-    socket.lock().unwrap_or_else(PoisonError::into_inner)
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        let mut socket = lock(&self.0);
+        // Under the lock, so that the other half sees it when it is woken.
+        self.0.is_receiver_gone.store(true, Ordering::Relaxed);
+        socket.wake_round_trip();
+    }
+}
+
+fn lock(halves: &Halves) -> MutexGuard<'_, WebSocket> {
+    halves.socket.lock().unwrap_or_else(PoisonError::into_inner)
 }

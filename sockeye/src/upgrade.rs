@@ -29,6 +29,9 @@ use crate::{Body, Error, Peer, Result, WebSocket, duplex};
 /// runs in hyper. On Sockeye's own server the handler runs inside its connection's task, which makes it cheap to wake;
 /// what keeps a processor busy for long should be spawned.
 ///
+/// A handler may go on for the server's close timeout (5 seconds by default) after its socket's stream is over, however that
+/// ended; then it is dropped. What takes longer than that to put away belongs into a task of its own.
+///
 /// A request that is no WebSocket handshake is answered with 426 (HTTP/1.1) or 405 (HTTP/2), a wrong one as RFC 6455 §4.2
 /// and RFC 8441 §5 ask. By default pages of the same origin may open sockets, and clients that are no browsers.
 ///

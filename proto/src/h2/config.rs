@@ -16,8 +16,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
 /// What one connection can make its holder store is bounded by `(max_concurrent_streams + max_closed_streams) ×
-/// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header block, 64
-/// requests to be heard, and about 80 octets for each stream.
+/// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header
+/// block, 64 requests to be heard, and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
 ///
@@ -37,7 +37,7 @@ pub struct Config {
     /// Server: closed streams that the application has not [released](super::Stream::release). They are no streams of the
     /// peer's any more (RFC 9113 §5.1.2), but each may hold what it had received. Past it new streams are refused, which
     /// does not count as the peer's fault. Default: as many as `max_concurrent_streams`, and 100 at least: all of a page's
-    /// sockets may end at once.
+    /// sockets may end at once. Fewer than 2 count as 2.
     pub max_closed_streams: Option<u32>,
     /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own.
     pub initial_window_size: u32,
@@ -144,7 +144,8 @@ impl Default for Config {
 impl Config {
     /// [`max_closed_streams`](Self::max_closed_streams), or its default.
     pub fn max_closed_streams(&self) -> usize {
-        self.max_closed_streams.unwrap_or(self.max_concurrent_streams.max(100)) as usize
+        // One is about to be let go of, and one may wait.
+        self.max_closed_streams.unwrap_or(self.max_concurrent_streams.max(100)).max(2) as usize
     }
 }
 

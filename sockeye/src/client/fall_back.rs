@@ -1,6 +1,7 @@
 //! From HTTP/2 to HTTP/1.1, where the server says one thing in its SETTINGS and does another.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use http::header::SEC_WEBSOCKET_KEY;
@@ -57,6 +58,13 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether it says more than that the server was restarted, or had no room for a stream.
+    fn lasts(&self) -> bool {
+        !matches!(self, Self::Broken(Error::Disconnected | Error::Reset { reason: Reason::REFUSED_STREAM, .. }))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,16 +96,25 @@ impl Shared {
         tracing::debug!(origin = %self.origin, answer = %failure, "HTTP/2 opened no WebSocket, HTTP/1.1 is tried");
         match self.open_upgrade(&handshake, terms).await {
             Ok(socket) => {
-                self.settle(Way::Http1);
+                // What may pass is remembered when it has come a second time.
+                if failure.lasts() || self.doubts.fetch_add(1, Ordering::Relaxed) > 0 {
+                    self.settle(Way::Http1);
+                }
                 Ok(socket)
             }
             Err(http1) => Err(both(self.conclude(failure).await, http1)),
         }
     }
 
-    /// Whether sockets go over HTTP/1.1.
+    /// Whether sockets go over HTTP/1.1. What was learnt, and not said by the caller or the scheme, is forgotten in time.
     pub(super) fn speaks_http1(&self) -> bool {
-        *self.way() == Way::Http1
+        let mut way = self.way();
+        let is_learnt = self.settings.versions == Versions::Any && self.origin.secure;
+        if *way == Way::Http1 && is_learnt && self.settings.memory.recall(&self.origin) != Way::Http1 {
+            *way = Way::Unknown;
+            self.doubts.store(0, Ordering::Relaxed);
+        }
+        *way == Way::Http1
     }
 
     pub(super) fn way(&self) -> MutexGuard<'_, Way> {

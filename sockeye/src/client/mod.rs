@@ -20,6 +20,7 @@ mod transport;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -99,6 +100,8 @@ pub(crate) struct Shared {
     pool: Pool,
     /// What this origin is known to take.
     way: Mutex<Way>,
+    /// How often HTTP/1.1 opened a socket where HTTP/2 had failed in a way that may pass.
+    doubts: AtomicU32,
     /// A connection of HTTP/1.1 on which nothing was asked yet.
     spare: Mutex<Option<Established>>,
 }
@@ -176,6 +179,7 @@ impl Shared {
             registry: Arc::default(),
             pool,
             way: Mutex::default(),
+            doubts: AtomicU32::new(0),
             spare: Mutex::default(),
             settings,
         }

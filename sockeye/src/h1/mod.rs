@@ -25,7 +25,7 @@ use tokio::time::{Sleep, timeout};
 
 use self::wire::{Line, Next, PeerEnd, Wire};
 use crate::answer::{HttpService, trace};
-use crate::carrier::{Carrier, Phase};
+use crate::carrier::{Carrier, End, Phase};
 use crate::content::{Content, expects_continue, is_without_content};
 use crate::duplex::Duplex;
 use crate::metrics::Counter;
@@ -61,6 +61,7 @@ where
     T: Transport + 'static,
     S: HttpService,
 {
+    let place = Listed(Some(carrier.clone()));
     let line = Line::default();
     let wire = TokioIo::new(Wire::new(transport, read, line.clone()));
     let (shared, lines) = (carrier.clone(), line.clone());
@@ -94,7 +95,7 @@ where
         let read = [&parts.read_buf[..], &ahead[..]].concat();
         let read = BytesMut::from(&read[..]);
         drop((parts.read_buf, parts.service, ahead));
-        follow(ReadAhead::new(transport, read), next, carrier).await;
+        follow(ReadAhead::new(transport, read), next, carrier, place).await;
     }
     ended
 }
@@ -118,13 +119,29 @@ fn builder(limits: &h2::Config) -> http1::Builder {
 }
 
 /// What comes after HTTP.
-async fn follow<T: Transport + 'static>(mut transport: ReadAhead<T>, next: Next, carrier: Arc<Carrier>) {
+async fn follow<T>(mut transport: ReadAhead<T>, next: Next, carrier: Arc<Carrier>, mut place: Listed)
+where
+    T: Transport + 'static,
+{
     if let Next::Socket(start) = next {
+        // From here on it is the socket's, whose connection it is.
+        place.0 = None;
         let (cell, handler) = start(carrier);
         tokio::spawn(Duplex::new(transport, cell, Some(handler)));
     } else {
         // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
         timeout(carrier.limits.failed_timeout, transport.shutdown()).await.ok();
+    }
+}
+
+/// The connection's place among those of its server, until it is over: whatever still holds a request of it.
+struct Listed(Option<Arc<Carrier>>);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(carrier) = &self.0 {
+            carrier.leave(End::Lost);
+        }
     }
 }
 

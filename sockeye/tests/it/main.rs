@@ -24,6 +24,7 @@ mod http1_host;
 mod keep_alive;
 mod limits;
 mod lives;
+mod outlasting;
 mod peers;
 mod reading;
 mod refusals;

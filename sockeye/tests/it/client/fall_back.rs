@@ -144,8 +144,8 @@ const REFUSED_STREAM: u32 = 7;
 const PROTOCOL_ERROR: u32 = 1;
 const HTTP_1_1_REQUIRED: u32 = 0xD;
 
-/// One open is tried over HTTP/1.1 and opens there; the others, those of other clients of the builder as well, go that way at
-/// once, for an hour.
+/// One open is tried over HTTP/1.1 and opens there, or two where the failure may pass; the others, those of other clients of the
+/// builder as well, go that way at once, for an hour.
 #[tokio::test(start_paused = true)]
 async fn an_extended_connect_that_is_not_served_falls_back() {
     for over2 in [400, 404, 405, 426, 501].map(Over2::Status).into_iter().chain([
@@ -161,8 +161,12 @@ async fn an_extended_connect_that_is_not_served_falls_back() {
             assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_11, "{over2:?}");
         }
         let tries = script.requests().iter().filter(|request| **request == "CONNECT").count();
-        // REFUSED_STREAM is tried elsewhere over HTTP/2 before.
-        let expected = if matches!(over2, Over2::Reset(REFUSED_STREAM)) { 2 } else { 1 };
+        // What may pass is tried a second time, and REFUSED_STREAM elsewhere over HTTP/2 each time before.
+        let expected = match over2 {
+            Over2::Reset(REFUSED_STREAM) => 4,
+            Over2::Fin => 2,
+            _ => 1,
+        };
         assert_eq!((tries, script.requests().len()), (expected, expected + 3), "{over2:?}");
         // One-shot, by another clone of the builder.
         let socket = within(builder.clone().open(URL).into_future()).await.unwrap();
@@ -325,4 +329,24 @@ async fn a_route_for_get_alone_is_reached() {
     assert_eq!(running.handle.counter(Counter::Connections), 2);
     let error = within(client.open("/nowhere").into_future()).await.unwrap_err();
     assert!(matches!(error, Error::Refused(_)), "{error:?}");
+}
+
+/// A server that was restarted, or had no room for a stream, is given HTTP/2 again; and what was learnt for good is forgotten
+/// after an hour, by the client that learnt it too.
+#[tokio::test(start_paused = true)]
+async fn http2_is_tried_again_in_time() {
+    for passing in [Over2::Fin, Over2::Reset(REFUSED_STREAM)] {
+        let (script, builder) = Script::start(passing, Over1::Opens);
+        let client = within(builder.connect(URL)).await.unwrap();
+        assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_11);
+        *script.over2.lock().unwrap() = Over2::Opens;
+        assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_2, "{passing:?}");
+    }
+    let (script, builder) = Script::start(Over2::Reset(PROTOCOL_ERROR), Over1::Opens);
+    let client = within(builder.connect(URL)).await.unwrap();
+    assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_11);
+    *script.over2.lock().unwrap() = Over2::Opens;
+    assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_11);
+    tokio::time::sleep(Duration::from_secs(3601)).await;
+    assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_2);
 }
