@@ -115,7 +115,6 @@ mod tunnel;
 mod upgrade;
 
 /// The time, by the clock that tokio's timers go by.
-#[cfg(any(feature = "http2", feature = "web-socket"))]
 fn now() -> std::time::Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -188,8 +188,12 @@ impl Server {
         self
     }
 
-    /// Time for the peer of a closed WebSocket to end its half of the stream, and for a handler after its peer has ended; 5
-    /// seconds by default.
+    /// Time for the peer of a closed WebSocket to end its half of the stream, and for a handler to end after its stream is
+    /// over; 5 seconds by default. A handler that goes on is dropped then
+    /// ([`Counter::HandlersDropped`](crate::Counter::HandlersDropped)).
+    ///
+    /// Over HTTP/1.1 the end of a peer is seen behind at most 48.5 KiB that nobody has read: [`ping`](Self::ping) finds the
+    /// others.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
         self.limits.set_close_timeout(time);

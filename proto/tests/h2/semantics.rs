@@ -26,7 +26,7 @@ const BROWSER: &[(&str, &str)] = &[
     ("priority", "u=0, i"),
 ];
 
-fn with_crumbs<'a>(crumbs: &'a [String]) -> Vec<(&'a str, &'a str)> {
+fn with_crumbs(crumbs: &[String]) -> Vec<(&str, &str)> {
     let crumbs = crumbs.iter().map(|crumb| ("cookie", &crumb[..]));
     GET.iter().chain(BROWSER).copied().chain(crumbs).collect()
 }
@@ -245,7 +245,8 @@ fn head_request() -> Vec<(&'static str, &'static str)> {
 fn content_length_of_responses() {
     let connect = [(":method", "CONNECT"), (":authority", "example.com:443")];
     let head = head_request();
-    let cases: [(&[(&str, &str)], u16, bool); 13] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Fields<'_>, u16, bool); 13] = [
         (GET, 200, true),
         (GET, 103, false),
         (GET, 204, false),
