@@ -67,8 +67,8 @@ def server_of(connection):
     return connection.socket.getpeername()
 
 
-def without_faults(*steps):
-    """The steps; no counter of faults moves for them."""
+def without_faults(*steps, meant=None):
+    """The steps; no counter of faults moves for them but what is meant to."""
 
     def step(connection):
         before = statistics(server_of(connection))["counters"]
@@ -78,7 +78,7 @@ def without_faults(*steps):
                 connection.send(octets)
         after = statistics(server_of(connection))["counters"]
         moved = {name: after[name] - before[name] for name in FAULTS if after[name] != before[name]}
-        if moved:
+        if moved != (meant or {}):
             raise Failure(f"counted: {moved}")
 
     return step
@@ -377,20 +377,22 @@ def silent(connection):
 # Cases.
 
 
-def prompt_after(title, *steps):
+def prompt_after(title, *steps, meant=None):
     """After the steps, a WebSocket and a request are served promptly."""
-    return case("RFC 9113 §5.1.2", title, without_faults(*steps, within(PROMPT_SECONDS, opened(99_991), echoed(99_991, TEXT, "well"), request(99_993), answered(99_993, 200), stream_ends(99_993))))
+    return case("RFC 9113 §5.1.2", title, without_faults(*steps, within(PROMPT_SECONDS, opened(99_991), echoed(99_991, TEXT, "well"), request(99_993), answered(99_993, 200), stream_ends(99_993)), meant=meant))
 
 
 def each(make, *stream_ids):
     return [make(stream_id) for stream_id in stream_ids]
 
 
+# The server is made to close by a rule broken in each of two sockets, which is what is counted.
+VIOLATED = {"web_socket_violations": 2}
 FEW_STREAMS = [
     prompt_after("two WebSockets closed by a client that never ends its half hold no place", *each(opened, 1, 3), *each(closed_as_firefox, 1, 3)),
     prompt_after("forty such, two at a time", *(step for n in range(1, 81, 4) for step in (*each(opened, n, n + 2), *each(closed_as_firefox, n, n + 2)))),
-    prompt_after("two that the server closed, each answered by Close without END_STREAM", *each(opened, 1, 3), failed_by_server(1, True), failed_by_server(3, True)),
-    prompt_after("two that both sides closed at once, without END_STREAM", *each(opened, 1, 3), failed_by_server(1, False), failed_by_server(3, False)),
+    prompt_after("two that the server closed, each answered by Close without END_STREAM", *each(opened, 1, 3), failed_by_server(1, True), failed_by_server(3, True), meant=VIOLATED),
+    prompt_after("two that both sides closed at once, without END_STREAM", *each(opened, 1, 3), failed_by_server(1, False), failed_by_server(3, False), meant=VIOLATED),
     prompt_after("twenty refused, without END_STREAM", not_ended("/no/such/path")),
     prompt_after("two that were cancelled", *each(opened, 1, 3), *each(rst_stream, 1, 3)),
     prompt_after("two ended by END_STREAM without Close", *each(opened, 1, 3), sends(1, b"", end_stream=True), sends(3, b"", end_stream=True)),
