@@ -112,13 +112,17 @@ fn a_dismissed_stream_makes_place() {
 /// §5.1.2: streams that are closed do not count, also where a new one comes in the same octets.
 #[test]
 fn a_stream_may_take_the_place_of_one_that_has_just_ended() {
-    for end in [rst_stream(1, Reason::CANCEL), data(1, true, b"")] {
-        for max_closed_streams in [None, Some(1)] {
+    for end in [rst_stream(3, Reason::CANCEL), data(3, true, b"")] {
+        for max_closed_streams in [None, Some(2)] {
             let config = Config { max_concurrent_streams: 1, max_closed_streams, ..Config::default() };
             let mut tested = Tested::server_with(config);
-            let first = tested.accept(1, false, GET);
+            // One is closed already, and held.
+            tested.accept_and_respond(1, true, GET);
+            tested.receive(&rst_stream(1, Reason::CANCEL));
+            tested.events();
+            let first = tested.accept(3, false, GET);
             tested.machine.stream(first).unwrap().respond(&Response::new(()), true).unwrap();
-            let mut input = BytesMut::from(&[&end[..], &headers(3, true, GET)].concat()[..]);
+            let mut input = BytesMut::from(&[&end[..], &headers(5, true, GET)].concat()[..]);
             tested.machine.handle_data(tested.now, &mut input);
             if max_closed_streams.is_some() {
                 // The application hears of the end before the new stream is judged.
