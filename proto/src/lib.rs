@@ -6,7 +6,11 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+#[cfg(feature = "http2")]
+pub mod h1;
 mod loan;
+#[cfg(feature = "http2")]
+pub mod machine;
 mod protocol;
 mod reason;
 
@@ -18,5 +22,7 @@ pub mod hpack;
 pub mod ws;
 
 pub use loan::Loan;
+#[cfg(feature = "http2")]
+pub use machine::Machine;
 pub use protocol::Protocol;
 pub use reason::Reason;

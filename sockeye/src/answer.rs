@@ -11,9 +11,9 @@ use http_body::Body as _;
 use sockeye_proto::Protocol;
 use tower_service::Service;
 
-use crate::connection::Application;
+use crate::driver::Application;
 use crate::content::{Content, is_without_content};
-use crate::stream::Owner;
+use crate::stream::{Ending, Owner, Room};
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
@@ -48,7 +48,7 @@ where
 /// Answers every request by a clone of the service, inside the connection's task.
 pub(crate) struct ByService<S>(pub(crate) S);
 
-impl<S: HttpService> Application for ByService<S> {
+impl<S: HttpService, M> Application<M> for ByService<S> {
     type Permit = ();
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
@@ -217,7 +217,7 @@ where
         let mut this = self.project();
         loop {
             while this.data.has_remaining() {
-                ready!(owner.poll_send(cx, PIECE, |outbox| {
+                ready!(owner.poll_append(PIECE, Room::Wait(cx), |outbox| {
                     let taken = this.data.len().min(PIECE);
                     outbox.extend_from_slice(&this.data[..taken]);
                     this.data.advance(taken);
@@ -234,7 +234,7 @@ where
                 },
                 None => None,
             };
-            owner.finish(trailers, |_| {});
+            owner.append_last(Ending::Now(trailers), |_| {});
             return Poll::Ready(Ok(()));
         }
     }

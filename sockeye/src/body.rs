@@ -109,7 +109,7 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut content = BytesMut::new();
         let input = loop {
-            match self.owner.poll_receive(cx, &mut content) {
+            match self.owner.poll_read(cx, &mut content) {
                 Poll::Ready(Ok(Input::GoingAway)) => {}
                 Poll::Ready(input) => break input?,
                 Poll::Pending => {

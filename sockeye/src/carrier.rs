@@ -15,9 +15,7 @@ use crate::metrics::{Counter, Metrics};
 use crate::pulse::PingTimes;
 use crate::registry::Registry;
 use crate::stream::{Flush, StreamCell};
-
-/// Batches in one poll of a carrier's task, after which others of its thread get their turn.
-pub(crate) const MAX_TURNS: u32 = 16;
+use crate::tunnel::Handler;
 
 /// The shared part of a connection.
 pub(crate) struct Carrier {
@@ -50,6 +48,8 @@ struct Ready {
     /// What groups have for streams here, and how much that is.
     casts: Vec<Cast>,
     cast_size: usize,
+    /// Handlers that sockets were given which were open already, to be polled here.
+    adoptions: Vec<(Arc<StreamCell>, Handler)>,
     /// Cells that wait until all that the carrier has is with the transport.
     flushes: Vec<Arc<StreamCell>>,
     end: End,
@@ -285,6 +285,28 @@ impl Carrier {
         }
     }
 
+    /// Gives an open stream a handler that the carrier polls from now on. Hands it back where the carrier has ended.
+    pub(crate) fn adopt(&self, cell: &Arc<StreamCell>, handler: Handler) -> Result<(), Handler> {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.end != End::None {
+                return Err(handler);
+            }
+            ready.adoptions.push((cell.clone(), handler));
+            ready.called |= ready.sleeper.is_some();
+            ready.sleeper.take()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        Ok(())
+    }
+
+    /// For the carrier: handlers that were given to streams.
+    pub(crate) fn take_adoptions(&self) -> Vec<(Arc<StreamCell>, Handler)> {
+        std::mem::take(&mut self.ready().adoptions)
+    }
+
     /// For the carrier: what groups have for it.
     pub(crate) fn take_casts(&self) -> Vec<Cast> {
         let mut ready = self.ready();
@@ -337,7 +359,8 @@ impl Carrier {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let asked = !ready.slots.is_empty() || !ready.casts.is_empty() || has_written && !ready.flushes.is_empty();
+        let told = !ready.slots.is_empty() || !ready.casts.is_empty() || !ready.adoptions.is_empty();
+        let asked = told || has_written && !ready.flushes.is_empty();
         // As in `watch`.
         if asked || self.phase() != seen {
             return false;

@@ -35,12 +35,12 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{Form, Responded};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
-use crate::connection::Application;
+use crate::driver::{Application, Driver};
 use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::Owner;
 use crate::tunnel::{self, Handler, Panicked, Tunnel};
-use crate::{Body, BoxError, Error, Result, answer, connection, server};
+use crate::{Body, BoxError, Error, Result, answer, server};
 
 pub use sockeye_proto::h2::{Config, Rate, Reason};
 
@@ -74,7 +74,7 @@ impl Connection {
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));
         let machine = server::machine(h2::Role::Server, &config);
         let accept = ToHandle(sender);
-        let task = connection::Connection::new(transport, BytesMut::new(), machine, carrier.clone(), accept);
+        let task = Driver::new(transport, BytesMut::new(), machine, carrier.clone(), accept);
         Self { streams, carrier, task: Some(tokio::spawn(task)) }
     }
 
@@ -115,7 +115,7 @@ impl Drop for Connection {
 /// Hands every request over to the [`Connection`].
 struct ToHandle(mpsc::Sender<Stream>);
 
-impl Application for ToHandle {
+impl<M> Application<M> for ToHandle {
     type Permit = ();
 
     fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {

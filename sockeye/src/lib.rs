@@ -66,15 +66,12 @@ mod carrier;
 mod cast;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;
-#[cfg(feature = "http2")]
-mod connection;
-#[cfg(feature = "http2")]
 mod content;
 #[cfg(feature = "http2")]
 mod date;
 #[cfg(feature = "deflate")]
 mod deflate;
-mod duplex;
+mod driver;
 mod error;
 #[cfg(feature = "web-socket")]
 mod group;
@@ -84,11 +81,7 @@ mod h1;
 mod head;
 #[cfg(feature = "http2")]
 pub mod http2;
-#[cfg(feature = "http2")]
-mod linger;
 mod metrics;
-#[cfg(feature = "http2")]
-mod partings;
 mod peer;
 mod pulse;
 mod read_ahead;

@@ -5,16 +5,10 @@
 //! [`Stamp`] in each cell, which costs one store when it comes.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::time::Sleep;
-
-use crate::now;
 use crate::stream::StreamCell;
 
 /// What the Pings of the keep-alive carry: it tells their Pongs from others.
@@ -221,7 +215,7 @@ impl Pulse {
                 if backlog.unread > 0 {
                     self.unread.insert(slot, backlog.unread);
                 }
-                cell.cast(&ping_frame(cell));
+                cell.append_frame(&ping_frame(cell));
                 cell.set_stamp(now.asked());
                 return self.wait(self.timeout);
             }
@@ -242,79 +236,6 @@ impl Pulse {
     }
 }
 
-/// The clock of the only socket of an HTTP/1.1 connection.
-pub(crate) struct LonePulse {
-    times: PingTimes,
-    silence: Silence,
-    timer: Pin<Box<Sleep>>,
-}
-
-#[derive(Clone, Copy)]
-enum Silence {
-    /// Something came last at this time.
-    Since(Instant),
-    /// The peer was asked at this time.
-    Asked(Instant),
-}
-
-impl LonePulse {
-    pub(crate) fn new(times: PingTimes) -> Self {
-        let timer = Box::pin(tokio::time::sleep(times.interval));
-        Self { times, silence: Silence::Since(now()), timer }
-    }
-
-    /// Whether the peer was asked and nothing has come since.
-    pub(crate) fn is_asked(&self) -> bool {
-        matches!(self.silence, Silence::Asked(_))
-    }
-
-    /// Something came.
-    pub(crate) fn hear(&mut self) {
-        let now = now();
-        if self.is_asked() {
-            // The timer stands at the end of the time for the answer.
-            self.timer.as_mut().reset((now + self.times.interval).into());
-        }
-        self.silence = Silence::Since(now);
-    }
-
-    /// The transport goes on after it had taken nothing.
-    pub(crate) fn unblock(&mut self) {
-        if let Silence::Asked(at) = &mut self.silence {
-            *at = now();
-        }
-    }
-
-    /// Asks a peer that was silent for long enough; ready if it did, or if the socket is to be given up, which is true.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, cell: &StreamCell, hearing: Hearing) -> Poll<bool> {
-        ready!(self.timer.as_mut().poll(cx));
-        let now = now();
-        let times = self.times;
-        let due = |silence| match silence {
-            Silence::Since(at) => at + times.interval,
-            Silence::Asked(at) => at + times.timeout,
-        };
-        let mut gone = false;
-        if due(self.silence) <= now {
-            let may_ask = hearing != Hearing::Blocked && cell.takes_ping();
-            self.silence = match self.silence {
-                Silence::Since(_) if may_ask => {
-                    cell.cast(&ping_frame(cell));
-                    Silence::Asked(now)
-                }
-                Silence::Asked(_) if may_ask && hearing == Hearing::Sharp => {
-                    gone = true;
-                    Silence::Since(now)
-                }
-                _ => Silence::Since(now),
-            };
-        }
-        let due = due(self.silence);
-        self.timer.as_mut().reset(due.into());
-        Poll::Ready(gone)
-    }
-}
-
 #[cfg(all(test, feature = "web-socket"))]
 mod tests {
     use std::sync::Arc;
@@ -324,6 +245,7 @@ mod tests {
     use super::*;
     use crate::carrier::{Carrier, Facts, Limits, Side};
     use crate::registry::Registry;
+    use crate::now;
     use crate::stream::Owner;
 
     const TIMES: PingTimes = PingTimes { interval: Duration::from_secs(25), timeout: Duration::from_secs(20) };
@@ -388,7 +310,7 @@ mod tests {
                     if cell.stamp().is_asked() && asked.is_none() {
                         asked = Some(at);
                         // The carrier sends it.
-                        cell.lock().outbox = Default::default();
+                        cell.lock().sent_all();
                     }
                     if gone {
                         break at;
@@ -414,7 +336,7 @@ mod tests {
             pulse.advance(at, 1);
             let gone = pulse.look(0, &cell, hearing, || backlog);
             pulse.rest(1);
-            cell.lock().outbox = Default::default();
+            cell.lock().sent_all();
             gone
         };
         let asked = pulse_asked(&mut look, &cell, ask);

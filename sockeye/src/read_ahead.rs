@@ -28,16 +28,6 @@ impl<T> ReadAhead<T> {
         (self.transport, self.ahead)
     }
 
-    /// Octets that were read ahead.
-    pub(crate) fn held(&self) -> usize {
-        self.ahead.len()
-    }
-
-    /// Takes what was read ahead.
-    pub(crate) fn take(&mut self) -> BytesMut {
-        std::mem::take(&mut self.ahead)
-    }
-
     pub(crate) fn transport(&mut self) -> &mut T {
         &mut self.transport
     }

@@ -15,7 +15,7 @@ use tracing::Instrument;
 
 use crate::answer::{ByService, HttpService};
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
-use crate::connection::Connection;
+use crate::driver::Driver;
 use crate::metrics::Counter;
 #[cfg(feature = "web-socket")]
 use crate::pulse::PingTimes;
@@ -359,7 +359,7 @@ impl Server {
     {
         if carrier.facts.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
-            Connection::new(transport, read, machine, carrier, ByService(service)).await
+            Driver::new(transport, read, machine, carrier, ByService(service)).await
         } else {
             // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
             Box::pin(h1::serve(transport, read, carrier, &self.http2, service)).await

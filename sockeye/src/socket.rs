@@ -20,7 +20,7 @@ use crate::head::Head;
 use crate::metrics::Counter;
 use crate::round_trip::RoundTrip;
 use crate::stream::outbox::LEAST_SHARED;
-use crate::stream::{Closer, Input, Owner, Parting, StreamCell};
+use crate::stream::{Closer, Ending, Input, Owner, Parting, Room, StreamCell};
 use crate::{BoxError, Error, Result, pulse};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
@@ -256,7 +256,7 @@ impl WebSocket {
         self.0.owner.start_closing();
         // What is unfinished is of no use any more: the machine has let go of it.
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
-        match self.0.owner.send_now(0, |outbox| (self.0.machine.poll_transmit(outbox), None)) {
+        match self.0.owner.append_now(0, |outbox| (self.0.machine.poll_transmit(outbox), None)) {
             Ok(()) | Err(Error::Closed) => Ok(()),
             Err(error) => Err(error),
         }
@@ -321,7 +321,7 @@ impl WebSocket {
     ) -> Poll<Result<Option<Message>>> {
         // What happens for nearly every message: it is there, and after it nothing is.
         if self.0.machine.is_at_rest() && self.0.input.capacity() == 0 {
-            match self.read_at_desk() {
+            match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.owner.is_listening(cx) => return Poll::Pending,
                 _ => {}
@@ -350,7 +350,7 @@ impl WebSocket {
                 None => {}
             }
             if self.0.machine.is_transmit_pending() {
-                self.0.owner.answer(cx, |outbox| self.0.machine.poll_transmit(outbox));
+                self.answer(cx);
             }
             if !self.0.input.is_empty() {
                 self.0.machine.handle_data(crate::now, &mut self.0.input);
@@ -361,12 +361,12 @@ impl WebSocket {
             if matches!(verdict, Verdict::Wait | Verdict::StillWait) && !self.0.owner.is_ended(cx) {
                 return Poll::Pending;
             }
-            match self.read_at_desk() {
+            match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 Some(None) => continue,
                 None => {}
             }
-            let received = self.0.owner.poll_receive(cx, &mut self.0.input);
+            let received = self.0.owner.poll_read(cx, &mut self.0.input);
             if received.is_pending() && verdict == Verdict::GiveUp {
                 self.0.machine.give_up();
                 continue;
@@ -381,6 +381,13 @@ impl WebSocket {
                 }
             }
         }
+    }
+
+    /// Sends what the machine has to answer, or waits for room to.
+    fn answer(&mut self, cx: &Context<'_>) {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        // Where nothing can be sent any more, nobody awaits an answer.
+        let _ = owner.poll_append(0, Room::Answer(cx), |outbox| (machine.poll_transmit(outbox), None));
     }
 
     /// Whether a Pong is none of the application's: it answers the keep-alive, or a round trip.
@@ -481,9 +488,9 @@ impl WebSocket {
 
     /// Takes what has just arrived, if this is the handler: a message, or what the machine has to tell or not.
     #[inline]
-    fn read_at_desk(&mut self) -> Option<Option<Message>> {
+    fn read_in_place(&mut self) -> Option<Option<Message>> {
         let Inner { machine, owner, .. } = &mut *self.0;
-        owner.read_at_desk(|octets| machine.handle_in_place(crate::now, octets))
+        owner.read_in_place(|octets| machine.handle_in_place(crate::now, octets))
     }
 
     /// Nothing more comes, no Pong either.
@@ -545,17 +552,18 @@ impl WebSocket {
     }
 
     fn finish(&mut self) {
-        self.0.owner.finish(None, |outbox| self.0.machine.poll_transmit(outbox));
+        self.0.owner.append_last(Ending::Now(None), |outbox| self.0.machine.poll_transmit(outbox));
     }
 
     /// The closing handshake that we began is done, or as good as done: now the server ends first (RFC 6455 §7.1.1). Some
     /// servers end their connection, with all its streams, over what comes on a stream after its Close.
     fn finish_closing(&mut self) {
         let Inner { machine, owner, .. } = &mut *self.0;
-        match owner.carrier().facts.side {
-            Side::Client => owner.finish_after_peer(|outbox| machine.poll_transmit(outbox)),
-            Side::Server => owner.finish(None, |outbox| machine.poll_transmit(outbox)),
-        }
+        let ending = match owner.carrier().facts.side {
+            Side::Client => Ending::AfterPeer,
+            Side::Server => Ending::Now(None),
+        };
+        owner.append_last(ending, |outbox| machine.poll_transmit(outbox));
     }
 
     /// What is left to say, and to hear, is the machine's without the socket.
@@ -569,22 +577,22 @@ impl WebSocket {
     #[inline]
     pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         // What happens for nearly every message. A result that is known here is not carried about.
-        if self.send_at_desk(message) { Poll::Ready(Ok(())) } else { self.poll_send_locked(cx, message) }
+        if self.send_in_place(message) { Poll::Ready(Ok(())) } else { self.poll_send_in_cell(cx, message) }
     }
 
-    /// Sends a message by the desk; whether it did. The machine refuses a message before it writes any of it.
+    /// Sends a message in place; whether it did. The machine refuses a message before it writes any of it.
     #[inline(never)]
-    fn send_at_desk(&mut self, message: &Message) -> bool {
+    fn send_in_place(&mut self, message: &Message) -> bool {
         let Inner { machine, owner, .. } = &mut *self.0;
         let encode = |outbox: &mut BytesMut| encode(machine, message, outbox);
-        matches!(owner.send_at_desk(message.len() + HEADER, encode), Ok(Ok(())))
+        matches!(owner.append_in_place(message.len() + HEADER, encode), Ok(Ok(())))
     }
 
     /// Sends a message by the cell, once there is room for it.
     #[inline(never)]
-    fn poll_send_locked(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
+    fn poll_send_in_cell(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         let Inner { machine, owner, input, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send_locked(cx, |outbox| {
+        let sent = ready!(owner.poll_append_in_cell(Room::Wait(cx), |outbox| {
             // The buffer of the message that this one answers will do.
             if outbox.capacity() == 0 && input.is_empty() {
                 mem::swap(outbox, input);
@@ -601,7 +609,7 @@ impl WebSocket {
         queue: impl FnOnce(&mut ws::WebSocket) -> Result<(), ws::PingError>,
     ) -> Poll<Result> {
         let Inner { machine, owner, .. } = &mut *self.0;
-        let sent = ready!(owner.poll_send(cx, 0, |outbox| {
+        let sent = ready!(owner.poll_append(0, Room::Wait(cx), |outbox| {
             let queued = queue(machine).map_err(Error::invalid);
             machine.poll_transmit(outbox);
             (queued, None)
@@ -687,13 +695,13 @@ impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
-        self.0.owner.poll_send(cx, 0, |_| ((), None))
+        self.0.owner.poll_append(0, Room::Wait(cx), |_| ((), None))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
         let message = message.into();
         let Inner { owner, machine, .. } = &mut *self.0;
-        owner.send_now(message.len() + HEADER, |outbox| encode(machine, &message, outbox))?
+        owner.append_now(message.len() + HEADER, |outbox| encode(machine, &message, outbox))?
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {

@@ -5,12 +5,30 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::BytesMut;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
 use crate::carrier::Carrier;
+use crate::driver::Driver;
 use crate::stream::StreamCell;
 use crate::tunnel::Handler;
 
 /// Makes a socket's cell on its carrier, and the handler that runs the socket.
 pub(crate) type Start = Box<dyn FnOnce(Arc<Carrier>) -> (Arc<StreamCell>, Handler) + Send>;
+
+/// Runs a socket once a foreign server has sent the response.
+pub(crate) async fn after_upgrade(upgrade: OnUpgrade, carrier: Arc<Carrier>, switch: Switch) {
+    match upgrade.await {
+        Ok(upgraded) => {
+            if let Some(start) = switch.take() {
+                let (cell, handler) = start(carrier);
+                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
+            }
+        }
+        Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
+    }
+}
 
 /// An [extension](http::Extensions) of a 101, as [`Tunnel`](crate::tunnel::Tunnel) is one of a 2xx over HTTP/2. Whoever drops
 /// the response, as a middleware may, drops it too.

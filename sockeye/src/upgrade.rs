@@ -17,10 +17,10 @@ use tower_service::Service;
 use crate::carrier::{Carrier, Facts, Limits, Side};
 use crate::metrics::Counter;
 use crate::registry::Registry;
-use crate::stream::{Owner, StreamCell};
+use crate::stream::{Ending, Owner, StreamCell};
 use crate::switch::Switch;
 use crate::tunnel::{Next, Tunnel};
-use crate::{Body, Error, Peer, Result, WebSocket, duplex};
+use crate::{Body, Error, Peer, Result, WebSocket, switch};
 
 /// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`]
 /// that returns nothing or a `Result`.
@@ -315,11 +315,11 @@ impl Upgrade {
                 }));
             }
             Way::Switch(_) => {
-                response.extensions_mut().insert(switch(machine, handler, self.request, protocol));
+                response.extensions_mut().insert(start(machine, handler, self.request, protocol));
             }
             Way::Hyper(upgrade, carrier) => {
-                let switch = switch(machine, handler, self.request, protocol);
-                tokio::spawn(duplex::after_upgrade(upgrade, carrier, switch.clone()));
+                let switch = start(machine, handler, self.request, protocol);
+                tokio::spawn(switch::after_upgrade(upgrade, carrier, switch.clone()));
                 // Over HTTP/2, hyper drops the upgrade where the response is no 2xx.
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let guard = switch.guard();
@@ -392,7 +392,7 @@ impl Way {
 }
 
 /// The start of a socket on an upgraded connection.
-fn switch<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts, protocol: Option<String>) -> Switch {
+fn start<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts, protocol: Option<String>) -> Switch {
     Switch::new(Box::new(move |carrier| {
         let cell = StreamCell::new_tunnel(carrier);
         let socket = WebSocket::new(machine, Owner::new(&cell), request, protocol);
@@ -411,7 +411,7 @@ pub(crate) fn refuse(owner: &Owner, method: &Method, refusal: Refusal) -> Error 
     // RFC 9110 §9.3.2
     let end_stream = method == Method::HEAD;
     if owner.respond(head, end_stream, false).is_ok() && !end_stream {
-        owner.finish(None, |outbox| outbox.extend_from_slice(text.as_bytes()));
+        owner.append_last(Ending::Now(None), |outbox| outbox.extend_from_slice(text.as_bytes()));
     }
     Error::handshake(refusal)
 }

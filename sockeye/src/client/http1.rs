@@ -14,7 +14,7 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use super::open::{Answer, Terms, collect};
 use super::transport::Established;
 use super::{Shared, Versions, within};
-use crate::duplex::Duplex;
+use crate::driver::Driver;
 use crate::h1::MIN_BUFFER_SIZE;
 use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
@@ -62,7 +62,8 @@ impl Shared {
         let transport = take_over(Response::from_parts(parts, body)).await?;
         let cell = StreamCell::new_tunnel(carrier);
         let socket = terms.socket(Owner::new(&cell), request, Answer { response: head, accepted });
-        tokio::spawn(Duplex::new(transport, cell, None));
+        let (transport, read) = transport.into_parts();
+        tokio::spawn(Driver::of_tunnel(transport, read, cell, None));
         Ok(socket)
     }
 }

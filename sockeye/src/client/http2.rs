@@ -16,7 +16,7 @@ use super::fall_back::{Attempt, Failure};
 use super::open::{Answer, Terms, collect};
 use super::pool::{Occupancy, Permit};
 use super::{Shared, Versions, within};
-use crate::connection::{Application, Connection, Opening};
+use crate::driver::{Application, Driver, Opening};
 use crate::stream::Owner;
 use crate::tunnel::Handler;
 use crate::{Body, Error, Result, server};
@@ -69,7 +69,7 @@ impl Shared {
         };
         let carrier = self.carrier(&established);
         let machine = server::machine(h2::Role::Client, &self.settings.http2);
-        let connection = Connection::new(established.transport, BytesMut::new(), machine, carrier, opener);
+        let connection = Driver::new(established.transport, BytesMut::new(), machine, carrier, opener);
         let span = tracing::debug_span!("connection", origin = %self.origin);
         let task = tokio::spawn(connection.instrument(span));
         // Dropped, it ends the connection.
@@ -174,7 +174,7 @@ struct Opener {
     offered: Option<oneshot::Sender<bool>>,
 }
 
-impl Application for Opener {
+impl Application<h2::Connection> for Opener {
     type Permit = Option<Permit>;
 
     /// Never called: a server opens no streams (RFC 9113 §8.4).

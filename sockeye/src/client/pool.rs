@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::http2::Link;
-use crate::connection::connection_error;
+use crate::driver::connection_error;
 use crate::{Error, Result, Side};
 
 pub(super) struct Pool {

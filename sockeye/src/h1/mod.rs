@@ -27,7 +27,7 @@ use self::wire::{Line, Next, PeerEnd, Wire};
 use crate::answer::{HttpService, trace};
 use crate::carrier::{Carrier, End, Phase};
 use crate::content::{Content, expects_continue, is_without_content};
-use crate::duplex::Duplex;
+use crate::driver::Driver;
 use crate::metrics::Counter;
 use crate::read_ahead::ReadAhead;
 use crate::server::Transport;
@@ -127,7 +127,8 @@ where
         // From here on it is the socket's, whose connection it is.
         place.0 = None;
         let (cell, handler) = start(carrier);
-        tokio::spawn(Duplex::new(transport, cell, Some(handler)));
+        let (transport, read) = transport.into_parts();
+        tokio::spawn(Driver::of_tunnel(transport, read, cell, Some(handler)));
     } else {
         // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
         timeout(carrier.limits.failed_timeout, transport.shutdown()).await.ok();

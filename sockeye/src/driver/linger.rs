@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 
 /// Shuts a transport down and reads on to the peer's end, for some time: a transport that is closed with octets unread
 /// would take back the last that was sent.
-pub(crate) struct Linger {
+pub(super) struct Linger {
     step: Step,
     deadline: Pin<Box<Sleep>>,
 }
@@ -23,21 +23,26 @@ enum Step {
 }
 
 impl Linger {
-    pub(crate) fn new(time: Duration) -> Self {
-        Self { step: Step::Write, deadline: Box::pin(tokio::time::sleep(time)) }
+    /// `is_shut_down` says that our half has ended already.
+    pub(super) fn new(time: Duration, is_shut_down: bool) -> Self {
+        let step = if is_shut_down { Step::Read } else { Step::Write };
+        Self { step, deadline: Box::pin(tokio::time::sleep(time)) }
     }
 
     /// Ready at the transport's end. `read_ended` says that the peer's is known already.
-    pub(crate) fn poll_shutdown<T>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) -> Poll<()>
+    pub(super) fn poll_shutdown<T>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) -> Poll<()>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         if self.step == Step::Write {
             self.step = match Pin::new(&mut *transport).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) if !read_ended => Step::Read,
-                Poll::Ready(_) => Step::Done,
+                Poll::Ready(Ok(())) => Step::Read,
+                Poll::Ready(Err(_)) => Step::Done,
                 Poll::Pending => return Poll::Pending,
             };
+        }
+        if read_ended {
+            self.step = Step::Done;
         }
         let mut discarded = [0; 4096];
         while self.step == Step::Read {
@@ -52,7 +57,7 @@ impl Linger {
     }
 
     /// Ready when there is no more time.
-    pub(crate) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.deadline.as_mut().poll(cx)
     }
 }

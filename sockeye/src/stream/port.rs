@@ -1,0 +1,249 @@
+//! The port: every octet that leaves a stream's application, or comes to it, passes here.
+//!
+//! A handler that runs inside its connection's task needs no lock for what it receives and sends. While the connection polls
+//! it, a [`Visit`] lays the connection's own buffers on the desk of the thread, by way of the machine's [`Loan`]. What a
+//! socket does meanwhile finds the desk to be its cell's, and reads and writes there. Everything else passes by the cell and
+//! its lock: other tasks, other threads, other sockets, what finds no room, and every step that is not a matter of octets.
+//! Only this file asks which of the two it is.
+//!
+//! Why that is right:
+//!
+//! - **Only a quiet cell gets the desk.** Quiet means: a tunnel open both ways, nothing in inbox and outbox, nothing to be
+//!   said or done. The connection finds this out under the lock, and whoever takes the lock afterwards ends it
+//!   ([`StreamCell::lock`]).
+//! - **What is received stays in order.** Nobody but the connection fills the inbox, and during a visit the connection is
+//!   busy with the handler. What is left on the desk goes to the inbox, before anything that comes later, and wakes whoever
+//!   waits there.
+//! - **What is sent stays in order.** The connection sends what was put on the desk before it looks into the outbox. So
+//!   nothing may be put on the desk once the outbox has been used. It is then quiet no more, which every sender sees: to send
+//!   at all it must have, or have been given, the socket that was used, and that orders it behind what was done with it.
+//! - **No wake-up is lost.** A quiet cell may be [listening](StreamCell::is_listening), which says that its receiver waits
+//!   as the handler. That stays so until the lock is taken, through any number of visits.
+//!
+//! A handler may leave the visit with its socket gone, split, or sent to another thread; it may panic, or run a runtime of
+//! its own, whose connections lay their buffers on top and take them off again.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use sockeye_proto::{Loan, machine};
+
+use super::ends::Input;
+use super::state::Ending;
+use super::{Owner, StreamCell};
+use crate::Result;
+
+thread_local! {
+    /// Whose visit it is, by its key; 0 is nobody's.
+    static VISITED: Cell<u64> = const { Cell::new(0) };
+    /// Whether something on the desk is not read yet.
+    static UNREAD: Cell<bool> = const { Cell::new(false) };
+    static DESK: RefCell<Loan> = RefCell::default();
+}
+
+/// What lay on the desk before, under the buffers of a visit within a visit.
+struct Beneath {
+    visited: u64,
+    unread: bool,
+    loan: Loan,
+}
+
+/// For the connection while it polls the handler of a quiet cell: its buffers lie on the desk until this is dropped, also
+/// by a panic.
+pub(crate) struct Visit<'a, S: machine::Stream> {
+    cell: &'a StreamCell,
+    stream: S,
+    beneath: Option<Box<Beneath>>,
+}
+
+impl<'a, S: machine::Stream> Visit<'a, S> {
+    /// Lays the buffers of the machine's `stream` on the desk; none in a thread that ends, which has no desk any more.
+    #[inline]
+    pub(crate) fn begin(cell: &'a StreamCell, mut stream: S) -> Option<Self> {
+        debug_assert!(VISITED.get() != cell.key(), "no handler is polled within itself");
+        let beneath = if VISITED.get() == 0 { None } else { Some(clear_desk()) };
+        let laid = DESK.try_with(|desk| {
+            let mut loan = desk.borrow_mut();
+            stream.lend(&mut loan);
+            UNREAD.set(!loan.unread().is_empty());
+            VISITED.set(cell.key());
+        });
+        laid.is_ok().then_some(Self { cell, stream, beneath })
+    }
+}
+
+#[cold]
+fn clear_desk() -> Box<Beneath> {
+    let beneath = Beneath { visited: VISITED.get(), unread: UNREAD.get(), loan: DESK.take() };
+    VISITED.set(0);
+    Box::new(beneath)
+}
+
+impl<S: machine::Stream> Drop for Visit<'_, S> {
+    /// Clears the desk: what the handler left there waits in the cell.
+    #[inline]
+    fn drop(&mut self) {
+        debug_assert_eq!(VISITED.get(), self.cell.key(), "a visit within this one has ended");
+        VISITED.set(0);
+        let left = DESK.with_borrow_mut(|loan| {
+            let octets = loan.unread();
+            let left = (!octets.is_empty()).then(|| BytesMut::from(&*octets));
+            loan.read(usize::MAX);
+            self.stream.settle(loan);
+            left
+        });
+        if let Some(left) = left {
+            self.cell.put_back(left);
+        }
+        if let Some(beneath) = self.beneath.take() {
+            DESK.set(beneath.loan);
+            UNREAD.set(beneath.unread);
+            VISITED.set(beneath.visited);
+        }
+    }
+}
+
+/// Who wants to send, and whether it waits for room.
+pub(crate) enum Room<'a, 'b> {
+    /// A sender, who waits.
+    Wait(&'a Context<'b>),
+    /// A receiver, who has to answer: it is woken when there is room.
+    Answer(&'a Context<'b>),
+    /// Nobody waits: the limit is looked at elsewhere, or the octets are the last and few.
+    Now,
+}
+
+/// The application's side.
+impl Owner {
+    /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left: it says
+    /// how many.
+    #[inline(always)]
+    pub(crate) fn read_in_place<T>(&self, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
+        if VISITED.get() != self.cell().key() || !UNREAD.get() {
+            return None;
+        }
+        DESK.with_borrow_mut(|loan| {
+            let unread = loan.unread();
+            let (octets, value) = read(unread);
+            UNREAD.set(octets < unread.len());
+            loan.read(octets);
+            Some(value)
+        })
+    }
+
+    /// Appends what has arrived, and is not to be read in place, to `input`.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
+        let received = self.cell().lock().receive(self.who(cx), input);
+        received.map_ok(|(input, held_back)| {
+            if held_back {
+                self.cell().queue();
+            }
+            input
+        })
+    }
+
+    /// Lets `fill` append `size` octets, or not many more, to what is sent, and what it returns behind that, where the
+    /// connection's own buffer lies on the desk; hands `fill` back where it does not.
+    #[inline]
+    pub(crate) fn append_in_place<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
+    where
+        F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    {
+        let cell = self.cell();
+        if VISITED.get() != cell.key() || !cell.is_quiet() {
+            return Err(fill);
+        }
+        DESK.with_borrow_mut(|loan| {
+            if loan.room() < size {
+                return Err(fill);
+            }
+            let (value, rest) = loan.put(|output| {
+                let (value, payload) = fill(output);
+                if let Some(payload) = payload {
+                    output.extend_from_slice(&payload);
+                }
+                value
+            });
+            if let Some(rest) = rest {
+                // In the rare case that it turned out to be too much. The outbox is empty: the cell is quiet.
+                cell.lock().append(|outbox| (*outbox = rest, None));
+                cell.queue();
+            }
+            Ok(value)
+        })
+    }
+
+    /// Reserves room, and lets `fill` append to what is sent: `size` octets, or not many more. What it returns is sent behind
+    /// that.
+    #[inline]
+    pub(crate) fn poll_append<T>(
+        &self,
+        size: usize,
+        room: Room<'_, '_>,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Poll<Result<T>> {
+        match self.append_in_place(size, fill) {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(fill) => self.poll_append_in_cell(room, fill),
+        }
+    }
+
+    /// [`poll_append`](Self::poll_append) of what there is no desk for.
+    #[inline(never)]
+    pub(crate) fn poll_append_in_cell<T>(
+        &self,
+        room: Room<'_, '_>,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Poll<Result<T>> {
+        let cell = self.cell();
+        let mut state = cell.lock();
+        state.check_open()?;
+        let has_room = cell.carrier().admits(state.waiting_octets());
+        match room {
+            Room::Wait(cx) if !has_room => {
+                state.put_sender(self.who(cx));
+                return Poll::Pending;
+            }
+            Room::Answer(cx) => {
+                state.put_answerer(self.who(cx), has_room);
+                if !has_room {
+                    return Poll::Pending;
+                }
+            }
+            Room::Wait(_) | Room::Now => {}
+        }
+        let value = state.append(fill);
+        drop(state);
+        cell.queue();
+        Poll::Ready(Ok(value))
+    }
+
+    /// [`poll_append`](Self::poll_append), whatever the room.
+    pub(crate) fn append_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> Result<T> {
+        match self.poll_append(size, Room::Now, fill) {
+            Poll::Ready(appended) => appended,
+            Poll::Pending => unreachable!("who does not wait for room has it"),
+        }
+    }
+
+    /// Appends the last octets, whatever the room: they are few. The end of our half goes with them.
+    pub(crate) fn append_last(&self, ending: Ending, fill: impl FnOnce(&mut BytesMut)) {
+        self.cell().lock().finish(ending, fill);
+        self.cell().queue();
+    }
+}
+
+/// For the connection: sends a whole frame from elsewhere, such as a group's, where messages may be sent still; whether there
+/// was room. `stream` is the machine's, if it has it.
+pub(crate) fn send_frame<S: machine::Stream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
+    debug_assert!(VISITED.get() != cell.key(), "a frame from elsewhere goes behind all that a handler has put");
+    let Some(mut stream) = stream.filter(|_| cell.is_quiet() && !cell.is_closing()) else {
+        return cell.append_frame(frame);
+    };
+    let taken = stream.write(frame, false);
+    if taken < frame.len() {
+        cell.put_first(frame.slice(taken..));
+    }
+    true
+}
