@@ -39,6 +39,12 @@ impl Loan {
         input.get_mut(self.unread.clone()).unwrap_or_default()
     }
 
+    /// Whether anything arrived and was not read.
+    #[inline]
+    pub fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
     /// Reads octets off the front of [`unread`](Self::unread), or as many as there are.
     #[inline]
     pub fn read(&mut self, octets: usize) {

@@ -40,11 +40,12 @@ pub(super) struct Slot<P> {
 const _: () = assert!(size_of::<Option<Slot<()>>>() <= 32);
 
 impl<P> Slot<P> {
-    /// Polls the handler while the connection's buffers lie on its desk, if its cell is quiet. Whether they did; otherwise
-    /// nothing was done.
+    /// Polls the handler of a quiet cell while the connection's buffers lie on its desk. Whether they did; otherwise nothing
+    /// was done.
     #[inline]
     fn poll_at_desk<M: Machine>(&mut self, machine: &mut M) -> bool {
-        let Some(stream) = machine.stream(self.id).filter(|_| self.cell.is_quiet()) else { return false };
+        debug_assert!(self.cell.is_quiet(), "only a quiet cell gets the desk");
+        let Some(stream) = machine.stream(self.id) else { return false };
         let Some(_visit) = Visit::begin(&self.cell, stream) else { return false };
         tunnel::poll_caught(&mut self.handler, &self.cell, &waker_ref(&self.cell));
         true
@@ -287,7 +288,7 @@ where
     /// Polls the handler of a stream if it was woken, then exchanges what there is.
     fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
         let Some(slot) = self.streams.at(index) else { return };
-        if woken && !slot.poll_at_desk(&mut self.machine) {
+        if woken && !(slot.cell.is_quiet() && slot.poll_at_desk(&mut self.machine)) {
             slot.poll_handler();
         }
         slot.cell.unqueue();

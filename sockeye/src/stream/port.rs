@@ -40,13 +40,8 @@ thread_local! {
     /// Whether something on the desk is not read yet.
     static UNREAD: Cell<bool> = const { Cell::new(false) };
     static DESK: RefCell<Loan> = RefCell::default();
-}
-
-/// What lay on the desk before, under the buffers of a visit within a visit.
-struct Beneath {
-    visited: u64,
-    unread: bool,
-    loan: Loan,
+    /// What lies under the buffers of a visit within a visit.
+    static BENEATH: RefCell<Vec<Loan>> = const { RefCell::new(Vec::new()) };
 }
 
 /// For the connection while it polls the handler of a quiet cell: its buffers lie on the desk until this is dropped, also
@@ -54,30 +49,51 @@ struct Beneath {
 pub(crate) struct Visit<'a, S: machine::Stream> {
     cell: &'a StreamCell,
     stream: S,
-    beneath: Option<Box<Beneath>>,
+    /// Whose visit this one lies on, by its key.
+    outer: u64,
 }
 
 impl<'a, S: machine::Stream> Visit<'a, S> {
     /// Lays the buffers of the machine's `stream` on the desk; none in a thread that ends, which has no desk any more.
     #[inline]
     pub(crate) fn begin(cell: &'a StreamCell, mut stream: S) -> Option<Self> {
-        debug_assert!(VISITED.get() != cell.key(), "no handler is polled within itself");
-        let beneath = if VISITED.get() == 0 { None } else { Some(clear_desk()) };
+        let outer = VISITED.get();
+        debug_assert!(outer != cell.key(), "no handler is polled within itself");
+        if outer != 0 {
+            clear_desk();
+        }
         let laid = DESK.try_with(|desk| {
             let mut loan = desk.borrow_mut();
             stream.lend(&mut loan);
-            UNREAD.set(!loan.unread().is_empty());
+            UNREAD.set(loan.has_unread());
             VISITED.set(cell.key());
         });
-        laid.is_ok().then_some(Self { cell, stream, beneath })
+        laid.is_ok().then_some(Self { cell, stream, outer })
     }
 }
 
 #[cold]
-fn clear_desk() -> Box<Beneath> {
-    let beneath = Beneath { visited: VISITED.get(), unread: UNREAD.get(), loan: DESK.take() };
-    VISITED.set(0);
-    Box::new(beneath)
+fn take_unread(loan: &mut Loan) -> BytesMut {
+    let left = BytesMut::from(&*loan.unread());
+    loan.read(left.len());
+    left
+}
+
+/// For a visit within a visit.
+#[cold]
+fn clear_desk() {
+    BENEATH.with_borrow_mut(|beneath| beneath.push(DESK.take()));
+}
+
+/// What lay beneath lies on top again.
+#[cold]
+fn uncover_desk() {
+    if let Some(loan) = BENEATH.with_borrow_mut(Vec::pop) {
+        DESK.with_borrow_mut(|desk| {
+            *desk = loan;
+            UNREAD.set(desk.has_unread());
+        });
+    }
 }
 
 impl<S: machine::Stream> Drop for Visit<'_, S> {
@@ -85,21 +101,19 @@ impl<S: machine::Stream> Drop for Visit<'_, S> {
     #[inline]
     fn drop(&mut self) {
         debug_assert_eq!(VISITED.get(), self.cell.key(), "a visit within this one has ended");
-        VISITED.set(0);
+        VISITED.set(self.outer);
+        let is_left = UNREAD.get();
         let left = DESK.with_borrow_mut(|loan| {
-            let octets = loan.unread();
-            let left = (!octets.is_empty()).then(|| BytesMut::from(&*octets));
-            loan.read(usize::MAX);
+            debug_assert_eq!(is_left, loan.has_unread(), "the handler reads by the port alone");
+            let left = is_left.then(|| take_unread(loan));
             self.stream.settle(loan);
             left
         });
         if let Some(left) = left {
             self.cell.put_back(left);
         }
-        if let Some(beneath) = self.beneath.take() {
-            DESK.set(beneath.loan);
-            UNREAD.set(beneath.unread);
-            VISITED.set(beneath.visited);
+        if self.outer != 0 {
+            uncover_desk();
         }
     }
 }
@@ -151,27 +165,28 @@ impl Owner {
         F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
     {
         let cell = self.cell();
-        if VISITED.get() != cell.key() || !cell.is_quiet() {
+        if !cell.is_quiet() || VISITED.get() != cell.key() {
             return Err(fill);
         }
-        DESK.with_borrow_mut(|loan| {
+        let put = DESK.with_borrow_mut(|loan| {
             if loan.room() < size {
                 return Err(fill);
             }
-            let (value, rest) = loan.put(|output| {
+            Ok(loan.put(|output| {
                 let (value, payload) = fill(output);
                 if let Some(payload) = payload {
                     output.extend_from_slice(&payload);
                 }
                 value
-            });
-            if let Some(rest) = rest {
-                // In the rare case that it turned out to be too much. The outbox is empty: the cell is quiet.
-                cell.lock().append(|outbox| (*outbox = rest, None));
-                cell.queue();
-            }
-            Ok(value)
-        })
+            }))
+        });
+        let (value, rest) = put?;
+        if let Some(rest) = rest {
+            // In the rare case that it turned out to be too much. The outbox is empty: the cell is quiet.
+            cell.lock().append(|outbox| (*outbox = rest, None));
+            cell.queue();
+        }
+        Ok(value)
     }
 
     /// Reserves room, and lets `fill` append to what is sent: `size` octets, or not many more. What it returns is sent behind
