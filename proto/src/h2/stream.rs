@@ -15,7 +15,7 @@ pub struct StreamId {
 }
 
 impl StreamId {
-    pub(super) const fn new(value: u32, slot: u32) -> Self {
+    pub(crate) const fn new(value: u32, slot: u32) -> Self {
         Self { value, slot }
     }
 

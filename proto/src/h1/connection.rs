@@ -1,0 +1,371 @@
+//! The connection's side of the machine: what comes from the transport and the clock, and how it all ends.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use http::Request;
+
+use super::response::Framing;
+use super::{STREAM, Stream};
+use crate::h2::{Config, ConnectionError, Counters, Event, Role, StreamId};
+use crate::loan::Buffers;
+use crate::unread::Unread;
+use crate::{Machine, Reason};
+
+/// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
+/// that is gone, whose request is to be dropped at once.
+const HALF_CLOSED: Duration = Duration::from_millis(100);
+/// Octets that a writer that waits may find in the output and go on: as many as HTTP/2's streams add to one output, so that
+/// large messages go out as evenly as they come in and while the cache has them.
+const BATCH: usize = 48 << 10;
+/// Octets of the largest buffer that is kept for the next [`read`](crate::MachineStream::read).
+const MAX_SPARE: usize = 256;
+
+/// One exchange of HTTP/1.1, which may become a tunnel, or a tunnel from the start: see the [module](super).
+///
+/// In a tunnel octets go both ways as they are. Those that are not read yet are bounded by
+/// [`Config::initial_window_size`]: past it the connection [stops](Machine::is_stopped) until they are. Those that wait to be
+/// transmitted are bounded by [`Config::max_send_buffer`].
+///
+/// A response other than a 101 ends the exchange and the connection, and what the client still sends is dropped. Only a stream
+/// that is closed, by the end of both halves, can be released without harm: to release or to reset it before closes the
+/// connection at once, with what is left to transmit (RFC 6455 §7.1.7).
+pub struct Connection {
+    pub(super) state: State,
+    pub(super) writer: Writer,
+    role: Role,
+    /// Octets that may be received and not read: one at least.
+    window: u32,
+    /// Octets that may wait to be transmitted: one at least.
+    pub(super) max_send_buffer: usize,
+    pub(super) date: Option<fn() -> [u8; 29]>,
+    pub(super) buffers: Box<Buffers>,
+    pub(super) unread: Unread,
+    /// An emptied buffer, for what is read next.
+    pub(super) spare: BytesMut,
+    events: VecDeque<Event>,
+}
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<Connection>() <= 200);
+
+/// How far the connection and its one stream are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Server: the response is to come.
+    Asked(Client),
+    /// Server: the content of a response that is no tunnel goes out.
+    Answering(Framing),
+    /// Octets go both ways as they are, in one half or both.
+    Tunnel { recv: Half, send: Half },
+    /// Both halves have ended, or the client is gone: the connection ends when the stream is released.
+    Ended,
+    /// The connection is over, and the stream still held.
+    Closed,
+    /// The connection is over, and the stream released.
+    Released,
+}
+
+/// What is known of a client that waits for its response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Client {
+    /// It may send.
+    Open,
+    /// It has ended its half, and counts as gone at this time.
+    HalfClosed(Option<Instant>),
+}
+
+/// One direction of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Half {
+    Open,
+    Ended,
+}
+
+/// Whether a `write` took less than it was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Writer {
+    Content,
+    Waiting,
+}
+
+impl Connection {
+    /// Server: a connection whose client has sent this request, a GET without content, such as [`Head`](super::Head) has one.
+    /// [`Event::Request`] is the first event. Octets behind the request's head go into
+    /// [`handle_data`](Machine::handle_data).
+    pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
+        let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
+        connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
+        connection
+    }
+
+    /// A connection that was upgraded before, by either side.
+    pub fn tunnel(role: Role, config: &Config, _now: Instant) -> Self {
+        Self::new(State::Tunnel { recv: Half::Open, send: Half::Open }, role, config)
+    }
+
+    fn new(state: State, role: Role, config: &Config) -> Self {
+        Self {
+            state,
+            writer: Writer::Content,
+            role,
+            window: config.initial_window_size.clamp(1, i32::MAX as u32),
+            max_send_buffer: config.max_send_buffer.max(1),
+            date: config.date,
+            buffers: Box::default(),
+            unread: Unread::default(),
+            spare: BytesMut::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Which side of the connection this is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Octets that may still be received before any is read.
+    pub(super) fn window(&self) -> usize {
+        (self.window as usize).saturating_sub(self.unread.len())
+    }
+
+    /// Whether the peer may send octets of the tunnel, or has sent some before it.
+    fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Asked(Client::Open) | State::Tunnel { recv: Half::Open, .. })
+    }
+
+    /// Whether the application may write now or later, if the response is a tunnel or has content.
+    fn is_sending(&self) -> bool {
+        matches!(self.state, State::Answering(_) | State::Tunnel { send: Half::Open, .. })
+    }
+
+    /// Takes octets of the tunnel: they become the batch, or join those that are not read.
+    fn receive(&mut self, input: &mut BytesMut) {
+        let taken = input.len().min(self.window());
+        if taken == 0 {
+            return;
+        }
+        self.end_batch();
+        if self.unread.is_empty() {
+            self.events.push_back(Event::Readable(STREAM));
+        }
+        let rest = input.len() - taken;
+        // What is not taken moves when buffers are exchanged, which must not be the most of it.
+        if self.unread.is_empty() && rest <= taken {
+            mem::swap(&mut self.buffers.batch, input);
+            input.extend_from_slice(&self.buffers.batch[taken..]);
+            self.unread.place(0, taken as u32);
+        } else {
+            self.unread.append(&[], &input[..taken]);
+            input.advance(taken);
+        }
+        self.check();
+    }
+
+    /// What of the batch was not read is kept, and the rest is forgotten.
+    fn end_batch(&mut self) {
+        self.unread.keep(&self.buffers.batch);
+        self.buffers.batch.clear();
+    }
+
+    /// The peer's half of the exchange is over.
+    pub(super) fn finish_recv(&mut self) {
+        self.events.push_back(Event::Finished { id: STREAM, trailers: None });
+    }
+
+    /// Whether there is room for a writer that waits.
+    fn has_turn(&self) -> bool {
+        self.writer == Writer::Waiting && self.buffers.output.len() < BATCH.min(self.max_send_buffer)
+    }
+
+    /// Our half of the exchange is over.
+    pub(super) fn finish_send(&mut self) {
+        self.writer = Writer::Content;
+        self.state = match self.state {
+            State::Tunnel { recv: Half::Open, .. } => State::Tunnel { recv: Half::Open, send: Half::Ended },
+            _ => State::Ended,
+        };
+    }
+
+    /// Ends the connection. What is left to transmit stays.
+    fn end(&mut self, error: Option<ConnectionError>) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            self.writer = Writer::Content;
+            self.events.push_back(Event::Closed(error));
+        }
+    }
+
+    /// Ends the connection at once, with what is left to transmit, if its stream is not closed.
+    pub(super) fn abort(&mut self, error: Option<ConnectionError>) {
+        if !self.is_stream_closed() {
+            self.buffers.output = BytesMut::new();
+            self.end(error);
+        }
+    }
+
+    pub(super) fn is_stream_closed(&self) -> bool {
+        matches!(self.state, State::Ended | State::Closed | State::Released)
+    }
+
+    /// The application is done with the stream.
+    pub(super) fn release(&mut self) {
+        self.abort(None);
+        self.end(None);
+        self.state = State::Released;
+        self.unread = Unread::default();
+        self.check();
+    }
+
+    /// What holds after each verb.
+    #[inline]
+    pub(super) fn check(&self) {
+        debug_assert!(self.unread.len() <= self.window as usize, "no more is taken than may be unread");
+        debug_assert!(self.writer == Writer::Content || self.is_sending(), "only who may write waits for it");
+        debug_assert!(
+            self.state != State::Released || self.unread.is_empty(),
+            "nobody reads a stream that was released"
+        );
+        debug_assert!(
+            !matches!(self.state, State::Answering(_)) || self.unread.is_empty(),
+            "what a refused client had sent is dropped"
+        );
+    }
+}
+
+impl Machine for Connection {
+    type Stream<'a> = Stream<'a>;
+
+    /// Leaves what is more than may be unread, and drops all that comes where nothing is received any more.
+    #[inline]
+    fn handle_data(&mut self, _now: Instant, input: &mut BytesMut) {
+        if self.is_receiving() { self.receive(input) } else { input.clear() }
+    }
+
+    /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response is most likely gone, and gets 100 ms: then
+    /// [`Event::Reset`] follows, with CANCEL.
+    fn handle_eof(&mut self, now: Instant) {
+        match self.state {
+            State::Asked(Client::Open) => {
+                self.state = State::Asked(Client::HalfClosed(now.checked_add(HALF_CLOSED)));
+            }
+            State::Tunnel { recv: Half::Open, send } => {
+                self.state = match send {
+                    Half::Open => State::Tunnel { recv: Half::Ended, send },
+                    Half::Ended => State::Ended,
+                };
+                self.finish_recv();
+            }
+            // A client may end its half and read a response to its end.
+            _ => {}
+        }
+        self.check();
+    }
+
+    fn handle_failure(&mut self, _now: Instant) {
+        self.abort(Some(ConnectionError::Eof));
+        self.buffers.output = BytesMut::new();
+        self.end(None);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.state = State::Ended;
+            self.events.push_back(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
+        }
+    }
+
+    #[inline]
+    fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        self.has_turn().then(|| {
+            self.writer = Writer::Content;
+            Event::Writable(STREAM)
+        })
+    }
+
+    #[inline]
+    fn poll_transmit(&mut self, output: &mut BytesMut) {
+        if output.is_empty() {
+            mem::swap(&mut self.buffers.output, output);
+        } else {
+            output.extend_from_slice(&self.buffers.output);
+            self.buffers.output.clear();
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Asked(Client::HalfClosed(at)) => at,
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn is_stopped(&self) -> bool {
+        self.is_receiving() && self.window() == 0
+    }
+
+    fn is_send_closed(&self) -> bool {
+        !matches!(self.state, State::Asked(_)) && !self.is_sending()
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed | State::Released)
+    }
+
+    #[inline]
+    fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        (id == STREAM && self.state != State::Released).then(|| Stream(self))
+    }
+
+    fn stream_count(&self) -> usize {
+        usize::from(self.state != State::Released)
+    }
+
+    /// Nothing: a connection of one stream takes no other.
+    fn drain(&mut self, _now: Instant) {}
+
+    /// HTTP/1.1 has no words for the reason.
+    fn close(&mut self, _reason: Reason) {
+        self.end(None);
+    }
+
+    fn take_batch(&mut self) -> BytesMut {
+        self.end_batch();
+        mem::take(&mut self.buffers.batch)
+    }
+
+    /// One buffer is kept, of 256 octets at most.
+    fn recycle(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
+        if !buffer.try_reclaim(MAX_SPARE + 1) && buffer.try_reclaim(1) {
+            self.spare = buffer;
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.spare = BytesMut::new();
+        drop(self.take_batch());
+        if self.buffers.output.is_empty() {
+            self.buffers.output = BytesMut::new();
+        }
+        self.events.shrink_to_fit();
+    }
+
+    /// All of them zero: they count what HTTP/2 allows a peer.
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("role", &self.role).field("state", &self.state).finish_non_exhaustive()
+    }
+}
