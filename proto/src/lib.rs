@@ -1,5 +1,5 @@
 //! The protocols of Sockeye, without I/O: HPACK (RFC 7541), HTTP/2 (RFC 9113) and WebSocket (RFC 6455), with the
-//! extended CONNECT that joins them (RFC 8441).
+//! extended CONNECT that joins them (RFC 8441), and the one exchange of HTTP/1.1 that opens a WebSocket (RFC 9112).
 //!
 //! No machine here opens a socket, reads a clock or draws a random number: the caller hands in bytes, instants and
 //! keys. Every machine speaks one grammar: `handle_*` comes from the network or the clock, `poll_*` goes out, a plain
@@ -10,10 +10,14 @@
 pub mod h1;
 mod loan;
 #[cfg(feature = "http2")]
-pub mod machine;
+mod machine;
 mod protocol;
 mod reason;
+#[cfg(feature = "http2")]
+mod unread;
 
+#[cfg(feature = "http2")]
+pub mod h1;
 #[cfg(feature = "http2")]
 pub mod h2;
 #[cfg(feature = "http2")]
@@ -23,6 +27,6 @@ pub mod ws;
 
 pub use loan::Loan;
 #[cfg(feature = "http2")]
-pub use machine::Machine;
+pub use machine::{Machine, MachineStream};
 pub use protocol::Protocol;
 pub use reason::Reason;

@@ -10,7 +10,7 @@ pub(crate) const HEAD: [u8; 9] = [0; 9];
 ///
 /// The one that lends, such as [`h2::Stream::lend`](crate::h2::Stream::lend), exchanges its buffers for those of the loan,
 /// so that one loan serves any number of streams, one at a time, without a cost of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Loan {
     pub(crate) buffers: Box<Buffers>,
     /// What arrived for the stream, where that is not in the batch.
@@ -19,8 +19,24 @@ pub struct Loan {
     pub(crate) unread: Range<usize>,
     /// What `output` held before.
     pub(crate) start: usize,
+    /// Octets of the head that goes before the payload: none where the payload goes out as it is.
+    pub(crate) head: usize,
     /// Octets of payload that `output` may take.
     pub(crate) room: usize,
+}
+
+impl Default for Loan {
+    fn default() -> Self {
+        Self {
+            buffers: Box::default(),
+            kept: BytesMut::new(),
+            unread: 0..0,
+            start: 0,
+            // A machine whose payload has no head says so for as long as it lends.
+            head: HEAD.len(),
+            room: 0,
+        }
+    }
 }
 
 /// What can be lent: boxed, so that it changes hands as one word.
@@ -61,7 +77,7 @@ impl Loan {
     #[inline]
     pub fn put<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
         let output = &mut self.buffers.output;
-        if output.len() == self.start {
+        if output.len() == self.start && self.head > 0 {
             output.extend_from_slice(&HEAD);
         }
         let before = output.len();
@@ -73,6 +89,6 @@ impl Loan {
     /// What was sent.
     #[inline]
     pub(crate) fn sent(&self) -> &[u8] {
-        self.buffers.output.get(self.start + HEAD.len()..).unwrap_or_default()
+        self.buffers.output.get(self.start + self.head..).unwrap_or_default()
     }
 }

@@ -5,26 +5,35 @@ use std::time::Instant;
 use bytes::BytesMut;
 use http::{HeaderMap, Request, Response};
 
-use crate::h2::{Counters, Event, OpenError, SendError, StreamId};
+use crate::h2::{self, Counters, Event, OpenError, SendError, StreamId};
 use crate::{Loan, Reason};
 
-/// A connection without its transport: HTTP/2 ([`h2::Connection`](crate::h2::Connection)), or one exchange of HTTP/1.1 that
-/// may become a tunnel ([`h1::Connection`](crate::h1::Connection)). Whoever drives it goes round as the module
-/// [`h2`](crate::h2) says.
+/// A connection without its transport: HTTP/2 ([`h2::Connection`]), or one exchange of HTTP/1.1 that may become a tunnel
+/// ([`h1::Connection`](crate::h1::Connection)). Whoever drives it goes round as the module [`h2`] says.
 pub trait Machine {
     /// The verbs of one stream.
-    type Stream<'a>: Stream
+    type Stream<'a>: MachineStream
     where
         Self: 'a;
 
     /// Takes octets off the front of `input`; it may leave some, most of all when it [stops](Self::is_stopped).
     fn handle_data(&mut self, now: Instant, input: &mut BytesMut);
-    /// The peer has ended its half of the transport.
+    /// The peer has ended its half of the transport, behind all that [`handle_data`](Self::handle_data) took.
     fn handle_eof(&mut self, now: Instant);
     /// The transport failed: nothing more comes, and nothing more goes out.
     fn handle_failure(&mut self, now: Instant);
     /// What was due at [`poll_timeout`](Self::poll_timeout) is seen to.
     fn handle_timeout(&mut self, now: Instant);
+
+    /// Client: opens a stream with this request, which more is to follow.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. A machine of one stream opens none: [`OpenError::TooManyStreams`].
+    fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
+        let _ = request;
+        Err(OpenError::TooManyStreams)
+    }
 
     /// What happened, oldest first.
     fn poll_event(&mut self) -> Option<Event>;
@@ -41,18 +50,6 @@ pub trait Machine {
     /// Whether the connection is over. What is left to transmit should still be sent.
     fn is_closed(&self) -> bool;
 
-    /// Client: opens a stream and sends `request` on it.
-    ///
-    /// # Errors
-    ///
-    /// Where none can be opened; nothing was sent then. A machine of one stream opens none.
-    fn open(&mut self, _request: &Request<()>) -> Result<StreamId, OpenError> {
-        Err(OpenError::TooManyStreams)
-    }
-    /// What the peer said besides as it ended the connection.
-    fn goaway_debug_data(&self) -> &[u8] {
-        &[]
-    }
     /// A stream, `None` once it was released.
     fn stream(&mut self, id: StreamId) -> Option<Self::Stream<'_>>;
     /// Streams held: open, or closed and not released.
@@ -65,16 +62,20 @@ pub trait Machine {
 
     /// The buffer that held what [`handle_data`](Self::handle_data) took last, empty, for what comes next.
     fn take_batch(&mut self) -> BytesMut;
-    /// Gives a buffer of [`Stream::read`] back.
+    /// Gives a buffer of [`MachineStream::read`] back.
     fn recycle(&mut self, buffer: BytesMut);
     /// Frees what is kept for reuse.
     fn shrink(&mut self);
     /// How often each limit was met.
     fn counters(&self) -> Counters;
+    /// What the peer said when it went away, where its version of HTTP has words for it (RFC 9113 §6.8).
+    fn goaway_debug_data(&self) -> &[u8] {
+        &[]
+    }
 }
 
-/// The verbs of one stream of a [`Machine`]; for what they promise see [`h2::Stream`](crate::h2::Stream).
-pub trait Stream {
+/// The verbs of one stream of a [`Machine`]; for what they promise see [`h2::Stream`].
+pub trait MachineStream {
     /// All octets received and not read yet.
     fn read(&mut self) -> BytesMut;
     /// Octets received and not read yet.
@@ -112,153 +113,164 @@ pub trait Stream {
     fn is_send_closed(&self) -> bool;
 }
 
-mod of_http2 {
-    use super::*;
-    use crate::h2;
+impl Machine for h2::Connection {
+    type Stream<'a> = h2::Stream<'a>;
 
-    impl Machine for h2::Connection {
-        type Stream<'a> = h2::Stream<'a>;
-
-        #[inline]
-        fn handle_data(&mut self, now: Instant, input: &mut BytesMut) {
-            h2::Connection::handle_data(self, now, input);
-        }
-
-        fn handle_eof(&mut self, now: Instant) {
-            h2::Connection::handle_eof(self, now);
-        }
-
-        fn handle_failure(&mut self, now: Instant) {
-            h2::Connection::handle_eof(self, now);
-        }
-
-        fn handle_timeout(&mut self, now: Instant) {
-            h2::Connection::handle_timeout(self, now);
-        }
-
-        #[inline]
-        fn poll_event(&mut self) -> Option<Event> {
-            h2::Connection::poll_event(self)
-        }
-
-        #[inline]
-        fn poll_transmit(&mut self, output: &mut BytesMut) {
-            h2::Connection::poll_transmit(self, output);
-        }
-
-        fn poll_timeout(&self) -> Option<Instant> {
-            h2::Connection::poll_timeout(self)
-        }
-
-        #[inline]
-        fn is_stopped(&self) -> bool {
-            h2::Connection::is_stopped(self)
-        }
-
-        fn is_send_closed(&self) -> bool {
-            self.is_closed()
-        }
-
-        #[inline]
-        fn is_closed(&self) -> bool {
-            h2::Connection::is_closed(self)
-        }
-
-        fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
-            h2::Connection::open(self, request, false)
-        }
-
-        fn goaway_debug_data(&self) -> &[u8] {
-            h2::Connection::goaway_debug_data(self)
-        }
-
-        #[inline]
-        fn stream(&mut self, id: StreamId) -> Option<h2::Stream<'_>> {
-            h2::Connection::stream(self, id)
-        }
-
-        fn stream_count(&self) -> usize {
-            h2::Connection::stream_count(self)
-        }
-
-        fn drain(&mut self, now: Instant) {
-            h2::Connection::drain(self, now);
-        }
-
-        fn close(&mut self, reason: Reason) {
-            h2::Connection::close(self, reason);
-        }
-
-        fn take_batch(&mut self) -> BytesMut {
-            h2::Connection::take_batch(self)
-        }
-
-        fn recycle(&mut self, buffer: BytesMut) {
-            h2::Connection::recycle(self, buffer);
-        }
-
-        fn shrink(&mut self) {
-            h2::Connection::shrink(self);
-        }
-
-        fn counters(&self) -> Counters {
-            *h2::Connection::counters(self)
-        }
+    #[inline]
+    fn handle_data(&mut self, now: Instant, input: &mut BytesMut) {
+        self.handle_data(now, input);
     }
 
-    impl Stream for h2::Stream<'_> {
-        fn read(&mut self) -> BytesMut {
-            h2::Stream::read(self)
-        }
+    fn handle_eof(&mut self, now: Instant) {
+        self.handle_eof(now);
+    }
 
-        fn unread(&self) -> usize {
-            h2::Stream::unread(self)
-        }
+    fn handle_failure(&mut self, now: Instant) {
+        // Without an octet of the peer's about it, a failure is an end like any other.
+        self.handle_eof(now);
+    }
 
-        fn recv_window(&self) -> i32 {
-            h2::Stream::recv_window(self)
-        }
+    #[inline]
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
 
-        #[inline]
-        fn lend(&mut self, loan: &mut Loan) {
-            h2::Stream::lend(self, loan);
-        }
+    #[inline]
+    fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
+        self.open(request, false)
+    }
 
-        #[inline]
-        fn settle(&mut self, loan: &mut Loan) {
-            h2::Stream::settle(self, loan);
-        }
+    #[inline]
+    fn poll_event(&mut self) -> Option<Event> {
+        self.poll_event()
+    }
 
-        fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
-            h2::Stream::write(self, data, end_stream)
-        }
+    #[inline]
+    fn poll_transmit(&mut self, output: &mut BytesMut) {
+        self.poll_transmit(output);
+    }
 
-        fn respond(&mut self, response: &Response<()>, end_stream: bool) -> Result<(), SendError> {
-            h2::Stream::respond(self, response, end_stream)
-        }
+    #[inline]
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.poll_timeout()
+    }
 
-        fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
-            h2::Stream::send_trailers(self, trailers)
-        }
+    #[inline]
+    fn is_stopped(&self) -> bool {
+        self.is_stopped()
+    }
 
-        fn reset(&mut self, reason: Reason) {
-            h2::Stream::reset(self, reason);
-        }
+    #[inline]
+    fn is_send_closed(&self) -> bool {
+        // HTTP/2 ends its streams, and never half of its transport.
+        false
+    }
 
-        fn dismiss(&mut self) {
-            h2::Stream::dismiss(self);
-        }
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
 
-        fn release(self) {
-            h2::Stream::release(self);
-        }
+    #[inline]
+    fn stream(&mut self, id: StreamId) -> Option<h2::Stream<'_>> {
+        self.stream(id)
+    }
 
-        fn is_closed(&self) -> bool {
-            h2::Stream::is_closed(self)
-        }
+    #[inline]
+    fn stream_count(&self) -> usize {
+        self.stream_count()
+    }
 
-        fn is_send_closed(&self) -> bool {
-            h2::Stream::is_send_closed(self)
-        }
+    fn drain(&mut self, now: Instant) {
+        self.drain(now);
+    }
+
+    fn close(&mut self, reason: Reason) {
+        self.close(reason);
+    }
+
+    #[inline]
+    fn take_batch(&mut self) -> BytesMut {
+        self.take_batch()
+    }
+
+    #[inline]
+    fn recycle(&mut self, buffer: BytesMut) {
+        self.recycle(buffer);
+    }
+
+    fn shrink(&mut self) {
+        self.shrink();
+    }
+
+    #[inline]
+    fn counters(&self) -> Counters {
+        *self.counters()
+    }
+
+    fn goaway_debug_data(&self) -> &[u8] {
+        self.goaway_debug_data()
+    }
+}
+
+impl MachineStream for h2::Stream<'_> {
+    #[inline]
+    fn read(&mut self) -> BytesMut {
+        self.read()
+    }
+
+    #[inline]
+    fn unread(&self) -> usize {
+        self.unread()
+    }
+
+    #[inline]
+    fn recv_window(&self) -> i32 {
+        self.recv_window()
+    }
+
+    #[inline]
+    fn lend(&mut self, loan: &mut Loan) {
+        self.lend(loan);
+    }
+
+    #[inline]
+    fn settle(&mut self, loan: &mut Loan) {
+        self.settle(loan);
+    }
+
+    #[inline]
+    fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
+        self.write(data, end_stream)
+    }
+
+    fn respond(&mut self, response: &Response<()>, end_stream: bool) -> Result<(), SendError> {
+        self.respond(response, end_stream)
+    }
+
+    fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
+        self.send_trailers(trailers)
+    }
+
+    fn reset(&mut self, reason: Reason) {
+        self.reset(reason);
+    }
+
+    fn dismiss(&mut self) {
+        self.dismiss();
+    }
+
+    fn release(self) {
+        self.release();
+    }
+
+    #[inline]
+    fn is_closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    #[inline]
+    fn is_send_closed(&self) -> bool {
+        self.is_send_closed()
     }
 }

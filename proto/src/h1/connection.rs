@@ -1,342 +1,294 @@
-//! A connection of HTTP/1.1 that is asked for one WebSocket.
+//! The connection's side of the machine: what comes from the transport and the clock, and how it all ends.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::Request;
 
-use super::response::{self, CHUNK_OVERHEAD, Framing};
-use crate::h2::{self, Counters, Event, SendError, StreamId};
-use crate::loan::{Buffers, HEAD};
-use crate::machine::{Machine, Stream};
-use crate::{Loan, Reason};
-
-/// The only stream.
-pub const STREAM: StreamId = StreamId::new(1, 0);
+use super::response::Framing;
+use super::{STREAM, Stream};
+use crate::h2::{Config, ConnectionError, Counters, Event, Role, StreamId};
+use crate::loan::Buffers;
+use crate::unread::Unread;
+use crate::{Machine, Reason};
 
 /// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
-/// that is gone, whose request is to be given up at once.
+/// that is gone, whose request is to be dropped at once.
 const HALF_CLOSED: Duration = Duration::from_millis(100);
+/// Octets that a writer that waits may find in the output and go on: as many as HTTP/2's streams add to one output, so that
+/// large messages go out as evenly as they come in and while the cache has them.
+const BATCH: usize = 48 << 10;
+/// Octets of the largest buffer that is kept for the next [`read`](crate::MachineStream::read).
+const MAX_SPARE: usize = 256;
 
-/// Octets that one [`write`](Stream::write) takes at most: as in HTTP/2, so that sockets share a processor evenly.
-const QUANTUM: usize = 16 << 10;
-
-/// One exchange, which may become a tunnel: a [`Machine`] of one stream, [`STREAM`]. The connection ends with it.
+/// One exchange of HTTP/1.1, which may become a tunnel, or a tunnel from the start: see the [module](super).
 ///
-/// In a tunnel the stream's data is what the transport carries, as it is. Where the stream is reset the transport is to be
-/// closed, and what was not transmitted yet is dropped (RFC 6455 §7.1.7).
+/// In a tunnel octets go both ways as they are. Those that are not read yet are bounded by
+/// [`Config::initial_window_size`]: past it the connection [stops](Machine::is_stopped) until they are. Those that wait to be
+/// transmitted are bounded by [`Config::max_send_buffer`].
+///
+/// A response other than a 101 ends the exchange and the connection, and what the client still sends is dropped. Only a stream
+/// that is closed, by the end of both halves, can be released without harm: to release or to reset it before closes the
+/// connection at once, with what is left to transmit (RFC 6455 §7.1.7).
 pub struct Connection {
-    buffers: Box<Buffers>,
-    state: State,
-    /// Octets that may be unread before no more are taken.
+    pub(super) state: State,
+    pub(super) writer: Writer,
+    role: Role,
+    /// Octets that may be received and not read: one at least.
     window: u32,
-    /// Octets to be sent before no more are taken.
-    max_send: u32,
-    date: Option<fn() -> [u8; 29]>,
-    /// When a client that has ended its half before it was answered is taken for gone.
-    gone: Option<Instant>,
-    events: Events,
+    /// Octets that may wait to be transmitted: one at least.
+    pub(super) max_send_buffer: usize,
+    pub(super) date: Option<fn() -> [u8; 29]>,
+    pub(super) buffers: Box<Buffers>,
+    pub(super) unread: Unread,
+    /// An emptied buffer, for what is read next.
+    pub(super) spare: BytesMut,
+    events: VecDeque<Event>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// The response is to come.
-    Asked { recv: Half },
-    /// The last response of this connection is under way: nobody listens to the client any more.
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<Connection>() <= 200);
+
+/// How far the connection and its one stream are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Server: the response is to come.
+    Asked(Client),
+    /// Server: the content of a response that is no tunnel goes out.
     Answering(Framing),
+    /// Octets go both ways as they are, in one half or both.
     Tunnel { recv: Half, send: Half },
-    /// Both halves of the stream have ended.
+    /// Both halves have ended, or the client is gone: the connection ends when the stream is released.
     Ended,
-    /// The stream was released, or the connection closed before.
+    /// The connection is over, and the stream still held.
     Closed,
+    /// The connection is over, and the stream released.
+    Released,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
+/// What is known of a client that waits for its response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Client {
+    /// It may send.
+    Open,
+    /// It has ended its half, and counts as gone at this time.
+    HalfClosed(Option<Instant>),
+}
+
+/// One direction of a tunnel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Half {
     Open,
     Ended,
 }
 
-/// What is to be told, in this order.
-#[derive(Default)]
-struct Events {
-    request: Option<Box<Request<()>>>,
-    readable: bool,
-    writable: Writable,
-    finished: bool,
-    reset: bool,
-    closed: bool,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Writable {
-    /// Nobody waits.
-    #[default]
-    Unasked,
-    /// Somebody does, for what is to be sent to be taken.
+/// Whether a `write` took less than it was offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Writer {
+    Content,
     Waiting,
-    Now,
 }
-
-/// An idle connection of HTTP/1.1 has one of these.
-const _: () = assert!(size_of::<Connection>() <= 96);
 
 impl Connection {
-    /// Server: a connection whose client has asked for a WebSocket, by the head that [`RequestHead`](super::RequestHead)
-    /// found. What followed the head goes into [`handle_data`](Machine::handle_data).
-    pub fn server(request: Box<Request<()>>, config: &h2::Config) -> Self {
-        let mut connection = Self::new(config, State::Asked { recv: Half::Open });
-        connection.events.request = Some(request);
+    /// Server: a connection whose client has sent this request, a GET without content, such as [`Head`](super::Head) has one.
+    /// [`Event::Request`] is the first event. Octets behind the request's head go into
+    /// [`handle_data`](Machine::handle_data).
+    pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
+        let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
+        connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
         connection
     }
 
-    /// A connection that was upgraded before: a tunnel from its beginning, for either role.
-    pub fn tunnel(config: &h2::Config) -> Self {
-        Self::new(config, State::Tunnel { recv: Half::Open, send: Half::Open })
+    /// A connection that was upgraded before, by either side.
+    pub fn tunnel(role: Role, config: &Config, _now: Instant) -> Self {
+        Self::new(State::Tunnel { recv: Half::Open, send: Half::Open }, role, config)
     }
 
-    fn new(config: &h2::Config, state: State) -> Self {
+    fn new(state: State, role: Role, config: &Config) -> Self {
         Self {
-            buffers: Box::default(),
             state,
-            window: config.initial_window_size.max(1),
-            max_send: u32::try_from(config.max_send_buffer).unwrap_or(u32::MAX).max(1),
+            writer: Writer::Content,
+            role,
+            window: config.initial_window_size.clamp(1, i32::MAX as u32),
+            max_send_buffer: config.max_send_buffer.max(1),
             date: config.date,
-            gone: None,
-            events: Events::default(),
+            buffers: Box::default(),
+            unread: Unread::default(),
+            spare: BytesMut::new(),
+            events: VecDeque::new(),
         }
     }
 
-    /// Octets that are received and not read: all that the batch holds, other than in HTTP/2.
-    fn unread(&self) -> usize {
-        self.buffers.batch.len()
+    /// Which side of the connection this is.
+    pub fn role(&self) -> Role {
+        self.role
     }
 
-    fn recv(&self) -> Half {
-        match self.state {
-            State::Asked { recv } | State::Tunnel { recv, .. } => recv,
-            State::Answering(_) | State::Ended | State::Closed => Half::Ended,
-        }
+    /// Octets that may still be received before any is read.
+    pub(super) fn window(&self) -> usize {
+        (self.window as usize).saturating_sub(self.unread.len())
     }
 
-    fn send(&self) -> Half {
-        match self.state {
-            State::Asked { .. } | State::Answering(_) => Half::Open,
-            State::Tunnel { send, .. } => send,
-            State::Ended | State::Closed => Half::Ended,
-        }
+    /// Whether the peer may send octets of the tunnel, or has sent some before it.
+    fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Asked(Client::Open) | State::Tunnel { recv: Half::Open, .. })
     }
 
-    /// Whether the application may send octets now.
-    fn takes_data(&self) -> bool {
+    /// Whether the application may write now or later, if the response is a tunnel or has content.
+    fn is_sending(&self) -> bool {
         matches!(self.state, State::Answering(_) | State::Tunnel { send: Half::Open, .. })
     }
 
-    /// Octets that may be sent now.
-    fn room(&self) -> usize {
-        let left = (self.max_send as usize).saturating_sub(self.buffers.output.len());
-        if self.takes_data() { left.min(QUANTUM) } else { 0 }
+    /// Takes octets of the tunnel: they become the batch, or join those that are not read.
+    fn receive(&mut self, input: &mut BytesMut) {
+        let taken = input.len().min(self.window());
+        if taken == 0 {
+            return;
+        }
+        self.end_batch();
+        if self.unread.is_empty() {
+            self.events.push_back(Event::Readable(STREAM));
+        }
+        let rest = input.len() - taken;
+        // What is not taken moves when buffers are exchanged, which must not be the most of it.
+        if self.unread.is_empty() && rest <= taken {
+            mem::swap(&mut self.buffers.batch, input);
+            input.extend_from_slice(&self.buffers.batch[taken..]);
+            self.unread.place(0, taken as u32);
+        } else {
+            self.unread.append(&[], &input[..taken]);
+            input.advance(taken);
+        }
+        self.check();
     }
 
-    fn end_recv(&mut self) {
-        self.state = match self.state {
-            State::Asked { .. } => State::Asked { recv: Half::Ended },
-            State::Tunnel { send: Half::Open, .. } => State::Tunnel { recv: Half::Ended, send: Half::Open },
-            State::Tunnel { send: Half::Ended, .. } => State::Ended,
-            state => state,
-        };
+    /// What of the batch was not read is kept, and the rest is forgotten.
+    fn end_batch(&mut self) {
+        self.unread.keep(&self.buffers.batch);
+        self.buffers.batch.clear();
     }
 
-    fn end_send(&mut self) {
+    /// The peer's half of the exchange is over.
+    pub(super) fn finish_recv(&mut self) {
+        self.events.push_back(Event::Finished { id: STREAM, trailers: None });
+    }
+
+    /// Whether there is room for a writer that waits.
+    fn has_turn(&self) -> bool {
+        self.writer == Writer::Waiting && self.buffers.output.len() < BATCH.min(self.max_send_buffer)
+    }
+
+    /// Our half of the exchange is over.
+    pub(super) fn finish_send(&mut self) {
+        self.writer = Writer::Content;
         self.state = match self.state {
             State::Tunnel { recv: Half::Open, .. } => State::Tunnel { recv: Half::Open, send: Half::Ended },
-            State::Closed => State::Closed,
             _ => State::Ended,
         };
     }
 
-    /// Nothing is said or heard any more.
-    fn end(&mut self) {
-        if self.state != State::Closed {
+    /// Ends the connection. What is left to transmit stays.
+    fn end(&mut self, error: Option<ConnectionError>) {
+        if !self.is_closed() {
             self.state = State::Closed;
-            self.gone = None;
-            self.events.closed = true;
+            self.writer = Writer::Content;
+            self.events.push_back(Event::Closed(error));
         }
     }
 
-    /// Gives up what was to be said, too.
-    fn break_off(&mut self) {
-        self.buffers.output.clear();
-        self.end();
-    }
-
-    fn read(&mut self) -> BytesMut {
-        // Copied: the batch is large, and the thread's.
-        let read = BytesMut::from(&self.buffers.batch[..]);
-        self.buffers.batch.clear();
-        read
-    }
-
-    fn lend(&mut self, loan: &mut Loan) {
-        debug_assert!(loan.kept.is_empty(), "what was lent before is settled");
-        loan.room = self.room();
-        loan.start = self.buffers.output.len();
-        loan.unread = 0..self.buffers.batch.len();
-        mem::swap(&mut loan.buffers, &mut self.buffers);
-    }
-
-    fn settle(&mut self, loan: &mut Loan) {
-        mem::swap(&mut loan.buffers, &mut self.buffers);
-        self.buffers.batch.advance(loan.unread.start);
-        let output = &mut self.buffers.output;
-        if output.len() == loan.start {
-            return;
-        }
-        // The loan leaves room for the head of a frame, which a tunnel of HTTP/1.1 has not.
-        if loan.start == 0 {
-            output.advance(HEAD.len());
-        } else {
-            output.copy_within(loan.start + HEAD.len().., loan.start);
-            output.truncate(output.len() - HEAD.len());
+    /// Ends the connection at once, with what is left to transmit, if its stream is not closed.
+    pub(super) fn abort(&mut self, error: Option<ConnectionError>) {
+        if !self.is_stream_closed() {
+            self.buffers.output = BytesMut::new();
+            self.end(error);
         }
     }
 
-    fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
-        if !self.takes_data() {
-            return 0;
-        }
-        let taken = data.len().min(self.room());
-        let (is_all, data) = (taken == data.len(), &data[..taken]);
-        let output = &mut self.buffers.output;
-        match self.state {
-            State::Answering(Framing::Chunked) if taken > 0 => {
-                output.reserve(taken + CHUNK_OVERHEAD);
-                response::put_chunk(data, output);
-            }
-            _ => output.extend_from_slice(data),
-        }
-        if !is_all {
-            self.events.writable = Writable::Waiting;
-        } else if end_stream {
-            self.finish(None);
-        }
-        taken
+    pub(super) fn is_stream_closed(&self) -> bool {
+        matches!(self.state, State::Ended | State::Closed | State::Released)
     }
 
-    /// Ends our half.
-    fn finish(&mut self, trailers: Option<&HeaderMap>) {
-        if self.state == State::Answering(Framing::Chunked) {
-            response::put_last_chunk(trailers, &mut self.buffers.output);
-        }
-        self.events.writable = Writable::Unasked;
-        self.end_send();
+    /// The application is done with the stream.
+    pub(super) fn release(&mut self) {
+        self.abort(None);
+        self.end(None);
+        self.state = State::Released;
+        self.unread = Unread::default();
+        self.check();
     }
 
-    fn respond(&mut self, response: &Response<()>, end_stream: bool) -> Result<(), SendError> {
-        let State::Asked { recv } = self.state else {
-            return Err(if self.send() == Half::Ended { SendError::Closed } else { SendError::OutOfOrder });
-        };
-        let status = response.status();
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        // RFC 9110 §15.2: an interim response has another behind it.
-        if status.is_informational() && end_stream {
-            return Err(SendError::OutOfOrder);
-        }
-        let output = &mut self.buffers.output;
-        let date = self.date.filter(|_| !status.is_informational() || switches).map(|now| now());
-        if status.is_informational() {
-            response::put_switch(response, date.as_ref(), output);
-            if switches {
-                self.gone = None;
-                self.state = State::Tunnel { recv, send: Half::Open };
-                self.events.finished = recv == Half::Ended;
-            }
-            return Ok(());
-        }
-        let framing = response::put_last(response, end_stream, date.as_ref(), output);
-        self.gone = None;
-        // What the client says from now on is nothing to anybody.
-        self.buffers.batch.clear();
-        self.events.readable = false;
-        self.state = if end_stream { State::Ended } else { State::Answering(framing) };
-        Ok(())
-    }
-
-    fn reset(&mut self, reason: Reason) {
-        let status = match reason {
-            _ if matches!(self.state, State::Ended | State::Closed) => return,
-            Reason::INTERNAL_ERROR => StatusCode::INTERNAL_SERVER_ERROR,
-            Reason::REFUSED_STREAM => StatusCode::SERVICE_UNAVAILABLE,
-            _ => return self.break_off(),
-        };
-        // A client that was told nothing is told this much.
-        let mut response = Response::new(());
-        *response.status_mut() = status;
-        match self.respond(&response, true) {
-            Ok(()) => self.end(),
-            Err(_) => self.break_off(),
-        }
+    /// What holds after each verb.
+    #[inline]
+    pub(super) fn check(&self) {
+        debug_assert!(self.unread.len() <= self.window as usize, "no more is taken than may be unread");
+        debug_assert!(self.writer == Writer::Content || self.is_sending(), "only who may write waits for it");
+        debug_assert!(
+            self.state != State::Released || self.unread.is_empty(),
+            "nobody reads a stream that was released"
+        );
+        debug_assert!(
+            !matches!(self.state, State::Answering(_)) || self.unread.is_empty(),
+            "what a refused client had sent is dropped"
+        );
     }
 }
 
 impl Machine for Connection {
-    type Stream<'a> = TheStream<'a>;
+    type Stream<'a> = Stream<'a>;
 
-    fn handle_data(&mut self, _: Instant, input: &mut BytesMut) {
-        if self.recv() == Half::Ended {
-            return input.clear();
-        }
-        let was_empty = self.buffers.batch.is_empty();
-        let room = self.window as usize - self.unread().min(self.window as usize);
-        if was_empty && input.len() <= room {
-            // The emptied buffer is for what comes next.
-            mem::swap(&mut self.buffers.batch, input);
-        } else {
-            let taken = input.split_to(input.len().min(room));
-            self.buffers.batch.extend_from_slice(&taken);
-        }
-        self.events.readable |= was_empty && !self.buffers.batch.is_empty();
+    /// Leaves what is more than may be unread, and drops all that comes where nothing is received any more.
+    #[inline]
+    fn handle_data(&mut self, _now: Instant, input: &mut BytesMut) {
+        if self.is_receiving() { self.receive(input) } else { input.clear() }
     }
 
+    /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response is most likely gone, and gets 100 ms: then
+    /// [`Event::Reset`] follows, with CANCEL.
     fn handle_eof(&mut self, now: Instant) {
         match self.state {
-            State::Asked { recv: Half::Open } => self.gone = now.checked_add(HALF_CLOSED),
-            State::Tunnel { recv: Half::Open, .. } => self.events.finished = true,
+            State::Asked(Client::Open) => {
+                self.state = State::Asked(Client::HalfClosed(now.checked_add(HALF_CLOSED)));
+            }
+            State::Tunnel { recv: Half::Open, send } => {
+                self.state = match send {
+                    Half::Open => State::Tunnel { recv: Half::Ended, send },
+                    Half::Ended => State::Ended,
+                };
+                self.finish_recv();
+            }
+            // A client may end its half and read a response to its end.
             _ => {}
         }
-        self.end_recv();
+        self.check();
     }
 
-    fn handle_failure(&mut self, _: Instant) {
-        self.break_off();
+    fn handle_failure(&mut self, _now: Instant) {
+        self.abort(Some(ConnectionError::Eof));
+        self.buffers.output = BytesMut::new();
+        self.end(None);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if self.gone.is_some_and(|gone| gone <= now) {
-            self.events.reset = true;
-            self.break_off();
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.state = State::Ended;
+            self.events.push_back(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
         }
     }
 
+    #[inline]
     fn poll_event(&mut self) -> Option<Event> {
-        let events = &mut self.events;
-        if let Some(request) = events.request.take() {
-            Some(Event::Request { id: STREAM, request, end_stream: false })
-        } else if mem::take(&mut events.readable) {
-            Some(Event::Readable(STREAM))
-        } else if events.writable == Writable::Now {
-            events.writable = Writable::Unasked;
-            Some(Event::Writable(STREAM))
-        } else if mem::take(&mut events.finished) {
-            Some(Event::Finished { id: STREAM, trailers: None })
-        } else if mem::take(&mut events.reset) {
-            Some(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true })
-        } else {
-            mem::take(&mut events.closed).then_some(Event::Closed(None))
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
         }
+        self.has_turn().then(|| {
+            self.writer = Writer::Content;
+            Event::Writable(STREAM)
+        })
     }
 
+    #[inline]
     fn poll_transmit(&mut self, output: &mut BytesMut) {
         if output.is_empty() {
             mem::swap(&mut self.buffers.output, output);
@@ -344,128 +296,76 @@ impl Machine for Connection {
             output.extend_from_slice(&self.buffers.output);
             self.buffers.output.clear();
         }
-        if self.events.writable == Writable::Waiting {
-            self.events.writable = Writable::Now;
-        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.gone
+        match self.state {
+            State::Asked(Client::HalfClosed(at)) => at,
+            _ => None,
+        }
     }
 
+    #[inline]
     fn is_stopped(&self) -> bool {
-        self.unread() >= self.window as usize && self.recv() == Half::Open
+        self.is_receiving() && self.window() == 0
     }
 
     fn is_send_closed(&self) -> bool {
-        self.send() == Half::Ended
+        !matches!(self.state, State::Asked(_)) && !self.is_sending()
     }
 
     fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closed | State::Released)
     }
 
-    fn stream(&mut self, id: StreamId) -> Option<TheStream<'_>> {
-        (id == STREAM).then_some(TheStream(self))
+    #[inline]
+    fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
+        (id == STREAM && self.state != State::Released).then(|| Stream(self))
     }
 
     fn stream_count(&self) -> usize {
-        usize::from(!self.is_closed())
+        usize::from(self.state != State::Released)
     }
 
-    fn drain(&mut self, _: Instant) {}
+    /// Nothing: a connection of one stream takes no other.
+    fn drain(&mut self, _now: Instant) {}
 
-    fn close(&mut self, _: Reason) {
-        self.end();
+    /// HTTP/1.1 has no words for the reason.
+    fn close(&mut self, _reason: Reason) {
+        self.end(None);
     }
 
     fn take_batch(&mut self) -> BytesMut {
-        // What is not read yet stays, in a buffer that is no larger than it must be.
-        let unread = BytesMut::from(&self.buffers.batch[..]);
-        let mut batch = mem::replace(&mut self.buffers.batch, unread);
-        batch.clear();
-        batch
+        self.end_batch();
+        mem::take(&mut self.buffers.batch)
     }
 
-    fn recycle(&mut self, _: BytesMut) {}
+    /// One buffer is kept, of 256 octets at most.
+    fn recycle(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
+        if !buffer.try_reclaim(MAX_SPARE + 1) && buffer.try_reclaim(1) {
+            self.spare = buffer;
+        }
+    }
 
     fn shrink(&mut self) {
+        self.spare = BytesMut::new();
         drop(self.take_batch());
         if self.buffers.output.is_empty() {
             self.buffers.output = BytesMut::new();
         }
+        self.events.shrink_to_fit();
     }
 
+    /// All of them zero: they count what HTTP/2 allows a peer.
     fn counters(&self) -> Counters {
         Counters::default()
     }
 }
 
-/// The verbs of the only stream.
-pub struct TheStream<'a>(&'a mut Connection);
-
-impl Stream for TheStream<'_> {
-    fn read(&mut self) -> BytesMut {
-        self.0.read()
-    }
-
-    fn unread(&self) -> usize {
-        self.0.unread()
-    }
-
-    fn recv_window(&self) -> i32 {
-        let left = (self.0.window as usize).saturating_sub(self.0.unread());
-        i32::try_from(left).unwrap_or(i32::MAX)
-    }
-
-    #[inline]
-    fn lend(&mut self, loan: &mut Loan) {
-        self.0.lend(loan);
-    }
-
-    #[inline]
-    fn settle(&mut self, loan: &mut Loan) {
-        self.0.settle(loan);
-    }
-
-    fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
-        self.0.write(data, end_stream)
-    }
-
-    fn respond(&mut self, response: &Response<()>, end_stream: bool) -> Result<(), SendError> {
-        self.0.respond(response, end_stream)
-    }
-
-    fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
-        match self.0.state {
-            State::Answering(_) => {
-                self.0.finish(Some(trailers));
-                Ok(())
-            }
-            State::Ended | State::Closed => Err(SendError::Closed),
-            State::Asked { .. } | State::Tunnel { .. } => Err(SendError::OutOfOrder),
-        }
-    }
-
-    fn reset(&mut self, reason: Reason) {
-        self.0.reset(reason);
-    }
-
-    fn dismiss(&mut self) {}
-
-    fn release(self) {
-        match self.0.state {
-            State::Ended => self.0.end(),
-            State::Closed => {}
-            _ => self.0.break_off(),
-        }
-    }
-
-    fn is_closed(&self) -> bool {
-        matches!(self.0.state, State::Ended | State::Closed)
-    }
-
-    fn is_send_closed(&self) -> bool {
-        self.0.send() == Half::Ended
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("role", &self.role).field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,5 @@
 //! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101.
 
-mod host;
 mod wire;
 
 use std::convert::Infallible;
@@ -19,7 +18,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye_proto::h2;
+use sockeye_proto::{h1, h2};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Sleep, timeout};
 
@@ -254,7 +253,7 @@ async fn answer<S: HttpService>(
     carrier: Arc<Carrier>,
     line: Line,
 ) -> Result<Response<Either<Content<S::Content>, Body>>, Infallible> {
-    if let Err(rule) = host::settle(&mut request) {
+    if let Err(rule) = h1::settle_host(&mut request) {
         return Ok(refuse(rule).map(Either::Right));
     }
     let method = request.method().clone();

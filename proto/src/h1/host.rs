@@ -6,13 +6,19 @@ use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Version};
 
-/// Judges the host that a request names; its target's goes before its Host (RFC 9112 §3.2.2), which it then is made to say,
-/// for whoever reads no other.
+/// Judges the host that a request names. The authority of the request's target goes before its Host (RFC 9112 §3.2.2), and
+/// the Host is made to say the same, for an application that reads no other.
+///
+/// ```
+/// let mut request = http::Request::get("http://example.com/chat").header("host", "example.org").body(()).unwrap();
+/// sockeye_proto::h1::settle_host(&mut request).unwrap();
+/// assert_eq!(request.headers()["host"], "example.com");
+/// ```
 ///
 /// # Errors
 ///
 /// What is to be answered with 400: the rule that the request breaks.
-pub(super) fn settle<B>(request: &mut Request<B>) -> Result<(), &'static str> {
+pub fn settle_host<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (_, Some(_)) => return Err("more than one Host (RFC 9112 §3.2)"),
