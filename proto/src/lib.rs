@@ -6,8 +6,6 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
-#[cfg(feature = "http2")]
-pub mod h1;
 mod loan;
 #[cfg(feature = "http2")]
 mod machine;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use sockeye_proto::Protocol;
 use tower_service::Service;
@@ -14,6 +14,7 @@ use tower_service::Service;
 use crate::driver::Application;
 use crate::content::{Content, is_without_content};
 use crate::stream::{Ending, Owner, Room};
+use crate::lent::LentUpgrade;
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
@@ -51,11 +52,13 @@ pub(crate) struct ByService<S>(pub(crate) S);
 impl<S: HttpService, M> Application<M> for ByService<S> {
     type Permit = ();
 
-    fn accept(&mut self, request: Request<Body>, owner: Owner) -> Option<Handler> {
+    fn accept(&mut self, mut request: Request<Body>, owner: Owner) -> Option<Handler> {
         trace(&request);
         let form = Form::of(&request);
+        // A service may know no upgrades but hyper's.
+        let lent = (form == Form::Upgrade).then(|| LentUpgrade::put_into(&mut request)).flatten();
         let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
-        Some(Box::pin(Answer::<S> { stage, form, owner }))
+        Some(Box::pin(Answer::<S> { stage, form, lent, owner }))
     }
 }
 
@@ -68,6 +71,8 @@ pub(crate) enum Form {
     Connect,
     /// The same with a `:protocol` (RFC 8441 §4): besides, a refusal has no `Content-Type`.
     ExtendedConnect,
+    /// HTTP/1.1: a 101 says that there is a tunnel (RFC 9110 §7.8).
+    Upgrade,
     Ordinary,
 }
 
@@ -77,7 +82,19 @@ impl Form {
             Method::HEAD => Self::Head,
             Method::CONNECT if request.extensions().get::<Protocol>().is_some() => Self::ExtendedConnect,
             Method::CONNECT => Self::Connect,
+            _ if request.version() == Version::HTTP_11 => Self::Upgrade,
             _ => Self::Ordinary,
+        }
+    }
+}
+
+impl Form {
+    /// Whether a response of this status, to such a request, begins a tunnel.
+    fn is_tunnel(self, status: StatusCode) -> bool {
+        match self {
+            Self::Connect | Self::ExtendedConnect => status.is_success(),
+            Self::Upgrade => status == StatusCode::SWITCHING_PROTOCOLS,
+            Self::Head | Self::Ordinary => false,
         }
     }
 }
@@ -98,6 +115,7 @@ pin_project_lite::pin_project! {
         #[pin]
         stage: Stage<S, S::Future, S::Content>,
         form: Form,
+        lent: Option<Box<LentUpgrade>>,
         owner: Owner,
     }
 }
@@ -128,9 +146,10 @@ impl<S: HttpService> Future for Answer<S> {
                     this.stage.set(Stage::Called { future });
                 }
                 StageProjection::Called { future } => match ready!(future.poll(cx)) {
-                    Ok(response) => match respond(response, *this.form, this.owner) {
+                    Ok(response) => match respond(response, *this.form, this.lent.take(), this.owner) {
                         Responded::Done => return Poll::Ready(None),
                         Responded::Tunnel(tunnel) => return Poll::Ready(tunnel.start().map(Next)),
+                        Responded::Lent(upgrade) => return Poll::Ready(Some(Next(upgrade))),
                         Responded::Content(content) => this.stage.set(Stage::Answered { content }),
                     },
                     Err(error) => return Poll::Ready(fail(error.into(), this.owner)),
@@ -154,21 +173,31 @@ fn fail(error: BoxError, owner: &Owner) -> Option<Next> {
 pub(crate) enum Responded<B> {
     Done,
     Tunnel(Tunnel),
+    /// The service goes on by an upgrade of hyper's, for as long as this runs.
+    Lent(Handler),
     Content(Sending<B>),
 }
 
 /// Sends a response, but for its content.
-pub(crate) fn respond<B>(mut response: Response<B>, form: Form, owner: &Owner) -> Responded<B>
+pub(crate) fn respond<B>(
+    mut response: Response<B>,
+    form: Form,
+    lent: Option<Box<LentUpgrade>>,
+    owner: &Owner,
+) -> Responded<B>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let tunnel = response.extensions_mut().remove::<Tunnel>().filter(|_| response.status().is_success());
+    let tunnel = response.extensions_mut().remove::<Tunnel>().filter(|_| form.is_tunnel(response.status()));
     let (parts, body) = response.into_parts();
     let mut head = Response::new(());
     *head.status_mut() = parts.status;
     *head.headers_mut() = parts.headers;
     if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
         return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
+    }
+    if form == Form::Upgrade && form.is_tunnel(parts.status) && let Some(lent) = lent {
+        return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Lent(lent.begin(owner.share())));
     }
     if matches!(form, Form::Connect | Form::ExtendedConnect) && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.

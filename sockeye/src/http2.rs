@@ -206,8 +206,9 @@ impl Stream {
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
     {
         drop(self.request);
-        match answer::respond(response, self.form, &self.owner) {
+        match answer::respond(response, self.form, None, &self.owner) {
             Responded::Done => {}
+            Responded::Lent(_) => {}
             Responded::Tunnel(tunnel) => drop(tokio::spawn(run(tunnel, self.owner))),
             Responded::Content(content) => {
                 let mut content = pin!(content);

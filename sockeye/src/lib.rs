@@ -78,9 +78,13 @@ mod group;
 #[cfg(feature = "http2")]
 mod h1;
 #[cfg(feature = "web-socket")]
+mod handler;
+#[cfg(feature = "web-socket")]
 mod head;
 #[cfg(feature = "http2")]
 pub mod http2;
+#[cfg(feature = "http2")]
+mod lent;
 mod metrics;
 mod peer;
 mod pulse;
@@ -130,6 +134,8 @@ pub use client::{Client, ClientBuilder, Open, connect};
 #[cfg(feature = "web-socket")]
 pub use group::{Group, Member};
 #[cfg(feature = "web-socket")]
+pub use handler::{Handler, Outcome};
+#[cfg(feature = "web-socket")]
 pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -142,4 +148,4 @@ pub use sockeye_proto::ws::{Deflate, DeflateContext};
 #[cfg(feature = "web-socket")]
 pub use split::{Receiver, Sender};
 #[cfg(feature = "web-socket")]
-pub use upgrade::{Handler, Outcome, Upgrade, WebSocketService, websocket};
+pub use upgrade::{Upgrade, WebSocketService, websocket};

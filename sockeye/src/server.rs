@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use http::Version;
+use sockeye_proto::h1::{self, Head, HeadReader, NotOurs};
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +21,8 @@ use crate::metrics::Counter;
 #[cfg(feature = "web-socket")]
 use crate::pulse::PingTimes;
 use crate::registry::{Arrival, Handle, Registry};
-use crate::{Error, Result, date, h1};
+use crate::h1::serve as serve_http1;
+use crate::{Error, Result, date};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -345,6 +347,24 @@ impl Server {
         }
     }
 
+    /// Reads until it is known whether the first request asks for a WebSocket. It is not where the client ends before, or goes
+    /// away: whoever answers it then may tell. [`Head::Partial`] says that the server shuts down.
+    async fn read_head<T: Transport>(&self, transport: &mut T, read: &mut BytesMut) -> Result<Head> {
+        let mut reader = HeadReader::new(&self.http2);
+        let reading = async {
+            loop {
+                match reader.read(read) {
+                    Head::Partial => {}
+                    head => return head,
+                }
+                if !matches!(transport.read_buf(read).await, Ok(1..)) {
+                    return Head::Other(NotOurs::Malformed);
+                }
+            }
+        };
+        Ok(self.before_shutdown("the head of a request", reading).await?.unwrap_or(Head::Partial))
+    }
+
     /// Lists a connection, as one that has arrived.
     fn enter(&self, arrival: Arrival, facts: Facts) -> Arc<Carrier> {
         let carrier = Carrier::new(&self.registry, self.limits, facts);
@@ -359,10 +379,19 @@ impl Server {
     {
         if carrier.facts.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
-            Driver::new(transport, read, machine, carrier, ByService(service)).await
-        } else {
-            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
-            Box::pin(h1::serve(transport, read, carrier, &self.http2, service)).await
+            // Boxed, as what follows: a connection is to take no more than its own version of HTTP does.
+            return Box::pin(Driver::new(transport, read, machine, carrier, ByService(service))).await;
+        }
+        let (mut transport, mut read) = (transport, read);
+        match self.read_head(&mut transport, &mut read).await? {
+            Head::WebSocket { request, length } => {
+                read.advance(length);
+                let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
+                let machine = h1::Connection::server(request, &config, crate::now());
+                Box::pin(Driver::new(transport, read, machine, carrier, ByService(service))).await
+            }
+            Head::Other(_) => Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await,
+            Head::Partial => Ok(()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a response carries when its stream becomes a tunnel: the future that goes on in the place of the request's.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +76,16 @@ pub(crate) fn poll_caught(handler: &mut Option<Handler>, cell: &Arc<StreamCell>,
         cell.panicked();
         drop_caught(cell.carrier(), handler.take());
     }
+}
+
+/// Runs a handler in a task of its own.
+pub(crate) async fn run(handler: Handler, cell: Arc<StreamCell>) {
+    let mut handler = Some(handler);
+    poll_fn(|cx| {
+        poll_caught(&mut handler, &cell, cx.waker());
+        if handler.is_none() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 /// Drops what foreign code made, which may panic.

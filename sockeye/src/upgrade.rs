@@ -1,25 +1,24 @@
 use std::convert::Infallible;
-use std::fmt::Display;
-use std::future::{Future, Ready, ready};
+use std::future::{Ready, ready};
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
-use sockeye_proto::ws::{self, CloseCode, Config, Role};
+use sockeye_proto::ws::{self, Config, Role};
 use tower_service::Service;
 
 use crate::carrier::{Carrier, Facts, Limits, Side};
+use crate::handler::{Handler, Supervised};
 use crate::metrics::Counter;
 use crate::registry::Registry;
 use crate::stream::{Ending, Owner, StreamCell};
 use crate::switch::Switch;
-use crate::tunnel::{Next, Tunnel};
+use crate::tunnel::Tunnel;
 use crate::{Body, Error, Peer, Result, WebSocket, switch};
 
 /// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`]
@@ -48,52 +47,6 @@ use crate::{Body, Error, Peer, Result, WebSocket, switch};
 /// ```
 pub fn websocket<H: Handler + Clone>(handler: H) -> WebSocketService<H> {
     WebSocketService { handler, settings: Arc::default() }
-}
-
-/// What runs an accepted socket: any `FnOnce(WebSocket)` whose future's output is an [`Outcome`].
-pub trait Handler: Send + 'static {
-    /// What the handler returns when called.
-    type Future: Future<Output: Outcome> + Send + 'static;
-
-    /// Takes the socket.
-    fn handle(self, socket: WebSocket) -> Self::Future;
-}
-
-impl<F, R> Handler for F
-where
-    F: FnOnce(WebSocket) -> R + Send + 'static,
-    R: Future<Output: Outcome> + Send + 'static,
-{
-    type Future = R;
-
-    fn handle(self, socket: WebSocket) -> R {
-        self(socket)
-    }
-}
-
-/// A handler's result, which says with which code a socket is closed that is open when the handler ends.
-pub trait Outcome {
-    /// RFC 6455 §7.4.1: 1000 if all went well, 1011 if not.
-    fn close_code(self) -> CloseCode;
-}
-
-impl Outcome for () {
-    fn close_code(self) -> CloseCode {
-        CloseCode::NORMAL
-    }
-}
-
-impl<E: Display> Outcome for Result<(), E> {
-    fn close_code(self) -> CloseCode {
-        match self {
-            Ok(()) => CloseCode::NORMAL,
-            Err(error) => {
-                // No more than that: a peer that went away is an error here too, and nobody's fault.
-                tracing::debug!(%error, "a WebSocket's handler returned an error");
-                CloseCode::INTERNAL_ERROR
-            }
-        }
-    }
 }
 
 /// The service that [`websocket`] makes.
@@ -311,7 +264,7 @@ impl Upgrade {
                 let socket = WebSocket::new(machine, owner, self.request, protocol);
                 // What the handler does as it is called may use the socket, so it is called once the response has been sent.
                 response.extensions_mut().insert(Tunnel::new(move || {
-                    Box::pin(Supervised { future: handler.handle(socket), owner: supervisor })
+                    Box::pin(Supervised::new(handler.handle(socket), supervisor))
                 }));
             }
             Way::Switch(_) => {
@@ -399,7 +352,7 @@ fn start<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts
         let owner = Owner::new(&cell);
         // What the handler does as it is called may use the socket, so it is called as the connection's new task begins.
         let future = async { handler.handle(socket).await };
-        (cell, Box::pin(Supervised { future, owner }))
+        (cell, Box::pin(Supervised::new(future, owner)))
     }))
 }
 
@@ -486,26 +439,5 @@ pub(crate) fn unshare(headers: &mut HeaderMap) {
             copy.set_sensitive(value.is_sensitive());
             *value = copy;
         }
-    }
-}
-
-pin_project_lite::pin_project! {
-    /// A handler, whose result says how to close the socket if it is still open.
-    struct Supervised<F> {
-        #[pin]
-        future: F,
-        owner: Owner,
-    }
-}
-
-impl<F: Future<Output: Outcome>> Future for Supervised<F> {
-    type Output = Option<Next>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
-        let this = self.project();
-        let code = ready!(this.future.poll(cx)).close_code().into();
-        tracing::debug!(code, "a WebSocket's handler ended");
-        this.owner.close_with(code);
-        Poll::Ready(None)
     }
 }

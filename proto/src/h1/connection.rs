@@ -190,7 +190,7 @@ impl Connection {
     }
 
     /// Ends the connection. What is left to transmit stays.
-    fn end(&mut self, error: Option<ConnectionError>) {
+    pub(super) fn end(&mut self, error: Option<ConnectionError>) {
         if !self.is_closed() {
             self.state = State::Closed;
             self.writer = Writer::Content;

@@ -107,9 +107,20 @@ impl MachineStream for Stream<'_> {
         Ok(())
     }
 
-    /// Closes the connection, without a word and at once.
-    fn reset(&mut self, _reason: Reason) {
-        self.0.abort(None);
+    /// Closes the connection at once. A client that waits for its response is told 500 (INTERNAL_ERROR) or 503
+    /// (REFUSED_STREAM); else without a word.
+    fn reset(&mut self, reason: Reason) {
+        let status = match reason {
+            Reason::INTERNAL_ERROR => StatusCode::INTERNAL_SERVER_ERROR,
+            Reason::REFUSED_STREAM => StatusCode::SERVICE_UNAVAILABLE,
+            _ => return self.0.abort(None),
+        };
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        match self.0.respond(&response, true) {
+            Ok(()) => self.0.end(None),
+            Err(_) => self.0.abort(None),
+        }
     }
 
     /// Nothing: no other stream needs the place.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::builder::field;
 use super::origin::{Target, parse_path};
 use super::{Client, ClientBuilder};
+use crate::handler::{Handler, run_in_place};
 use crate::stream::Owner;
 use crate::{Body, Error, Result, WebSocket};
 
@@ -125,7 +126,37 @@ impl Open {
         self
     }
 
-    async fn run(mut self) -> Result<WebSocket> {
+    /// Opens the socket and gives it to a handler that runs inside the connection's task, as a server's does: next to the
+    /// transport, where a message costs a fraction of what it takes to wake another task for it. Ready once the socket is open.
+    /// When the handler ends, its result closes the socket: see [`Outcome`](crate::Outcome).
+    ///
+    /// What keeps a processor busy for long holds up the connection's other sockets, and should be spawned. Cancel safe: where
+    /// the future is dropped before it is ready, the handler never runs.
+    ///
+    /// ```no_run
+    /// # async fn follow(client: sockeye::Client) -> sockeye::Result {
+    /// use sockeye::WebSocket;
+    ///
+    /// client
+    ///     .open("/prices")
+    ///     .run(|mut socket: WebSocket| async move {
+    ///         while let Some(message) = socket.recv().await? {
+    ///             println!("{message:?}");
+    ///         }
+    ///         sockeye::Result::Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As where the socket is awaited, and [`Error::Disconnected`] where the connection ended as soon as it was open.
+    pub async fn run<H: Handler>(self, handler: H) -> Result {
+        run_in_place(self.open().await?, handler)
+    }
+
+    async fn open(mut self) -> Result<WebSocket> {
         if let Some(why) = self.invalid {
             return Err(Error::invalid(why));
         }
@@ -158,7 +189,7 @@ impl IntoFuture for Open {
     type IntoFuture = Pin<Box<dyn Future<Output = Result<WebSocket>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(self.open())
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use sockeye_proto::h2::StreamId;
-use sockeye_proto::machine::{Machine, Stream as _};
+use sockeye_proto::{Machine, MachineStream as _};
 use sockeye_proto::Reason;
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -33,7 +33,7 @@ use crate::metrics::Counter;
 use crate::pulse::{Hearing, Pulse, Stamp};
 use crate::stream::{Owner, PeersEnd, StreamCell};
 use crate::tunnel::Handler;
-use crate::{Body, Result, buffers, now};
+use crate::{Body, Result, Side, buffers, now};
 
 pub(crate) use self::streams::connection_error;
 
@@ -263,7 +263,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
     /// poll for it. `read` is what was read behind the handshake.
     pub(crate) fn of_tunnel(transport: T, read: BytesMut, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
         let carrier = cell.carrier().clone();
-        let mut driver = Self::new(transport, read, h1::Connection::tunnel(&h2::Config::default()), carrier, NoMore);
+        let role = match carrier.facts.side {
+            Side::Client => h2::Role::Client,
+            Side::Server => h2::Role::Server,
+        };
+        let mut driver = Self::new(transport, read, h1::Connection::tunnel(role, &h2::Config::default(), now()), carrier, NoMore);
         driver.insert_tunnel(cell, handler);
         driver
     }

@@ -7,9 +7,9 @@ use std::time::Instant;
 use bytes::BytesMut;
 use futures_task::waker_ref;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
-use sockeye_proto::machine::{Machine, Stream as _};
+use sockeye_proto::{Machine, MachineStream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::partings::Partings;
@@ -154,8 +154,13 @@ where
         if end_stream {
             cell.end(BytesMut::new(), None, Received::Finished);
         }
-        let body = if end_stream || request.method() == Method::CONNECT {
-            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content.
+        let is_upgrade = request.version() == Version::HTTP_11;
+        if is_upgrade && expects_continue(request.headers()) {
+            // RFC 9110 §7.8: the 100 goes before the 101.
+            owner.send_continue();
+        }
+        let body = if end_stream || is_upgrade || request.method() == Method::CONNECT {
+            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content; so it is with an upgrade (§7.8).
             Body::empty()
         } else if expects_continue(request.headers()) {
             Body::expected_stream(owner.share(), length)
@@ -224,10 +229,8 @@ where
         for (cell, handler) in adoptions {
             let slot = self.streams.at(cell.slot()).filter(|slot| Arc::ptr_eq(&slot.cell, &cell));
             let Some(slot) = slot else {
-                // The stream is over already. What stands in its cell is the handler's still: it runs once, and sees that.
-                let mut handler = Some(handler);
-                tunnel::poll_caught(&mut handler, &cell, &waker_ref(&cell));
-                tunnel::drop_caught(&self.carrier, handler);
+                // The stream is over already, and its handler gets the time that another would to see that.
+                tokio::spawn(tokio::time::timeout(self.carrier.limits.close_timeout, tunnel::run(handler, cell)));
                 continue;
             };
             debug_assert!(slot.handler.is_none(), "a stream has one handler");

@@ -27,7 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use sockeye_proto::{Loan, machine};
+use sockeye_proto::{Loan, MachineStream};
 
 use super::ends::Input;
 use super::state::Ending;
@@ -46,14 +46,14 @@ thread_local! {
 
 /// For the connection while it polls the handler of a quiet cell: its buffers lie on the desk until this is dropped, also
 /// by a panic.
-pub(crate) struct Visit<'a, S: machine::Stream> {
+pub(crate) struct Visit<'a, S: MachineStream> {
     cell: &'a StreamCell,
     stream: S,
     /// Whose visit this one lies on, by its key.
     outer: u64,
 }
 
-impl<'a, S: machine::Stream> Visit<'a, S> {
+impl<'a, S: MachineStream> Visit<'a, S> {
     /// Lays the buffers of the machine's `stream` on the desk; none in a thread that ends, which has no desk any more.
     #[inline]
     pub(crate) fn begin(cell: &'a StreamCell, mut stream: S) -> Option<Self> {
@@ -96,7 +96,7 @@ fn uncover_desk() {
     }
 }
 
-impl<S: machine::Stream> Drop for Visit<'_, S> {
+impl<S: MachineStream> Drop for Visit<'_, S> {
     /// Clears the desk: what the handler left there waits in the cell.
     #[inline]
     fn drop(&mut self) {
@@ -251,7 +251,7 @@ impl Owner {
 
 /// For the connection: sends a whole frame from elsewhere, such as a group's, where messages may be sent still; whether there
 /// was room. `stream` is the machine's, if it has it.
-pub(crate) fn send_frame<S: machine::Stream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
+pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
     debug_assert!(VISITED.get() != cell.key(), "a frame from elsewhere goes behind all that a handler has put");
     let Some(mut stream) = stream.filter(|_| cell.is_quiet() && !cell.is_closing()) else {
         return cell.append_frame(frame);

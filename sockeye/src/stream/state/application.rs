@@ -96,8 +96,8 @@ impl StreamState {
         }
         let rare = self.rare();
         rare.head = Some((head, end_stream));
-        // RFC 9110 §15.2: nothing interim comes after it.
-        rare.continues = false;
+        // RFC 9110 §15.2: nothing interim comes after it. Before a tunnel begins a 100 is said still (§7.8).
+        rare.continues &= tunnel;
         if end_stream {
             self.sent = Sent::Finishing;
         }

@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
-use sockeye_proto::machine;
+use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
@@ -133,7 +133,7 @@ impl StreamState {
     /// Moves octets between the application and the machine, both ways, and finds out what becomes of the stream.
     pub(crate) fn exchange<S>(&mut self, stream: &mut S, carrier: &Carrier, look: Look) -> Exchanged
     where
-        S: machine::Stream,
+        S: MachineStream,
     {
         let (mut refill, mut spare) = (false, BytesMut::new());
         if self.is_abandoned() {
@@ -166,7 +166,7 @@ impl StreamState {
     }
 
     /// Gives the machine what the application wants sent, as far as it takes it.
-    fn send<S: machine::Stream>(&mut self, stream: &mut S, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
+    fn send<S: MachineStream>(&mut self, stream: &mut S, spare: &mut BytesMut, carrier: &Carrier) -> Waiting {
         let mut progress = self.send_heads(stream, carrier.facts.side);
         let finishing = self.sent == Sent::Finishing;
         if (finishing || !self.outbox.is_empty()) && !stream.is_send_closed() {
@@ -181,7 +181,7 @@ impl StreamState {
     }
 
     /// What goes before all octets, or in their place; whether there was anything.
-    fn send_heads<S: machine::Stream>(&mut self, stream: &mut S, side: Side) -> bool {
+    fn send_heads<S: MachineStream>(&mut self, stream: &mut S, side: Side) -> bool {
         let mut progress = false;
         if self.rare.is_some() {
             if self.take_rare(|rare| mem::take(&mut rare.continues).then_some(())).is_some() {
@@ -207,7 +207,7 @@ impl StreamState {
     }
 
     /// Octets of the outbox, with the end of our half if it is to follow; whether any were taken.
-    fn send_octets<S: machine::Stream>(&mut self, stream: &mut S, finishing: bool, spare: &mut BytesMut) -> bool {
+    fn send_octets<S: MachineStream>(&mut self, stream: &mut S, finishing: bool, spare: &mut BytesMut) -> bool {
         let mut progress = false;
         let trailers = self.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
         let is_whole = loop {
