@@ -24,8 +24,6 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::carrier::Carrier;
-use crate::metrics::Counter;
 use crate::now;
 
 use book::Book;
@@ -90,9 +88,9 @@ impl Budget {
     }
 
     /// Books what a socket holds; says whether it may take more, and otherwise wakes it when it may.
-    pub(crate) fn hold(carrier: &Arc<Carrier>, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
+    pub(crate) fn hold(self: &Arc<Self>, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
         let now = now();
-        let mut guard = carrier.budget.book();
+        let mut guard = self.book();
         let (book, watch) = &mut *guard;
         let number = *ticket.0.get_or_insert_with(|| book.enter(message.held, now));
         let (verdict, wakers) = book.hold(number, message, now, cx.waker());
@@ -101,13 +99,10 @@ impl Budget {
             // Outside of a runtime there are no timers: then nobody has to give up.
             && let Ok(runtime) = Handle::try_current()
         {
-            *watch = Some(runtime.spawn(look_after(Arc::downgrade(carrier))).abort_handle());
+            *watch = Some(runtime.spawn(look_after(Arc::downgrade(self))).abort_handle());
         }
         drop(guard);
         wakers.into_iter().for_each(Waker::wake);
-        if verdict == Verdict::Wait {
-            carrier.metrics().count(Counter::UnfinishedMessagesWaited);
-        }
         verdict
     }
 
@@ -135,8 +130,8 @@ impl Budget {
 }
 
 /// The watch. It holds nothing of a connection that is over.
-async fn look_after(carrier: Weak<Carrier>) {
-    while let Some(due) = carrier.upgrade().and_then(|carrier| carrier.budget.watch(now())) {
+async fn look_after(budget: Weak<Budget>) {
+    while let Some(due) = budget.upgrade().and_then(|budget| budget.watch(now())) {
         tokio::time::sleep_until(due.into()).await;
     }
 }

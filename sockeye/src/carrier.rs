@@ -7,15 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Version;
 
 use crate::budget::Budget;
-use crate::cast::Cast;
 use crate::metrics::{Counter, Metrics};
-use crate::pulse::PingTimes;
-use crate::registry::Registry;
-use crate::stream::{Flush, StreamCell};
-use crate::tunnel::Handler;
 
 /// The shared part of a connection.
 pub(crate) struct Carrier {
@@ -28,14 +24,14 @@ pub(crate) struct Carrier {
     pub(crate) limits: Limits,
     pub(crate) facts: Facts,
     /// For messages that are not yet whole.
-    pub(crate) budget: Budget,
+    pub(crate) budget: Arc<Budget>,
     /// WebSockets open now.
     pub(crate) sockets: AtomicUsize,
     /// Handlers that run in tasks of their own and have outlived their stream.
     outliving: AtomicUsize,
     /// Requests so far.
     pub(crate) requests: AtomicU64,
-    registry: Arc<Registry>,
+    listing: Arc<dyn Listing>,
 }
 
 /// The slots that changed since the carrier last looked, and how to wake it while it sleeps.
@@ -46,12 +42,10 @@ struct Ready {
     /// Another task woke the carrier.
     called: bool,
     /// What groups have for streams here, and how much that is.
-    casts: Vec<Cast>,
-    cast_size: usize,
-    /// Handlers that sockets were given which were open already, to be polled here.
-    adoptions: Vec<(Arc<StreamCell>, Handler)>,
+    broadcasts: Vec<Box<dyn Broadcast>>,
+    broadcast_size: usize,
     /// Cells that wait until all that the carrier has is with the transport.
-    flushes: Vec<Arc<StreamCell>>,
+    flushes: Vec<Arc<dyn Flusher>>,
     end: End,
 }
 
@@ -65,6 +59,72 @@ pub(crate) enum End {
     Flushed,
     /// The transport failed, or was given up.
     Lost,
+}
+
+/// Where a connection is listed, and what counts for it.
+pub(crate) trait Listing: Send + Sync {
+    fn metrics(&self) -> &Metrics;
+    /// Lists the connection of this number no more.
+    fn leave(&self, number: u64);
+}
+
+/// Whoever waits until all that a connection has taken is with the transport.
+pub(crate) trait Flusher: Send + Sync {
+    fn flushed(&self, flush: Flush);
+}
+
+/// How far it is that whoever flushes waits for. A cell is not quiet meanwhile, so that what is sent passes by its outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Flush {
+    /// Nobody has asked.
+    #[default]
+    None,
+    /// The connection is to tell.
+    Asked,
+    /// All that the connection had taken is with the transport, and it has taken nothing since.
+    Done,
+    /// The transport did not take it, and never will.
+    Lost,
+}
+
+/// A message to many streams of one connection, as a frame.
+pub(crate) trait Broadcast: Send {
+    /// Octets that it holds, with what goes with them.
+    fn size(&self) -> usize;
+    /// Gives the frame to each member by `send`, which says whether there was room. Under a lock: nothing in it may end a
+    /// stream.
+    fn deliver(&self, send: &mut dyn FnMut(Address, &Bytes) -> bool);
+}
+
+/// Which stream of a connection something is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Tells its cell from every other that there was or will be.
+    pub(crate) key: u64,
+    pub(crate) slot: u32,
+}
+
+impl Address {
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// After what silence a Ping is sent, and how much later its socket is given up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PingTimes {
+    pub(crate) interval: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// A year: as good as never, and few enough ticks to count.
+const LONGEST: Duration = Duration::from_secs(1 << 25);
+
+impl PingTimes {
+    /// None where no time is silence.
+    pub(crate) fn new(interval: Duration, timeout: Duration) -> Option<Self> {
+        (!interval.is_zero()).then(|| Self { interval: interval.min(LONGEST), timeout: timeout.min(LONGEST) })
+    }
 }
 
 /// What is known of a connection from its start.
@@ -164,25 +224,26 @@ impl Limits {
 }
 
 impl Carrier {
-    /// A connection that the registry lists until it [leaves](Self::leave): when its task is done, or the last stream is gone.
-    pub(crate) fn new(registry: &Arc<Registry>, limits: Limits, facts: Facts) -> Arc<Self> {
-        registry.enter(|number| Self {
+    /// A connection that is listed under its number until it [leaves](Self::leave): when its task is done, or the last stream
+    /// is gone.
+    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, facts: Facts) -> Self {
+        Self {
             ready: Mutex::default(),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
             limits,
             facts,
-            budget: Budget::new(limits.unfinished_messages),
+            budget: Arc::new(Budget::new(limits.unfinished_messages)),
             sockets: AtomicUsize::new(0),
             outliving: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
-            registry: registry.clone(),
-        })
+            listing,
+        }
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
-        &self.registry.metrics
+        self.listing.metrics()
     }
 
     /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.
@@ -201,32 +262,32 @@ impl Carrier {
     /// It is over: what still holds a stream of it finds there all that there will be. The first end counts.
     pub(crate) fn leave(&self, end: End) {
         drop(self.end(end));
-        self.registry.leave(self.number);
+        self.listing.leave(self.number);
     }
 
     /// The transport takes nothing more: whoever flushes is told so. Returns what groups had for it.
-    pub(crate) fn end(&self, end: End) -> Vec<Cast> {
-        let (end, casts, flushes) = {
+    pub(crate) fn end(&self, end: End) -> Vec<Box<dyn Broadcast>> {
+        let (end, broadcasts, flushes) = {
             let mut ready = self.ready();
             if ready.end == End::None {
                 ready.end = end;
             }
-            (ready.end, std::mem::take(&mut ready.casts), std::mem::take(&mut ready.flushes))
+            (ready.end, std::mem::take(&mut ready.broadcasts), std::mem::take(&mut ready.flushes))
         };
         for cell in flushes {
             cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
         }
-        casts
+        broadcasts
     }
 
     /// Asks the carrier to tell a cell once all that it has taken is with the transport; says how it has ended, if it has.
-    pub(crate) fn ask_flush(&self, cell: &Arc<StreamCell>) -> End {
+    pub(crate) fn ask_flush(&self, cell: Arc<dyn Flusher>) -> End {
         let sleeper = {
             let mut ready = self.ready();
             if ready.end != End::None {
                 return ready.end;
             }
-            ready.flushes.push(cell.clone());
+            ready.flushes.push(cell);
             ready.called |= ready.sleeper.is_some();
             ready.sleeper.take()
         };
@@ -264,54 +325,32 @@ impl Carrier {
     }
 
     /// Tells the carrier of a group's message. Past the limit of what may wait for a connection all members miss it.
-    pub(crate) fn cast(&self, cast: Cast) {
+    pub(crate) fn broadcast(&self, broadcast: Box<dyn Broadcast>) {
         let sleeper = {
             let mut ready = self.ready();
             if ready.end != End::None {
                 return;
             }
-            let has_room = ready.casts.is_empty() || ready.cast_size < self.limits.connection_send;
+            let has_room = ready.broadcasts.is_empty() || ready.broadcast_size < self.limits.connection_send;
             if !has_room {
                 drop(ready);
-                return cast.deliver(|_, _| false);
+                return broadcast.deliver(&mut |_, _| false);
             }
-            ready.cast_size += cast.size();
-            ready.casts.push(cast);
+            ready.broadcast_size += broadcast.size();
+            ready.broadcasts.push(broadcast);
             ready.called |= ready.sleeper.is_some();
             ready.sleeper.take()
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
-    }
-
-    /// Gives an open stream a handler that the carrier polls from now on. Hands it back where the carrier has ended.
-    pub(crate) fn adopt(&self, cell: &Arc<StreamCell>, handler: Handler) -> Result<(), Handler> {
-        let sleeper = {
-            let mut ready = self.ready();
-            if ready.end != End::None {
-                return Err(handler);
-            }
-            ready.adoptions.push((cell.clone(), handler));
-            ready.called |= ready.sleeper.is_some();
-            ready.sleeper.take()
-        };
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
-        Ok(())
-    }
-
-    /// For the carrier: handlers that were given to streams.
-    pub(crate) fn take_adoptions(&self) -> Vec<(Arc<StreamCell>, Handler)> {
-        std::mem::take(&mut self.ready().adoptions)
     }
 
     /// For the carrier: what groups have for it.
-    pub(crate) fn take_casts(&self) -> Vec<Cast> {
+    pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
         let mut ready = self.ready();
-        ready.cast_size = 0;
-        std::mem::take(&mut ready.casts)
+        ready.broadcast_size = 0;
+        std::mem::take(&mut ready.broadcasts)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -359,7 +398,7 @@ impl Carrier {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || !ready.casts.is_empty() || !ready.adoptions.is_empty();
+        let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
         let asked = told || has_written && !ready.flushes.is_empty();
         // As in `watch`.
         if asked || self.phase() != seen {
@@ -405,5 +444,29 @@ impl Drop for Carrier {
 impl fmt::Debug for Carrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {}", self.number)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Lists nothing.
+    #[derive(Default)]
+    struct Nowhere(Metrics);
+
+    impl Listing for Nowhere {
+        fn metrics(&self) -> &Metrics {
+            &self.0
+        }
+
+        fn leave(&self, _: u64) {}
+    }
+
+    impl Carrier {
+        /// One that no server and no client knows of.
+        pub(crate) fn alone(limits: Limits, facts: Facts) -> Arc<Self> {
+            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, limits, facts))
+        }
     }
 }

@@ -5,73 +5,60 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use slab::Slab;
 
-use crate::carrier::Carrier;
-use crate::stream::StreamCell;
+use crate::carrier::{Address, Broadcast};
 
 /// The members of a group on one connection.
-pub(crate) struct Crowd {
-    carrier: Arc<Carrier>,
-    members: Mutex<Slab<Listed>>,
-}
+#[derive(Default)]
+pub(crate) struct Members(Mutex<Slab<Listed>>);
 
-pub(crate) struct Listed {
-    cell: Arc<StreamCell>,
+struct Listed {
+    address: Address,
     missed: u64,
 }
 
-impl Crowd {
-    pub(crate) fn new(carrier: &Arc<Carrier>) -> Self {
-        Self { carrier: carrier.clone(), members: Mutex::default() }
+impl Members {
+    fn list(&self) -> MutexGuard<'_, Slab<Listed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn carrier(&self) -> &Arc<Carrier> {
-        &self.carrier
+    pub(crate) fn insert(&self, address: Address) -> usize {
+        self.list().insert(Listed { address, missed: 0 })
     }
 
-    fn members(&self) -> MutexGuard<'_, Slab<Listed>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn insert(&self, cell: &Arc<StreamCell>) -> usize {
-        self.members().insert(Listed { cell: cell.clone(), missed: 0 })
-    }
-
-    /// What is returned may be the last of its stream, not to be dropped under a lock.
-    pub(crate) fn remove(&self, key: usize) -> Option<Listed> {
-        self.members().try_remove(key)
+    pub(crate) fn remove(&self, key: usize) {
+        self.list().try_remove(key);
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.members().len()
+        self.list().len()
     }
 
     /// How many messages a member has missed.
     pub(crate) fn missed(&self, key: usize) -> u64 {
-        self.members().get(key).map_or(0, |member| member.missed)
+        self.list().get(key).map_or(0, |member| member.missed)
     }
 }
 
 /// The message, as a frame.
-pub(crate) struct Cast {
-    crowd: Arc<Crowd>,
+pub(crate) struct ToMembers {
+    members: Arc<Members>,
     frame: Bytes,
 }
 
-impl Cast {
-    pub(crate) fn new(crowd: Arc<Crowd>, frame: Bytes) -> Self {
-        Self { crowd, frame }
+impl ToMembers {
+    pub(crate) fn new(members: Arc<Members>, frame: Bytes) -> Self {
+        Self { members, frame }
     }
+}
 
-    /// Octets that it holds, with what goes with them.
-    pub(crate) fn size(&self) -> usize {
+impl Broadcast for ToMembers {
+    fn size(&self) -> usize {
         self.frame.len() + size_of::<Self>()
     }
 
-    /// Gives the frame to each member by `send`, which says whether there was room. Under a lock: nothing in it may end a
-    /// stream.
-    pub(crate) fn deliver(&self, mut send: impl FnMut(&Arc<StreamCell>, &Bytes) -> bool) {
-        for (_, member) in self.crowd.members().iter_mut() {
-            if !send(&member.cell, &self.frame) {
+    fn deliver(&self, send: &mut dyn FnMut(Address, &Bytes) -> bool) {
+        for (_, member) in self.members.list().iter_mut() {
+            if !send(member.address, &self.frame) {
                 member.missed += 1;
             }
         }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sockeye_proto::ws::{self, Message};
 
-use crate::carrier::Side;
-use crate::cast::{Cast, Crowd};
+use crate::carrier::{Carrier, Side};
+use crate::cast::{Members, ToMembers};
 use crate::{Error, Result, WebSocket};
 
 /// Sockets that all get what is sent to the group, by a fraction of the work of a [`send`](WebSocket::send) for each: the
@@ -32,14 +32,21 @@ use crate::{Error, Result, WebSocket};
 #[derive(Clone, Default)]
 pub struct Group(Arc<Mutex<Crowds>>);
 
-/// By the address of the connection's carrier, which its crowd holds.
-type Crowds = HashMap<usize, Arc<Crowd>>;
+/// By the address of the connection's carrier, which is held beside its members.
+type Crowds = HashMap<usize, Crowd>;
+
+/// The members on one connection.
+#[derive(Clone)]
+struct Crowd {
+    carrier: Arc<Carrier>,
+    members: Arc<Members>,
+}
 
 /// A socket's membership of a [`Group`], which ends when this is dropped. It does not keep the socket open.
 #[must_use = "the socket leaves the group when this is dropped"]
 pub struct Member {
     group: Group,
-    crowd: Arc<Crowd>,
+    crowd: Crowd,
     key: usize,
 }
 
@@ -64,9 +71,9 @@ impl Group {
         }
         let carrier = cell.carrier();
         let mut crowds = self.crowds();
-        let crowd =
-            crowds.entry(Arc::as_ptr(carrier) as usize).or_insert_with(|| Arc::new(Crowd::new(carrier))).clone();
-        let key = crowd.insert(cell);
+        let new = || Crowd { carrier: carrier.clone(), members: Arc::default() };
+        let crowd = crowds.entry(Arc::as_ptr(carrier) as usize).or_insert_with(new).clone();
+        let key = crowd.members.insert(cell.address());
         drop(crowds);
         Ok(Member { group: self.clone(), crowd, key })
     }
@@ -77,15 +84,14 @@ impl Group {
         let frame = ws::encode(&message.into());
         // Whoever is woken may leave the group at once.
         let crowds: Vec<_> = self.crowds().values().cloned().collect();
-        for crowd in crowds {
-            let carrier = crowd.carrier().clone();
-            carrier.cast(Cast::new(crowd, frame.clone()));
+        for Crowd { carrier, members } in crowds {
+            carrier.broadcast(Box::new(ToMembers::new(members, frame.clone())));
         }
     }
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.crowds().values().map(|crowd| crowd.len()).sum()
+        self.crowds().values().map(|crowd| crowd.members.len()).sum()
     }
 
     /// Whether there are none.
@@ -102,19 +108,17 @@ impl Member {
     /// How many messages to the group this socket has missed, since its peer did not read. The handler may close the socket
     /// over it, or send what stands for all of them.
     pub fn missed(&self) -> u64 {
-        self.crowd.missed(self.key)
+        self.crowd.members.missed(self.key)
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         let mut crowds = self.group.crowds();
-        let listed = self.crowd.remove(self.key);
-        if self.crowd.len() == 0 {
-            crowds.remove(&(Arc::as_ptr(self.crowd.carrier()) as usize));
+        self.crowd.members.remove(self.key);
+        if self.crowd.members.len() == 0 {
+            crowds.remove(&(Arc::as_ptr(&self.crowd.carrier) as usize));
         }
-        drop(crowds);
-        drop(listed);
     }
 }
 

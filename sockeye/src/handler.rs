@@ -9,7 +9,7 @@ use sockeye_proto::ws::CloseCode;
 
 use crate::stream::Owner;
 use crate::tunnel::Next;
-use crate::{Error, Result, WebSocket};
+use crate::{Result, WebSocket};
 
 /// What runs a socket inside its connection's task: any `FnOnce(WebSocket)` whose future's output is an [`Outcome`].
 pub trait Handler: Send + 'static {
@@ -58,17 +58,15 @@ impl<E: Display> Outcome for Result<(), E> {
 }
 
 /// Lets the connection's task of an open socket poll the handler from now on.
-///
-/// # Errors
-///
-/// [`Error::Disconnected`] where the connection has ended.
-pub(crate) fn run_in_place<H: Handler>(socket: WebSocket, handler: H) -> Result {
-    let cell = socket.cell().clone();
-    let owner = Owner::new(&cell);
+pub(crate) fn run_in_place<H: Handler>(socket: WebSocket, handler: H) {
+    let owner = Owner::new(socket.cell());
+    let (supervisor, time) = (owner.share(), owner.carrier().limits.close_timeout);
     // What the handler does as it is called may use the socket, so the connection's task calls it.
     let future = async { handler.handle(socket).await };
-    let adopted = cell.carrier().adopt(&cell, Box::pin(Supervised::new(future, owner)));
-    adopted.map_err(|_| Error::Disconnected)
+    if let Err(handler) = owner.adopt(Box::pin(Supervised::new(future, supervisor))) {
+        // The stream is over already. Its handler sees that, and what had arrived, in as much time as others get.
+        tokio::spawn(tokio::time::timeout(time, handler));
+    }
 }
 
 pin_project_lite::pin_project! {

@@ -68,7 +68,7 @@ impl Connection {
         // One more is about to be let go of.
         let outliving_handlers = config.max_closed_streams().saturating_sub(1);
         let limits = Limits { outliving_handlers, ..Limits::default() };
-        let carrier = Carrier::new(&registry, limits, facts);
+        let carrier = registry.enter(limits, facts);
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));
@@ -134,7 +134,7 @@ impl<M> Application<M> for ToHandle {
 async fn run(tunnel: Tunnel, owner: Owner) {
     let mut handler = None;
     let run = poll_fn(|cx| {
-        let polled = tunnel::catch(owner.carrier(), || match handler.get_or_insert_with(|| tunnel.start()) {
+        let polled = tunnel::catch(owner.carrier().metrics(), || match handler.get_or_insert_with(|| tunnel.start()) {
             Some(handler) => handler.as_mut().poll(cx).map(drop),
             None => Poll::Ready(()),
         });
@@ -156,7 +156,7 @@ async fn run(tunnel: Tunnel, owner: Owner) {
         () = run => {}
         () = outlive => {}
     }
-    tunnel::drop_caught(owner.carrier(), handler);
+    tunnel::drop_caught(owner.carrier().metrics(), handler);
 }
 
 /// RFC 6455 §7.4.1.

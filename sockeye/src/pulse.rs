@@ -9,27 +9,11 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use crate::carrier::PingTimes;
 use crate::stream::StreamCell;
 
 /// What the Pings of the keep-alive carry: it tells their Pongs from others.
 pub(crate) const PAYLOAD: &[u8] = b"keep-alive@sockeye";
-
-/// After what silence a Ping is sent, and how much later its socket is given up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PingTimes {
-    pub(crate) interval: Duration,
-    pub(crate) timeout: Duration,
-}
-
-/// A year: as good as never, and few enough ticks to count.
-const LONGEST: Duration = Duration::from_secs(1 << 25);
-
-impl PingTimes {
-    /// None where no time is silence.
-    pub(crate) fn new(interval: Duration, timeout: Duration) -> Option<Self> {
-        (!interval.is_zero()).then(|| Self { interval: interval.min(LONGEST), timeout: timeout.min(LONGEST) })
-    }
-}
 
 /// A Ping for a socket. That of a client is masked, with a key of its own (RFC 6455 §5.3).
 #[cfg(feature = "web-socket")]
@@ -244,7 +228,6 @@ mod tests {
 
     use super::*;
     use crate::carrier::{Carrier, Facts, Limits, Side};
-    use crate::registry::Registry;
     use crate::now;
     use crate::stream::Owner;
 
@@ -252,7 +235,7 @@ mod tests {
 
     fn carrier() -> Arc<Carrier> {
         let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
-        Carrier::new(&Arc::<Registry>::default(), Limits::default(), facts)
+        Carrier::alone(Limits::default(), facts)
     }
 
     fn nothing() -> Backlog {

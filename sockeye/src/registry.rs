@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use http::Version;
 use tokio::sync::{Notify, watch};
 
-use crate::carrier::{Carrier, Phase};
+use crate::carrier::{Carrier, Facts, Limits, Listing, Phase};
 use crate::metrics::{Counter, Metrics};
 
 /// Every connection of a server, from the moment it is accepted to the end of its last stream.
@@ -42,23 +42,17 @@ impl Registry {
     }
 
     /// Lists a connection under a number of its own.
-    pub(crate) fn enter(&self, make: impl FnOnce(u64) -> Carrier) -> Arc<Carrier> {
+    pub(crate) fn enter(self: &Arc<Self>, limits: Limits, facts: Facts) -> Arc<Carrier> {
         self.metrics.count(Counter::Connections);
         let mut book = self.book();
         let number = book.next;
         book.next += 1;
-        let carrier = Arc::new(make(number));
+        let carrier = Arc::new(Carrier::new(self.clone(), number, limits, facts));
         book.connections.insert(number, Arc::downgrade(&carrier));
         let phase = book.phase;
         drop(book);
         carrier.enter(phase);
         carrier
-    }
-
-    pub(crate) fn leave(&self, number: u64) {
-        let mut book = self.book();
-        book.connections.remove(&number);
-        self.tell_if_empty(&book);
     }
 
     /// Knows of a connection that is to be [entered](Self::enter) once its handshake has told what it speaks.
@@ -103,6 +97,18 @@ impl Registry {
     pub(crate) async fn wait_shutdown(&self) {
         // The sender is ours: it does not go away.
         self.shutdown.subscribe().wait_for(|shutdown| *shutdown).await.ok();
+    }
+}
+
+impl Listing for Registry {
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn leave(&self, number: u64) {
+        let mut book = self.book();
+        book.connections.remove(&number);
+        self.tell_if_empty(&book);
     }
 }
 

@@ -19,7 +19,7 @@ use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::driver::Driver;
 use crate::metrics::Counter;
 #[cfg(feature = "web-socket")]
-use crate::pulse::PingTimes;
+use crate::carrier::PingTimes;
 use crate::registry::{Arrival, Handle, Registry};
 use crate::h1::serve as serve_http1;
 use crate::{Error, Result, date};
@@ -367,7 +367,7 @@ impl Server {
 
     /// Lists a connection, as one that has arrived.
     fn enter(&self, arrival: Arrival, facts: Facts) -> Arc<Carrier> {
-        let carrier = Carrier::new(&self.registry, self.limits, facts);
+        let carrier = self.registry.enter(self.limits, facts);
         drop(arrival);
         carrier
     }

@@ -14,7 +14,7 @@ use futures_sink::Sink;
 use http::{Extensions, Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
 
-use crate::budget::{self, Budget, Ticket, Verdict};
+use crate::budget::{self, Ticket, Verdict};
 use crate::carrier::Side;
 use crate::head::Head;
 use crate::metrics::Counter;
@@ -480,7 +480,12 @@ impl WebSocket {
         let message = machine.unfinished();
         match message.map(|ws::Unfinished { held, announced, is_last }| budget::Message { held, announced, is_last }) {
             Some(message) if owner.carrier().budget.counts(message) => {
-                Budget::hold(owner.cell().carrier(), cx, ticket, message)
+                let carrier = owner.carrier();
+                let verdict = carrier.budget.hold(cx, ticket, message);
+                if verdict == Verdict::Wait {
+                    carrier.metrics().count(Counter::UnfinishedMessagesWaited);
+                }
+                verdict
             }
             _ => Verdict::Go,
         }

@@ -1,16 +1,13 @@
 //! What a response carries when its stream becomes a tunnel: the future that goes on in the place of the request's.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::{fmt, mem};
 
-use crate::carrier::Carrier;
-use crate::metrics::Counter;
-use crate::stream::StreamCell;
+use crate::metrics::{Counter, Metrics};
 
 /// What a connection polls for a stream until it is done, or becomes something else.
 pub(crate) type Handler = Pin<Box<dyn Future<Output = Option<Next>> + Send>>;
@@ -61,45 +58,18 @@ impl fmt::Debug for Tunnel {
     }
 }
 
-/// Polls a handler, and those that follow it, until one waits; none is left where the last is done. A handler that panics,
-/// be it as it is dropped, is done too, and takes nobody with it.
-#[inline]
-pub(crate) fn poll_caught(handler: &mut Option<Handler>, cell: &Arc<StreamCell>, waker: &Waker) {
-    let polled = catch(cell.carrier(), || {
-        while let Some(future) = handler
-            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(waker))
-        {
-            *handler = next.map(|Next(next)| next);
-        }
-    });
-    if let Err(Panicked) = polled {
-        cell.panicked();
-        drop_caught(cell.carrier(), handler.take());
-    }
-}
-
-/// Runs a handler in a task of its own.
-pub(crate) async fn run(handler: Handler, cell: Arc<StreamCell>) {
-    let mut handler = Some(handler);
-    poll_fn(|cx| {
-        poll_caught(&mut handler, &cell, cx.waker());
-        if handler.is_none() { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-}
-
 /// Drops what foreign code made, which may panic.
-pub(crate) fn drop_caught<T>(carrier: &Carrier, value: T) {
-    catch(carrier, || drop(value)).ok();
+pub(crate) fn drop_caught<T>(metrics: &Metrics, value: T) {
+    catch(metrics, || drop(value)).ok();
 }
 
 /// Foreign code panicked.
 pub(crate) struct Panicked;
 
 /// Runs foreign code; what it was called on is not to be used again where it panics.
-pub(crate) fn catch<T>(carrier: &Carrier, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub(crate) fn catch<T>(metrics: &Metrics, run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        carrier.metrics().count(Counter::Panics);
+        metrics.count(Counter::Panics);
         tell_of_panic(payload);
         Panicked
     })

@@ -401,7 +401,7 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
             let upgrade = extensions.remove::<OnUpgrade>()?;
             let registry = Arc::new(Registry::default());
             let facts = Facts { side: Side::Server, peer: None, version: request.version(), secure: false };
-            Some(Way::Hyper(upgrade, Carrier::new(&registry, Limits::default(), facts)))
+            Some(Way::Hyper(upgrade, registry.enter(Limits::default(), facts)))
         }
     }
 }

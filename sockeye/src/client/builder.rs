@@ -14,7 +14,7 @@ use super::tls::{ClientConfig, Tls};
 use super::transport::{Connector, Proxy};
 use super::{Client, Open, Shared, Versions};
 use crate::carrier::Limits;
-use crate::pulse::PingTimes;
+use crate::carrier::PingTimes;
 use crate::server::Transport;
 use crate::{Error, Result};
 

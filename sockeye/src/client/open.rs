@@ -151,9 +151,10 @@ impl Open {
     ///
     /// # Errors
     ///
-    /// As where the socket is awaited, and [`Error::Disconnected`] where the connection ended as soon as it was open.
+    /// As where the socket is awaited.
     pub async fn run<H: Handler>(self, handler: H) -> Result {
-        run_in_place(self.open().await?, handler)
+        run_in_place(self.open().await?, handler);
+        Ok(())
     }
 
     async fn open(mut self) -> Result<WebSocket> {

@@ -162,7 +162,6 @@ where
     /// Handles what the machine has to say, then looks at every stream that changed; whether anything happened.
     fn run(&mut self, now: Instant) -> bool {
         let mut progress = self.handle_events(now);
-        progress |= self.adopt(now);
         let mut ready = mem::take(&mut self.ready);
         self.carrier.take_ready(&mut ready);
         progress |= !ready.is_empty();

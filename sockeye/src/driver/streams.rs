@@ -19,7 +19,7 @@ use crate::content::expects_continue;
 use crate::metrics::Counter;
 use crate::stream::port::{Visit, send_frame};
 use crate::stream::{Death, ErrorCode, Look, Next, Owner, Received, StreamCell};
-use crate::tunnel::{self, Handler};
+use crate::tunnel::{self, Handler, Panicked};
 use crate::{Body, Error, Peer, Side};
 
 /// The streams, and the times that are given to those at their end.
@@ -47,17 +47,36 @@ impl<P> Slot<P> {
         debug_assert!(self.cell.is_quiet(), "only a quiet cell gets the desk");
         let Some(stream) = machine.stream(self.id) else { return false };
         let Some(_visit) = Visit::begin(&self.cell, stream) else { return false };
-        tunnel::poll_caught(&mut self.handler, &self.cell, &waker_ref(&self.cell));
+        poll(&mut self.handler, &self.cell);
         true
     }
 
     #[inline]
     pub(super) fn poll_handler(&mut self) {
-        tunnel::poll_caught(&mut self.handler, &self.cell, &waker_ref(&self.cell));
+        poll(&mut self.handler, &self.cell);
     }
 
     pub(super) fn drop_handler(&mut self) {
-        tunnel::drop_caught(self.cell.carrier(), self.handler.take());
+        tunnel::drop_caught(self.cell.carrier().metrics(), self.handler.take());
+    }
+}
+
+/// Polls a handler, and those that follow it, until one waits; none is left where the last is done. A handler that panics,
+/// be it as it is dropped, is done too, and takes nobody with it.
+#[inline]
+fn poll(handler: &mut Option<Handler>, cell: &Arc<StreamCell>) {
+    let metrics = cell.carrier().metrics();
+    let polled = tunnel::catch(metrics, || {
+        let waker = waker_ref(cell);
+        while let Some(future) = handler
+            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            *handler = next.map(|tunnel::Next(next)| next);
+        }
+    });
+    if let Err(Panicked) = polled {
+        cell.panicked();
+        tunnel::drop_caught(metrics, handler.take());
     }
 }
 
@@ -172,7 +191,7 @@ where
         cell.start();
         self.insert(id, cell, A::Permit::default());
         // A service is cloned for each request, which is foreign code.
-        let handler = tunnel::catch(&self.carrier, || self.application.accept(request, owner));
+        let handler = tunnel::catch(self.carrier.metrics(), || self.application.accept(request, owner));
         if let Some(slot) = self.streams.at(id.slot()) {
             slot.handler = handler.unwrap_or_default();
         }
@@ -220,25 +239,6 @@ where
             reply.send(opened).ok();
         }
         progress
-    }
-
-    /// Client: polls handlers from here on that were given to sockets of this connection; whether there were any.
-    pub(super) fn adopt(&mut self, now: Instant) -> bool {
-        let adoptions = self.carrier.take_adoptions();
-        let any = !adoptions.is_empty();
-        for (cell, handler) in adoptions {
-            let slot = self.streams.at(cell.slot()).filter(|slot| Arc::ptr_eq(&slot.cell, &cell));
-            let Some(slot) = slot else {
-                // The stream is over already, and its handler gets the time that another would to see that.
-                tokio::spawn(tokio::time::timeout(self.carrier.limits.close_timeout, tunnel::run(handler, cell)));
-                continue;
-            };
-            debug_assert!(slot.handler.is_none(), "a stream has one handler");
-            slot.handler = Some(handler);
-            slot.cell.start();
-            self.look_after(cell.slot(), true, now);
-        }
-        any
     }
 
     /// Client: hands a response over. The interim ones (RFC 9110 §15.2) have nothing to say to a WebSocket.
@@ -312,6 +312,11 @@ where
         slot.cell.calm_down(&state);
         drop(state);
         slot.cell.wake(exchanged.waiting);
+        if exchanged.handler.is_some() {
+            debug_assert!(slot.handler.is_none(), "a stream has one handler");
+            slot.handler = exchanged.handler;
+            slot.cell.wake_handler();
+        }
         let id = slot.id;
         if exchanged.next == Next::LetGo {
             stream.release();
@@ -334,17 +339,19 @@ where
 
     /// Sends what groups have for streams here; whether anything was there.
     pub(super) fn send_frames(&mut self) -> bool {
-        let casts = self.carrier.take_casts();
+        let broadcasts = self.carrier.take_broadcasts();
         let Self { streams, machine, .. } = self;
-        for cast in &casts {
-            cast.deliver(|cell, frame| {
-                let slot = streams.slots.get(cell.slot()).and_then(Option::as_ref);
-                let slot = slot.filter(|slot| Arc::ptr_eq(&slot.cell, cell));
-                let stream = slot.and_then(|slot| machine.stream(slot.id));
-                send_frame(cell, stream, frame)
+        for broadcast in &broadcasts {
+            broadcast.deliver(&mut |member, frame| {
+                let slot = streams.slots.get(member.slot()).and_then(Option::as_ref);
+                match slot.filter(|slot| slot.cell.address() == member) {
+                    Some(slot) => send_frame(&slot.cell, machine.stream(slot.id), frame),
+                    // Its stream is over, and it misses nothing.
+                    None => true,
+                }
             });
         }
-        !casts.is_empty()
+        !broadcasts.is_empty()
     }
 }
 

@@ -73,7 +73,7 @@ where
     let http = builder(limits).serve_connection(wire, answer);
     let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, draining: false };
     let ended = poll_fn(|cx| {
-        tunnel::catch(&carrier, || task.poll(cx, &carrier))
+        tunnel::catch(carrier.metrics(), || task.poll(cx, &carrier))
             .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
     });
     let ended = ended.await;
@@ -81,7 +81,7 @@ where
         carrier.metrics().count(Counter::HeaderListsRefused);
     }
     // Whatever else the service made is dropped here, which is foreign code.
-    let left = tunnel::catch(&carrier, || {
+    let left = tunnel::catch(carrier.metrics(), || {
         let next = mem::take(&mut line.lock().next);
         match task.http {
             Http::Plain(http) if ended.is_ok() && carrier.phase() < Phase::Ending => Some((http.into_parts(), next)),
@@ -284,7 +284,7 @@ async fn call<S: HttpService>(
     carrier: &Carrier,
 ) -> Result<Response<S::Content>, BoxError> {
     poll_fn(|cx| caught(carrier, || service.poll_ready(cx).map_err(Into::into))).await?;
-    let future = tunnel::catch(carrier, || service.call(request)).map_err(|Panicked| PANICKED)?;
+    let future = tunnel::catch(carrier.metrics(), || service.call(request)).map_err(|Panicked| PANICKED)?;
     let mut future = pin!(Some(future));
     let answered = poll_fn(|cx| match future.as_mut().as_pin_mut() {
         Some(future) => caught(carrier, || future.poll(cx).map_err(Into::into)),
@@ -292,14 +292,14 @@ async fn call<S: HttpService>(
     });
     let answered = answered.await;
     // One that panics as it is dropped has answered.
-    tunnel::catch(carrier, || future.set(None)).ok();
+    tunnel::catch(carrier.metrics(), || future.set(None)).ok();
     answered
 }
 
 const PANICKED: &str = "the service panicked";
 
 fn caught<T>(carrier: &Carrier, run: impl FnOnce() -> Poll<Result<T, BoxError>>) -> Poll<Result<T, BoxError>> {
-    tunnel::catch(carrier, run).unwrap_or_else(|Panicked| Poll::Ready(Err(PANICKED.into())))
+    tunnel::catch(carrier.metrics(), run).unwrap_or_else(|Panicked| Poll::Ready(Err(PANICKED.into())))
 }
 
 /// What hyper leaves to us: a response has a content-length where RFC 9110 §8.6 allows one, and keeps to it.

@@ -9,10 +9,10 @@ use bytes::{Bytes, BytesMut};
 use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
-use super::ends::{Flush, Received};
+use super::ends::Received;
 use super::state::{Delivered, StreamState};
 use super::state::waiters::{Waiter, Waiting};
-use crate::carrier::Carrier;
+use crate::carrier::{Address, Carrier, Flush, Flusher};
 use crate::pulse::Stamp;
 
 pub(crate) struct StreamCell {
@@ -78,6 +78,10 @@ impl StreamCell {
 
     pub(super) fn key(&self) -> u64 {
         self.key
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address { key: self.key, slot: self.slot }
     }
 
     pub(crate) fn slot(&self) -> usize {
@@ -242,12 +246,6 @@ impl StreamCell {
         self.lock().panicked();
     }
 
-    /// What has become of a flush that was asked for.
-    pub(crate) fn flushed(&self, flush: Flush) {
-        let waiting = self.lock().flushed(flush);
-        self.wake(waiting);
-    }
-
     /// Tells the application that the connection is draining.
     pub(crate) fn go_away(&self) {
         let waiting = self.lock().go_away();
@@ -278,5 +276,12 @@ impl StreamCell {
         state.rebook(&self.carrier);
         drop(state);
         self.queue();
+    }
+}
+
+impl Flusher for StreamCell {
+    fn flushed(&self, flush: Flush) {
+        let waiting = self.lock().flushed(flush);
+        self.wake(waiting);
     }
 }

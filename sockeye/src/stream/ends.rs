@@ -140,19 +140,6 @@ impl Awaited {
     }
 }
 
-/// How far it is that whoever flushes waits for. A cell is not quiet meanwhile, so that what is sent passes by its outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Flush {
-    /// Nobody has asked.
-    None,
-    /// The connection is to tell.
-    Asked,
-    /// All that the connection had taken is with the transport, and it has taken nothing since.
-    Done,
-    /// The transport did not take it, and never will.
-    Lost,
-}
-
 /// What ends a tunnel in the words of its protocol once nobody holds it any more.
 pub(crate) trait Closer: Send {
     /// Appends the last words, with this close code.

@@ -12,7 +12,7 @@ pub(crate) mod port;
 mod state;
 
 pub(crate) use cell::StreamCell;
-pub(crate) use ends::{Awaited, Closer, Death, ErrorCode, Flush, Input, Parting, Received};
+pub(crate) use ends::{Awaited, Closer, Death, ErrorCode, Input, Parting, Received};
 use outbox::Outbox;
 pub(crate) use owner::Owner;
 pub(crate) use port::Room;

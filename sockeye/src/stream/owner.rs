@@ -11,6 +11,7 @@ use super::ends::{Closer, Parting};
 use super::state::waiters::Who;
 use super::StreamCell;
 use crate::carrier::{Carrier, End};
+use crate::tunnel::Handler;
 use crate::{Error, Result};
 
 /// One share of the application's side of a stream. The last to be dropped ends the stream: a tunnel by its closer, a
@@ -112,7 +113,7 @@ impl Owner {
             return known;
         }
         // Without the lock, which the connection takes to tell.
-        match self.0.carrier().ask_flush(&self.0) {
+        match self.0.carrier().ask_flush(self.0.clone()) {
             End::None => Poll::Pending,
             end => {
                 self.0.lock().unask_flush();
@@ -144,6 +145,13 @@ impl Owner {
     /// How to end the tunnel once the last owner has left, and what was received and not looked at.
     pub(crate) fn close_by(&self, closer: Box<dyn Closer>, unread: BytesMut) {
         self.0.lock().close_by(closer, unread);
+    }
+
+    /// Gives the stream a handler for the connection to poll from now on; hands it back where the stream is over.
+    pub(crate) fn adopt(&self, handler: Handler) -> std::result::Result<(), Handler> {
+        self.0.lock().adopt(handler)?;
+        self.0.queue();
+        Ok(())
     }
 
     /// The close code for the closer.

@@ -262,3 +262,147 @@ pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>,
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use http::Version;
+    use sockeye_proto::h1::{Connection, STREAM};
+    use sockeye_proto::{Machine, h2};
+
+    use super::*;
+    use crate::Side;
+    use crate::carrier::{Carrier, Facts, Limits};
+    use crate::stream::{Look, PeersEnd};
+
+    /// A tunnel of a machine of its own, and its owner.
+    struct Tunnel {
+        machine: Connection,
+        owner: Owner,
+    }
+
+    impl Tunnel {
+        fn new(received: &[u8]) -> Self {
+            let facts = Facts { side: Side::Server, peer: None, version: Version::HTTP_11, secure: false };
+            let cell = StreamCell::new_tunnel(Carrier::alone(Limits::default(), facts));
+            let owner = Owner::new(&cell);
+            let mut machine = Connection::tunnel(h2::Role::Server, &h2::Config::default(), Instant::now());
+            machine.handle_data(Instant::now(), &mut received.into());
+            let mut tunnel = Self { machine, owner };
+            tunnel.look();
+            tunnel
+        }
+
+        /// What the connection does after it looked at all of the cell.
+        fn look(&mut self) {
+            let cell = self.owner.cell().clone();
+            let mut state = cell.lock();
+            let look = Look { has_handler: true, peers_end: PeersEnd::OfAll };
+            let mut stream = self.machine.stream(STREAM).unwrap();
+            let exchanged = state.exchange(&mut stream, cell.carrier(), look);
+            cell.calm_down(&state);
+            drop(state);
+            cell.wake(exchanged.waiting);
+        }
+
+        fn visit<T>(&mut self, run: impl FnOnce(&Owner) -> T) -> T {
+            let cell = self.owner.cell().clone();
+            let _visit = Visit::begin(&cell, self.machine.stream(STREAM).unwrap());
+            run(&self.owner)
+        }
+
+        fn transmitted(&mut self) -> BytesMut {
+            let mut output = BytesMut::new();
+            self.machine.poll_transmit(&mut output);
+            output
+        }
+    }
+
+    fn read_all(owner: &Owner) -> Option<Vec<u8>> {
+        owner.read_in_place(|octets| (octets.len(), octets.to_vec()))
+    }
+
+    fn append(owner: &Owner, octets: &[u8]) -> bool {
+        owner.append_in_place(octets.len(), |output| (output.extend_from_slice(octets), None)).is_ok()
+    }
+
+    /// A handler that was woken by something else than data finds nothing to read, and takes no lock to see that.
+    #[test]
+    fn octets_go_in_and_out_in_place() {
+        let mut tunnel = Tunnel::new(b"in");
+        assert!(!append(&tunnel.owner, b"no"), "outside of a visit there is no desk");
+        tunnel.visit(|owner| {
+            assert_eq!(read_all(owner).as_deref(), Some(&b"in"[..]));
+            assert_eq!(read_all(owner), None, "all is read");
+            assert!(append(owner, b"out") && append(owner, b" again"));
+            assert!(owner.cell().is_quiet(), "no lock was taken");
+        });
+        assert_eq!(tunnel.transmitted(), "out again");
+    }
+
+    /// What a handler leaves unread is the first that is read by the cell.
+    #[test]
+    fn what_is_left_waits_in_the_cell() {
+        let mut tunnel = Tunnel::new(b"first rest");
+        tunnel.visit(|owner| assert_eq!(owner.read_in_place(|octets| (6, octets[..6].to_vec())).unwrap(), b"first "));
+        assert!(!tunnel.owner.cell().is_quiet());
+        let mut input = BytesMut::new();
+        let read = tunnel.owner.poll_read(&mut Context::from_waker(Waker::noop()), &mut input);
+        assert!(matches!(read, Poll::Ready(Ok(Input::Octets))) && input == "rest");
+    }
+
+    /// Once the cell has been used nothing goes past it.
+    #[test]
+    fn nothing_overtakes_what_waits() {
+        let mut tunnel = Tunnel::new(b"");
+        tunnel.visit(|owner| {
+            assert!(append(owner, b"1 "));
+            let by_cell = owner.poll_append_in_cell(Room::Now, |output| (output.extend_from_slice(b"2 "), None));
+            assert!(matches!(by_cell, Poll::Ready(Ok(()))));
+            assert!(!append(owner, b"3"), "the outbox goes first");
+        });
+        tunnel.look();
+        assert_eq!(tunnel.transmitted(), "1 2 ");
+    }
+
+    /// A handler may drive a connection of its own: what lay on the desk lies there again.
+    #[test]
+    fn visits_nest() {
+        let (mut outer, mut inner) = (Tunnel::new(b"outer"), Tunnel::new(b"inner"));
+        outer.visit(|owner| {
+            assert_eq!(owner.read_in_place(|octets| (2, octets[..2].to_vec())).unwrap(), b"ou");
+            assert!(append(owner, b"<"));
+            inner.visit(|within| {
+                assert_eq!(read_all(owner), None, "the outer desk is covered");
+                assert!(!append(owner, b"no"));
+                assert_eq!(read_all(within).as_deref(), Some(&b"inner"[..]));
+                assert!(append(within, b"of the inner"));
+            });
+            assert_eq!(read_all(owner).as_deref(), Some(&b"ter"[..]));
+            assert!(append(owner, b">"));
+        });
+        assert_eq!((outer.transmitted(), inner.transmitted()), ("<>".into(), "of the inner".into()));
+    }
+
+    /// A visit that a panic ends settles all the same, and leaves no desk behind that another could take for its own.
+    #[test]
+    fn a_panic_settles() {
+        let (mut outer, mut inner) = (Tunnel::new(b"outer"), Tunnel::new(b"inner"));
+        outer.visit(|owner| {
+            let visited = catch_unwind(AssertUnwindSafe(|| {
+                inner.visit(|within| {
+                    assert!(append(within, b"said"));
+                    panic!("a handler does");
+                })
+            }));
+            assert!(visited.is_err() && !append(&inner.owner, b"no"));
+            assert_eq!(read_all(owner).as_deref(), Some(&b"outer"[..]));
+        });
+        assert_eq!(inner.transmitted(), "said");
+        assert_eq!(Arc::strong_count(inner.owner.cell()), 1, "nobody holds the cell but its owner");
+    }
+}

@@ -9,7 +9,9 @@ use http::{HeaderMap, Response};
 use super::waiters::Who;
 use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
 use crate::stream::Outbox;
-use crate::stream::ends::{Closer, ErrorCode, Flush, Input, Parting, Received, Sent};
+use crate::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
+use crate::carrier::Flush;
+use crate::tunnel::Handler;
 use crate::{Error, Result, Side};
 
 /// The application's verbs.
@@ -163,6 +165,15 @@ impl StreamState {
             self.inbox = unread;
         }
         self.rare().closer = Some(closer);
+    }
+
+    /// Gives an open stream a handler for the connection to poll; hands it back where the stream is over.
+    pub(in crate::stream) fn adopt(&mut self, handler: Handler) -> std::result::Result<(), Handler> {
+        if self.is_over() {
+            return Err(handler);
+        }
+        self.rare().handler = Some(handler);
+        Ok(())
     }
 
     /// The close code for the closer.

@@ -8,9 +8,9 @@ use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
-use crate::carrier::Carrier;
+use crate::carrier::{Carrier, Flush};
 use crate::stream::Outbox;
-use crate::stream::ends::{Awaited, Death, Flush, Parting, Received, Sent};
+use crate::stream::ends::{Awaited, Death, Parting, Received, Sent};
 use crate::Side;
 
 /// The connection's verbs.
@@ -146,6 +146,8 @@ impl StreamState {
             spare = mem::take(&mut self.inbox);
         }
         let mut waiting = self.send(stream, &mut spare, carrier);
+        let handler = self.take_rare(|rare| rare.handler.take());
+        let look = Look { has_handler: look.has_handler || handler.is_some(), ..look };
         let next = self.next(stream.is_closed(), look);
         let awaited = match next {
             Next::GoOn => Awaited::Nothing,
@@ -162,7 +164,7 @@ impl StreamState {
             stream.dismiss();
         }
         self.check();
-        Exchanged { waiting, next, before, awaited, refill, spare }
+        Exchanged { waiting, next, before, awaited, refill, handler, spare }
     }
 
     /// Gives the machine what the application wants sent, as far as it takes it.

@@ -6,6 +6,8 @@
 
 mod application;
 mod connection;
+#[cfg(test)]
+mod tests;
 pub(super) mod waiters;
 
 use std::task::Waker;
@@ -14,8 +16,10 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
 use self::waiters::{Waiting, Waits};
-use super::ends::{Awaited, Closer, ErrorCode, Flush, Parting, Received, Sent};
+use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
 use super::outbox::Outbox;
+use crate::carrier::Flush;
+use crate::tunnel::Handler;
 use crate::{Error, Reason, Result};
 
 /// A server of a million sockets has a million of these.
@@ -69,6 +73,8 @@ struct Rare {
     trailers_in: Option<HeaderMap>,
     closer: Option<Box<dyn Closer>>,
     close_code: Option<u16>,
+    /// What the connection is to poll for the stream from now on.
+    handler: Option<Handler>,
     /// Who waits for room, where that is not the handler.
     sender: Option<Waker>,
     /// Who is to know that the stream is over, besides those who wait for either half.
@@ -77,10 +83,10 @@ struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, sender, watcher } = self;
+        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, .. } = self;
         let no_head = response.is_none() && head.is_none() && !continues;
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
-        let nobody = sender.is_none() && watcher.is_none();
+        let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
         no_head && no_trailers && closer.is_none() && close_code.is_none() && nobody
     }
 }
@@ -100,12 +106,6 @@ impl Default for Sent {
 impl Default for Awaited {
     fn default() -> Self {
         Self::Nothing
-    }
-}
-
-impl Default for Flush {
-    fn default() -> Self {
-        Self::None
     }
 }
 
@@ -147,6 +147,8 @@ pub(crate) struct Exchanged {
     pub(crate) awaited: Awaited,
     /// The inbox has been emptied of what kept more from it.
     pub(crate) refill: bool,
+    /// A handler that the stream was given.
+    pub(crate) handler: Option<Handler>,
     /// An emptied buffer.
     pub(crate) spare: BytesMut,
 }
