@@ -16,7 +16,7 @@ fn mutate(random: &mut Random) -> Vec<u8> {
         match random.below(5) {
             0 => octets[at] = odd,
             1 => octets.insert(at, odd),
-            2 => drop(octets.remove(at)),
+            2 if octets.len() > 1 => drop(octets.remove(at)),
             3 => octets.truncate(at + 1),
             _ => {
                 let end = (at + random.below(60)).min(octets.len());

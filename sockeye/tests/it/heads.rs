@@ -57,7 +57,7 @@ fn mutate(random: &mut Random) -> Vec<u8> {
         match random.below(4) {
             0 => octets[at] = odd,
             1 => octets.insert(at, odd),
-            2 => drop(octets.remove(at)),
+            2 if octets.len() > 1 => drop(octets.remove(at)),
             _ => octets.extend_from_within(at..(at + 30).min(octets.len())),
         }
     }
