@@ -77,7 +77,8 @@ impl Loan {
     #[inline]
     pub fn put<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> T) -> (T, Option<BytesMut>) {
         let output = &mut self.buffers.output;
-        if output.len() == self.start && self.head > 0 {
+        // One comparison, whatever the machine: where there is no head, never.
+        if output.len() < self.start + self.head {
             output.extend_from_slice(&HEAD);
         }
         let before = output.len();

@@ -87,7 +87,9 @@ pub(super) enum Half {
 /// Whether a `write` took less than it was offered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Writer {
-    Content,
+    /// No: nobody waits to be told of room.
+    Idle,
+    /// Yes: [`Event::Writable`] follows.
     Waiting,
 }
 
@@ -109,7 +111,7 @@ impl Connection {
     fn new(state: State, role: Role, config: &Config) -> Self {
         Self {
             state,
-            writer: Writer::Content,
+            writer: Writer::Idle,
             role,
             window: config.initial_window_size.clamp(1, i32::MAX as u32),
             max_send_buffer: config.max_send_buffer.max(1),
@@ -182,7 +184,7 @@ impl Connection {
 
     /// Our half of the exchange is over.
     pub(super) fn finish_send(&mut self) {
-        self.writer = Writer::Content;
+        self.writer = Writer::Idle;
         self.state = match self.state {
             State::Tunnel { recv: Half::Open, .. } => State::Tunnel { recv: Half::Open, send: Half::Ended },
             _ => State::Ended,
@@ -193,7 +195,7 @@ impl Connection {
     pub(super) fn end(&mut self, error: Option<ConnectionError>) {
         if !self.is_closed() {
             self.state = State::Closed;
-            self.writer = Writer::Content;
+            self.writer = Writer::Idle;
             self.events.push_back(Event::Closed(error));
         }
     }
@@ -223,7 +225,7 @@ impl Connection {
     #[inline]
     pub(super) fn check(&self) {
         debug_assert!(self.unread.len() <= self.window as usize, "no more is taken than may be unread");
-        debug_assert!(self.writer == Writer::Content || self.is_sending(), "only who may write waits for it");
+        debug_assert!(self.writer == Writer::Idle || self.is_sending(), "only who may write waits for it");
         debug_assert!(
             self.state != State::Released || self.unread.is_empty(),
             "nobody reads a stream that was released"
@@ -283,7 +285,7 @@ impl Machine for Connection {
             return Some(event);
         }
         self.has_turn().then(|| {
-            self.writer = Writer::Content;
+            self.writer = Writer::Idle;
             Event::Writable(STREAM)
         })
     }
@@ -320,7 +322,7 @@ impl Machine for Connection {
 
     #[inline]
     fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
-        (id == STREAM && self.state != State::Released).then(|| Stream(self))
+        (id == STREAM && self.state != State::Released).then_some(Stream(self))
     }
 
     fn stream_count(&self) -> usize {

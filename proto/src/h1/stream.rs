@@ -168,7 +168,7 @@ impl Connection {
             }
             _ => return 0,
         }
-        self.writer = if is_all { Writer::Content } else { Writer::Waiting };
+        self.writer = if is_all { Writer::Idle } else { Writer::Waiting };
         if end_stream && is_all {
             self.finish_send();
         }

@@ -18,6 +18,7 @@ mod extensions;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
+mod heads;
 mod http1;
 mod http1_ends;
 mod http1_host;
