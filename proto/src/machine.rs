@@ -50,6 +50,12 @@ pub trait Machine {
     /// Whether the connection is over. What is left to transmit should still be sent.
     fn is_closed(&self) -> bool;
 
+    /// Whether the connection is over while its transport goes on, for somebody else to use it: what is to be transmitted still
+    /// goes before, and nothing is shut down.
+    fn is_left(&self) -> bool {
+        false
+    }
+
     /// A stream, `None` once it was released.
     fn stream(&mut self, id: StreamId) -> Option<Self::Stream<'_>>;
     /// Streams held: open, or closed and not released.

@@ -388,7 +388,12 @@ impl Server {
                 read.advance(length);
                 let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
                 let machine = h1::Connection::server(request, &config, crate::now());
-                Box::pin(Driver::new(transport, read, machine, carrier, ByService(service))).await
+                let by_service = ByService(service.clone());
+                let mut driver = Box::pin(Driver::new(transport, read, machine, carrier.clone(), by_service));
+                let ended = (&mut driver).await;
+                let Some((transport, read)) = driver.leave() else { return ended };
+                drop(driver);
+                Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await
             }
             Head::Other(_) => Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await,
             Head::Partial => Ok(()),

@@ -5,9 +5,9 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
-use http::Request;
+use http::{HeaderName, Request};
 
-use super::response::Framing;
+use super::response::{Framing, is_named_by_connection};
 use super::{STREAM, Stream};
 use crate::h2::{Config, ConnectionError, Counters, Event, Role, StreamId};
 use crate::loan::Buffers;
@@ -29,13 +29,17 @@ const MAX_SPARE: usize = 256;
 /// [`Config::initial_window_size`]: past it the connection [stops](Machine::is_stopped) until they are. Those that wait to be
 /// transmitted are bounded by [`Config::max_send_buffer`].
 ///
-/// A response other than a 101 ends the exchange and the connection, and what the client still sends is dropped. Only a stream
+/// A response other than a 101 ends the exchange. Where the client and the server would go on with other requests (RFC 9112
+/// §9.3), the connection then [is left](Machine::is_left) to whoever serves them, with [what had come](Self::take_rest); else
+/// it ends, and what the client still sends is dropped. Only a stream
 /// that is closed, by the end of both halves, can be released without harm: to release or to reset it before closes the
 /// connection at once, with what is left to transmit (RFC 6455 §7.1.7).
 pub struct Connection {
     pub(super) state: State,
     pub(super) writer: Writer,
     role: Role,
+    /// Server: the client goes on with other requests if this one gets no tunnel.
+    pub(super) persists: bool,
     /// Octets that may be received and not read: one at least.
     window: u32,
     /// Octets that may wait to be transmitted: one at least.
@@ -99,6 +103,7 @@ impl Connection {
     /// [`handle_data`](Machine::handle_data).
     pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
         let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
+        connection.persists = !is_named_by_connection(request.headers(), &HeaderName::from_static("close"));
         connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
         connection
     }
@@ -113,6 +118,7 @@ impl Connection {
             state,
             writer: Writer::Idle,
             role,
+            persists: false,
             window: config.initial_window_size.clamp(1, i32::MAX as u32),
             max_send_buffer: config.max_send_buffer.max(1),
             date: config.date,
@@ -126,6 +132,18 @@ impl Connection {
     /// Which side of the connection this is.
     pub fn role(&self) -> Role {
         self.role
+    }
+
+    /// What the client had sent behind the exchange, where the connection [is left](Machine::is_left).
+    pub fn take_rest(&mut self) -> BytesMut {
+        let rest = self.unread.take(&self.buffers.batch, BytesMut::new);
+        self.buffers.batch.clear();
+        rest
+    }
+
+    /// Whether what comes is another exchange's.
+    fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answering(_) | State::Ended | State::Released) && self.persists
     }
 
     /// Octets that may still be received before any is read.
@@ -150,8 +168,9 @@ impl Connection {
             return;
         }
         self.end_batch();
-        if self.unread.is_empty() {
-            self.events.push_back(Event::Readable(STREAM));
+        // Before there is a tunnel, nobody knows whose octets they are.
+        if self.unread.is_empty() && !matches!(self.state, State::Asked(_)) {
+            self.tell_readable();
         }
         let rest = input.len() - taken;
         // What is not taken moves when buffers are exchanged, which must not be the most of it.
@@ -164,6 +183,10 @@ impl Connection {
             input.advance(taken);
         }
         self.check();
+    }
+
+    pub(super) fn tell_readable(&mut self) {
+        self.events.push_back(Event::Readable(STREAM));
     }
 
     /// What of the batch was not read is kept, and the rest is forgotten.
@@ -215,9 +238,12 @@ impl Connection {
     /// The application is done with the stream.
     pub(super) fn release(&mut self) {
         self.abort(None);
-        self.end(None);
+        self.persists &= self.state == State::Ended;
+        if !self.persists {
+            self.end(None);
+            self.unread = Unread::default();
+        }
         self.state = State::Released;
-        self.unread = Unread::default();
         self.check();
     }
 
@@ -227,11 +253,11 @@ impl Connection {
         debug_assert!(self.unread.len() <= self.window as usize, "no more is taken than may be unread");
         debug_assert!(self.writer == Writer::Idle || self.is_sending(), "only who may write waits for it");
         debug_assert!(
-            self.state != State::Released || self.unread.is_empty(),
+            self.state != State::Released || self.unread.is_empty() || self.persists,
             "nobody reads a stream that was released"
         );
         debug_assert!(
-            !matches!(self.state, State::Answering(_)) || self.unread.is_empty(),
+            !matches!(self.state, State::Answering(_)) || self.unread.is_empty() || self.persists,
             "what a refused client had sent is dropped"
         );
     }
@@ -243,12 +269,17 @@ impl Machine for Connection {
     /// Leaves what is more than may be unread, and drops all that comes where nothing is received any more.
     #[inline]
     fn handle_data(&mut self, _now: Instant, input: &mut BytesMut) {
-        if self.is_receiving() { self.receive(input) } else { input.clear() }
+        match () {
+            () if self.is_receiving() => self.receive(input),
+            () if self.is_answered() => {}
+            () => input.clear(),
+        }
     }
 
     /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response is most likely gone, and gets 100 ms: then
     /// [`Event::Reset`] follows, with CANCEL.
     fn handle_eof(&mut self, now: Instant) {
+        self.persists &= self.state == State::Released;
         match self.state {
             State::Asked(Client::Open) => {
                 self.state = State::Asked(Client::HalfClosed(now.checked_add(HALF_CLOSED)));
@@ -267,6 +298,7 @@ impl Machine for Connection {
     }
 
     fn handle_failure(&mut self, _now: Instant) {
+        self.persists = false;
         self.abort(Some(ConnectionError::Eof));
         self.buffers.output = BytesMut::new();
         self.end(None);
@@ -309,11 +341,11 @@ impl Machine for Connection {
 
     #[inline]
     fn is_stopped(&self) -> bool {
-        self.is_receiving() && self.window() == 0
+        self.is_receiving() && self.window() == 0 || self.is_answered()
     }
 
     fn is_send_closed(&self) -> bool {
-        !matches!(self.state, State::Asked(_)) && !self.is_sending()
+        !matches!(self.state, State::Asked(_)) && !self.is_sending() && !self.is_answered()
     }
 
     fn is_closed(&self) -> bool {
@@ -329,11 +361,18 @@ impl Machine for Connection {
         usize::from(self.state != State::Released)
     }
 
-    /// Nothing: a connection of one stream takes no other.
-    fn drain(&mut self, _now: Instant) {}
+    /// A connection of one stream takes no other, and is left to nobody.
+    fn drain(&mut self, _now: Instant) {
+        self.persists &= self.is_answered();
+    }
+
+    fn is_left(&self) -> bool {
+        self.state == State::Released && self.persists
+    }
 
     /// HTTP/1.1 has no words for the reason.
     fn close(&mut self, _reason: Reason) {
+        self.persists = false;
         self.end(None);
     }
 

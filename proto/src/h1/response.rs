@@ -59,9 +59,15 @@ fn announced_length(headers: &HeaderMap) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// Appends the head of a response: an informational one, a 101, or another final one, which ends the connection. `date` is for
-/// one that lacks its own (RFC 9110 §6.6.1).
-pub(super) fn put_head(output: &mut BytesMut, response: &Response<()>, content: Content, date: Option<[u8; 29]>) {
+/// Appends the head of a response: an informational one, a 101, or another final one, which ends the connection unless that
+/// `persists` (RFC 9112 §9.3). `date` is for one that lacks its own (RFC 9110 §6.6.1).
+pub(super) fn put_head(
+    output: &mut BytesMut,
+    response: &Response<()>,
+    content: Content,
+    date: Option<[u8; 29]>,
+    persists: bool,
+) {
     let (status, headers) = (response.status(), response.headers());
     output.put_slice(b"HTTP/1.1 ");
     output.put_slice(status.as_str().as_bytes());
@@ -72,7 +78,7 @@ pub(super) fn put_head(output: &mut BytesMut, response: &Response<()>, content: 
     if let Some(date) = date {
         put_field(output, DATE.as_str(), &date);
     }
-    put_connection(output, status, headers);
+    put_connection(output, status, headers, persists);
     match content {
         Content::None => {}
         Content::Unsent(length) | Content::Framed(Framing::Length(length)) => {
@@ -85,13 +91,15 @@ pub(super) fn put_head(output: &mut BytesMut, response: &Response<()>, content: 
 }
 
 /// `Connection`, and the `Upgrade` that it names (RFC 9110 §7.6.1, §7.8).
-fn put_connection(output: &mut BytesMut, status: StatusCode, headers: &HeaderMap) {
+fn put_connection(output: &mut BytesMut, status: StatusCode, headers: &HeaderMap, persists: bool) {
     let has_upgrade = headers.contains_key(UPGRADE);
     match status {
         // RFC 6455 §4.2.2: as it is spelled there, since not every client heeds that letter case means nothing.
         StatusCode::SWITCHING_PROTOCOLS => put_field(output, CONNECTION.as_str(), b"Upgrade"),
         _ if status.is_informational() => return,
+        _ if has_upgrade && persists => put_field(output, CONNECTION.as_str(), b"upgrade"),
         _ if has_upgrade => put_field(output, CONNECTION.as_str(), b"close, upgrade"),
+        _ if persists => {}
         _ => put_field(output, CONNECTION.as_str(), b"close"),
     }
     for protocol in headers.get_all(UPGRADE) {
@@ -118,7 +126,7 @@ fn is_ours(name: &HeaderName) -> bool {
 }
 
 /// RFC 9110 §7.6.1
-fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+pub(super) fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
     let values = headers.get_all(CONNECTION).iter();
     let mut options = values.flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
     options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))

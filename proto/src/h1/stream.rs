@@ -84,7 +84,8 @@ impl MachineStream for Stream<'_> {
     }
 
     /// A 101 makes a tunnel. Another informational response is followed by one more. Any other response ends the exchange, for
-    /// which [`Event::Finished`](crate::h2::Event::Finished) follows, and the connection: its content is framed by its
+    /// which [`Event::Finished`](crate::h2::Event::Finished) follows, and the connection, unless that
+    /// [is left](crate::Machine::is_left): its content is framed by its
     /// `content-length`, or else in chunks (RFC 9112 §6, §7.1).
     ///
     /// Fields that frame a message or speak of a connection are ours to say, and left out, as are those that `Connection`
@@ -193,7 +194,7 @@ impl Connection {
         // RFC 9110 §6.6.1
         let lacks_date = !is_interim && !response.headers().contains_key(DATE);
         let date = self.date.filter(|_| lacks_date).map(|now| now());
-        put_head(&mut self.buffers.output, response, content, date);
+        put_head(&mut self.buffers.output, response, content, date, self.persists);
         if is_tunnel {
             self.begin_tunnel(client);
         } else if !is_interim {
@@ -209,15 +210,20 @@ impl Connection {
     fn begin_tunnel(&mut self, client: Client) {
         let recv = if client == Client::Open { Half::Open } else { Half::Ended };
         self.state = State::Tunnel { recv, send: Half::Open };
+        if !self.unread.is_empty() {
+            self.tell_readable();
+        }
         if recv == Half::Ended {
             self.finish_recv();
         }
     }
 
-    /// A refused client has nothing more to say: its request has no content.
+    /// A refused client has nothing more to say, unless it goes on with other requests: this one has no content.
     fn begin_content(&mut self, content: Content) {
         self.state = content.framing().map_or(State::Ended, State::Answering);
-        self.unread = Unread::default();
+        if !self.persists {
+            self.unread = Unread::default();
+        }
         self.finish_recv();
     }
 }

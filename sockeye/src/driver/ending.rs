@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::linger::Linger;
 use super::streams::read;
 use super::transport::Reading;
-use super::{Application, Driver, IDLE};
+use super::{Application, Driver, IDLE, pinned};
 use crate::carrier::Phase;
 use crate::metrics::Counter;
 use crate::now;
@@ -210,11 +210,15 @@ where
         if self.linger.is_none() {
             self.disconnect();
         }
+        if self.machine.is_left() {
+            // What is left of the response goes out first.
+            return if self.output.is_with_transport() { Poll::Ready(()) } else { Poll::Pending };
+        }
         let time = self.carrier.limits.close_timeout;
         let linger = self.linger.get_or_insert_with(|| Linger::new(time, self.output.is_shut_down()));
         let read_ended = self.input.state == Reading::Ended;
         let is_written = self.output.is_with_transport();
-        let shut_down = is_written && linger.poll_shutdown(cx, &mut self.transport, read_ended).is_ready();
+        let shut_down = is_written && linger.poll_shutdown(cx, &mut pinned(&mut self.transport), read_ended).is_ready();
         // A socket that is held elsewhere has in its cell all that there will be.
         let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());
         if shut_down && handled { Poll::Ready(()) } else { linger.poll_deadline(cx) }

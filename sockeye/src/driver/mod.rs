@@ -87,7 +87,8 @@ impl<M> Application<M> for NoMore {
 
 /// One connection, as a future that is done when it is over.
 pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
-    transport: T,
+    /// None once it was [left](Driver::leave) to somebody else.
+    transport: Option<T>,
     application: A,
     machine: M,
     carrier: Arc<Carrier>,
@@ -119,7 +120,7 @@ where
     pub(crate) fn new(transport: T, input: BytesMut, machine: M, carrier: Arc<Carrier>, application: A) -> Self {
         let pulse = carrier.limits.pings.map(|times| Box::new(Pulse::new(times, now())));
         Self {
-            transport,
+            transport: Some(transport),
             application,
             machine,
             carrier,
@@ -253,6 +254,9 @@ fn yield_now(cx: &mut Context<'_>) {
 impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
     fn drop(&mut self) {
         self.streams.disconnect(&mut self.machine);
+        if self.transport.is_none() {
+            return;
+        }
         self.carrier.leave(if self.output.is_with_transport() { End::Flushed } else { End::Lost });
     }
 }
@@ -270,4 +274,20 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
         driver.insert_tunnel(cell, handler);
         driver
     }
+}
+
+impl<T, A: Application<h1::Connection>> Driver<T, h1::Connection, A> {
+    /// For a driver that is done: the transport and what was read off it, where the client of a refused upgrade goes on with
+    /// other requests. Whoever takes it takes the connection's place in its registry over, too.
+    pub(crate) fn leave(&mut self) -> Option<(T, BytesMut)> {
+        let transport = self.transport.take_if(|_| self.machine.is_left())?;
+        let mut rest = self.machine.take_rest();
+        rest.unsplit(mem::take(&mut self.input.octets));
+        Some((transport, rest))
+    }
+}
+
+/// The transport, which is there as long as the driver is not done.
+fn pinned<T: Unpin>(transport: &mut Option<T>) -> Pin<&mut T> {
+    Pin::new(transport.as_mut().expect("a driver that is done is not polled"))
 }

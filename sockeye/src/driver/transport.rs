@@ -1,7 +1,6 @@
 //! Between the transport and the machine.
 
 use std::io;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use sockeye_proto::{Machine, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
-use super::{Application, Driver};
+use super::{Application, Driver, pinned};
 use crate::carrier::End;
 use crate::{buffers, now};
 
@@ -113,7 +112,7 @@ where
         buffers::fill(&mut self.input.octets);
         let room = room_to_read(before);
         let mut progress = true;
-        match poll_read_buf(Pin::new(&mut self.transport), cx, &mut (&mut self.input.octets).limit(room)) {
+        match poll_read_buf(pinned(&mut self.transport), cx, &mut (&mut self.input.octets).limit(room)) {
             Poll::Ready(Ok(0)) => self.end_of_transport(now),
             Poll::Ready(Ok(_)) => self.application.hear(),
             Poll::Ready(Err(error)) => {
@@ -162,7 +161,7 @@ where
                 }
             }
             debug_assert!(!self.output.is_shut_down(), "nothing is said behind our end");
-            match Pin::new(&mut self.transport).poll_write(cx, &self.output.octets) {
+            match pinned(&mut self.transport).poll_write(cx, &self.output.octets) {
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.output.octets.advance(n);
                     self.output.state = Writing::Unflushed;
@@ -187,7 +186,7 @@ where
     fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut progress = false;
         if self.output.state == Writing::Unflushed {
-            match Pin::new(&mut self.transport).poll_flush(cx) {
+            match pinned(&mut self.transport).poll_flush(cx) {
                 Poll::Ready(Ok(())) => {
                     self.output.state = Writing::Flushed;
                     self.unblock(now);
@@ -203,7 +202,7 @@ where
             }
         }
         if self.machine.is_send_closed() && !self.machine.is_closed() && !self.output.is_shut_down() {
-            if Pin::new(&mut self.transport).poll_shutdown(cx).is_pending() {
+            if pinned(&mut self.transport).poll_shutdown(cx).is_pending() {
                 self.output.blocked.get_or_insert(now);
                 return false;
             }

@@ -449,9 +449,26 @@ async fn faults_in_a_body_are_the_peers() {
     }
 }
 
-/// The call is the caller's mistake there, and no fault of the peer.
+/// A service takes the socket of a connection's first request, as it takes a stream of HTTP/2.
 #[tokio::test]
-async fn a_socket_cannot_be_taken_over_http1_before_its_response() {
+async fn a_socket_is_taken_over_before_its_response() {
+    let service = service_fn(|mut request: Request<Body>| async move {
+        let mut socket = Upgrade::from_request(&mut request)?.take()?;
+        tokio::spawn(async move { socket.send("welcome").await });
+        Ok::<_, BoxError>(Response::new(Body::from("nobody reads this")))
+    });
+    let server = start(Server::new(), service).await;
+    let mut wire = Wire::connect(server.addr).await;
+    wire.send(&upgrade("/", "upgrade", "")).await;
+    let answer = wire.rest().await;
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
+    // 1001: it was dropped, and no handler had a result.
+    assert!(answer.ends_with(b"\r\n\r\n\x81\x07welcome\x88\x02\x03\xe9"), "{}", answer.escape_ascii());
+}
+
+/// Later on a connection the response is the service's to send: to take the socket is the caller's mistake there.
+#[tokio::test]
+async fn a_later_socket_cannot_be_taken_over_before_its_response() {
     let service = service_fn(|mut request: Request<Body>| async move {
         let error = Upgrade::from_request(&mut request)?.take().unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error:?}");
@@ -459,6 +476,8 @@ async fn a_socket_cannot_be_taken_over_http1_before_its_response() {
     });
     let server = start(Server::new(), service).await;
     let mut wire = Wire::connect(server.addr).await;
+    wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(status(&wire.answer().await), 500);
     wire.send(&upgrade("/", "upgrade", "")).await;
     assert!(wire.answer().await.ends_with("Caller"));
 }

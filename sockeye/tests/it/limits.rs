@@ -29,7 +29,7 @@ async fn a_silent_connection_is_closed_in_time() {
         transport.write_all(said).await.unwrap();
         within(transport.read_to_end(&mut Vec::new())).await.unwrap();
     }
-    counted(&server.handle, Counter::HandshakeTimeouts, 2).await;
+    counted(&server.handle, Counter::HandshakeTimeouts, 3).await;
 }
 
 /// A socket that pings too often fails with 1008, its siblings do not notice.
