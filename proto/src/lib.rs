@@ -6,9 +6,13 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+mod content_length;
 mod loan;
 mod protocol;
+#[cfg_attr(not(any(feature = "http2", feature = "web-socket")), allow(dead_code))]
+mod rate;
 mod reason;
+pub mod uri;
 
 #[cfg(feature = "http2")]
 pub mod h2;
@@ -17,6 +21,8 @@ pub mod hpack;
 #[cfg(feature = "web-socket")]
 pub mod ws;
 
+pub use content_length::{InvalidContentLength, content_length};
 pub use loan::Loan;
 pub use protocol::Protocol;
+pub use rate::Rate;
 pub use reason::Reason;

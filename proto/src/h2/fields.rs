@@ -1,9 +1,6 @@
 //! The fields of what we send: those of a request, of a response, and of trailers, as HTTP/2 wants them.
 
-use std::borrow::Cow;
-
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
 use super::state::Exchange;
 use crate::Protocol;
@@ -13,15 +10,6 @@ use crate::hpack::Field;
 /// of what we send.
 pub(super) fn is_connection_specific(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade")
-}
-
-/// `:path` of a request to send (RFC 9113 §8.3.1): never empty, even where the URI has but a query.
-pub(super) fn request_path(uri: &Uri) -> Cow<'_, str> {
-    match uri.path_and_query().map_or("", PathAndQuery::as_str) {
-        "" => Cow::Borrowed("/"),
-        query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
-        path => Cow::Borrowed(path),
-    }
 }
 
 /// The fields of a request to send, `None` where its URI lacks what HTTP/2 needs.

@@ -12,6 +12,7 @@ use super::fields::is_connection_specific;
 use super::state::{ContentLength, Exchange};
 use crate::Protocol;
 use crate::hpack::{Field, Limits, ListSize};
+use crate::uri::default_port;
 
 /// Octets of all values of most lists.
 const COMMON_SIZE: usize = 256;
@@ -260,19 +261,10 @@ fn join_cookies<'a>(crumbs: impl Iterator<Item = &'a [u8]>) -> Result<HeaderValu
     Ok(value)
 }
 
-/// RFC 9110 §8.6: one number, which may stand there more than once.
+/// How much content the header announces (RFC 9113 §8.1.1).
 fn content_length(headers: &HeaderMap) -> Result<ContentLength, Violation> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else {
-        return Ok(ContentLength::ANY);
-    };
-    let text = first.to_str().map_err(|_| Violation::ContentLength)?;
-    // `parse` would take a sign.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) || values.any(|value| value != first) {
-        return Err(Violation::ContentLength);
-    }
-    let octets = text.parse::<u64>().ok().filter(|&octets| octets < u64::MAX);
-    octets.map(ContentLength::exactly).ok_or(Violation::ContentLength)
+    let octets = crate::content_length(headers).map_err(|_| Violation::ContentLength)?;
+    Ok(octets.map_or(ContentLength::ANY, ContentLength::exactly))
 }
 
 /// The pseudo-header fields of a list.
@@ -349,16 +341,15 @@ fn check_host(
         return Err(Violation::Authority);
     }
     let host = parse_authority(Bytes::copy_from_slice(host.as_bytes()))?;
-    let default_port = match scheme {
-        Some(scheme) if *scheme == Scheme::HTTPS => ":443",
-        Some(scheme) if *scheme == Scheme::HTTP => ":80",
-        _ => "",
-    };
-    fn without<'a>(authority: &'a Authority, port: &str) -> &'a str {
-        authority.as_str().strip_suffix(port).unwrap_or(authority.as_str())
+    let implied = scheme.and_then(|scheme| default_port(scheme.as_str()));
+    fn place(authority: &Authority, implied: Option<u16>) -> (&str, Option<u16>) {
+        let port = authority.port_u16();
+        // A port that cannot be read stays a part of the text.
+        let text = if port.is_some() { authority.host() } else { authority.as_str() };
+        (text, port.or(implied))
     }
-    match authority {
-        Some(authority) if !without(authority, default_port).eq_ignore_ascii_case(without(&host, default_port)) => {
+    match authority.map(|authority| (place(authority, implied), place(&host, implied))) {
+        Some(((ours, port), (theirs, other))) if port != other || !ours.eq_ignore_ascii_case(theirs) => {
             Err(Violation::HostMismatch)
         }
         _ => Ok(Some(host)),

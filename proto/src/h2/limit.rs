@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::config::{Config, Rate};
+use super::config::Config;
+use crate::Rate;
 
 /// A token bucket: filled by [`Rate::per_second`], at most [`Rate::burst`] deep.
 pub(super) struct Bucket {

@@ -72,13 +72,15 @@ use self::state::{ContentLength, Ending, Entry, Exchange, Side, State, Streams, 
 use self::timer::{Timers, deadline};
 use crate::hpack::{Decoder, Encoder};
 use crate::loan::Buffers;
+use crate::uri::request_path;
 
-pub use self::config::{Config, Counters, Rate};
+pub use self::config::{Config, Counters};
 pub use self::error::{ConnectionError, OpenError, Scope, SendError, Violation};
 pub use self::event::Event;
+pub use self::frame::PREFACE;
 pub use self::settings::Settings;
 pub use self::stream::{Stream, StreamId};
-pub use crate::Reason;
+pub use crate::{Rate, Reason};
 
 /// The payload of the PING that asks whether the peer is there.
 const KEEP_ALIVE: [u8; 8] = *b"sockeye?";
@@ -283,7 +285,7 @@ impl Connection {
         if self.next_id > MAX_WINDOW {
             return Err(OpenError::StreamIdsUsedUp);
         }
-        let path = fields::request_path(request.uri());
+        let path = request_path(request.uri());
         let fields = fields::request_fields(request, &path).ok_or(OpenError::Malformed)?;
         frame::put_headers(&mut self.buffers.output, self.next_id, end_stream, |output| {
             self.encoder.encode(fields, output)
