@@ -61,6 +61,13 @@ impl Head {
     }
 }
 
+/// A whole frame.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) head: &'a Head,
+    pub(super) payload: &'a [u8],
+}
+
 /// 31 bits whose reserved first bit is ignored (RFC 9113 §4.1, §6.9).
 #[inline]
 pub(super) fn read_u31(bytes: &[u8; 4]) -> u32 {
