@@ -6,6 +6,9 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+// `clippy.toml` lists what would be input or output. Unit tests may look at the clock.
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
+
 mod content_length;
 mod loan;
 mod protocol;
