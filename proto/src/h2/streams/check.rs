@@ -1,6 +1,6 @@
 //! What the table promises, added up.
 
-use super::{Side, Streams};
+use super::{Side, Streams, Wait};
 
 impl Streams {
     /// `is_open` says that the connection is not closed: then what was received and read is credited.
@@ -19,6 +19,8 @@ impl Streams {
         for id in self.ids() {
             assert_eq!(self.held.get(&id.value()), Some(&id.slot), "a stream is found by its number");
             assert!(!self.numbers.is_idle(id.value()), "a stream is held that was never opened");
+            let entry = self.slot(id.slot);
+            assert!(entry.wait() == Wait::None || entry.state.send() == Side::Body, "a side waits that cannot send");
             assert!(self.closed.get(id.value()).is_none(), "a stream is held that was released");
         }
         // A stream is let in where there is room for it among both kinds.
