@@ -93,14 +93,15 @@ pub(in crate::h2) fn handle_goaway(
     let reason = Reason::new(code.iter().fold(0, |code, &octet| code << 8 | u32::from(octet)));
     let before = peer.replace_goaway(GoAway::new(last, reason, frame.payload.get(8..).unwrap_or_default()));
     events.push(Event::GoAway { last, reason });
-    if before.as_ref().is_none_or(|before| last < before.last) {
+    // That takes a look at each stream, so it is not for a server's peer to ask for: none of the streams there is the server's.
+    if before.as_ref().is_none_or(|before| last < before.last) && streams.numbers().are_ours_above(last) {
         drop_streams_above(last, streams, events);
     }
     // One more follows where the first let everything in; a peer has no reason for many.
     if before.is_some() { Ok(Effect::Nothing) } else { Ok(Effect::Taken) }
 }
 
-/// Of the receiver's streams (a server has none) nothing was done for these (RFC 9113 §6.8).
+/// The peer did nothing for these streams of ours (RFC 9113 §6.8).
 fn drop_streams_above(last: u32, streams: &mut Streams, events: &mut Events) {
     let is_above = |id: &StreamId| id.value() > last && streams.numbers().is_ours(id.value());
     let above: Vec<_> = streams.ids().filter(is_above).collect();

@@ -43,6 +43,11 @@ impl Numbers {
         self.next += 2;
     }
 
+    /// Whether we opened a stream above this one: a server never did.
+    pub(in crate::h2) fn are_ours_above(&self, stream_id: u32) -> bool {
+        self.next > stream_id.saturating_add(2)
+    }
+
     /// Whether HEADERS of this number would open a stream, where it keeps to the rules.
     #[inline]
     pub(in crate::h2) fn is_new(&self, stream_id: u32) -> bool {
