@@ -6,13 +6,20 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+// `clippy.toml` lists what would be input or output. Unit tests may look at the clock.
+#![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
+
+mod content_length;
 mod loan;
 #[cfg(feature = "http2")]
 mod machine;
 mod protocol;
+#[cfg_attr(not(any(feature = "http2", feature = "web-socket")), allow(dead_code))]
+mod rate;
 mod reason;
 #[cfg(feature = "http2")]
 mod unread;
+pub mod uri;
 
 #[cfg(feature = "http2")]
 pub mod h1;
@@ -23,8 +30,10 @@ pub mod hpack;
 #[cfg(feature = "web-socket")]
 pub mod ws;
 
+pub use content_length::{InvalidContentLength, content_length};
 pub use loan::Loan;
 #[cfg(feature = "http2")]
 pub use machine::{Machine, MachineStream};
 pub use protocol::Protocol;
+pub use rate::Rate;
 pub use reason::Reason;

@@ -1,10 +1,12 @@
+//! Octets of a stream that came and were not read.
+
 use std::ops::Range;
 
 use bytes::BytesMut;
 
-/// Octets of one stream that were received and not read: where they were received, or kept in a buffer of their own.
+/// DATA received and not read: where it was received, or kept in a buffer of its own.
 ///
-/// What comes in one piece and is read before the next batch is never copied: that is what becomes of most messages.
+/// What comes in one frame and is read before the next batch is never copied: that is what becomes of most messages.
 #[derive(Default)]
 pub(crate) struct Unread {
     /// In the batch: from here on...
@@ -24,6 +26,11 @@ impl Unread {
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.in_batch().len() + self.kept.as_ref().map_or(0, |kept| kept.len())
+    }
+
+    /// Whether what is kept is not empty, and stands alone.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| !kept.is_empty() && !self.is_in_batch())
     }
 
     /// Where it stands in the batch, if it does.

@@ -409,20 +409,18 @@ pub(crate) fn machine(role: h2::Role, config: &h2::Config) -> h2::Connection {
     h2::Connection::new(role, h2::Config { seed, date, ..config.clone() }, crate::now())
 }
 
-/// The octets that a client of HTTP/2 begins with (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Octets within which a request line of HTTP/1.1 is looked for; RFC 9112 §3 asks for 8000 to be taken at least.
 const MAX_REQUEST_LINE: usize = 8 << 10;
 
 /// Tells HTTP/2 by its preface, and gives back what was read for it.
 async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, BytesMut)> {
-    let mut read = BytesMut::with_capacity(PREFACE.len());
+    let mut read = BytesMut::with_capacity(h2::PREFACE.len());
     loop {
         if let Some(version) = version(&read) {
             return Ok((version, transport, read));
         }
         // No further than the preface: what follows belongs into the connection's own buffer.
-        let limit = if PREFACE.starts_with(&read) { PREFACE.len() } else { MAX_REQUEST_LINE };
+        let limit = if h2::PREFACE.starts_with(&read) { h2::PREFACE.len() } else { MAX_REQUEST_LINE };
         let mut rest = (&mut transport).take((limit - read.len()) as u64);
         if rest.read_buf(&mut read).await? == 0 {
             return Ok((Version::HTTP_11, transport, read));
@@ -435,8 +433,8 @@ async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, By
 /// HTTP/1.1 is what has its request line, or one too long to see: its parser judges the rest. All else counts as an
 /// HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could not read a 400.
 fn version(read: &[u8]) -> Option<Version> {
-    if PREFACE.starts_with(read) {
-        return (read.len() == PREFACE.len()).then_some(Version::HTTP_2);
+    if h2::PREFACE.starts_with(read) {
+        return (read.len() == h2::PREFACE.len()).then_some(Version::HTTP_2);
     }
     // RFC 9112 §2.2: empty lines may come before the request line, which ends in its version (§3).
     let start = read.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(read.len());
@@ -477,8 +475,8 @@ mod tests {
         let cases: [(&[u8], Option<Version>); 13] = [
             (b"", None),
             (b"P", None),
-            (&PREFACE[..23], None),
-            (PREFACE, Some(Version::HTTP_2)),
+            (&h2::PREFACE[..23], None),
+            (h2::PREFACE, Some(Version::HTTP_2)),
             (b"POST /path HTTP/1.", None),
             (b"POST /path HTTP/1.1\r", Some(Version::HTTP_11)),
             (b"GET / HTTP/1.0\nhost: a\n\n", Some(Version::HTTP_11)),
@@ -502,8 +500,8 @@ mod tests {
         rest.read_buf(&mut read).await.unwrap();
         assert_eq!((found, &read[..]), (Version::HTTP_11, request.as_bytes()));
 
-        let octets = [PREFACE.as_slice(), b"SETTINGS"].concat();
+        let octets = [h2::PREFACE.as_slice(), b"SETTINGS"].concat();
         let (found, rest, read) = sniff(&octets[..]).await.unwrap();
-        assert_eq!((found, rest, &read[..]), (Version::HTTP_2, &b"SETTINGS"[..], &PREFACE[..]));
+        assert_eq!((found, rest, &read[..]), (Version::HTTP_2, &b"SETTINGS"[..], &h2::PREFACE[..]));
     }
 }

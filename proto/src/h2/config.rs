@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Rate;
+
 /// The largest flow-control window, in octets (RFC 9113 §6.9.1).
 pub(super) const MAX_WINDOW: u32 = (1 << 31) - 1;
 /// The window of a stream before any SETTINGS, and of the connection at its start, in octets (RFC 9113 §6.9.2).
@@ -147,15 +149,6 @@ impl Config {
         // One is about to be let go of, and one may wait.
         self.max_closed_streams.unwrap_or(self.max_concurrent_streams.max(100)).max(2) as usize
     }
-}
-
-/// What a token bucket allows: so many at once, and so many each second for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// At once.
-    pub burst: u32,
-    /// Each second.
-    pub per_second: u32,
 }
 
 /// How often each limit was met, and what counts towards one. Which rule or limit has ended the connection is said by

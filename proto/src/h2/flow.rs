@@ -104,11 +104,17 @@ impl RecvWindow {
     pub(super) fn size(&self) -> u32 {
         self.size
     }
+
+    /// Octets read and not yet credited.
+    pub(super) fn returned(&self) -> u32 {
+        self.returned
+    }
 }
 
 /// The octets by which all receive windows of a connection together may grow.
 pub(super) struct WindowPool {
     left: u32,
+    whole: u32,
     initial: u32,
     max_window_size: u32,
 }
@@ -117,7 +123,8 @@ impl WindowPool {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             left: config.window_pool,
-            initial: config.initial_window_size,
+            whole: config.window_pool,
+            initial: config.initial_window_size.min(MAX_WINDOW),
             max_window_size: config.max_window_size.min(MAX_WINDOW),
         }
     }
@@ -134,6 +141,18 @@ impl WindowPool {
 
     /// A window is gone.
     pub(super) fn put_back(&mut self, window: &RecvWindow) {
-        self.left += window.size().saturating_sub(self.initial);
+        self.left += self.growth(window);
+        debug_assert!(self.left <= self.whole, "a window gives back what it was given");
+    }
+
+    /// What a window has of the pool.
+    pub(super) fn growth(&self, window: &RecvWindow) -> u32 {
+        debug_assert!(window.size() >= self.initial, "a window never shrinks below its first size");
+        window.size() - self.initial
+    }
+
+    /// All windows together have grown by so many octets.
+    pub(super) fn check(&self, growth: u32) {
+        assert_eq!(self.left + growth, self.whole, "octets of the pool are lost or made");
     }
 }

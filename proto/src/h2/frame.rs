@@ -6,8 +6,8 @@ use super::{Reason, StreamId};
 
 /// Octets of a frame's head (RFC 9113 §4.1).
 pub(super) const HEAD_LENGTH: usize = 9;
-/// What the client sends first (RFC 9113 §3.4).
-pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The octets that a client sends first (RFC 9113 §3.4), by which a server can tell HTTP/2 from HTTP/1.1.
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Octets of payload of every frame that we send at most: every peer takes as much (RFC 9113 §4.2), and a longer frame
 /// would only keep others waiting.
 pub(super) const QUANTUM: usize = 1 << 14;
@@ -59,6 +59,13 @@ impl Head {
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
+}
+
+/// A whole frame.
+#[derive(Clone, Copy)]
+pub(super) struct Frame<'a> {
+    pub(super) head: &'a Head,
+    pub(super) payload: &'a [u8],
 }
 
 /// 31 bits whose reserved first bit is ignored (RFC 9113 §4.1, §6.9).

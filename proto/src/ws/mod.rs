@@ -32,7 +32,6 @@ pub mod handshake;
 mod mask;
 mod message;
 mod partial;
-mod rate;
 mod receive;
 mod utf8;
 
@@ -50,6 +49,8 @@ pub use message::Message;
 use deflate::Codec;
 use frame::Opcode;
 use partial::Partial;
+
+use crate::rate::Bucket;
 
 /// Which end of the socket this is.
 #[derive(Clone, Copy, Debug)]
@@ -140,7 +141,7 @@ pub struct WebSocket {
     event: Option<Event>,
     /// What waits to be sent; boxed, since most of the time nothing does.
     outgoing: Option<Box<Outgoing>>,
-    pings: rate::Bucket,
+    pings: Bucket,
     partial: Option<Box<Partial>>,
     /// Where `permessage-deflate` is in use.
     codec: Option<Box<Codec>>,
@@ -179,7 +180,7 @@ impl WebSocket {
             no_masking: false,
             event: None,
             outgoing: None,
-            pings: rate::Bucket::default(),
+            pings: Bucket::default(),
             partial: None,
             codec: None,
         }

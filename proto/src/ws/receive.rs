@@ -11,6 +11,7 @@ use bytestring::ByteString;
 use super::frame::{Expected, Header, Opcode};
 use super::partial::{Assembly, Reading};
 use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, close, mask};
+use crate::Rate;
 
 impl WebSocket {
     /// [`handle_data`](WebSocket::handle_data) for octets that stand in another's buffer: returns how many it took, and the
@@ -172,7 +173,8 @@ impl WebSocket {
         let is_open = self.progress == Progress::Open;
         match opcode {
             Opcode::Ping => {
-                if !self.pings.take(**now, self.config.ping_burst, self.config.pings_per_second) {
+                let rate = Rate { burst: self.config.ping_burst, per_second: self.config.pings_per_second };
+                if !self.pings.take(**now, rate) {
                     return Err(Violation::TooManyPings);
                 }
                 // After our Close the peer reads no Pong (RFC 6455 §1.4).

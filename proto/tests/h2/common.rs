@@ -171,6 +171,8 @@ pub struct Tested {
     input: BytesMut,
     sent: Vec<Sent>,
     decoder: Decoder,
+    /// How often the machine might have been checked.
+    checks: u32,
 }
 
 impl Tested {
@@ -183,6 +185,16 @@ impl Tested {
             input: BytesMut::new(),
             sent: Vec::new(),
             decoder: Decoder::new(4096, Limits { max_list_size: 1 << 20, max_fields: 1000 }),
+            checks: 0,
+        }
+    }
+
+    /// Checks what the machine promises, which takes a look at each stream: the first few hundred times, then now and again.
+    pub fn check(&mut self) {
+        self.checks += 1;
+        let is_cheap = self.checks <= 300 && self.machine.stream_count() <= 100;
+        if is_cheap || self.checks.is_power_of_two() {
+            self.machine.check();
         }
     }
 
@@ -219,6 +231,7 @@ impl Tested {
         self.input.extend_from_slice(bytes);
         loop {
             self.machine.handle_data(self.now, &mut self.input);
+            self.check();
             let stopped = self.machine.is_stopped();
             self.transmit();
             if !stopped {
@@ -231,13 +244,17 @@ impl Tested {
         self.now += time;
         while self.machine.poll_timeout().is_some_and(|at| at <= self.now) {
             self.machine.handle_timeout(self.now);
+            self.check();
         }
         self
     }
 
     fn transmit(&mut self) {
+        // Of what a test did with the machine itself, too.
+        self.check();
         let mut output = BytesMut::new();
         self.machine.poll_transmit(&mut output);
+        self.check();
         let bytes = output.strip_prefix(PREFACE).unwrap_or(&output);
         self.sent.extend(parse(bytes, &mut self.decoder));
     }
@@ -249,7 +266,9 @@ impl Tested {
     }
 
     pub fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.machine.poll_event()).collect()
+        let events = std::iter::from_fn(|| self.machine.poll_event()).collect();
+        self.check();
+        events
     }
 
     /// The stream of the request that comes next among the events.
@@ -361,6 +380,8 @@ impl Pair {
             }
             self.client.handle_data(self.now, &mut self.to_client);
             self.server.handle_data(self.now, &mut self.to_server);
+            self.client.check();
+            self.server.check();
         }
     }
 }

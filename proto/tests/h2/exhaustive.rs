@@ -57,6 +57,7 @@ fn assert_answers(state: &str, fields: &[(&str, &str)], answers: [Answer; 13], r
         assert_eq!(tested.machine.is_closed(), matches!(answer, Answer::Connection(_)));
         // Once more: nothing gets worse by a repetition than a connection error, and nothing panics.
         tested.receive(&frame).receive(&frame);
+        tested.check();
     }
 }
 

@@ -13,6 +13,7 @@ mod lending;
 mod limits;
 mod semantics;
 mod sending;
+mod waiting;
 
 mod chunking;
 mod exhaustive;

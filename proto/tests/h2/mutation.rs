@@ -120,7 +120,9 @@ fn run(seed: u64) {
         input.extend_from_slice(piece);
         loop {
             machine.handle_data(now, &mut input);
+            machine.check();
             while let Some(event) = machine.poll_event() {
+                machine.check();
                 assert!(!closed, "seed {seed}: an event after the last");
                 match event {
                     Event::Request { id, .. } => ids.push(id),
@@ -131,10 +133,12 @@ fn run(seed: u64) {
             for _ in 0..random.below(4) {
                 if let Some(&id) = ids.get(random.below(ids.len().max(1))) {
                     any_verb(&mut random, &mut machine, id);
+                    machine.check();
                 }
             }
             output.clear();
             machine.poll_transmit(&mut output);
+            machine.check();
             assert!(output.len() <= max_output, "seed {seed}: {} octets to send", output.len());
             if !random.one_in(2) || input.is_empty() {
                 break;
@@ -146,6 +150,7 @@ fn run(seed: u64) {
         if random.one_in(4) {
             now += Duration::from_millis(random.below(8000) as u64);
             machine.handle_timeout(now);
+            machine.check();
         }
         match random.below(60) {
             0 => machine.drain(now),
@@ -153,9 +158,11 @@ fn run(seed: u64) {
             2 => ids.extend(machine.open(&connect_websocket("https://example.com/"), false)),
             _ => {}
         }
+        machine.check();
     }
     if random.one_in(2) {
         machine.handle_eof(now);
+        machine.check();
         assert!(machine.is_closed());
     }
     assert!(machine.poll_timeout().is_none() || !machine.is_closed());

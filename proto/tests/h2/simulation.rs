@@ -101,11 +101,13 @@ impl Side {
                     end.sent += if fits { offered } else { 0 };
                 }
                 stream.settle(&mut loan);
+                machine.check();
             } else {
                 let mut data = stream.read();
                 end.check(id, self.is_client, data.iter());
                 data.clear();
                 machine.recycle(data);
+                machine.check();
             }
         }
         let mut stream = machine.stream(id).unwrap();
@@ -119,7 +121,9 @@ impl Side {
             end.sent += taken;
             end.ended = ends && taken == offered;
             end.writable = taken == offered;
+            machine.check();
         }
+        let mut stream = machine.stream(id).unwrap();
         let done = end.reset || (end.ended && end.peer_ended && stream.unread() == 0);
         if done || (!hurry && random.one_in(2000)) {
             if !hurry && random.one_in(2) {
@@ -181,13 +185,16 @@ fn run(seed: u64) {
         }
         for (side, machine) in [(&mut client_side, &mut pair.client), (&mut server_side, &mut pair.server)] {
             while let Some(event) = machine.poll_event() {
+                machine.check();
                 side.handle_event(&mut random, machine, event);
+                machine.check();
             }
             let actions = if hurry { side.ids.len() } else { random.below(4).min(side.ids.len()) };
             for action in 0..actions {
                 let index = if hurry { actions - 1 - action } else { random.below(side.ids.len().max(1)) };
                 if let Some(&id) = side.ids.get(index) {
                     side.act(&mut random, machine, id, hurry);
+                    machine.check();
                 }
             }
         }
@@ -195,6 +202,7 @@ fn run(seed: u64) {
         for (machine, wire) in [(&mut pair.client, &mut pair.to_server), (&mut pair.server, &mut pair.to_client)] {
             if wire.is_empty() {
                 machine.poll_transmit(wire);
+                machine.check();
                 assert!(wire.len() <= max_output, "seed {seed}: {} octets to send", wire.len());
             }
         }
@@ -207,12 +215,15 @@ fn run(seed: u64) {
         stutter(&mut random, &mut pair.to_client, &mut client_input);
         pair.server.handle_data(pair.now, &mut server_input);
         pair.client.handle_data(pair.now, &mut client_input);
+        pair.server.check();
+        pair.client.check();
         let unread: usize = server_side.ids.iter().map(|id| pair.server.stream(*id).unwrap().unread()).sum();
         assert!(unread <= max_unread, "seed {seed}: {unread} octets unread");
         pair.now += Duration::from_millis(random.below(20) as u64);
         for machine in [&mut pair.client, &mut pair.server] {
             if machine.poll_timeout().is_some_and(|at| at <= pair.now) {
                 machine.handle_timeout(pair.now);
+                machine.check();
             }
         }
         let wires = [&pair.to_client, &pair.to_server, &client_input, &server_input];

@@ -13,6 +13,7 @@ use super::fields::{has_token, is_token, join, unique_tokens};
 use super::offer::{is_key, once};
 use super::{Extension, VERSION, accept_for};
 use crate::Protocol;
+use crate::uri::{default_port, request_path};
 use crate::ws::Extensions;
 
 /// What a client asks for. It is built once, makes a request for whichever carrier there is, and then checks the answer:
@@ -87,9 +88,7 @@ impl ClientHandshake {
         let (scheme, authority) = self.target()?;
         let mut request = Request::new(());
         *request.headers_mut() = self.checked_headers(carrier)?;
-        // RFC 6455 §3: an empty path is "/". Printing adds it also before a lone query.
-        let path = self.uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
-        let path = PathAndQuery::try_from(path).map_err(|_| RequestError::Uri)?;
+        let path = PathAndQuery::try_from(&*request_path(&self.uri)).map_err(|_| RequestError::Uri)?;
         match carrier {
             Carrier::Http1 { key } => {
                 *request.uri_mut() = path.into();
@@ -155,15 +154,15 @@ impl ClientHandshake {
 
     /// The `:scheme` (RFC 8441 §5: "https" for `wss`) and the authority without a port that the scheme implies.
     fn target(&self) -> Result<(Scheme, Authority), RequestError> {
-        let (scheme, default_port) = match self.uri.scheme_str() {
-            Some("wss" | "https") => (Scheme::HTTPS, 443),
-            Some("ws" | "http") => (Scheme::HTTP, 80),
+        let scheme = match self.uri.scheme_str() {
+            Some("wss" | "https") => Scheme::HTTPS,
+            Some("ws" | "http") => Scheme::HTTP,
             _ => return Err(RequestError::Uri),
         };
         let authority = self.uri.authority().filter(|authority| !authority.as_str().contains('@'));
         let authority = authority.ok_or(RequestError::Uri)?.clone();
         match authority.port_u16() {
-            Some(port) if port == default_port => {
+            Some(port) if default_port(scheme.as_str()) == Some(port) => {
                 let host = Authority::try_from(authority.host()).map_err(|_| RequestError::Uri)?;
                 Ok((scheme, host))
             }

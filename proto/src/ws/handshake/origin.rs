@@ -4,6 +4,7 @@ use http::Uri;
 use http::uri::{Authority, Scheme};
 
 use super::{Offer, Refusal};
+use crate::uri::default_port;
 
 /// Whose pages may open WebSockets here. A browser sends a user's cookies along with any page's handshake, so a server
 /// that answers every origin lets every page act for its visitor (RFC 6455 §10.2).
@@ -58,12 +59,8 @@ struct Origin {
 
 impl Origin {
     fn new(scheme: Scheme, authority: &Authority) -> Self {
-        let default_port = match scheme.as_str() {
-            "http" => Some(80),
-            "https" => Some(443),
-            _ => None,
-        };
-        Self { scheme, host: authority.host().to_ascii_lowercase(), port: authority.port_u16().or(default_port) }
+        let port = authority.port_u16().or_else(|| default_port(scheme.as_str()));
+        Self { scheme, host: authority.host().to_ascii_lowercase(), port }
     }
 
     fn parse(text: &[u8]) -> Option<Self> {

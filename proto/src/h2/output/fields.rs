@@ -1,31 +1,22 @@
 //! The fields of what we send: those of a request, of a response, and of trailers, as HTTP/2 wants them.
 
-use std::borrow::Cow;
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
-use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode, Uri, header};
-
-use super::state::Exchange;
 use crate::Protocol;
+use crate::h2::streams::Exchange;
 use crate::hpack::Field;
 
 /// Whether a field speaks of a connection of HTTP/1.1. It makes a message malformed (RFC 9113 §8.2.2), and is left out
 /// of what we send.
-pub(super) fn is_connection_specific(name: &HeaderName) -> bool {
+pub(in crate::h2) fn is_connection_specific(name: &HeaderName) -> bool {
     matches!(name.as_str(), "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade")
 }
 
-/// `:path` of a request to send (RFC 9113 §8.3.1): never empty, even where the URI has but a query.
-pub(super) fn request_path(uri: &Uri) -> Cow<'_, str> {
-    match uri.path_and_query().map_or("", PathAndQuery::as_str) {
-        "" => Cow::Borrowed("/"),
-        query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
-        path => Cow::Borrowed(path),
-    }
-}
-
 /// The fields of a request to send, `None` where its URI lacks what HTTP/2 needs.
-pub(super) fn request_fields<'a>(request: &'a Request<()>, path: &'a str) -> Option<impl Iterator<Item = Field<'a>>> {
+pub(in crate::h2) fn request_fields<'a>(
+    request: &'a Request<()>,
+    path: &'a str,
+) -> Option<impl Iterator<Item = Field<'a>>> {
     let uri = request.uri();
     let protocol = request.extensions().get::<Protocol>();
     let is_connect = request.method() == Method::CONNECT;
@@ -56,7 +47,7 @@ pub(super) fn request_fields<'a>(request: &'a Request<()>, path: &'a str) -> Opt
 }
 
 /// The fields of a response to send; `date` is one that its own headers lack.
-pub(super) fn response_fields<'a>(
+pub(in crate::h2) fn response_fields<'a>(
     status: &'a StatusCode,
     headers: &'a HeaderMap,
     exchange: Exchange,
@@ -80,7 +71,7 @@ fn may_have_content_length(exchange: Exchange, status: StatusCode) -> bool {
 
 /// Whether content may follow a final response (RFC 9110 §6.4.1): not what answers HEAD, and no 204, 205 or 304. Those end
 /// with their header (§15.3.5).
-pub(super) fn may_have_content(exchange: Exchange, status: StatusCode) -> bool {
+pub(in crate::h2) fn may_have_content(exchange: Exchange, status: StatusCode) -> bool {
     match exchange {
         Exchange::Head => false,
         Exchange::Tunnel if status.is_success() => true,
@@ -89,7 +80,7 @@ pub(super) fn may_have_content(exchange: Exchange, status: StatusCode) -> bool {
 }
 
 /// The fields of trailers to send. TE belongs to requests (RFC 9113 §8.2.2).
-pub(super) fn trailer_fields(trailers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
+pub(in crate::h2) fn trailer_fields(trailers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
     header_fields(trailers).filter(|field| field.name != b"te")
 }
 

@@ -3,15 +3,16 @@
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
-use super::state::{Entry, Side};
-use super::{Connection, Reason, SendError};
+use super::Connection;
 use crate::Loan;
+use crate::h2::streams::{Entry, Side};
+use crate::h2::{Reason, SendError};
 
 /// A stream: its number, and the slot that it holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StreamId {
-    pub(super) value: u32,
-    pub(super) slot: u32,
+    value: u32,
+    pub(in crate::h2) slot: u32,
 }
 
 impl StreamId {
@@ -61,7 +62,7 @@ impl<'a> Stream<'a> {
     /// in what is to be sent. [`settle`](Self::settle) must follow before anything else is done with the connection; then
     /// what was read off the loan gives window credit back, and what was put into it is sent.
     ///
-    /// Unlike [`write`](Self::write) this waits for no room: no [`Event::Writable`](super::Event::Writable) follows.
+    /// Unlike [`write`](Self::write) this waits for no room: no [`Event::Writable`](crate::h2::Event::Writable) follows.
     #[inline]
     pub fn lend(&mut self, loan: &mut Loan) {
         self.connection.lend(self.id, loan);
@@ -75,18 +76,18 @@ impl<'a> Stream<'a> {
 
     /// Octets received and not read yet.
     pub fn unread(&self) -> usize {
-        self.entry().unread.len()
+        self.entry().unread()
     }
 
     /// Octets of DATA that the peer may still send (RFC 9113 §6.9): negative after our own decrease of the initial window.
     pub fn recv_window(&self) -> i32 {
-        self.entry().recv_window.credit()
+        self.entry().recv_credit()
     }
 
     /// Sends what windows and buffers allow of `data` in one DATA frame, at most 16 KiB, and returns how much that was.
     ///
     /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.
-    /// Whenever less was taken than offered, [`Event::Writable`](super::Event::Writable) follows once more may be written and
+    /// Whenever less was taken than offered, [`Event::Writable`](crate::h2::Event::Writable) follows once more may be written and
     /// its turn has come: streams that wait share 48 KiB of each [`poll_transmit`](Connection::poll_transmit). A stream whose
     /// side is ended or reset takes nothing, and no event follows. The header must have been sent.
     pub fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
@@ -125,7 +126,7 @@ impl<'a> Stream<'a> {
 
     /// The application has ended its side and awaits only the peer's end, which some peers never send: where a new stream
     /// would be one too many, this one is reset with NO_ERROR to make place for it (RFC 9113 §8.1), and
-    /// [`Event::Reset`](super::Event::Reset) follows. To be called once; a client's stream makes place for nothing.
+    /// [`Event::Reset`](crate::h2::Event::Reset) follows. To be called once; a client's stream makes place for nothing.
     pub fn dismiss(&mut self) {
         debug_assert!(self.is_send_closed(), "a stream is dismissed once all of it is sent");
         if !self.is_closed() {
@@ -143,22 +144,22 @@ impl<'a> Stream<'a> {
 
     /// Whether both sides have ended, or the stream was reset.
     pub fn is_closed(&self) -> bool {
-        self.entry().state.is_closed()
+        self.entry().state().is_closed()
     }
 
     /// Whether no more data will come. Unread data may remain.
     pub fn is_recv_closed(&self) -> bool {
-        self.entry().state.recv() == Side::Ended
+        self.entry().state().recv() == Side::Ended
     }
 
     /// Whether no more data can be sent.
     pub fn is_send_closed(&self) -> bool {
-        self.entry().state.send() == Side::Ended
+        self.entry().state().send() == Side::Ended
     }
 }
 
 impl std::fmt::Debug for Stream<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("id", &self.id).field("state", &self.entry().state).finish()
+        f.debug_struct("Stream").field("id", &self.id).field("state", &self.entry().state()).finish()
     }
 }

@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 
-use super::Violation;
-use super::config::{Config, HARD_HEADER_FACTOR};
-use super::fields::is_connection_specific;
-use super::state::{ContentLength, Exchange};
+use super::pseudo::{Pseudo, PseudoHeaders};
 use crate::Protocol;
+use crate::h2::config::HARD_HEADER_FACTOR;
+use crate::h2::output::is_connection_specific;
+use crate::h2::streams::{ContentLength, Exchange};
+use crate::h2::{Config, Violation};
 use crate::hpack::{Field, Limits, ListSize};
 
 /// Octets of all values of most lists.
@@ -30,16 +30,6 @@ pub(super) enum Part {
     Request,
     Response,
     Trailers,
-}
-
-#[derive(Clone, Copy)]
-enum Pseudo {
-    Method,
-    Scheme,
-    Authority,
-    Path,
-    Protocol,
-    Status,
 }
 
 /// A header list as it is decoded: each field is checked when it is visited, and kept as little as can be.
@@ -242,7 +232,7 @@ impl HeaderList {
             headers.try_append(name, value).map_err(|_| Violation::HeaderListTooLarge)?;
         }
         let pseudo = self.pseudo.map(|range| range.map(|range| values.slice(range)));
-        Ok((PseudoHeaders(pseudo), headers))
+        Ok((PseudoHeaders::new(pseudo), headers))
     }
 }
 
@@ -260,107 +250,8 @@ fn join_cookies<'a>(crumbs: impl Iterator<Item = &'a [u8]>) -> Result<HeaderValu
     Ok(value)
 }
 
-/// RFC 9110 §8.6: one number, which may stand there more than once.
+/// How much content the header announces (RFC 9113 §8.1.1).
 fn content_length(headers: &HeaderMap) -> Result<ContentLength, Violation> {
-    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else {
-        return Ok(ContentLength::ANY);
-    };
-    let text = first.to_str().map_err(|_| Violation::ContentLength)?;
-    // `parse` would take a sign.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) || values.any(|value| value != first) {
-        return Err(Violation::ContentLength);
-    }
-    let octets = text.parse::<u64>().ok().filter(|&octets| octets < u64::MAX);
-    octets.map(ContentLength::exactly).ok_or(Violation::ContentLength)
-}
-
-/// The pseudo-header fields of a list.
-struct PseudoHeaders([Option<Bytes>; 6]);
-
-impl PseudoHeaders {
-    fn take(&mut self, pseudo: Pseudo) -> Option<Bytes> {
-        self.0[pseudo as usize].take()
-    }
-
-    /// RFC 9113 §8.3.1 for requests, §8.5 for CONNECT, RFC 8441 §4 for the extended one, which has all of them.
-    fn uri(&mut self, method: &Method, is_plain_connect: bool, headers: &HeaderMap) -> Result<Uri, Violation> {
-        let (scheme, path) = (self.take(Pseudo::Scheme), self.take(Pseudo::Path));
-        let authority = self.take(Pseudo::Authority).map(parse_authority).transpose()?;
-        let mut parts = http::uri::Parts::default();
-        if is_plain_connect {
-            if scheme.is_some() || path.is_some() || authority.is_none() {
-                return Err(Violation::ConnectPseudoHeaders);
-            }
-            check_host(authority.as_ref(), None, headers)?;
-            parts.authority = authority;
-            return Uri::from_parts(parts).map_err(|_| Violation::Authority);
-        }
-        let (Some(scheme), Some(path)) = (scheme, path) else {
-            return Err(Violation::PseudoHeaderMissing);
-        };
-        let scheme = parse_scheme(&scheme)?;
-        let host = check_host(authority.as_ref(), Some(&scheme), headers)?;
-        // RFC 9113 §8.3.1: the authority of `http` and `https` is mandatory, in one field or the other.
-        parts.authority = Some(authority.or(host).ok_or(Violation::PseudoHeaderMissing)?);
-        parts.path_and_query = Some(parse_path(path, method)?);
-        parts.scheme = Some(scheme);
-        Uri::from_parts(parts).map_err(|_| Violation::Path)
-    }
-}
-
-/// RFC 3986 §3.1
-fn parse_scheme(scheme: &[u8]) -> Result<Scheme, Violation> {
-    let is_scheme_character = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
-    if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(is_scheme_character) {
-        return Err(Violation::SchemeSyntax);
-    }
-    Scheme::try_from(scheme).map_err(|_| Violation::SchemeSyntax)
-}
-
-/// RFC 9113 §8.3.1: a path starts with `/`; only OPTIONS may have `*`. A fragment is no part of it.
-fn parse_path(path: Bytes, method: &Method) -> Result<PathAndQuery, Violation> {
-    let is_path = path.starts_with(b"/") || (path == "*" && method == Method::OPTIONS);
-    if !is_path || path.contains(&b'#') {
-        return Err(Violation::Path);
-    }
-    PathAndQuery::from_maybe_shared(path).map_err(|_| Violation::Path)
-}
-
-/// RFC 9113 §8.3.1: no user information.
-fn parse_authority(authority: Bytes) -> Result<Authority, Violation> {
-    if authority.contains(&b'@') {
-        return Err(Violation::Authority);
-    }
-    Authority::from_maybe_shared(authority).map_err(|_| Violation::Authority)
-}
-
-/// RFC 9113 §8.3.1: where there is a `host` as well, it names the same. Returns it.
-fn check_host(
-    authority: Option<&Authority>,
-    scheme: Option<&Scheme>,
-    headers: &HeaderMap,
-) -> Result<Option<Authority>, Violation> {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let Some(host) = hosts.next() else {
-        return Ok(None);
-    };
-    if hosts.next().is_some() {
-        return Err(Violation::Authority);
-    }
-    let host = parse_authority(Bytes::copy_from_slice(host.as_bytes()))?;
-    let default_port = match scheme {
-        Some(scheme) if *scheme == Scheme::HTTPS => ":443",
-        Some(scheme) if *scheme == Scheme::HTTP => ":80",
-        _ => "",
-    };
-    fn without<'a>(authority: &'a Authority, port: &str) -> &'a str {
-        authority.as_str().strip_suffix(port).unwrap_or(authority.as_str())
-    }
-    match authority {
-        Some(authority) if !without(authority, default_port).eq_ignore_ascii_case(without(&host, default_port)) => {
-            Err(Violation::HostMismatch)
-        }
-        _ => Ok(Some(host)),
-    }
+    let octets = crate::content_length(headers).map_err(|_| Violation::ContentLength)?;
+    Ok(octets.map_or(ContentLength::ANY, ContentLength::exactly))
 }
