@@ -249,7 +249,8 @@ where
         for cast in &casts {
             cast.deliver(|cell, frame| {
                 let slot = self.slots.get(cell.slot()).and_then(Option::as_ref);
-                let slot = slot.filter(|slot| Arc::ptr_eq(&slot.cell, cell) && cell.is_quiet() && !cell.is_closing());
+                let slot =
+                    slot.filter(|slot| Arc::ptr_eq(&slot.cell, cell) && !cell.takes_no_message() && cell.is_quiet());
                 let Some(mut stream) = slot.and_then(|slot| self.machine.stream(slot.id)) else {
                     let had_room = cell.cast(frame);
                     cell.rebook();

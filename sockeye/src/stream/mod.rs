@@ -28,7 +28,7 @@ pub(crate) struct StreamCell {
     carrier: Arc<Carrier>,
     /// Where the carrier keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`] and [`MASKING`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`] and [`FRAGMENTING`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the carrier saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -45,6 +45,8 @@ const WOKEN: u8 = 2;
 const CLOSING: u8 = 4;
 /// The WebSocket's frames are masked (RFC 6455 §5.3).
 const MASKING: u8 = 8;
+/// A WebSocket has sent a fragment of a message and not the last: no other message may go between (RFC 6455 §5.4).
+const FRAGMENTING: u8 = 16;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -339,6 +341,12 @@ impl StreamCell {
         self.flags.load(Ordering::Relaxed) & CLOSING != 0
     }
 
+    /// Whether no message may be sent now but by the WebSocket itself. To be asked before [`is_quiet`](Self::is_quiet): once
+    /// the last fragment is on its way the cell is not quiet, until it was looked at.
+    pub(crate) fn takes_no_message(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (CLOSING | FRAGMENTING) != 0
+    }
+
     /// Whether the WebSocket's frames are masked.
     pub(crate) fn is_masking(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & MASKING != 0
@@ -367,7 +375,7 @@ impl StreamCell {
         if self.is_closing() || shared.check_open().is_err() || shared.is_abandoned() {
             return true;
         }
-        if !self.carrier.admits(shared.outbox.len()) {
+        if self.takes_no_message() || !self.carrier.admits(shared.outbox.len()) {
             return false;
         }
         shared.outbox.append_shared(frame.clone());

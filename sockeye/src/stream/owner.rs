@@ -8,7 +8,7 @@ use std::{fmt, mem};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
-use super::{CLOSING, Closer, ErrorCode, Flush, Input, MASKING, Parting};
+use super::{CLOSING, Closer, ErrorCode, FRAGMENTING, Flush, Input, MASKING, Parting};
 use super::{Received, Sent, Shared, StreamCell, Waiter, desk};
 use crate::carrier::{Carrier, End, Side};
 use crate::{Error, Reason, Result};
@@ -56,6 +56,15 @@ impl Owner {
     /// No message may follow what is sent next.
     pub(crate) fn start_closing(&self) {
         self.0.flags.fetch_or(CLOSING, Ordering::Relaxed);
+    }
+
+    /// Whether what is sent next, while the outbox is held, is followed by other fragments of the same message.
+    pub(crate) fn set_fragmenting(&self, fragmenting: bool) {
+        if fragmenting {
+            self.0.flags.fetch_or(FRAGMENTING, Ordering::AcqRel);
+        } else {
+            self.0.flags.fetch_and(!FRAGMENTING, Ordering::AcqRel);
+        }
     }
 
     /// The WebSocket's frames are masked.
