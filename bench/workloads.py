@@ -79,6 +79,7 @@ WORKLOADS = [
     echo("1 × 100, 16 kB", 1, 100, "16k"),
     echo("1 × 10, 16 kB", 1, 10, "16k"),
     echo("1 × 10, 1 MiB", 1, 10, "1Mi"),
+    echo("1 × 10, 1 MiB in pieces", 1, 10, "1Mi", path="/pieces", servers=(OURS, CEILING)),
     echo("broadcast to 1000", 1, 1000, flags=("--broadcast",), path="/broadcast"),
     echo("1 × 1000, TLS", 1, 1000, tls=True),
     echo("1 × 10, 16 kB, TLS", 1, 10, "16k", tls=True),

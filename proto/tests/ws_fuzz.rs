@@ -9,10 +9,16 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
-use sockeye_proto::ws::{CloseCode, Config, Deflate, DeflateContext, Event, Extensions, Role, State, WebSocket};
+use sockeye_proto::ws::{CloseCode, Config, Deflate, DeflateContext, Event, Extensions, Piece, Role, State, WebSocket};
 use ws_common::*;
 
-const CONFIG: Config = Config { max_message_size: 300, max_fragments: 6, ping_burst: 5, pings_per_second: 1 };
+const CONFIG: Config = Config {
+    max_message_size: 300,
+    max_streamed_message_size: 300,
+    max_fragments: 6,
+    ping_burst: 5,
+    pings_per_second: 1,
+};
 
 fn iterations() -> u64 {
     std::env::var("SOCKEYE_FUZZ_ITERATIONS").map_or(20_000, |count| count.parse().expect("a number"))
@@ -93,8 +99,17 @@ fn mutate(random: &mut Random, wire: &mut Vec<u8>) {
 }
 
 /// Feeds all of `wire`, cut at random, and checks at each step what must always hold.
-fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, has_verbs: bool) -> Vec<Event> {
+///
+/// With an `output` for what is sent, there are verbs between.
+fn run(
+    socket: &mut WebSocket,
+    now: Instant,
+    wire: &[u8],
+    random: &mut Random,
+    mut output: Option<&mut BytesMut>,
+) -> Vec<Event> {
     let mut events: Vec<Event> = Vec::new();
+    let mut pieces = Pieces::default();
     let mut rest = wire;
     let largest = 1 + random.below(wire.len() + 1);
     while !rest.is_empty() {
@@ -111,25 +126,25 @@ fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, h
                 socket.handle_data(|| now, &mut input);
                 None
             };
-            assert!(input.len() < before, "progress");
+            let mut has_piece = false;
+            while let Some(piece) = socket.poll_piece() {
+                has_piece = true;
+                pieces.take(piece);
+            }
+            assert!(input.len() < before || has_piece, "progress");
             let event = message.map(Event::Message).or_else(|| socket.poll_event());
-            let has_work = event.is_some() || socket.is_transmit_pending();
-            assert!(has_work || input.is_empty(), "with nothing to do all input is taken");
+            let has_work = event.is_some() || has_piece || socket.is_transmit_pending();
+            // Some octets of a compressed message may make no piece.
+            let may_go_on = output.is_some() && socket.extensions().deflate.is_some();
+            assert!(has_work || may_go_on || input.is_empty(), "with nothing to do all input is taken");
             assert_eq!(socket.poll_event(), None, "one event at a time");
             events.extend(event);
             let is_compressed = socket.extensions().deflate.is_some();
             let slack = if is_compressed { CONFIG.max_message_size / 8 + 64 } else { 0 };
             assert!(socket.buffered() <= CONFIG.max_message_size + slack);
         }
-        if has_verbs {
-            let was_open = socket.state() == State::Open;
-            let accepted = match random.below(16) {
-                0 => socket.send(&"text".repeat(random.below(8)).into()).is_ok(),
-                1 => socket.ping(b"ping").is_ok(),
-                2 if random.below(4) == 0 => socket.close(CloseCode::NORMAL, "").is_ok(),
-                _ => was_open,
-            };
-            assert_eq!(accepted, was_open, "a verb is taken while the socket is open, and only then");
+        if let Some(output) = &mut output {
+            act(socket, random, output, &mut pieces);
         }
     }
     let is_last = |event: &Event| matches!(event, Event::Close(_) | Event::Failed(_));
@@ -137,6 +152,55 @@ fn run(socket: &mut WebSocket, now: Instant, wire: &[u8], random: &mut Random, h
     assert!(last.is_none_or(|last| last + 1 == events.len()), "nothing follows the last event");
     assert_eq!(last.is_some(), socket.state() == State::Closed);
     events
+}
+
+/// What is known of a message that is received in pieces.
+#[derive(Default)]
+struct Pieces {
+    octets: Option<usize>,
+}
+
+impl Pieces {
+    fn take(&mut self, piece: Piece) {
+        match (piece, &mut self.octets) {
+            (Piece::Begin(_), octets @ None) => *octets = Some(0),
+            (Piece::Payload(piece), Some(octets)) => {
+                assert!(!piece.is_empty());
+                *octets += piece.len();
+                assert!(*octets as u64 <= CONFIG.max_streamed_message_size);
+            }
+            (Piece::End, octets @ Some(_)) => *octets = None,
+            (piece, octets) => panic!("{piece:?} after {octets:?}"),
+        }
+    }
+}
+
+/// A verb of the application, or none.
+fn act(socket: &mut WebSocket, random: &mut Random, output: &mut BytesMut, pieces: &mut Pieces) {
+    let was_open = socket.state() == State::Open;
+    let unfinished = socket.unfinished_kind();
+    let text = "text".repeat(random.below(8));
+    let (accepted, expected) = match random.below(16) {
+        0 => (socket.send(&text.into()).is_ok(), was_open && unfinished.is_none()),
+        1 => (socket.ping(b"ping").is_ok(), was_open),
+        2 if random.below(4) == 0 => (socket.close(CloseCode::NORMAL, "").is_ok(), was_open),
+        3 | 4 => {
+            let sent = socket.send_piece(&text.into(), random.below(3) == 0, output);
+            output.extend(sent.as_ref().ok().cloned().flatten().unwrap_or_default());
+            (sent.is_ok(), was_open)
+        }
+        5..8 => {
+            if random.below(3) == 0 {
+                socket.receive_whole()
+            } else {
+                socket.receive_in_pieces()
+            }
+            *pieces = Pieces::default();
+            return;
+        }
+        _ => return,
+    };
+    assert_eq!(accepted, expected, "a verb is taken while the socket is open, and only then");
 }
 
 #[test]
@@ -156,14 +220,16 @@ fn octets_of_all_kinds() {
 
         let new = || WebSocket::new(role, CONFIG).with_extensions(in_use);
         let mut socket = new();
-        run(&mut socket, now, &wire, &mut random, true);
+        let mut output = BytesMut::new();
+        run(&mut socket, now, &wire, &mut random, Some(&mut output));
+        output.extend(sent(&mut socket));
         // Whatever it sent, a peer without limits finds no fault with it.
         let lenient = Config { ping_burst: 1000, ..Config::default() };
         let mut peer = WebSocket::new(peers_role, lenient).with_extensions(in_use);
-        let answers = feed(&mut peer, &sent(&mut socket));
+        let answers = feed(&mut peer, &output);
         assert!(!answers.iter().any(|event| matches!(event, Event::Failed(_))), "seed {seed}: {answers:?}");
 
-        let whole = run(&mut new(), now, &wire, &mut Random(seed), false);
+        let whole = run(&mut new(), now, &wire, &mut Random(seed), None);
         let mut socket = new();
         assert_eq!(feed_at(&mut socket, now, &wire), whole, "seed {seed}");
         socket.handle_eof();

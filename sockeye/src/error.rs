@@ -50,6 +50,8 @@ pub enum Error {
     },
     /// The socket, or this half of the stream, was closed here before.
     Closed,
+    /// The peer closed the socket before a message that came in pieces was whole (RFC 6455 §5.5.1).
+    Incomplete,
     /// The caller asked for something that a protocol does not allow.
     Invalid(BoxError),
     /// A step took too long; its name.
@@ -120,7 +122,8 @@ impl Error {
             | Self::Violation { .. }
             | Self::NotOffered(_)
             | Self::Refused(_)
-            | Self::Handshake(_) => Fault::Peer,
+            | Self::Handshake(_)
+            | Self::Incomplete => Fault::Peer,
             Self::Connect { source, .. } if is_of_tls(source) => Fault::Peer,
             Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) | Self::Connect { .. } => {
                 Fault::Network
@@ -152,6 +155,7 @@ impl Error {
             ),
             Self::Violation { .. }
             | Self::Closed
+            | Self::Incomplete
             | Self::Invalid(_)
             | Self::NotOffered(_)
             | Self::Handshake(_)
@@ -224,6 +228,7 @@ impl fmt::Display for Error {
             Self::Abnormal => f.write_str("the peer went away without a Close frame (1006, RFC 6455 §7.1.5)"),
             Self::Violation { code, rule } => write!(f, "the peer broke a rule or a limit and was told {code}: {rule}"),
             Self::Closed => f.write_str("this side has closed already"),
+            Self::Incomplete => f.write_str("the peer closed the socket within a message (RFC 6455 §5.5.1)"),
             Self::Invalid(_) => f.write_str("the call is not allowed"),
             Self::Timeout(step) => write!(f, "{step} took too long"),
             Self::Connect { step, .. } => write!(f, "no connection: {step} failed"),
@@ -268,6 +273,7 @@ impl error::Error for Error {
             | Self::GoAway { .. }
             | Self::Abnormal
             | Self::Closed
+            | Self::Incomplete
             | Self::Timeout(_)
             | Self::NotOffered(_)
             | Self::Refused(_)

@@ -89,6 +89,8 @@ mod metrics;
 mod peer;
 mod pulse;
 mod read_ahead;
+#[cfg(feature = "web-socket")]
+mod reader;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
@@ -110,6 +112,8 @@ mod tls;
 mod tunnel;
 #[cfg(feature = "web-socket")]
 mod upgrade;
+#[cfg(feature = "web-socket")]
+mod writer;
 
 /// The time, by the clock that tokio's timers go by.
 fn now() -> std::time::Instant {
@@ -136,12 +140,14 @@ pub use group::{Group, Member};
 #[cfg(feature = "web-socket")]
 pub use handler::{Handler, Outcome};
 #[cfg(feature = "web-socket")]
+pub use reader::MessageReader;
+#[cfg(feature = "web-socket")]
 pub use socket::WebSocket;
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::{
-    CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message,
+    CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message, MessageKind,
 };
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};
@@ -149,3 +155,5 @@ pub use sockeye_proto::ws::{Deflate, DeflateContext};
 pub use split::{Receiver, Sender};
 #[cfg(feature = "web-socket")]
 pub use upgrade::{Upgrade, WebSocketService, websocket};
+#[cfg(feature = "web-socket")]
+pub use writer::MessageWriter;

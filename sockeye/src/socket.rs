@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Extensions, Version, request, response};
-use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, State, Violation};
+use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, MessageKind, Piece, SendError, State, Violation};
 
 use crate::budget::{self, Ticket, Verdict};
 use crate::carrier::Side;
@@ -330,14 +330,32 @@ impl WebSocket {
         self.poll_event(cx, &mut on_pong)
     }
 
-    /// Goes on until there is an event to tell of.
+    /// Goes on until there is a whole message, or the end.
     fn poll_event(&mut self, cx: &mut Context<'_>, on_pong: &mut dyn FnMut(Bytes)) -> Poll<Result<Option<Message>>> {
+        // Of a message whose reader has gone away the rest is skipped.
+        self.0.machine.receive_whole();
+        self.poll_incoming(cx, on_pong).map_ok(|incoming| match incoming {
+            Incoming::Message(message) => Some(message),
+            Incoming::Piece(_) | Incoming::End => None,
+        })
+    }
+
+    /// Goes on until there is something for the application.
+    pub(crate) fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_pong: &mut dyn FnMut(Bytes),
+    ) -> Poll<Result<Incoming>> {
         loop {
+            // Before the event, which a piece makes that breaks a rule.
+            if let Some(piece) = self.0.machine.poll_piece() {
+                return Poll::Ready(Ok(Incoming::Piece(piece)));
+            }
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
                     self.0.owner.carrier().budget.release(&mut self.0.ticket);
                     self.put_back_kept();
-                    return Poll::Ready(Ok(Some(message)));
+                    return Poll::Ready(Ok(Incoming::Message(message)));
                 }
                 Some(Event::Pong(payload)) => {
                     if !self.take_pong(&payload) {
@@ -345,8 +363,10 @@ impl WebSocket {
                     }
                     continue;
                 }
-                Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => return Poll::Ready(self.end(event)),
-                None if self.0.ended => return Poll::Ready(Ok(None)),
+                Some(event @ (Event::Close(_) | Event::Failed(_) | Event::Eof)) => {
+                    return Poll::Ready(self.end(event).map(|()| Incoming::End));
+                }
+                None if self.0.ended => return Poll::Ready(Ok(Incoming::End)),
                 None => {}
             }
             if self.0.machine.is_transmit_pending() {
@@ -362,7 +382,7 @@ impl WebSocket {
                 return Poll::Pending;
             }
             match self.read_in_place() {
-                Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
+                Some(Some(message)) => return Poll::Ready(Ok(Incoming::Message(message))),
                 Some(None) => continue,
                 None => {}
             }
@@ -520,7 +540,7 @@ impl WebSocket {
     }
 
     /// The machine's last event: what is left to say goes out with the END_STREAM.
-    fn end(&mut self, event: Event) -> Result<Option<Message>> {
+    fn end(&mut self, event: Event) -> Result {
         self.mark_ended();
         self.0.owner.carrier().budget.release(&mut self.0.ticket);
         match event {
@@ -536,11 +556,13 @@ impl WebSocket {
         match event {
             Event::Close(frame) => {
                 self.rare().close_frame.get_or_init(|| frame);
-                Ok(None)
+                Ok(())
             }
             Event::Failed(violation) => {
                 self.0.owner.carrier().metrics().count(match violation {
-                    Violation::MessageTooBig | Violation::TooManyFragments => Counter::MessagesTooBig,
+                    Violation::MessageTooBig | Violation::StreamedMessageTooBig | Violation::TooManyFragments => {
+                        Counter::MessagesTooBig
+                    }
                     Violation::TooManyPings => Counter::PingFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     _ => Counter::WebSocketViolations,
@@ -607,6 +629,45 @@ impl WebSocket {
         Poll::Ready(sent)
     }
 
+    /// The first message that a round trip has kept.
+    pub(crate) fn take_kept(&mut self) -> Option<Message> {
+        let message = self.0.machine.take_back()?;
+        self.put_back_kept();
+        Some(message)
+    }
+
+    /// Asks for the next message in pieces.
+    pub(crate) fn receive_in_pieces(&mut self) {
+        self.0.machine.receive_in_pieces();
+        // Nothing is held of it any more.
+        self.0.owner.carrier().budget.release(&mut self.0.ticket);
+    }
+
+    /// Whether no Close was sent or received.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.machine.state() == State::Open
+    }
+
+    /// The kind of the message that is being sent in pieces.
+    pub(crate) fn unfinished_kind(&self) -> Option<MessageKind> {
+        self.0.machine.unfinished_kind()
+    }
+
+    /// Sends a piece of a message, or its first, once there is room for it.
+    pub(crate) fn poll_send_piece(&mut self, cx: &mut Context<'_>, piece: &Message, is_last: bool) -> Poll<Result> {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        let size = piece.len() + HEADER;
+        let sent = ready!(owner.poll_append(size, Room::Wait(cx), |outbox| encode_piece(machine, owner, piece, is_last, outbox)))?;
+        Poll::Ready(sent)
+    }
+
+    /// The same, whatever the room.
+    pub(crate) fn send_piece_now(&mut self, piece: &Message, is_last: bool) -> Result {
+        let Inner { machine, owner, .. } = &mut *self.0;
+        let size = piece.len() + HEADER;
+        owner.append_now(size, |outbox| encode_piece(machine, owner, piece, is_last, outbox))?
+    }
+
     /// Sends what `queue` puts into the machine.
     pub(crate) fn poll_control(
         &mut self,
@@ -637,8 +698,46 @@ fn encode(machine: &mut ws::WebSocket, message: &Message, outbox: &mut BytesMut)
     };
     match sent {
         Ok(payload) => (Ok(()), payload),
-        Err(_) => (Err(Error::Closed), None),
+        Err(error) => (Err(refused(error)), None),
     }
+}
+
+/// Appends a piece of a message, or its head where the payload follows as it is. No group may send between it and the next.
+fn encode_piece(
+    machine: &mut ws::WebSocket,
+    owner: &Owner,
+    piece: &Message,
+    is_last: bool,
+    outbox: &mut BytesMut,
+) -> (Result, Option<Bytes>) {
+    let sent = machine.send_piece(piece, is_last, outbox).map_err(refused);
+    owner.set_fragmenting(machine.unfinished_kind().is_some());
+    match sent {
+        Ok(Some(payload)) if payload.len() < LEAST_SHARED => {
+            outbox.extend_from_slice(&payload);
+            (Ok(()), None)
+        }
+        Ok(payload) => (Ok(()), payload),
+        Err(error) => (Err(error), None),
+    }
+}
+
+/// Why a message or a piece of one was not sent.
+fn refused(error: SendError) -> Error {
+    match error {
+        SendError::Closed => Error::Closed,
+        SendError::Unfinished | SendError::OtherKind => Error::invalid(error),
+    }
+}
+
+/// What comes of a socket.
+pub(crate) enum Incoming {
+    /// A whole message.
+    Message(Message),
+    /// A step of a message that is received in pieces.
+    Piece(Piece),
+    /// Nothing more: the peer has closed the socket, or an error was returned before.
+    End,
 }
 
 impl fmt::Debug for WebSocket {

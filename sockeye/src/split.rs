@@ -135,6 +135,20 @@ impl Receiver {
     }
 }
 
+impl Sender {
+    /// The socket, while nothing waits.
+    pub(crate) fn lock(&mut self) -> MutexGuard<'_, WebSocket> {
+        lock(&self.0)
+    }
+}
+
+impl Receiver {
+    /// The socket, while nothing waits.
+    pub(crate) fn lock(&mut self) -> MutexGuard<'_, WebSocket> {
+        lock(&self.0)
+    }
+}
+
 impl Drop for Receiver {
     fn drop(&mut self) {
         let mut socket = lock(&self.0);

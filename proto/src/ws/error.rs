@@ -41,6 +41,9 @@ pub enum Violation {
     Deflate,
     /// A message of more than [`max_message_size`](super::Config::max_message_size) octets (§10.4).
     MessageTooBig,
+    /// A message received in pieces of more than [`max_streamed_message_size`](super::Config::max_streamed_message_size)
+    /// octets (§10.4).
+    StreamedMessageTooBig,
     /// A message of more frames than [`max_fragments`](super::Config::max_fragments) admits (§10.4).
     TooManyFragments,
     /// A message that did not go on while others waited for the room it took (§10.4): what
@@ -59,7 +62,7 @@ impl Violation {
             // within a message that was not consistent with the type of the message".
             Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
             Self::TooManyPings | Self::MessageStalled => CloseCode::POLICY_VIOLATION,
-            Self::MessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
+            Self::MessageTooBig | Self::StreamedMessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
             | Self::LengthNotMinimal
@@ -88,9 +91,11 @@ impl Violation {
             Self::CloseCode => "RFC 6455 §7.4",
             Self::Text => "RFC 6455 §8.1",
             Self::Deflate => "RFC 7692 §7.2.2",
-            Self::MessageTooBig | Self::TooManyFragments | Self::MessageStalled | Self::TooManyPings => {
-                "RFC 6455 §10.4"
-            }
+            Self::MessageTooBig
+            | Self::StreamedMessageTooBig
+            | Self::TooManyFragments
+            | Self::MessageStalled
+            | Self::TooManyPings => "RFC 6455 §10.4",
         }
     }
 
@@ -112,7 +117,7 @@ impl Violation {
             Self::CloseReason => "close reason is not UTF-8",
             Self::Text => "text is not UTF-8",
             Self::Deflate => "compressed message is not DEFLATE data",
-            Self::MessageTooBig => "message too big",
+            Self::MessageTooBig | Self::StreamedMessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
             Self::MessageStalled => "message did not go on while others waited",
             Self::TooManyPings => "too many pings",
@@ -134,6 +139,8 @@ impl error::Error for Violation {}
 pub enum LimitPassed {
     /// [`Violation::MessageTooBig`]: more than so many octets.
     MessageSize(usize),
+    /// [`Violation::StreamedMessageTooBig`]: more than so many octets.
+    StreamedMessageSize(u64),
     /// [`Violation::TooManyFragments`]: more than so many frames, and less than 256 octets in the mean.
     Fragments(u32),
     /// [`Violation::TooManyPings`]: more than a burst, and so many a second.
@@ -144,6 +151,7 @@ impl LimitPassed {
     pub(super) fn new(violation: Violation, config: &Config) -> Option<Self> {
         match violation {
             Violation::MessageTooBig => Some(Self::MessageSize(config.max_message_size)),
+            Violation::StreamedMessageTooBig => Some(Self::StreamedMessageSize(config.max_streamed_message_size)),
             Violation::TooManyFragments => Some(Self::Fragments(config.max_fragments)),
             Violation::TooManyPings => Some(Self::Pings(config.ping_burst, config.pings_per_second)),
             _ => None,
@@ -154,6 +162,7 @@ impl LimitPassed {
     pub const fn violation(self) -> Violation {
         match self {
             Self::MessageSize(_) => Violation::MessageTooBig,
+            Self::StreamedMessageSize(_) => Violation::StreamedMessageTooBig,
             Self::Fragments(_) => Violation::TooManyFragments,
             Self::Pings(..) => Violation::TooManyPings,
         }
@@ -166,6 +175,7 @@ impl fmt::Display for LimitPassed {
         write!(formatter, "{}: our limit is ", violation.reason())?;
         match self {
             Self::MessageSize(octets) => write!(formatter, "{octets} octets")?,
+            Self::StreamedMessageSize(octets) => write!(formatter, "{octets} octets in a message received in pieces")?,
             Self::Fragments(count) => {
                 write!(formatter, "{count}, and more where they have {LEAST_MEAN_FRAGMENT} octets in the mean")?;
             }
@@ -177,16 +187,24 @@ impl fmt::Display for LimitPassed {
 
 impl error::Error for LimitPassed {}
 
-/// Why [`send`](super::WebSocket::send) took nothing.
+/// Why [`send`](super::WebSocket::send) or [`send_piece`](super::WebSocket::send_piece) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendError {
     /// A Close was sent or received, or the transport has ended: no message can follow (RFC 6455 §5.5.1).
     Closed,
+    /// A message in pieces is not finished: no other can go between its fragments (RFC 6455 §5.4).
+    Unfinished,
+    /// The message in pieces is text and the piece is not, or the other way round.
+    OtherKind,
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the WebSocket is closed")
+        formatter.write_str(match self {
+            Self::Closed => "the WebSocket is closed",
+            Self::Unfinished => "a message in pieces is not finished",
+            Self::OtherKind => "the pieces of a message are all text, or all binary",
+        })
     }
 }
 

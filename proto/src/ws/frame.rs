@@ -62,6 +62,11 @@ pub(super) fn compressed_limit(max: usize) -> usize {
     max.saturating_add(max / 8).saturating_add(64)
 }
 
+/// [`compressed_limit`] of a message that is received in pieces.
+pub(super) fn streamed_compressed_limit(max: u64) -> u64 {
+    max.saturating_add(max / 8).saturating_add(64)
+}
+
 impl Header {
     /// Reads the header of a message that comes in one frame as it is, which is what most frames are: `None` for any
     /// other, of which [`decode`](Self::decode) knows what to make.
@@ -185,6 +190,34 @@ pub(super) fn encode_compressed(output: &mut BytesMut, opcode: Opcode, payload: 
 /// Appends the header of one frame with FIN and without a mask.
 pub(super) fn encode_head(output: &mut BytesMut, opcode: Opcode, length: usize) {
     encode_length(output, FIN | opcode as u8, 0, length);
+}
+
+/// What the first octet of a fragment says (RFC 6455 §5.4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fragment {
+    /// Of the message in its first fragment, and a continuation in any other.
+    pub(super) opcode: Opcode,
+    pub(super) fin: bool,
+    /// RSV1 of a first fragment: the message is compressed (RFC 7692 §6.1).
+    pub(super) compressed: bool,
+}
+
+impl Fragment {
+    fn first_octet(self) -> u8 {
+        let fin = if self.fin { FIN } else { 0 };
+        let rsv1 = if self.compressed { RSV1 } else { 0 };
+        fin | rsv1 | self.opcode as u8
+    }
+}
+
+/// Appends one fragment, masked where there is a key.
+pub(super) fn encode_fragment(output: &mut BytesMut, fragment: Fragment, payload: &[u8], key: Option<[u8; 4]>) {
+    encode_first(output, fragment.first_octet(), payload, key);
+}
+
+/// Appends the header of one fragment without a mask.
+pub(super) fn encode_fragment_head(output: &mut BytesMut, fragment: Fragment, length: usize) {
+    encode_length(output, fragment.first_octet(), 0, length);
 }
 
 fn encode_first(output: &mut BytesMut, first: u8, payload: &[u8], key: Option<[u8; 4]>) {

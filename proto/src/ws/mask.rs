@@ -22,6 +22,20 @@ pub(super) fn apply(octets: &mut [u8], key: u32) -> u32 {
     key.rotate_right(8 * last.len() as u32)
 }
 
+/// Copies `octets`, masked or unmasked, and returns the key that goes on where they end: one pass over both, where a copy and
+/// then [`apply`] would be two.
+pub(super) fn copy(octets: &[u8], key: u32) -> (Vec<u8>, u32) {
+    let wide = u128::from(key) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let (chunks, rest) = octets.as_chunks::<16>();
+    let mut copy = Vec::with_capacity(octets.len().div_ceil(16));
+    copy.extend(chunks.iter().map(|chunk| (u128::from_le_bytes(*chunk) ^ wide).to_le_bytes()));
+    let mut copy = copy.into_flattened();
+    let start = copy.len();
+    copy.extend_from_slice(rest);
+    let key = apply(&mut copy[start..], key);
+    (copy, key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +61,9 @@ mod tests {
                 let rotated = apply(front, u32::from_le_bytes(key));
                 apply(back, rotated);
                 assert_eq!(octets, expected[..length], "{length} octets cut at {cut}");
+                let (front, rotated) = copy(&plain[..cut], u32::from_le_bytes(key));
+                let (back, _) = copy(&plain[cut..length], rotated);
+                assert_eq!([front, back].concat(), expected[..length], "{length} octets cut at {cut}, copied");
             }
         }
     }

@@ -20,7 +20,29 @@ pub enum Message {
     Binary(Bytes),
 }
 
+/// What a message is (RFC 6455 §5.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// Text, which is always valid UTF-8.
+    Text,
+    /// Octets without a meaning to the protocol.
+    Binary,
+}
+
 impl Message {
+    /// What kind of message this is.
+    pub fn kind(&self) -> MessageKind {
+        if self.is_text() { MessageKind::Text } else { MessageKind::Binary }
+    }
+
+    /// A message of this kind without a payload.
+    pub fn empty(kind: MessageKind) -> Self {
+        match kind {
+            MessageKind::Text => Self::Text(ByteString::new()),
+            MessageKind::Binary => Self::Binary(Bytes::new()),
+        }
+    }
+
     /// The payload.
     pub fn as_bytes(&self) -> &[u8] {
         match self {

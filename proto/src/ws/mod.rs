@@ -20,6 +20,7 @@
 //! ```
 
 mod close;
+mod config;
 #[cfg(feature = "deflate")]
 mod deflate;
 #[cfg(not(feature = "deflate"))]
@@ -27,12 +28,15 @@ mod deflate;
 mod deflate;
 mod error;
 mod extensions;
+mod fragments;
 mod frame;
 pub mod handshake;
 mod mask;
 mod message;
 mod partial;
+mod pieces;
 mod receive;
+mod streamed;
 mod utf8;
 
 use std::time::Instant;
@@ -40,13 +44,16 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 pub use close::{CloseCode, CloseFrame};
+pub use config::Config;
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, DeflateContext};
 pub use error::{CloseError, LimitPassed, PingError, SendError, Violation};
 pub use extensions::Extensions;
-pub use message::Message;
+pub use message::{Message, MessageKind};
+pub use pieces::Piece;
 
 use deflate::Codec;
+use fragments::Fragmenting;
 use frame::Opcode;
 use partial::Partial;
 
@@ -62,29 +69,6 @@ pub enum Role {
         /// Draws the key of one frame, which must be unpredictable (RFC 6455 §5.3).
         mask_key: fn() -> [u8; 4],
     },
-}
-
-/// The limits of one WebSocket. None of them is met by honest traffic.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Octets in a message, whole and decompressed: 1 MiB by default. A message of exactly this size passes; a longer one
-    /// fails with 1009 at its length, before its payload, or as soon as so much of it is decompressed. It bounds what one
-    /// socket can make us hold.
-    pub max_message_size: usize,
-    /// Frames of any size in a message: 1024 by default. A message may have more if it has 256 octets for each of them so
-    /// far; otherwise it fails with 1009. Each frame costs work and, if it is empty, counts for no octet; but how many a
-    /// message is cut into grows with its size, by the buffers of whoever writes it.
-    pub max_fragments: u32,
-    /// Pings that may come at once: 20 by default, then 1008. Each asks us for an answer that costs as much.
-    pub ping_burst: u32,
-    /// Pings per second in the long run: 10 by default, then 1008.
-    pub pings_per_second: u32,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self { max_message_size: 1 << 20, max_fragments: 1024, ping_burst: 20, pings_per_second: 10 }
-    }
 }
 
 /// What is known of a message that is not whole.
@@ -135,7 +119,12 @@ pub enum State {
 #[derive(Debug)]
 pub struct WebSocket {
     role: Role,
-    config: Config,
+    // The fields of the configuration. As one field they would leave a gap.
+    max_message_size: usize,
+    max_streamed_message_size: u64,
+    max_fragments: u32,
+    ping_burst: u32,
+    pings_per_second: u32,
     progress: Progress,
     no_masking: bool,
     event: Option<Event>,
@@ -164,6 +153,8 @@ struct Outgoing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
     Open,
+    /// Open, and between two fragments of a message that we send: no other message can be sent.
+    Fragmenting(Fragmenting),
     CloseSent,
     /// Closed by the end of the transport, of which [`Event::Eof`] is to tell.
     Eof,
@@ -173,9 +164,15 @@ enum Progress {
 impl WebSocket {
     /// A socket in the open state.
     pub fn new(role: Role, config: Config) -> Self {
+        let Config { max_message_size, max_streamed_message_size, max_fragments, ping_burst, pings_per_second } =
+            config;
         Self {
             role,
-            config,
+            max_message_size,
+            max_streamed_message_size,
+            max_fragments,
+            ping_burst,
+            pings_per_second,
             progress: Progress::Open,
             no_masking: false,
             event: None,
@@ -247,7 +244,7 @@ impl WebSocket {
 
     /// Queues a message, as one frame. There is no limit but the caller's: [`State::Open`] is all that it takes.
     pub fn send(&mut self, message: &Message) -> Result<(), SendError> {
-        self.check_open().ok_or(SendError::Closed)?;
+        self.check_idle()?;
         let key = self.mask_key();
         let outgoing = self.outgoing.get_or_insert_default();
         encode_message(&mut outgoing.frames, message, key, self.codec.as_deref_mut());
@@ -257,7 +254,7 @@ impl WebSocket {
     /// [`poll_transmit`](Self::poll_transmit) and [`send`](Self::send) in one, without a buffer between: appends what
     /// is queued to `output`, and then the message.
     pub fn send_into(&mut self, message: &Message, output: &mut BytesMut) -> Result<(), SendError> {
-        self.check_open().ok_or(SendError::Closed)?;
+        self.check_idle()?;
         self.poll_transmit(output);
         encode_message(output, message, self.mask_key(), self.codec.as_deref_mut());
         Ok(())
@@ -269,7 +266,7 @@ impl WebSocket {
         if self.codec.is_some() || self.is_masking() {
             return self.send_into(message, output).map(|()| None);
         }
-        self.check_open().ok_or(SendError::Closed)?;
+        self.check_idle()?;
         self.poll_transmit(output);
         frame::encode_head(output, message_opcode(message), message.len());
         Ok(Some(message.clone().into_bytes()))
@@ -321,6 +318,7 @@ impl WebSocket {
         if let Some(partial) = &mut self.partial {
             partial.discard_message();
         }
+        self.settle();
         Ok(())
     }
 
@@ -363,14 +361,14 @@ impl WebSocket {
     /// Whether the socket is open, between two messages, and has nothing to tell or to send.
     #[inline]
     pub fn is_at_rest(&self) -> bool {
-        let is_open = self.progress == Progress::Open;
+        let is_open = matches!(self.progress, Progress::Open);
         is_open && self.partial.is_none() && self.event.is_none() && !self.is_transmit_pending()
     }
 
     /// How far the closing handshake is.
     pub fn state(&self) -> State {
         match self.progress {
-            Progress::Open => State::Open,
+            Progress::Open | Progress::Fragmenting(_) => State::Open,
             Progress::CloseSent => State::Closing,
             Progress::Eof | Progress::Closed => State::Closed,
         }
@@ -378,7 +376,17 @@ impl WebSocket {
 
     /// The limit that this violation passed, in numbers; `None` where it is of a rule and not of a limit of ours.
     pub fn limit_passed(&self, violation: Violation) -> Option<LimitPassed> {
-        LimitPassed::new(violation, &self.config)
+        LimitPassed::new(violation, &self.config())
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            max_message_size: self.max_message_size,
+            max_streamed_message_size: self.max_streamed_message_size,
+            max_fragments: self.max_fragments,
+            ping_burst: self.ping_burst,
+            pings_per_second: self.pings_per_second,
+        }
     }
 
     /// Octets held of a message that is not whole: at most [`Config::max_message_size`], or an eighth and 64 octets more
@@ -386,7 +394,9 @@ impl WebSocket {
     /// times from 64 KiB on.
     pub fn buffered(&self) -> usize {
         match self.progress {
-            Progress::Open => self.partial.as_ref().map_or(0, |partial| partial.message_len()),
+            Progress::Open | Progress::Fragmenting(_) => {
+                self.partial.as_ref().map_or(0, |partial| partial.message_len())
+            }
             _ => 0, // discarded as it comes
         }
     }
@@ -416,11 +426,25 @@ impl WebSocket {
     }
 
     fn is_reading(&self) -> bool {
-        matches!(self.progress, Progress::Open | Progress::CloseSent)
+        self.is_open() || self.progress == Progress::CloseSent
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.progress, Progress::Open | Progress::Fragmenting(_))
     }
 
     fn check_open(&self) -> Option<()> {
-        (self.progress == Progress::Open).then_some(())
+        self.is_open().then_some(())
+    }
+
+    /// Whether a message can be sent. RFC 6455 §5.4: not between the fragments of another.
+    #[inline]
+    fn check_idle(&self) -> Result<(), SendError> {
+        match self.progress {
+            Progress::Open => Ok(()),
+            Progress::Fragmenting(_) => Err(SendError::Unfinished),
+            Progress::CloseSent | Progress::Eof | Progress::Closed => Err(SendError::Closed),
+        }
     }
 }
 
@@ -452,5 +476,8 @@ fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>
 
 #[inline]
 fn message_opcode(message: &Message) -> Opcode {
-    if message.is_text() { Opcode::Text } else { Opcode::Binary }
+    match message.kind() {
+        MessageKind::Text => Opcode::Text,
+        MessageKind::Binary => Opcode::Binary,
+    }
 }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode, compressed_limit};
+use super::streamed::Streamed;
 use super::utf8::Utf8Buffer;
 use super::{Message, Violation};
 
@@ -20,8 +21,17 @@ pub(super) struct Partial {
     pub(super) reading: Reading,
     /// The message whose last frame has not ended.
     pub(super) message: Option<Assembly>,
-    /// The frames of that message that have begun.
+    /// The frames of that message that have begun; where it is received in pieces, those since its last octet.
     pub(super) fragments: u32,
+    pub(super) delivery: Delivery,
+}
+
+/// How the next message is handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Delivery {
+    #[default]
+    Whole,
+    Pieces,
 }
 
 /// Where in a frame the last read ended.
@@ -64,7 +74,8 @@ impl Reading {
 impl Partial {
     /// Whether nothing is held.
     pub(super) fn is_idle(&self) -> bool {
-        self.message.is_none() && matches!(self.reading, Reading::Header { length: 0, .. })
+        let is_between_frames = matches!(self.reading, Reading::Header { length: 0, .. });
+        self.message.is_none() && self.delivery == Delivery::Whole && is_between_frames
     }
 
     /// Whether the message's frames so far had [`LEAST_MEAN_FRAGMENT`] octets in the mean.
@@ -88,8 +99,11 @@ impl Partial {
 
     /// Drops the message's octets, now and as they come.
     pub(super) fn discard_message(&mut self) {
-        if let Some(message) = &mut self.message {
-            *message = Assembly::Discarded(message.len());
+        self.delivery = Delivery::Whole;
+        match &mut self.message {
+            None => {}
+            Some(Assembly::Streamed(streamed)) => streamed.discard(),
+            Some(message) => *message = Assembly::Discarded(message.len()),
         }
     }
 }
@@ -101,6 +115,8 @@ pub(super) enum Assembly {
     Binary(Vec<u8>),
     /// Decompressed once it is whole: until then it is the smaller thing to hold, and no decompressor is.
     Compressed(Opcode, Vec<u8>),
+    /// Handed out in pieces.
+    Streamed(Box<Streamed>),
     /// Only its length is kept, for the limits.
     Discarded(usize),
 }
@@ -115,9 +131,10 @@ impl Assembly {
         }
     }
 
-    /// The message's octets so far.
+    /// The message's octets so far, as far as they are held.
     pub(super) fn len(&self) -> usize {
         match self {
+            Self::Streamed(_) => 0,
             Self::Text(text) => text.len(),
             Self::Binary(octets) | Self::Compressed(_, octets) => octets.len(),
             Self::Discarded(length) => *length,
@@ -138,14 +155,16 @@ impl Assembly {
                 }
                 octets.extend_from_slice(piece);
             }
+            Self::Streamed(_) => debug_assert!(false, "a piece goes where it is masked still"),
             Self::Discarded(length) => *length += piece.len(),
         }
         Ok(())
     }
 
-    /// How many more octets may come, where a message may have `max`.
+    /// How many more octets may come, where a message that is to be whole may have `max`.
     pub(super) fn room(&self, max: usize) -> usize {
         match self {
+            Self::Streamed(streamed) => usize::try_from(streamed.room()).unwrap_or(usize::MAX),
             Self::Compressed(_, octets) => compressed_limit(max) - octets.len(),
             // One that was compressed before it was discarded may have passed the limit of others.
             _ => max.saturating_sub(self.len()),
@@ -159,21 +178,23 @@ impl Assembly {
     ) -> Result<Option<Message>, Violation> {
         match self {
             Self::Text(text) => text.finish().map(|text| Some(text.into())).map_err(|_| Violation::Text),
-            Self::Binary(mut octets) => {
-                // What follows it may never have come, and whoever keeps the message would keep that room as well.
-                if octets.capacity() / 2 > octets.len() {
-                    octets.shrink_to_fit();
-                }
-                Ok(Some(octets.into()))
-            }
+            Self::Binary(octets) => Ok(Some(fitted(octets).into())),
             Self::Compressed(Opcode::Text, octets) => {
                 let text = ByteString::try_from(inflate(&octets)?).map_err(|_| Violation::Text)?;
                 Ok(Some(text.into()))
             }
             Self::Compressed(_, octets) => Ok(Some(inflate(&octets)?.into())),
-            Self::Discarded(_) => Ok(None),
+            Self::Streamed(_) | Self::Discarded(_) => Ok(None),
         }
     }
+}
+
+/// What follows may never have come, and whoever keeps the octets would keep the room for it as well.
+pub(super) fn fitted(mut octets: Vec<u8>) -> Vec<u8> {
+    if octets.capacity() / 2 > octets.len() {
+        octets.shrink_to_fit();
+    }
+    octets
 }
 
 #[cfg(test)]

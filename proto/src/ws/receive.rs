@@ -9,7 +9,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::frame::{Expected, Header, Opcode};
-use super::partial::{Assembly, Reading};
+use super::partial::{Assembly, Delivery, Reading};
+use super::streamed::{Streamed, Taker};
 use super::{CloseFrame, Event, Message, Progress, Role, Violation, WebSocket, close, mask};
 use crate::Rate;
 
@@ -38,10 +39,11 @@ impl WebSocket {
     pub(super) fn handle_frames(&mut self, now: impl FnOnce() -> Instant, input: &mut [u8]) -> usize {
         let now = LazyCell::new(now);
         let mut rest = &mut *input;
-        while self.event.is_none() && !rest.is_empty() && self.is_reading() {
+        while self.event.is_none() && !rest.is_empty() && self.is_reading() && !self.has_piece() {
             if let Err(violation) = self.handle_frame(&now, &mut rest) {
                 self.fail(violation);
             }
+            self.drop_pieces();
             if self.outgoing.as_ref().is_some_and(|outgoing| outgoing.pong.is_some()) {
                 break;
             }
@@ -57,13 +59,14 @@ impl WebSocket {
         }
         let Some(header) = self.take_header(input)? else { return Ok(()) };
         let continues = header.opcode == Opcode::Continuation;
-        if header.length > input.len() || continues || !header.fin || header.compressed {
+        let in_pieces = self.partial.as_ref().is_some_and(|partial| partial.delivery == Delivery::Pieces);
+        if header.length > input.len() || continues || !header.fin || header.compressed || in_pieces {
             return self.begin_payload(header, now, input);
         }
         // The common case: the whole frame is there, and the message or the control frame with it.
         let payload = take(input, header.length);
         match header.opcode {
-            Opcode::Text | Opcode::Binary if self.progress == Progress::Open => {
+            Opcode::Text | Opcode::Binary if self.is_open() => {
                 self.event = Some(Event::Message(unmasked(header, payload)?));
             }
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
@@ -81,11 +84,20 @@ impl WebSocket {
     fn take_header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
         let mut expected = self.expected();
         if let Some(partial) = &mut self.partial {
+            let mut in_pieces = partial.delivery == Delivery::Pieces;
+            if in_pieces {
+                expected.room = usize::try_from(self.max_streamed_message_size).unwrap_or(usize::MAX);
+            }
             if let Some(message) = &partial.message {
                 expected.continuation = true;
-                expected.room = message.room(expected.room);
+                expected.room = message.room(self.max_message_size);
+                in_pieces = matches!(message, Assembly::Streamed(_));
             }
-            return partial.reading.take_header(input, expected);
+            let header = partial.reading.take_header(input, expected);
+            return header.map_err(|violation| match violation {
+                Violation::MessageTooBig if in_pieces => Violation::StreamedMessageTooBig,
+                violation => violation,
+            });
         }
         if let Some(header) = Header::decode(input, expected)? {
             take(input, header.size);
@@ -101,7 +113,7 @@ impl WebSocket {
             masked: matches!(self.role, Role::Server) && !self.no_masking,
             continuation: false,
             deflate: self.codec.is_some(),
-            room: self.config.max_message_size,
+            room: self.max_message_size,
         }
     }
 
@@ -116,12 +128,21 @@ impl WebSocket {
         partial.reading = Reading::Payload { header, control: Vec::new() };
         if !header.opcode.is_control() {
             // RFC 6455 §10.4: a limit on what is reassembled.
-            if partial.fragments >= self.config.max_fragments && !partial.explains_its_fragments() {
+            if partial.fragments >= self.max_fragments && !partial.explains_its_fragments() {
                 return Err(Violation::TooManyFragments);
             }
             partial.fragments = partial.fragments.saturating_add(1);
-            partial.message.get_or_insert_with(|| Assembly::new(header));
-            if self.progress != Progress::Open {
+            let begins = partial.message.is_none();
+            if begins {
+                partial.message = Some(match partial.delivery {
+                    Delivery::Whole => Assembly::new(header),
+                    Delivery::Pieces => {
+                        let (max, codec) = (self.max_streamed_message_size, self.codec.as_deref());
+                        Assembly::Streamed(Box::new(Streamed::new(header, max, codec)))
+                    }
+                });
+            }
+            if !matches!(self.progress, Progress::Open | Progress::Fragmenting(_)) {
                 partial.discard_message();
             }
         }
@@ -132,13 +153,23 @@ impl WebSocket {
     fn handle_payload(&mut self, now: &impl Deref<Target = Instant>, input: &mut &mut [u8]) -> Result<(), Violation> {
         let Some(partial) = &mut self.partial else { return Ok(()) };
         let Reading::Payload { header, control } = &mut partial.reading else { return Ok(()) };
-        let piece = take(input, header.length.min(input.len()));
-        header.key = mask::apply(piece, header.key);
+        let most = match &partial.message {
+            Some(Assembly::Streamed(streamed)) => streamed.step(),
+            _ => usize::MAX,
+        };
+        let piece = take(input, header.length.min(input.len()).min(most));
         if header.opcode.is_control() {
+            header.key = mask::apply(piece, header.key);
             control.extend_from_slice(piece);
+        } else if let Some(Assembly::Streamed(streamed)) = &mut partial.message {
+            header.key = streamed.push(piece, header.key)?;
+            if !piece.is_empty() {
+                partial.fragments = 0;
+            }
         } else if let Some(message) = &mut partial.message {
+            header.key = mask::apply(piece, header.key);
             // Room for what may follow this frame too: or each small fragment would move the message to a larger buffer.
-            let room = message.room(self.config.max_message_size);
+            let room = message.room(self.max_message_size);
             message.push(piece, if header.fin { header.length } else { room })?;
         }
         header.length -= piece.len();
@@ -150,9 +181,14 @@ impl WebSocket {
         if header.opcode.is_control() {
             self.handle_control(header.opcode, &control, now)?;
         } else if header.fin
+            && let Some(Assembly::Streamed(streamed)) = &mut partial.message
+            && streamed.taker != Taker::Closing
+        {
+            streamed.end()?;
+        } else if header.fin
             && let Some(message) = partial.message.take()
         {
-            let max = self.config.max_message_size;
+            let max = self.max_message_size;
             let message = message.finish(|payload| match &mut self.codec {
                 Some(codec) => codec.inflate(payload, max),
                 // A message is taken for compressed only where there is a codec.
@@ -170,10 +206,10 @@ impl WebSocket {
         payload: &[u8],
         now: &impl Deref<Target = Instant>,
     ) -> Result<(), Violation> {
-        let is_open = self.progress == Progress::Open;
+        let is_open = self.is_open();
         match opcode {
             Opcode::Ping => {
-                let rate = Rate { burst: self.config.ping_burst, per_second: self.config.pings_per_second };
+                let rate = Rate { burst: self.ping_burst, per_second: self.pings_per_second };
                 if !self.pings.take(**now, rate) {
                     return Err(Violation::TooManyPings);
                 }
@@ -202,7 +238,7 @@ impl WebSocket {
 
     /// _Fail the WebSocket Connection_ (RFC 6455 §7.1.7): the Close with the violation's code.
     pub(super) fn fail(&mut self, violation: Violation) {
-        if self.progress == Progress::Open {
+        if self.is_open() {
             let key = self.mask_key();
             close::encode(self.frames(), violation.code(), violation.reason(), key);
         }
@@ -212,7 +248,7 @@ impl WebSocket {
     }
 
     /// Gives up what an idle socket does not need, such as the count of a message's fragments once it is whole.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.partial.as_ref().is_some_and(|partial| partial.is_idle()) {
             self.partial = None;
         }

@@ -1,4 +1,4 @@
-use std::str;
+use std::{mem, str};
 
 /// Text that arrives in pieces. Each octet is validated once, and the first bad one fails (RFC 6455 §8.1): the standard
 /// library tells an incomplete sequence from one that nothing can complete.
@@ -39,6 +39,11 @@ impl Utf8Buffer {
         let (whole, tail) = split_incomplete(octets);
         self.text.push_str(str::from_utf8(whole).map_err(|_| InvalidUtf8)?);
         tail.iter().try_for_each(|&octet| self.push_to_tail(octet))
+    }
+
+    /// The text so far, if there is any: what is pushed next goes on behind it.
+    pub(super) fn take(&mut self) -> Option<String> {
+        (!self.text.is_empty()).then(|| mem::take(&mut self.text))
     }
 
     /// The text, if it does not end within a sequence.

@@ -13,7 +13,7 @@ use sockeye_proto::h2::{Config, Event, Role};
 /// What Chromium sends, but for fields that say more about itself.
 pub const HANDSHAKE: &str = "GET /chat?room=7 HTTP/1.1\r\n\
     Host: example.com:8080\r\n\
-    Connection: Upgrade\r\n\
+    Connection: Upgrade, close\r\n\
     Pragma: no-cache\r\n\
     Upgrade: websocket\r\n\
     Origin: http://example.com:8080\r\n\
@@ -55,6 +55,16 @@ impl Tested {
         let now = Instant::now();
         let mut tested = Self::new(Connection::server(handshake(), config, now), now);
         assert!(matches!(tested.events()[..], [Event::Request { id: STREAM, end_stream: false, .. }]));
+        tested
+    }
+
+    /// A server whose client would go on with other requests.
+    pub fn persistent() -> Self {
+        let (now, config) = (Instant::now(), Config::default());
+        let mut request = handshake();
+        request.headers_mut().insert("connection", http::HeaderValue::from_static("Upgrade"));
+        let mut tested = Self::new(Connection::server(request, &config, now), now);
+        tested.events();
         tested
     }
 

@@ -190,7 +190,7 @@ fn responses_are_dated_once() {
 fn a_refusal_ends_the_connection() {
     let mut tested = Tested::server();
     tested.receive(b"too early");
-    assert_eq!(tested.heard(), ["readable"]);
+    assert_eq!(tested.heard(), [""; 0], "nobody knows yet whose octets they are");
     tested.stream().respond(&response(403, &[]), false).unwrap();
     assert_eq!(tested.heard(), ["finished"]);
     assert_eq!((tested.stream().unread(), tested.stream().read().len()), (0, 0));
@@ -243,10 +243,49 @@ fn a_half_closed_client_may_read_on() {
         assert!(tested.machine.poll_timeout().is_some(), "the client may be gone all the same");
         tested.stream().respond(&answer, false).unwrap();
         assert!(tested.machine.poll_timeout().is_none());
-        assert_eq!(tested.heard(), ["readable", "finished"]);
+        assert_eq!(tested.heard(), if is_tunnel { &["readable", "finished"][..] } else { &["finished"] });
         assert_eq!(&tested.stream().read()[..], if is_tunnel { &b"early"[..] } else { b"" });
         tested.after(Duration::from_secs(1)).stream().write(b"late", true);
         assert!(tested.stream().is_closed() && !tested.machine.is_closed());
         assert!(tested.sent_text().contains("late"));
+    }
+}
+
+/// RFC 9112 §9.3: a connection persists behind a refusal, and is left to whoever serves its other requests, with what had come.
+#[test]
+fn a_connection_is_left_behind_a_refusal() {
+    for (status, content) in [(403, ""), (200, "hello")] {
+        let mut tested = Tested::persistent();
+        tested.receive(b"GET / HT");
+        tested.stream().respond(&response(status, &[]), content.is_empty()).unwrap();
+        assert_eq!(tested.heard(), ["finished"]);
+        tested.stream().write(content.as_bytes(), true);
+        assert!(tested.stream().is_closed() && !tested.machine.is_send_closed() && tested.machine.is_stopped());
+        tested.receive(b"TP/1.1");
+        assert_eq!(tested.input, "TP/1.1", "what comes now stays with the caller");
+        tested.stream().release();
+        assert!(tested.machine.is_closed() && tested.machine.is_left());
+        assert!(!tested.sent_text().contains("connection:"));
+        assert_eq!(tested.machine.take_rest(), "GET / HT");
+    }
+}
+
+/// No connection is left that ends, whoever ends it.
+#[test]
+fn a_connection_that_ends_is_left_to_nobody() {
+    let ends: [fn(&mut Tested); 4] = [
+        |tested| _ = tested.eof(),
+        |tested| tested.machine.drain(tested.now),
+        |tested| tested.machine.close(Reason::NO_ERROR),
+        |tested| tested.machine.handle_failure(tested.now),
+    ];
+    for end in ends {
+        let mut tested = Tested::persistent();
+        end(&mut tested);
+        if tested.stream().respond(&response(403, &[]), true).is_ok() {
+            assert!(tested.sent_text().contains("connection: close"));
+        }
+        tested.stream().release();
+        assert!(tested.machine.is_closed() && !tested.machine.is_left());
     }
 }

@@ -16,7 +16,9 @@ fn windowed(initial_window_size: u32) -> Tested {
 /// What comes is read in order, wherever it stands, and announced when there was nothing before.
 #[test]
 fn what_comes_is_read_in_order() {
-    for mut tested in [Tested::tunnel(), Tested::server()] {
+    let mut switched = Tested::server();
+    switched.stream().respond(&switching(), false).unwrap();
+    for mut tested in [Tested::tunnel(), switched] {
         tested.receive(b"one ");
         assert_eq!(tested.heard(), ["readable"]);
         tested.receive(b"two ").receive(b"");

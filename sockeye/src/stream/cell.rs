@@ -21,7 +21,7 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`] and [`MASKING`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`] and [`FRAGMENTING`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -38,6 +38,8 @@ const WOKEN: u8 = 2;
 const CLOSING: u8 = 4;
 /// The WebSocket's frames are masked (RFC 6455 §5.3).
 const MASKING: u8 = 8;
+/// A WebSocket has sent a fragment of a message and not the last: no other message may go between (RFC 6455 §5.4).
+const FRAGMENTING: u8 = 16;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -117,6 +119,20 @@ impl StreamCell {
     /// Whether the WebSocket sends no more messages.
     pub(crate) fn is_closing(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Whether no message may be sent now but by the WebSocket itself. To be asked before [`is_quiet`](Self::is_quiet): once
+    /// the last fragment is on its way the cell is not quiet, until it was looked at.
+    pub(super) fn takes_no_message(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (CLOSING | FRAGMENTING) != 0
+    }
+
+    pub(super) fn set_fragmenting(&self, fragmenting: bool) {
+        if fragmenting {
+            self.flags.fetch_or(FRAGMENTING, Ordering::AcqRel);
+        } else {
+            self.flags.fetch_and(!FRAGMENTING, Ordering::AcqRel);
+        }
     }
 
     /// No message may follow what is sent next.
@@ -259,7 +275,7 @@ impl StreamCell {
         if self.is_closing() || !state.takes_frames() {
             return true;
         }
-        if !self.carrier.admits(state.waiting_octets()) {
+        if self.takes_no_message() || !self.carrier.admits(state.waiting_octets()) {
             return false;
         }
         state.append_frame(frame);

@@ -49,6 +49,11 @@ impl Owner {
         self.0.start_closing();
     }
 
+    /// Whether what is sent next, while the outbox is held, is followed by other fragments of the same message.
+    pub(crate) fn set_fragmenting(&self, fragmenting: bool) {
+        self.0.set_fragmenting(fragmenting);
+    }
+
     /// The WebSocket's frames are masked.
     pub(crate) fn start_masking(&self) {
         self.0.start_masking();

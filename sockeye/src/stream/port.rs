@@ -253,7 +253,7 @@ impl Owner {
 /// was room. `stream` is the machine's, if it has it.
 pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
     debug_assert!(VISITED.get() != cell.key(), "a frame from elsewhere goes behind all that a handler has put");
-    let Some(mut stream) = stream.filter(|_| cell.is_quiet() && !cell.is_closing()) else {
+    let Some(mut stream) = stream.filter(|_| !cell.takes_no_message() && cell.is_quiet()) else {
         return cell.append_frame(frame);
     };
     let taken = stream.write(frame, false);

@@ -27,6 +27,8 @@ mod limits;
 mod lives;
 mod outlasting;
 mod peers;
+mod pieces;
+mod pieces_edges;
 mod reading;
 mod refusals;
 mod requests;

@@ -1,5 +1,5 @@
 //! Our own echo, written as a user of the library would. `/echo` runs inside its connection's task, `/spawned` has a task for
-//! each socket, and `/broadcast` sends what any socket says to all of a group.
+//! each socket, `/pieces` sends each message back while it comes, and `/broadcast` sends what any socket says to all of a group.
 
 use std::convert::Infallible;
 
@@ -34,6 +34,7 @@ fn answer(mut request: Request<Body>, group: &Group) -> Response<Body> {
         "/spawned" => upgrade.accept(|socket| async move {
             tokio::spawn(echo(socket));
         }),
+        "/pieces" => upgrade.accept(forward),
         "/broadcast" => {
             let group = group.clone();
             upgrade.accept(|socket| broadcast(socket, group))
@@ -49,6 +50,18 @@ fn answer(mut request: Request<Body>, group: &Group) -> Response<Body> {
 async fn echo(mut socket: WebSocket) -> sockeye::Result {
     while let Some(message) = socket.recv().await? {
         socket.send(message).await?;
+    }
+    Ok(())
+}
+
+async fn forward(socket: WebSocket) -> sockeye::Result {
+    let (mut sender, mut receiver) = socket.split();
+    while let Some(mut message) = receiver.recv_stream().await? {
+        let mut echo = sender.send_stream(message.kind());
+        while let Some(piece) = message.next().await? {
+            echo.write(piece).await?;
+        }
+        echo.finish().await?;
     }
     Ok(())
 }

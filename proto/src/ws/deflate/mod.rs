@@ -1,6 +1,8 @@
 //! `permessage-deflate` (RFC 7692): what an endpoint asks of it, and one socket's compression.
 
+mod inflater;
 mod parameters;
+mod pieces;
 mod zlib;
 
 use std::collections::VecDeque;
@@ -11,13 +13,16 @@ use flate2::Compress;
 use super::frame::{self, Opcode};
 use super::{Role, Violation};
 
+pub(super) use inflater::{Inflated, Inflater};
+
 /// How messages are compressed (RFC 7692): what an endpoint is willing to do, and then what the handshake settled on.
 ///
 /// # Memory
 ///
 /// By default neither side keeps anything of one message for the next. Then a socket owns no memory for compression: a
 /// thread has one compressor (at most 372 KiB), one decompressor (47 KiB) and one buffer (at most 64 KiB) for all its
-/// sockets, from their first use.
+/// sockets, from their first use. A compressed message that is received in pieces has a decompressor of its own while it
+/// comes; what is sent in pieces needs nothing more.
 ///
 /// A side with [`takeover`](DeflateContext::takeover) makes small messages much smaller, since they refer to those
 /// before them. It has its memory for as long as the socket, from the first message that is compressed:

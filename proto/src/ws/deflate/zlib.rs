@@ -10,10 +10,10 @@ use crate::ws::Violation;
 
 /// What ends a message's compressed data and is not sent (RFC 7692 §7.2.1): the length of an empty block without
 /// compression, whose header is there.
-const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];
 
 /// The tail and an empty final block: zlib says of a stream only at its end that it is whole.
-const END: [u8; 9] = [0x00, 0x00, 0xFF, 0xFF, 0x01, 0x00, 0x00, 0xFF, 0xFF];
+pub(super) const END: [u8; 9] = [0x00, 0x00, 0xFF, 0xFF, 0x01, 0x00, 0x00, 0xFF, 0xFF];
 
 /// Room for what a flush appends, of which zlib wants to see more than six octets.
 const FLUSH: usize = 16;
@@ -49,6 +49,21 @@ pub(super) fn compress(level: u8, window_bits: u8) -> Compress {
 }
 
 impl Shared {
+    /// Lets what is compressed next come behind these octets.
+    pub(super) fn put(&mut self, octets: &[u8]) {
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// Drops what was put.
+    pub(super) fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// What was [put](Self::put).
+    pub(super) fn octets(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Compresses a message that refers to none before it.
     pub(super) fn deflate(&mut self, level: u8, window_bits: u8, message: &[u8]) -> Option<&[u8]> {
         let kept = self.compress.take().filter(|(l, bits, _)| (*l, *bits) == (level, window_bits));
@@ -105,7 +120,12 @@ fn deflate<'a>(compress: &mut Compress, mut message: &[u8], output: &'a mut Vec<
 }
 
 /// Appends what `octets` decompress to, and says whether they end with a final block.
-fn inflate(decompress: &mut Decompress, octets: &[u8], output: &mut Vec<u8>, max: usize) -> Result<bool, Violation> {
+pub(super) fn inflate(
+    decompress: &mut Decompress,
+    octets: &[u8],
+    output: &mut Vec<u8>,
+    max: usize,
+) -> Result<bool, Violation> {
     let mut rest = octets;
     loop {
         if output.len() == output.capacity() {
