@@ -276,7 +276,7 @@ fn a_connection_that_ends_is_left_to_nobody() {
     let ends: [fn(&mut Tested); 4] = [
         |tested| _ = tested.eof(),
         |tested| tested.machine.drain(tested.now),
-        |tested| tested.machine.close(Reason::NO_ERROR),
+        |tested| tested.machine.close(sockeye_proto::Reason::NO_ERROR),
         |tested| tested.machine.handle_failure(tested.now),
     ];
     for end in ends {

@@ -183,7 +183,8 @@ fn to_break_off_is_to_close() {
                 tested.stream().reset(Reason::CANCEL)
             }
             assert!(tested.machine.is_closed() && tested.machine.is_send_closed());
-            assert_eq!(tested.heard(), ["readable", "closed None"]);
+            let heard = tested.heard();
+            assert!(heard == ["readable", "closed None"] || heard == ["closed None"], "{heard:?}");
             assert_eq!(tested.sent(), b"");
             assert_eq!(tested.machine.stream_count(), usize::from(!by_release));
             if !by_release {
