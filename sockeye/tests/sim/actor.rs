@@ -28,7 +28,7 @@ pub(crate) struct Actor {
     is_over: bool,
     ping_since: Option<u64>,
     members: Vec<(usize, usize, Member)>,
-    pub(crate) alive: Alive,
+    _alive: Alive,
 }
 
 /// Milliseconds for which a fickle actor may wait before it gives up.
@@ -50,7 +50,7 @@ impl Actor {
             is_over: false,
             ping_since: None,
             members: Vec::new(),
-            alive: world.alive(),
+            _alive: world.alive(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Actor {
             plan: self.plan.clone(),
             random: self.random.fork(),
             members: Vec::new(),
-            alive: self.world.alive(),
+            _alive: self.world.alive(),
             ..*self
         }
     }
@@ -133,7 +133,9 @@ impl Actor {
 
     async fn operate(&mut self, socket: &mut WebSocket) {
         self.pause().await;
-        match self.random.below(20) {
+        let operation = self.random.below(20);
+        self.world.note("does", self.socket, (operation * 2 + self.side) as u64);
+        match operation {
             0..=9 => self.send(socket).await,
             10..=13 => {
                 let longest = Some(self.random.pick(&[0, 1, 50, LONG]));
@@ -318,6 +320,7 @@ impl Actor {
         let code = if let Finish::CloseWith(code) = finish { code } else { 1000 };
         self.allow(code);
         self.world.records(self.socket, |records| records[self.side].is_discarding = true);
+        let start = self.world.scheduler.now();
         loop {
             let closed = match finish {
                 Finish::CloseWith(_) => self.attempt(socket.close_with(CloseCode::from(code), "enough"), None).await,
@@ -325,6 +328,12 @@ impl Actor {
             };
             let Some(closed) = closed else { continue };
             let code = socket.close_frame().map(|frame| u16::from(frame.code));
+            if let Err(Error::Timeout("the closing handshake")) = closed {
+                self.world.records(self.socket, |records| records[self.side].gave_up = true);
+                if self.world.scheduler.now() < start + 5000 {
+                    self.fail("the closing handshake had no time");
+                }
+            }
             match (closed, code) {
                 (Err(error), _) => self.end(Heard::Error(format!("{error:?}"))),
                 (Ok(()), code) if !self.is_over => self.end(Heard::Close(code.unwrap_or(0))),

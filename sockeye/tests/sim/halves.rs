@@ -32,6 +32,7 @@ pub(crate) async fn run(mut actor: Actor, socket: WebSocket) -> Result<(), &'sta
     if let Finish::Close | Finish::CloseWith(_) = finish {
         let code = if let Finish::CloseWith(code) = finish { code } else { 1000 };
         actor.allow(code);
+        actor.world.records(actor.socket, |records| records[actor.side].is_discarding = true);
         let closed = sender.close(CloseCode::from(code), "enough");
         actor.check("close", Some(closed));
     }

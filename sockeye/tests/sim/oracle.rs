@@ -85,7 +85,8 @@ impl World {
         let missing = self.records(socket, |records| {
             records[side].end = Some(heard.clone());
             let [ours, theirs] = [&records[side], &records[1 - side]];
-            (!ours.is_discarding).then(|| theirs.sent.len() - ours.received)
+            let is_discarding = ours.is_discarding || ours.has_failed || self.is_drained(side);
+            (!is_discarding).then(|| theirs.sent.len() - ours.received)
         });
         match heard {
             // A Close is the last that is sent.
@@ -104,6 +105,9 @@ impl World {
     /// A call failed on a socket that may not have ended.
     pub(crate) fn failed(&self, socket: u32, side: usize, what: &str, error: &Error) {
         self.note(&format!("{what}: {error:?}"), socket, side as u64);
+        if !matches!(error, Error::Closed | Error::Invalid(_)) {
+            self.records(socket, |records| records[side].has_failed = true);
+        }
         let is_over = self.is_closing(socket);
         if !is_over && !self.is_rough(socket) {
             self.fail(socket, side, &format!("{what} failed for no reason: {error:?}"));

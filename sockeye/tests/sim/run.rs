@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use sockeye::{Client, Deflate, Error, Server};
 
@@ -146,7 +145,10 @@ async fn open(world: World, client: Client, socket: u32, plan: Plan) {
         None => Some(opening.await),
     };
     match opened {
-        None => world.note("given up", socket, 0),
+        None => {
+            world.records(socket, |records| records[CLIENT].gave_up = true);
+            world.note("given up", socket, 0);
+        }
         Some(Err(error)) => {
             world.note(&format!("not opened: {error:?}"), socket, 0);
             check_refusal(&world, socket, &plan, &error);
@@ -228,6 +230,3 @@ fn is_quiet(world: &World) -> Result<(), String> {
     }
     Err(format!("{links} transports, {alive} handlers and halves; the server lists {server:?}, the client {client:?}"))
 }
-
-/// Virtual time costs nothing, but a run that takes long is no simulation.
-pub(crate) const SLOW: Duration = Duration::from_secs(20);

@@ -97,7 +97,7 @@ fn start(world: &World, socket: u32, mut plan: Plan, ws: WebSocket, code_of_drop
         side.finish = Finish::Ok;
     }
     let actor = Actor::new(world, socket, SERVER, side, code_of_drop);
-    world.scheduler.spawn(format!("the server's socket {socket}"), async move { drop(actor.run(ws).await) });
+    world.scheduler.spawn(format!("the server's socket {socket}"), async move { actor.run(ws).await.ok(); });
 }
 
 async fn spawn(world: World, socket: u32, mut plan: Plan, ws: WebSocket) -> Result<(), &'static str> {

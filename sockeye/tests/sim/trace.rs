@@ -58,6 +58,17 @@ impl Trace {
         self.state().failure.is_some()
     }
 
+    /// Says more to those who read along.
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.is_told() {
+            println!("            {}", what());
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        self.state().is_told
+    }
+
     pub(crate) fn told(&self) -> Told {
         let state = self.state();
         Told { hash: state.hash, notes: state.notes, failure: state.failure.clone() }

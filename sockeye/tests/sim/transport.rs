@@ -101,13 +101,15 @@ impl Direction {
         }
     }
 
-    /// Sends what was held back on its way.
-    fn let_go(&mut self, arrival: u64) {
-        if !self.held.is_empty() {
+    /// Sends what was held back on its way; whether there was any.
+    fn let_go(&mut self, arrival: u64) -> bool {
+        let is_any = !self.held.is_empty();
+        if is_any {
             let held = self.held.split().freeze();
             let arrival = self.under_way.back().map_or(arrival, |(before, _)| arrival.max(*before));
             self.under_way.push_back((arrival, held));
         }
+        is_any
     }
 }
 
@@ -281,8 +283,9 @@ impl AsyncWrite for End {
         let room = this.manners.capacity - direction.size;
         if room == 0 {
             // What is held back goes when there is no more room, or it would never.
-            direction.let_go(now);
-            direction.wake(READER, &this.scheduler, 0);
+            if direction.let_go(now) {
+                direction.wake(READER, &this.scheduler, 0);
+            }
             direction.wakers[WRITER] = Some(cx.waker().clone());
             return Poll::Pending;
         }
@@ -297,7 +300,7 @@ impl AsyncWrite for End {
         drop(direction);
         this.scheduler.note("wrote", this.link.number * 2 + this.side as u64, size as u64);
         this.scheduler.progress();
-        if let Err(why) = lock(&this.link.watch).see(this.side, &octets[..size]) {
+        if let Err(why) = lock(&this.link.watch).see(now, this.side, &octets[..size]) {
             this.scheduler.fail(format!("connection {}: {why}", this.link.number));
         }
         Poll::Ready(Ok(size))

@@ -53,8 +53,12 @@ pub(crate) struct Record {
     pub(crate) end: Option<Heard>,
     /// There is a socket, or was one.
     pub(crate) is_open: bool,
+    /// A call has told of the end already: receiving tells of nothing more.
+    pub(crate) has_failed: bool,
     /// Messages are received and dropped, by `close`.
     pub(crate) is_discarding: bool,
+    /// The socket was given up here, or its peer has taken too long: from here on the other side may hear of it in any way.
+    pub(crate) gave_up: bool,
 }
 
 /// How a socket ended, for the side that looked.
@@ -87,10 +91,11 @@ impl World {
     pub(crate) fn new(scheduler: Scheduler, settings: Settings, server: Handle, plans: BTreeMap<u32, Plan>) -> Self {
         let groups: Vec<_> = (0..settings.groups).map(|_| Group::new()).collect();
         let state = State { plans, records: BTreeMap::new(), group_messages: vec![0; groups.len()] };
+        let trace = scheduler.trace().clone();
         Self(Arc::new(Shared {
             scheduler,
             settings,
-            sightings: Sightings::default(),
+            sightings: Sightings::new(trace),
             server,
             client: OnceLock::new(),
             groups,
@@ -134,6 +139,8 @@ impl World {
 
     pub(crate) fn fail(&self, socket: u32, side: usize, why: &str) {
         let side = if side == SERVER { "server" } else { "client" };
+        let tell = || format!("{:?} {:?}", self.sightings.of(socket), self.records(socket, |records| records.clone()));
+        self.scheduler.trace().tell(tell);
         self.scheduler.fail(format!("socket {socket}, {side}: {why}"));
     }
 
@@ -165,8 +172,9 @@ impl World {
     /// Whether something befell the socket after which it may end in any way.
     pub(crate) fn is_rough(&self, socket: u32) -> bool {
         let link = self.sightings.of(socket).map(|sighting| sighting.link);
+        let is_given_up = self.records(socket, |records| records.iter().any(|record| record.gave_up));
         let is_lost = self.links().iter().any(|other| Some(other.number) == link && other.is_lost());
-        is_lost || self.scheduler.now() >= self.cut_off.load(Ordering::Relaxed) || self.timeouts() > 0
+        is_given_up || is_lost || self.scheduler.now() >= self.cut_off.load(Ordering::Relaxed) || self.timeouts() > 0
     }
 
     /// Whether any connection was lost.

@@ -11,6 +11,8 @@ use super::{CLIENT, End, Rule, SERVER, Seen, Sightings, number};
 /// Both directions of one connection.
 pub(super) struct Http2 {
     link: u64,
+    now: u64,
+    frames: u64,
     sightings: Sightings,
     directions: [Direction; 2],
     streams: BTreeMap<u32, Stream>,
@@ -34,8 +36,15 @@ enum State {
 struct Stream {
     socket: Option<u32>,
     halves: [Half; 2],
-    /// Who said Close first.
-    first_to_close: Option<usize>,
+    /// Who said Close first, and when, in which frame of the connection.
+    first_to_close: Option<FirstClose>,
+}
+
+#[derive(Clone, Copy)]
+struct FirstClose {
+    side: usize,
+    at: u64,
+    frame: u64,
 }
 
 struct Half {
@@ -44,7 +53,7 @@ struct Half {
 }
 
 /// A frame's head (RFC 9113 §4.1).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Head {
     length: usize,
     kind: u8,
@@ -56,6 +65,9 @@ const HEAD: usize = 9;
 const PREFACE: usize = 24;
 /// RFC 9113 §4.2: nobody here asks for larger ones.
 const MAX_FRAME: usize = 1 << 14;
+
+/// Milliseconds for which a client that closed waits for its server, by default.
+const CLOSE_TIMEOUT: u64 = 5000;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -69,10 +81,11 @@ impl Http2 {
         let limits = Limits { max_list_size: 1 << 16, max_fields: 400 };
         let direction = |state| Direction { state, decoder: Decoder::new(4096, limits) };
         let directions = [direction(State::Preface(PREFACE)), direction(State::Frame(BytesMut::new()))];
-        Self { link, sightings, directions, streams: BTreeMap::new() }
+        Self { link, now: 0, frames: 0, sightings, directions, streams: BTreeMap::new() }
     }
 
-    pub(super) fn see(&mut self, side: usize, mut octets: &[u8]) -> Rule {
+    pub(super) fn see(&mut self, now: u64, side: usize, mut octets: &[u8]) -> Rule {
+        self.now = now;
         while !octets.is_empty() {
             match &mut self.directions[side].state {
                 State::Preface(left) => {
@@ -106,6 +119,9 @@ impl Http2 {
     }
 
     fn see_frame(&mut self, side: usize, head: Head, mut payload: BytesMut) -> Rule {
+        let tell = || format!("connection {}, {}: {head:?}", self.link, ["client", "server"][side]);
+        self.sightings.trace.tell(tell);
+        self.frames += 1;
         if head.length > MAX_FRAME {
             return Err(format!("a frame of {} octets (RFC 9113 §4.2)", head.length));
         }
@@ -164,7 +180,7 @@ impl Http2 {
         let frames = &mut stream.halves[side].frames;
         frames.see(octets).map_err(|why| format!("socket {socket}: {why}"))?;
         if frames.seen.close.is_some() {
-            stream.first_to_close.get_or_insert(side);
+            stream.first_to_close.get_or_insert(FirstClose { side, at: self.now, frame: self.frames });
         }
         self.sightings.update(socket, side, |seen| frames.tell(seen));
         Ok(())
@@ -185,8 +201,11 @@ impl Http2 {
         stream.halves[side].end = Some(end);
         let Some(socket) = stream.socket else { return Ok(()) };
         self.sightings.update(socket, side, |seen| seen.end = Some(end));
-        let follows = stream.first_to_close != Some(CLIENT) || stream.halves[SERVER].end.is_some();
-        if side == CLIENT && end == End::Stream && !follows {
+        // Where nobody waits for the answer, the end of the half goes in one frame with the Close.
+        let is_to_wait = stream.first_to_close.is_some_and(|first| {
+            first.side == CLIENT && self.now < first.at + CLOSE_TIMEOUT && first.frame < self.frames
+        });
+        if side == CLIENT && end == End::Stream && is_to_wait && stream.halves[SERVER].end.is_none() {
             // RFC 6455 §7.1.1
             let note = |seen: &mut Seen| seen.is_early = true;
             self.sightings.update(socket, side, note);

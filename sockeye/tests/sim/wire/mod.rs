@@ -11,6 +11,7 @@ use bytes::{Buf, BytesMut};
 
 use self::http2::Http2;
 use self::websocket::Frames;
+use crate::trace::Trace;
 pub(crate) use self::websocket::MARK;
 
 /// The two sides of a connection, as indices.
@@ -18,8 +19,11 @@ pub(crate) const CLIENT: usize = 0;
 pub(crate) const SERVER: usize = 1;
 
 /// What was seen of each socket, by its number, which its path says. Clones are the same.
-#[derive(Clone, Default)]
-pub(crate) struct Sightings(Arc<Mutex<BTreeMap<u32, Sighting>>>);
+#[derive(Clone)]
+pub(crate) struct Sightings {
+    sockets: Arc<Mutex<BTreeMap<u32, Sighting>>>,
+    trace: Trace,
+}
 
 /// One socket's two directions, each by the side that sends.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,7 +47,7 @@ pub(crate) struct Seen {
     pub(crate) close: Option<u16>,
     /// The stream was reset, or the half ended.
     pub(crate) end: Option<End>,
-    /// A client's half ended before its server's, though the client was the first to say Close.
+    /// A client's half ended before its server's, and soon after the client had been the first to say Close.
     pub(crate) is_early: bool,
 }
 
@@ -57,8 +61,12 @@ pub(crate) enum End {
 }
 
 impl Sightings {
+    pub(crate) fn new(trace: Trace) -> Self {
+        Self { sockets: Arc::default(), trace }
+    }
+
     fn map(&self) -> MutexGuard<'_, BTreeMap<u32, Sighting>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn of(&self, socket: u32) -> Option<Sighting> {
@@ -127,10 +135,10 @@ impl Watch {
     }
 
     /// One side's transport took these octets.
-    pub(crate) fn see(&mut self, side: usize, octets: &[u8]) -> Rule {
+    pub(crate) fn see(&mut self, now: u64, side: usize, octets: &[u8]) -> Rule {
         match &mut self.protocol {
             Protocol::Http1 { sides, socket } => see_http1(sides, socket, side, octets, &self.sightings, self.link),
-            Protocol::Http2(http2) => http2.see(side, octets),
+            Protocol::Http2(http2) => http2.see(now, side, octets),
             Protocol::Other => Ok(()),
         }
     }
