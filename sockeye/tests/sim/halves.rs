@@ -91,7 +91,9 @@ async fn receive(actor: &mut Actor, receiver: &mut Receiver) {
 async fn send(mut actor: Actor, mut sender: Sender) -> Sender {
     for _ in 0..actor.plan.operations {
         actor.pause().await;
-        match actor.random.below(10) {
+        let operation = actor.random.below(10);
+        actor.world.note("does by a half", actor.socket, (operation * 2 + actor.side) as u64);
+        match operation {
             0..=6 => {
                 let (size, message) = actor.next_message();
                 let sent = actor.attempt(sender.send(message), None).await;

@@ -20,6 +20,9 @@ use crate::world::World;
 /// Milliseconds after the last of the programs within which nothing may be left: every timeout of the library there is.
 const MAX_AFTERLIFE: u64 = 200 * 1000;
 
+/// Milliseconds until a connection that was lost in silence is known to be, if not before: more than any timeout that there is.
+const PATIENCE: u64 = 150 * 1000;
+
 /// Runs a seed.
 pub(crate) fn run(seed: u64, is_told: bool) -> Told {
     let trace = Trace::new(is_told);
@@ -185,7 +188,9 @@ async fn befall(world: World, client: Client, mut random: Random) {
             Chaos::Lose(loss) => {
                 let links = world.links().clone();
                 if !links.is_empty() {
-                    links[random.below(links.len())].lose(loss, &world.scheduler);
+                    let link = links[random.below(links.len())].clone();
+                    link.lose(loss, &world.scheduler);
+                    notice(&world, link);
                 }
             }
             Chaos::DrainServer => {
@@ -201,6 +206,15 @@ async fn befall(world: World, client: Client, mut random: Random) {
             Chaos::SendToGroup => {}
         }
     }
+}
+
+/// In the end the system notices what nobody else did.
+fn notice(world: &World, link: Link) {
+    let scheduler = world.scheduler.clone();
+    world.scheduler.spawn("the end of a silent connection", async move {
+        scheduler.sleep(PATIENCE).await;
+        link.lose(Loss::Abrupt, &scheduler);
+    });
 }
 
 /// Nothing is left when everybody is done: neither a connection nor a task, neither a handler nor a socket.
