@@ -141,8 +141,8 @@ impl Actor {
                 let longest = Some(self.random.pick(&[0, 1, 50, LONG]));
                 self.receive(socket, longest).await;
             }
-            14 => self.ping(socket).await,
-            15 => {
+            14 if self.plan.awaits_pongs => self.ping(socket).await,
+            15 if !self.plan.awaits_pongs => {
                 let sent = self.attempt(socket.send_ping(b"are you there?"), Some(LONG)).await;
                 self.check("send_ping", sent);
             }
@@ -226,7 +226,7 @@ impl Actor {
     async fn ping(&mut self, socket: &mut WebSocket) {
         let now = self.world.scheduler.now();
         let since = *self.ping_since.get_or_insert(now);
-        match self.attempt(socket.ping(), None).await {
+        match self.attempt(socket.ping(), self.ping_patience()).await {
             None => {}
             // A peer whose messages are not received meanwhile.
             Some(Err(Error::Invalid(_))) if self.world.records(self.socket, |r| r[1 - self.side].sent_octets > 500_000) => {}
@@ -239,6 +239,11 @@ impl Actor {
                 }
             }
         }
+    }
+
+    /// A Ping of the keep-alive may come in between, and be the one that is answered (RFC 6455 §5.5.3).
+    pub(crate) fn ping_patience(&self) -> Option<u64> {
+        self.world.settings.pings.map(|_| LONG)
     }
 
     async fn flush(&mut self, socket: &mut WebSocket) {

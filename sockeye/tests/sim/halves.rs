@@ -105,8 +105,9 @@ async fn send(mut actor: Actor, mut sender: Sender) -> Sender {
                 }
                 actor.world.sent(actor.socket, actor.side, size);
             }
-            7 => {
-                let pinged = actor.attempt(sender.ping(), None).await;
+            7 if actor.plan.awaits_pongs => {
+                let patience = actor.ping_patience();
+                let pinged = actor.attempt(sender.ping(), patience).await;
                 actor.check("ping", pinged);
             }
             8 => {
@@ -115,10 +116,11 @@ async fn send(mut actor: Actor, mut sender: Sender) -> Sender {
                     actor.world.flushed(actor.socket, actor.side);
                 }
             }
-            _ => {
+            9 if !actor.plan.awaits_pongs => {
                 let sent = actor.attempt(sender.send_ping(b"well?"), None).await;
                 actor.check("send_ping", sent);
             }
+            _ => actor.pause().await,
         }
     }
     sender

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) deflate: bool,
     /// The server is the low-level one.
     pub(crate) is_low_level: bool,
+    /// A client of another kind comes along.
+    pub(crate) has_stranger: bool,
     pub(crate) chaos: Vec<(u64, Chaos)>,
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct Side {
     pub(crate) is_fickle: bool,
     /// Joins the groups there are.
     pub(crate) joins: bool,
+    /// Waits for the answers to its Pings. Who does sends no others: the peer answers the last of several (RFC 6455 §5.5.3).
+    pub(crate) awaits_pongs: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,8 +138,21 @@ impl Settings {
             groups: random.pick(&[0, 1, 2]),
             deflate: random.one_in(4),
             is_low_level: version == Version::Http2 && random.one_in(6),
+            has_stranger: random.one_in(4),
             chaos: chaos(random),
         }
+        .fitting()
+    }
+
+    /// What cannot be together, or where nobody would see why a socket ended, is left out.
+    fn fitting(mut self) -> Self {
+        if self.is_low_level {
+            // Its connections have no handle: nobody sees whether somebody took too long.
+            self.manners = Manners { capacity: 64 << 10, latency: 1, stalls: 0, chunk: 1 << 20, ..self.manners };
+            self.chaos.retain(|(_, chaos)| !matches!(chaos, Chaos::DrainServer));
+        }
+        self.has_stranger &= self.version == Version::Http2 && !self.is_low_level;
+        self
     }
 
     /// The server's limit on streams is the one that counts.
@@ -199,6 +216,9 @@ impl Plan {
         if sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
             sides[0].finish = Finish::Close;
         }
+        if settings.is_low_level {
+            sides.iter_mut().for_each(|side| side.laziness = 0);
+        }
         let impatience = random.one_in(12).then(|| random.pick(&[0, 1, 20, 500]));
         Self { start: random.between(0, most), answer, sides, impatience }
     }
@@ -221,6 +241,7 @@ impl Side {
             finish: random.weighted(finishes),
             is_fickle: random.one_in(2),
             joins: is_server && random.one_in(2),
+            awaits_pongs: random.one_in(2),
         }
     }
 }

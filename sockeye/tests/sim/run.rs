@@ -8,10 +8,12 @@ use sockeye::{Client, Deflate, Error, Server};
 
 use crate::actor::Actor;
 use crate::executor::Executor;
+use crate::low_level;
 use crate::program::{self, Chaos, Plan, Settings, Version};
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::site::Site;
+use crate::stranger;
 use crate::trace::{Told, Trace};
 use crate::transport::{End, Link, Loss};
 use crate::wire::{CLIENT, SERVER, Watch};
@@ -22,6 +24,9 @@ const MAX_AFTERLIFE: u64 = 200 * 1000;
 
 /// Milliseconds until a connection that was lost in silence is known to be, if not before: more than any timeout that there is.
 const PATIENCE: u64 = 150 * 1000;
+
+/// The number of a stranger's connection.
+const STRANGER: u64 = 1000;
 
 /// Runs a seed.
 pub(crate) fn run(seed: u64, is_told: bool) -> Told {
@@ -63,6 +68,11 @@ fn server(settings: &Settings) -> Server {
 async fn main(world: World, server: Server, mut random: Random) {
     let plans: Vec<_> = world.sockets().into_iter().filter_map(|socket| Some((socket, world.plan(socket)?))).collect();
     let mut running = Vec::new();
+    if world.settings.has_stranger {
+        let transport = dial(&world, server.clone(), STRANGER, random.next());
+        let visit = stranger::visit(world.clone(), transport, random.fork());
+        running.push(world.scheduler.run("a stranger", visit));
+    }
     if let Some(client) = connect(&world, server, &mut random).await {
         world.client.get_or_init(|| client.handle());
         for (socket, plan) in plans {
@@ -125,6 +135,10 @@ fn dial(world: &World, server: Server, number: u64, seed: u64) -> End {
     };
     let (link, client, end) = Link::new(number, &world.scheduler, &mut random, &world.settings.manners, watch);
     world.links().push(link);
+    if world.settings.is_low_level {
+        world.scheduler.spawn(format!("the server's connection {number}"), low_level::serve(world.clone(), end, number));
+        return client;
+    }
     let site = Site { world: world.clone() };
     let (scheduler, serving) = (world.scheduler.clone(), server.serve_connection(end, site));
     world.scheduler.spawn(format!("the server's connection {number}"), async move {
@@ -153,6 +167,7 @@ async fn open(world: World, client: Client, socket: u32, plan: Plan) {
             world.note("given up", socket, 0);
         }
         Some(Err(error)) => {
+            world.records(socket, |records| records[CLIENT].gave_up = true);
             world.note(&format!("not opened: {error:?}"), socket, 0);
             check_refusal(&world, socket, &plan, &error);
         }
@@ -173,7 +188,7 @@ fn check_refusal(world: &World, socket: u32, plan: &Plan, error: &Error) {
         _ => false,
     };
     let is_drained = world.is_drained(CLIENT) || world.is_drained(SERVER);
-    if !is_meant && !is_drained && !world.is_rough(socket) && !world.is_any_lost() && !matches!(error, Error::Timeout(_)) {
+    if !is_meant && !is_drained && !world.is_any_rough() && !matches!(error, Error::Timeout(_)) {
         world.fail(socket, CLIENT, &format!("it was not opened: {error:?}"));
     }
 }

@@ -6,13 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
-use sockeye::{Body, Upgrade, WebSocket};
+use sockeye::{Body, Handler, Upgrade, WebSocket};
 use tower::Service;
 
 use crate::actor::{Actor, Deliberate};
 use crate::program::{Answer, Finish, Plan};
 use crate::wire::SERVER;
-use crate::world::World;
+use crate::world::{Alive, World};
 
 /// Answers each handshake as the plan of its socket says, and every other request with its own content.
 #[derive(Clone)]
@@ -35,7 +35,8 @@ impl Service<Request<Body>> for Site {
         let number = request.uri().path().strip_prefix("/socket/").and_then(|number| number.parse().ok());
         let plan = number.and_then(|number| Some((number, self.world.plan(number)?)));
         let Some((socket, plan)) = plan else {
-            return Box::pin(ready(Ok(Response::new(request.into_body()))));
+            let echo = Upgrade::from_request(&mut request).map(|upgrade| upgrade.accept(Echo(self.world.alive())));
+            return Box::pin(ready(Ok(echo.unwrap_or_else(|_| Response::new(request.into_body())))));
         };
         let upgrade = match Upgrade::from_request(&mut request) {
             Ok(upgrade) => self.adjust(upgrade),
@@ -46,6 +47,23 @@ impl Service<Request<Body>> for Site {
         };
         let world = self.world.clone();
         Box::pin(async move { Ok(answer(world, socket, plan, upgrade).await) })
+    }
+}
+
+/// Says again what a stranger says.
+struct Echo(Alive);
+
+impl Handler for Echo {
+    type Future = Pin<Box<dyn Future<Output = sockeye::Result> + Send>>;
+
+    fn handle(self, mut socket: WebSocket) -> Self::Future {
+        Box::pin(async move {
+            let _alive = self.0;
+            while let Some(message) = socket.recv().await? {
+                socket.send(message).await?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -91,7 +109,7 @@ async fn hand_over(world: World, socket: u32, plan: Plan, ws: WebSocket) {
 }
 
 /// What runs in another task has no handler's result.
-fn start(world: &World, socket: u32, mut plan: Plan, ws: WebSocket, code_of_drop: u16) {
+pub(crate) fn start(world: &World, socket: u32, mut plan: Plan, ws: WebSocket, code_of_drop: u16) {
     let side = &mut plan.sides[SERVER];
     if let Finish::Err | Finish::Panic = side.finish {
         side.finish = Finish::Ok;

@@ -174,12 +174,16 @@ impl World {
         let link = self.sightings.of(socket).map(|sighting| sighting.link);
         let is_given_up = self.records(socket, |records| records.iter().any(|record| record.gave_up));
         let is_lost = self.links().iter().any(|other| Some(other.number) == link && other.is_lost());
-        is_given_up || is_lost || self.scheduler.now() >= self.cut_off.load(Ordering::Relaxed) || self.timeouts() > 0
+        is_given_up || is_lost || self.is_cut_off() || self.timeouts() > 0
     }
 
-    /// Whether any connection was lost.
-    pub(crate) fn is_any_lost(&self) -> bool {
-        self.links().iter().any(Link::is_lost)
+    fn is_cut_off(&self) -> bool {
+        self.scheduler.now() >= self.cut_off.load(Ordering::Relaxed)
+    }
+
+    /// Whether a socket may fail to be opened, on whatever connection.
+    pub(crate) fn is_any_rough(&self) -> bool {
+        self.links().iter().any(Link::is_lost) || self.is_cut_off() || self.timeouts() > 0
     }
 
     /// How often somebody was given up for taking too long.

@@ -101,8 +101,6 @@ pub(crate) struct Watch {
 enum Protocol {
     Http1 { sides: [Http1; 2], socket: Option<u32> },
     Http2(Box<Http2>),
-    /// Nobody looks.
-    Other,
 }
 
 enum Http1 {
@@ -125,11 +123,6 @@ impl Watch {
         Self::new(link, sightings, Protocol::Http2(Box::new(Http2::new(link, sightings.clone()))))
     }
 
-    /// Of a connection whose octets mean nothing to us.
-    pub(crate) fn blind(link: u64, sightings: &Sightings) -> Self {
-        Self::new(link, sightings, Protocol::Other)
-    }
-
     fn new(link: u64, sightings: &Sightings, protocol: Protocol) -> Self {
         Self { protocol, sightings: sightings.clone(), link, closed: [false; 2] }
     }
@@ -139,7 +132,6 @@ impl Watch {
         match &mut self.protocol {
             Protocol::Http1 { sides, socket } => see_http1(sides, socket, side, octets, &self.sightings, self.link),
             Protocol::Http2(http2) => http2.see(now, side, octets),
-            Protocol::Other => Ok(()),
         }
     }
 
