@@ -265,6 +265,8 @@ impl Actor {
         if before.is_empty() {
             return;
         }
+        // The connection's task has had its turn by then.
+        self.world.scheduler.sleep(100).await;
         let flushed = self.attempt(socket.flush(), Some(LONG)).await;
         if self.check("flush", flushed).is_none() {
             return;

@@ -114,6 +114,9 @@ impl Scheduler {
             state.idle_steps += 1;
             state.idle_steps
         };
+        if steps + 40 > MAX_IDLE_STEPS {
+            self.trace().tell(|| format!("in vain: {who}"));
+        }
         if steps > MAX_IDLE_STEPS {
             self.fail(format!("a busy loop: {who} goes on and on, and nothing comes of it"));
         }

@@ -131,6 +131,7 @@ impl Link {
             random: random.fork(),
             manners: manners.clone(),
             stalled: [None; 3],
+            alarms: [None, None, None],
         };
         let (client, server) = (end(0), end(1));
         (link, client, server)
@@ -177,6 +178,8 @@ pub(crate) struct End {
     manners: Manners,
     /// Until when a read, write or flush waits for no reason.
     stalled: [Option<u64>; 3],
+    /// Who is woken when, at the latest, for each operation.
+    alarms: [Option<(u64, Waker)>; 3],
 }
 
 const READ: usize = 0;
@@ -189,7 +192,7 @@ impl End {
         let now = self.scheduler.now();
         if let Some(until) = self.stalled[operation] {
             if now < until {
-                self.scheduler.wake_in(until - now, cx.waker());
+                self.wake_at(operation, until, cx);
                 return true;
             }
             self.stalled[operation] = None;
@@ -204,6 +207,15 @@ impl End {
         stalls
     }
 
+    /// Wakes a task at a later time, once however often it asks.
+    fn wake_at(&mut self, operation: usize, at: u64, cx: &Context<'_>) {
+        let is_set = self.alarms[operation].as_ref().is_some_and(|(set, waker)| *set == at && waker.will_wake(cx.waker()));
+        if !is_set {
+            self.alarms[operation] = Some((at, cx.waker().clone()));
+            self.scheduler.wake_in(at - self.scheduler.now(), cx.waker());
+        }
+    }
+
     fn latency(&mut self) -> u64 {
         self.random.between(0, self.manners.latency)
     }
@@ -212,7 +224,7 @@ impl End {
 impl AsyncRead for End {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if !this.scheduler.idle("a reader") {
+        if !this.scheduler.idle(["the client reads", "the server reads"][this.side]) {
             return Poll::Ready(Err(io::ErrorKind::Other.into()));
         }
         if this.stalls(READ, cx) {
@@ -247,9 +259,9 @@ impl AsyncRead for End {
                 Poll::Ready(Ok(()))
             }
             Some((arrival, _)) => {
-                let delay = *arrival - now;
+                let arrival = *arrival;
                 direction.wakers[READER] = Some(cx.waker().clone());
-                this.scheduler.wake_in(delay, cx.waker());
+                this.wake_at(READ, arrival, cx);
                 Poll::Pending
             }
             None if direction.writer == Writer::Ended || direction.loss.is_some() => Poll::Ready(Ok(())),
@@ -264,7 +276,7 @@ impl AsyncRead for End {
 impl AsyncWrite for End {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        if !this.scheduler.idle("a writer") {
+        if !this.scheduler.idle(["the client writes", "the server writes"][this.side]) {
             return Poll::Ready(Err(io::ErrorKind::Other.into()));
         }
         if this.stalls(WRITE, cx) {
