@@ -33,14 +33,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::actor::Deliberate;
-use crate::trace::Told;
+use crate::trace::{Telling, Told};
 
 /// Seeds of a plain `cargo test`.
 const FEW: u64 = 300;
 
 thread_local! {
-    /// The first panic of this thread that nobody meant, in the run that is under way.
-    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The panics that nobody meant, in the run that is under way on this thread.
+    static PANIC: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
 /// Which seeds to run: `SOCKEYE_SIM_SEEDS` says `17` or `0..10000`.
@@ -53,30 +53,29 @@ fn seeds() -> Range<u64> {
     }
 }
 
-/// Writes panics down that nobody meant, and does not print the others.
+/// Writes down the panics of a run that nobody meant, and prints none of it.
 fn watch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        panic::set_hook(Box::new(|info| {
-            if !info.payload().is::<Deliberate>() {
-                PANIC.with_borrow_mut(|panic| {
-                    panic.get_or_insert(info.to_string());
-                });
-            }
+        let print = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            PANIC.with_borrow_mut(|panics| match panics {
+                Some(_) if info.payload().is::<Deliberate>() => {}
+                Some(panics) => panics.push(info.to_string()),
+                None => print(info),
+            });
         }));
     });
 }
 
 /// Runs a seed; no panic of it is missed, in whatever task it was.
-fn run(seed: u64, is_told: bool) -> Told {
+fn run(seed: u64, telling: Telling) -> Told {
     watch_panics();
-    PANIC.take();
-    let mut told = panic::catch_unwind(|| run::run(seed, is_told)).unwrap_or_else(|_| Told {
-        hash: 0,
-        notes: 0,
-        failure: Some("the run panicked".to_owned()),
-    });
-    if let Some(panic) = PANIC.take() {
+    PANIC.set(Some(Vec::new()));
+    let told = panic::catch_unwind(|| run::run(seed, telling));
+    let panics = PANIC.take().unwrap_or_default();
+    let mut told = told.unwrap_or_default();
+    if let Some(panic) = panics.into_iter().next() {
         told.failure = Some(panic);
     }
     told
@@ -86,7 +85,7 @@ fn run(seed: u64, is_told: bool) -> Told {
 #[test]
 fn whatever_happens_every_life_ends_by_the_rules() {
     let seeds = seeds();
-    let is_told = seeds.end - seeds.start == 1;
+    let telling = if seeds.end - seeds.start == 1 { Telling::Printed } else { Telling::Nothing };
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let start = Instant::now();
     let work = || {
@@ -95,7 +94,7 @@ fn whatever_happens_every_life_ends_by_the_rules() {
             if seed >= seeds.end || failed.load(Ordering::Relaxed) >= 10 {
                 return;
             }
-            let told = run(seed, is_told);
+            let told = run(seed, telling);
             if let Some(why) = told.failure {
                 failed.fetch_add(1, Ordering::Relaxed);
                 eprintln!("seed {seed}: {why}\n  SOCKEYE_SIM_SEEDS={seed} cargo test --profile simulation -p sockeye --test sim rules -- --nocapture");
@@ -116,7 +115,13 @@ fn whatever_happens_every_life_ends_by_the_rules() {
 fn the_same_seed_does_the_same_again() {
     let seeds = seeds();
     for seed in seeds.clone().step_by(((seeds.end - seeds.start) / 50).max(1) as usize) {
-        let [first, second] = [run(seed, false), run(seed, false)];
-        assert_eq!((first.hash, first.notes), (second.hash, second.notes), "seed {seed}");
+        let [first, second] = [run(seed, Telling::Nothing), run(seed, Telling::Nothing)];
+        if (first.hash, first.notes) != (second.hash, second.notes) {
+            let [first, second] = [run(seed, Telling::Kept), run(seed, Telling::Kept)];
+            let differing = first.lines.iter().zip(&second.lines).position(|(one, other)| one != other);
+            let at = differing.unwrap_or(first.lines.len().min(second.lines.len()));
+            let near = |told: &Told| told.lines[at.saturating_sub(5)..(at + 3).min(told.lines.len())].join("\n");
+            panic!("seed {seed} does this:\n{}\nor this:\n{}", near(&first), near(&second));
+        }
     }
 }

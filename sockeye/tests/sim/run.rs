@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::site::Site;
 use crate::stranger;
-use crate::trace::{Told, Trace};
+use crate::trace::{Telling, Told, Trace};
 use crate::transport::{End, Link, Loss};
 use crate::wire::{CLIENT, SERVER, Watch};
 use crate::world::World;
@@ -29,8 +29,8 @@ const PATIENCE: u64 = 150 * 1000;
 const STRANGER: u64 = 1000;
 
 /// Runs a seed.
-pub(crate) fn run(seed: u64, is_told: bool) -> Told {
-    let trace = Trace::new(is_told);
+pub(crate) fn run(seed: u64, telling: Telling) -> Told {
+    let trace = Trace::new(telling);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime with nothing but a clock");
     runtime.block_on(async {
@@ -38,7 +38,7 @@ pub(crate) fn run(seed: u64, is_told: bool) -> Told {
         let scheduler = Scheduler::new(trace.clone());
         let settings = Settings::draw(&mut random);
         let plans = program::plans(&mut random, &settings);
-        if is_told {
+        if telling == Telling::Printed {
             println!("{settings:#?}\n{plans:#?}");
         }
         let server = server(&settings);

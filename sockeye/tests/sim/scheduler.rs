@@ -154,14 +154,16 @@ impl Scheduler {
 
     pub(crate) async fn sleep(&self, milliseconds: u64) {
         let due = self.now() + milliseconds;
-        let mut first = true;
+        let mut waker: Option<Waker> = None;
         poll_fn(|cx| {
             let now = self.now();
-            if now >= due && !first {
+            if now >= due && waker.is_some() {
                 return Poll::Ready(());
             }
-            first = false;
-            self.wake_in(due.saturating_sub(now), cx.waker());
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                waker = Some(cx.waker().clone());
+                self.wake_in(due.saturating_sub(now), cx.waker());
+            }
             Poll::Pending
         })
         .await;

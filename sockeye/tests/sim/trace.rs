@@ -11,21 +11,32 @@ pub(crate) struct Trace(Arc<Mutex<State>>);
 struct State {
     hash: u64,
     notes: u64,
-    is_told: bool,
+    telling: Telling,
+    lines: Vec<String>,
     failure: Option<String>,
 }
 
+/// What becomes of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    Printed,
+    Kept,
+}
+
 /// What came of a run.
+#[derive(Default)]
 pub(crate) struct Told {
     pub(crate) hash: u64,
     pub(crate) notes: u64,
+    /// What was kept.
+    pub(crate) lines: Vec<String>,
     pub(crate) failure: Option<String>,
 }
 
 impl Trace {
-    /// With `is_told` each note is printed, too.
-    pub(crate) fn new(is_told: bool) -> Self {
-        Self(Arc::new(Mutex::new(State { hash: 0, notes: 0, is_told, failure: None })))
+    pub(crate) fn new(telling: Telling) -> Self {
+        Self(Arc::new(Mutex::new(State { hash: 0, notes: 0, telling, lines: Vec::new(), failure: None })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -40,17 +51,13 @@ impl Trace {
             state.hash = mix(state.hash ^ number).wrapping_add(number);
         }
         state.notes += 1;
-        if state.is_told {
-            println!("{now:>7} ms  {what} {a} {b}");
-        }
+        state.tell(|| format!("{now:>7} ms  {what} {a} {b}"));
     }
 
     /// The first failure is the run's.
     pub(crate) fn fail(&self, now: u64, why: String) {
         let mut state = self.state();
-        if state.is_told {
-            println!("{now:>7} ms  FAILURE {why}");
-        }
+        state.tell(|| format!("{now:>7} ms  FAILURE {why}"));
         state.failure.get_or_insert(format!("after {now} ms: {why}"));
     }
 
@@ -60,17 +67,24 @@ impl Trace {
 
     /// Says more to those who read along.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
-        if self.is_told() {
+        if self.state().telling == Telling::Printed {
             println!("            {}", what());
         }
     }
 
-    fn is_told(&self) -> bool {
-        self.state().is_told
-    }
-
     pub(crate) fn told(&self) -> Told {
         let state = self.state();
-        Told { hash: state.hash, notes: state.notes, failure: state.failure.clone() }
+        let State { hash, notes, lines, failure, .. } = &*state;
+        Told { hash: *hash, notes: *notes, lines: lines.clone(), failure: failure.clone() }
+    }
+}
+
+impl State {
+    fn tell(&mut self, line: impl FnOnce() -> String) {
+        match self.telling {
+            Telling::Nothing => {}
+            Telling::Printed => println!("{}", line()),
+            Telling::Kept => self.lines.push(line()),
+        }
     }
 }
