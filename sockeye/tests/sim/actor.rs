@@ -38,8 +38,7 @@ const LONG: u64 = 2000;
 
 impl Actor {
     pub(crate) fn new(world: &World, socket: u32, side: usize, plan: &Side, code_of_drop: u16) -> Self {
-        world.records(socket, |records| records[side].is_open = true);
-        world.note("open", socket, side as u64);
+        world.opened(socket, side);
         Self {
             world: world.clone(),
             socket,

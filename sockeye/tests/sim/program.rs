@@ -150,6 +150,8 @@ impl Settings {
             // Its connections have no handle: nobody sees whether somebody took too long.
             self.manners = Manners { capacity: 64 << 10, latency: 1, stalls: 0, chunk: 1 << 20, ..self.manners };
             self.chaos.retain(|(_, chaos)| !matches!(chaos, Chaos::DrainServer));
+            // A group wakes its connections in the order of their addresses, which here are the runtime's own tasks.
+            self.groups = 0;
         }
         self.has_stranger &= self.version == Version::Http2 && !self.is_low_level;
         self

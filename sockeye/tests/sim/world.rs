@@ -53,6 +53,9 @@ pub(crate) struct Record {
     pub(crate) end: Option<Heard>,
     /// There is a socket, or was one.
     pub(crate) is_open: bool,
+    /// There was another before. Over HTTP/1.1 a client whose connection is lost before its request is answered tries it again:
+    /// two sockets of the server have one number, and nobody can tell whose messages are whose.
+    pub(crate) is_second: bool,
     /// A call has told of the end already: receiving tells of nothing more.
     pub(crate) has_failed: bool,
     /// Messages are received and dropped, by `close`.
