@@ -104,11 +104,8 @@ impl Actor {
 
     /// Awaits a future, or drops it at some moment.
     pub(crate) async fn attempt<F: Future>(&mut self, future: F, longest: Option<u64>) -> Option<F::Output> {
-        let patience = if self.plan.is_fickle && self.random.one_in(2) {
-            Some(self.random.pick(&PATIENCE))
-        } else {
-            longest
-        };
+        let patience =
+            if self.plan.is_fickle && self.random.one_in(2) { Some(self.random.pick(&PATIENCE)) } else { longest };
         let mut future = pin!(future);
         match patience {
             None => Some(future.await),
@@ -228,7 +225,8 @@ impl Actor {
         match self.attempt(socket.ping(), self.ping_patience()).await {
             None => {}
             // A peer whose messages are not received meanwhile.
-            Some(Err(Error::Invalid(_))) if self.world.records(self.socket, |r| r[1 - self.side].sent_octets > 500_000) => {}
+            Some(Err(Error::Invalid(_)))
+                if self.world.records(self.socket, |r| r[1 - self.side].sent_octets > 500_000) => {}
             Some(result) => {
                 self.ping_since = None;
                 let Some(time) = self.check("ping", Some(result)) else { return };

@@ -97,7 +97,9 @@ fn whatever_happens_every_life_ends_by_the_rules() {
             let told = run(seed, telling);
             if let Some(why) = told.failure {
                 failed.fetch_add(1, Ordering::Relaxed);
-                eprintln!("seed {seed}: {why}\n  SOCKEYE_SIM_SEEDS={seed} cargo test --profile simulation -p sockeye --test sim rules -- --nocapture");
+                eprintln!(
+                    "seed {seed}: {why}\n  SOCKEYE_SIM_SEEDS={seed} cargo test --profile simulation -p sockeye --test sim rules -- --nocapture"
+                );
             }
         }
     };

@@ -206,8 +206,7 @@ pub(crate) fn plans(random: &mut Random, settings: &Settings) -> BTreeMap<u32, P
 impl Plan {
     fn draw(random: &mut Random, settings: &Settings) -> Self {
         use Answer::{HandedOver, InPlace, Panic, Refused, Spawned, Taken};
-        let answers =
-            [(10, InPlace), (4, HandedOver), (3, Spawned), (3, Taken), (1, Refused), (1, Panic)];
+        let answers = [(10, InPlace), (4, HandedOver), (3, Spawned), (3, Taken), (1, Refused), (1, Panic)];
         let mut answer = random.weighted(&answers);
         if settings.version == Version::Http1 && answer == Taken || settings.is_low_level && answer == Panic {
             answer = InPlace;

@@ -136,7 +136,9 @@ fn dial(world: &World, server: Server, number: u64, seed: u64) -> End {
     let (link, client, end) = Link::new(number, &world.scheduler, &mut random, &world.settings.manners, watch);
     world.links().push(link);
     if world.settings.is_low_level {
-        world.scheduler.spawn(format!("the server's connection {number}"), low_level::serve(world.clone(), end, number));
+        world
+            .scheduler
+            .spawn(format!("the server's connection {number}"), low_level::serve(world.clone(), end, number));
         return client;
     }
     let site = Site { world: world.clone() };

@@ -115,7 +115,9 @@ pub(crate) fn start(world: &World, socket: u32, mut plan: Plan, ws: WebSocket, c
         side.finish = Finish::Ok;
     }
     let actor = Actor::new(world, socket, SERVER, side, code_of_drop);
-    world.scheduler.spawn(format!("the server's socket {socket}"), async move { actor.run(ws).await.ok(); });
+    world.scheduler.spawn(format!("the server's socket {socket}"), async move {
+        actor.run(ws).await.ok();
+    });
 }
 
 async fn spawn(world: World, socket: u32, mut plan: Plan, ws: WebSocket) -> Result<(), &'static str> {

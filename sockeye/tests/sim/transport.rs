@@ -209,7 +209,8 @@ impl End {
 
     /// Wakes a task at a later time, once however often it asks.
     fn wake_at(&mut self, operation: usize, at: u64, cx: &Context<'_>) {
-        let is_set = self.alarms[operation].as_ref().is_some_and(|(set, waker)| *set == at && waker.will_wake(cx.waker()));
+        let is_set =
+            self.alarms[operation].as_ref().is_some_and(|(set, waker)| *set == at && waker.will_wake(cx.waker()));
         if !is_set {
             self.alarms[operation] = Some((at, cx.waker().clone()));
             self.scheduler.wake_in(at - self.scheduler.now(), cx.waker());

@@ -45,6 +45,8 @@ pub(crate) struct Record {
     /// The size of each message that was sent.
     pub(crate) sent: Vec<usize>,
     pub(crate) sent_octets: u64,
+    /// Octets of the largest of them.
+    pub(crate) largest: usize,
     pub(crate) received: usize,
     /// The number of the last message of each group.
     pub(crate) last_of_group: BTreeMap<usize, usize>,
@@ -174,10 +176,12 @@ impl World {
 
     /// Whether something befell the socket after which it may end in any way.
     pub(crate) fn is_rough(&self, socket: u32) -> bool {
-        let link = self.sightings.of(socket).map(|sighting| sighting.link);
+        let sighting = self.sightings.of(socket);
+        let link = sighting.map(|sighting| sighting.link);
+        let is_second = sighting.is_some_and(|sighting| sighting.is_second || sighting.is_dismissed());
         let is_given_up = self.records(socket, |records| records.iter().any(|record| record.gave_up));
         let is_lost = self.links().iter().any(|other| Some(other.number) == link && other.is_lost());
-        is_given_up || is_lost || self.is_cut_off() || self.timeouts() > 0
+        is_given_up || is_second || is_lost || self.is_cut_off() || self.timeouts() > 0
     }
 
     fn is_cut_off(&self) -> bool {

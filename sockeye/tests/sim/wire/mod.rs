@@ -11,8 +11,8 @@ use bytes::{Buf, BytesMut};
 
 use self::http2::Http2;
 use self::websocket::Frames;
-use crate::trace::Trace;
 pub(crate) use self::websocket::MARK;
+use crate::trace::Trace;
 
 /// The two sides of a connection, as indices.
 pub(crate) const CLIENT: usize = 0;
@@ -33,6 +33,8 @@ pub(crate) struct Sighting {
     pub(crate) flushed: [Seen; 2],
     /// The connection that carries it.
     pub(crate) link: u64,
+    /// It was asked for before, on another connection.
+    pub(crate) is_second: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +62,17 @@ pub(crate) enum End {
     Reset(u32),
 }
 
+impl Sighting {
+    /// A server that has said all gives a stream up whose client has not, to make place for another (RFC 9113 §8.1).
+    pub(crate) fn is_dismissed(&self) -> bool {
+        let server = self.sides[SERVER];
+        server.close.is_some() && server.end == Some(End::Reset(NO_ERROR))
+    }
+}
+
+/// RFC 9113 §7.
+const NO_ERROR: u32 = 0;
+
 impl Sightings {
     pub(crate) fn new(trace: Trace) -> Self {
         Self { sockets: Arc::default(), trace }
@@ -74,7 +87,9 @@ impl Sightings {
     }
 
     fn begin(&self, socket: u32, link: u64) {
-        self.map().insert(socket, Sighting { link, ..Sighting::default() });
+        let mut map = self.map();
+        let is_second = map.contains_key(&socket);
+        map.insert(socket, Sighting { link, is_second, ..Sighting::default() });
     }
 
     fn update(&self, socket: u32, side: usize, change: impl FnOnce(&mut Seen)) {

@@ -13,7 +13,11 @@ pub(super) struct Frames {
 
 enum State {
     Head(Vec<u8>),
-    Payload { frame: Frame, at: u64, start: [u8; 2] },
+    Payload {
+        frame: Frame,
+        at: u64,
+        start: [u8; 2],
+    },
     /// After a Close.
     Over,
 }
