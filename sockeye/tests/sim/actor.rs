@@ -11,7 +11,7 @@ use crate::content;
 use crate::program::{Finish, Side, Style};
 use crate::random::Random;
 use crate::wire::SERVER;
-use crate::world::{Alive, Heard, World};
+use crate::world::{Alive, CLOSE_TIMEOUT, Heard, World};
 
 /// What a handler panics with that is meant to.
 pub(crate) struct Deliberate;
@@ -299,6 +299,8 @@ impl Actor {
             _ => self.code_of_drop,
         };
         self.allow(code);
+        let now = self.world.scheduler.now();
+        self.world.records(self.socket, |records| records[self.side].left = Some(now));
         self.world.note("leaves", self.socket, self.side as u64);
     }
 
@@ -334,7 +336,7 @@ impl Actor {
             let code = socket.close_frame().map(|frame| u16::from(frame.code));
             if let Err(Error::Timeout("the closing handshake")) = closed {
                 self.world.records(self.socket, |records| records[self.side].gave_up = true);
-                if self.world.scheduler.now() < start + 5000 {
+                if self.world.scheduler.now() < start + CLOSE_TIMEOUT {
                     self.fail("the closing handshake had no time");
                 }
             }

@@ -21,7 +21,7 @@ const HALF: usize = 1 << 20;
 pub(crate) fn message(socket: u32, side: usize, number: usize, size: usize) -> Message {
     let start = mix(u64::from(socket) << 32 | (number as u64) << 1 | side as u64) as usize % HALF;
     let octets = OCTETS.slice(start..start + size.min(HALF));
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         Message::from(str::from_utf8(&octets).expect("letters and digits are text"))
     } else {
         Message::Binary(octets)

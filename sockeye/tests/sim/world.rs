@@ -60,11 +60,22 @@ pub(crate) struct Record {
     pub(crate) is_second: bool,
     /// A call has told of the end already: receiving tells of nothing more.
     pub(crate) has_failed: bool,
+    /// The millisecond when the socket was dropped. What is still to be sent then has the close timeout to go.
+    pub(crate) left: Option<u64>,
     /// Messages are received and dropped, by `close`.
     pub(crate) is_discarding: bool,
     /// The socket was given up here, or its peer has taken too long: from here on the other side may hear of it in any way.
     pub(crate) gave_up: bool,
 }
+
+impl Record {
+    fn is_given_up(&self, now: u64) -> bool {
+        self.gave_up || self.left.is_some_and(|left| now >= left + CLOSE_TIMEOUT)
+    }
+}
+
+/// Milliseconds that the end of a socket may take, by default.
+pub(crate) const CLOSE_TIMEOUT: u64 = 5000;
 
 /// How a socket ended, for the side that looked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,7 +190,8 @@ impl World {
         let sighting = self.sightings.of(socket);
         let link = sighting.map(|sighting| sighting.link);
         let is_second = sighting.is_some_and(|sighting| sighting.is_second || sighting.is_dismissed());
-        let is_given_up = self.records(socket, |records| records.iter().any(|record| record.gave_up));
+        let now = self.scheduler.now();
+        let is_given_up = self.records(socket, |records| records.iter().any(|record| record.is_given_up(now)));
         let is_lost = self.links().iter().any(|other| Some(other.number) == link && other.is_lost());
         is_given_up || is_second || is_lost || self.is_cut_off() || self.timeouts() > 0
     }

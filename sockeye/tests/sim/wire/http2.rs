@@ -7,6 +7,7 @@ use sockeye_proto::hpack::{Decoder, Limits};
 
 use super::websocket::Frames;
 use super::{CLIENT, End, Rule, SERVER, Seen, Sightings, number};
+use crate::world::CLOSE_TIMEOUT;
 
 /// Both directions of one connection.
 pub(super) struct Http2 {
@@ -65,9 +66,6 @@ const HEAD: usize = 9;
 const PREFACE: usize = 24;
 /// RFC 9113 §4.2: nobody here asks for larger ones.
 const MAX_FRAME: usize = 1 << 14;
-
-/// Milliseconds for which a client that closed waits for its server, by default.
-const CLOSE_TIMEOUT: u64 = 5000;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
