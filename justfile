@@ -27,6 +27,10 @@ conformance-full:
 fuzz iterations="3000000":
     SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto
 
+# A million seeds through the tokio layer: its lives in virtual time (or: just simulate 17, which tells all of one)
+simulate seeds="0..1000000":
+    SOCKEYE_SIM_SEEDS={{seeds}} cargo test --profile simulation -p sockeye --test sim -- --nocapture
+
 # The peers and us, under the same load: tables and plots, some 25 minutes (or: just bench --quick; just bench '1 × 1' idle)
 bench *arguments:
     bench/run "$@"

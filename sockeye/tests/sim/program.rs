@@ -1,0 +1,248 @@
+//! What is to happen in a run, drawn from its seed before anything does.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sockeye::http2;
+
+use crate::random::Random;
+use crate::transport::Manners;
+
+/// What holds for the whole run.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) version: Version,
+    pub(crate) manners: Manners,
+    pub(crate) window: u32,
+    pub(crate) max_streams: u32,
+    pub(crate) max_connections: usize,
+    pub(crate) stream_send: usize,
+    pub(crate) connection_send: usize,
+    pub(crate) unfinished: usize,
+    pub(crate) pings: Option<(Duration, Duration)>,
+    pub(crate) keep_alive: Option<(Duration, Duration)>,
+    pub(crate) groups: usize,
+    pub(crate) deflate: bool,
+    /// The server is the low-level one.
+    pub(crate) is_low_level: bool,
+    /// A client of another kind comes along.
+    pub(crate) has_stranger: bool,
+    pub(crate) chaos: Vec<(u64, Chaos)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    Http1,
+    Http2,
+}
+
+/// What comes from outside, at a time in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Chaos {
+    Lose(crate::transport::Loss),
+    DrainServer,
+    CloseClient,
+    SendToGroup,
+}
+
+/// One socket: who does what.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Milliseconds until it is opened.
+    pub(crate) start: u64,
+    pub(crate) answer: Answer,
+    pub(crate) sides: [Side; 2],
+    /// The opening is given up after so many milliseconds.
+    pub(crate) impatience: Option<u64>,
+}
+
+/// How the server answers the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// A handler in the connection's task.
+    InPlace,
+    /// A handler that gives the socket to another task and is done.
+    HandedOver,
+    /// A handler that waits for the task to which it gave the socket.
+    Spawned,
+    /// `Upgrade::take`, over HTTP/2.
+    Taken,
+    Refused,
+    /// The service panics.
+    Panic,
+}
+
+/// What one side does with its socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) seed: u64,
+    /// Messages and other operations before the end.
+    pub(crate) operations: usize,
+    pub(crate) is_large: bool,
+    pub(crate) style: Style,
+    /// Milliseconds between operations, at most.
+    pub(crate) laziness: u64,
+    pub(crate) finish: Finish,
+    /// Gives up what it waits for now and then.
+    pub(crate) is_fickle: bool,
+    /// Joins the groups there are.
+    pub(crate) joins: bool,
+    /// Waits for the answers to its Pings. Who does sends no others: the peer answers the last of several (RFC 6455 §5.5.3).
+    pub(crate) awaits_pongs: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    Whole,
+    /// Halves, in two tasks.
+    Split,
+    /// By `Sink` and `Stream`.
+    Traits,
+}
+
+/// What comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Receives until the peer has closed.
+    Await,
+    Close,
+    CloseWith(u16),
+    /// The handler returns while the socket is open.
+    Ok,
+    Err,
+    Panic,
+    /// The socket is dropped, and the handler goes on.
+    Drop,
+}
+
+impl Settings {
+    pub(crate) fn draw(random: &mut Random) -> Self {
+        let version = if random.one_in(4) { Version::Http1 } else { Version::Http2 };
+        let seconds = |random: &mut Random, choices: &[u64]| Duration::from_secs(random.pick(choices));
+        let both = |random: &mut Random, n| {
+            random.one_in(n).then(|| (seconds(random, &[1, 4, 20]), seconds(random, &[5, 20])))
+        };
+        let pings = both(random, 4);
+        let keep_alive = both(random, 4);
+        Self {
+            version,
+            manners: Manners::draw(random),
+            window: random.pick(&[100, 2000, 65_535, 65_535, 1 << 20]),
+            max_streams: random.pick(&[1, 2, 5, 100, 100, 100]),
+            max_connections: random.pick(&[1, 1, 2, 32]),
+            stream_send: random.pick(&[1, 1000, 64 << 10, 64 << 10]),
+            connection_send: random.pick(&[1000, 100_000, 1 << 20, 1 << 20]),
+            unfinished: random.pick(&[100_000, 4 << 20, 4 << 20]),
+            pings,
+            keep_alive,
+            groups: random.pick(&[0, 1, 2]),
+            deflate: random.one_in(4),
+            is_low_level: version == Version::Http2 && random.one_in(6),
+            has_stranger: random.one_in(4),
+            chaos: chaos(random),
+        }
+        .fitting()
+    }
+
+    /// What cannot be together, or where nobody would see why a socket ended, is left out.
+    fn fitting(mut self) -> Self {
+        if self.is_low_level {
+            // Its connections have no handle: nobody sees whether somebody took too long.
+            self.manners = Manners { capacity: 64 << 10, latency: 1, stalls: 0, chunk: 1 << 20, ..self.manners };
+            self.chaos.retain(|(_, chaos)| !matches!(chaos, Chaos::DrainServer));
+            // A group wakes its connections in the order of their addresses, which here are the runtime's own tasks.
+            self.groups = 0;
+        }
+        self.has_stranger &= self.version == Version::Http2 && !self.is_low_level;
+        self
+    }
+
+    /// The server's limit on streams is the one that counts.
+    pub(crate) fn http2_of_client(&self) -> http2::Config {
+        http2::Config { max_concurrent_streams: u32::MAX, ..self.http2() }
+    }
+
+    pub(crate) fn http2(&self) -> http2::Config {
+        http2::Config {
+            initial_window_size: self.window,
+            max_concurrent_streams: self.max_streams,
+            // The time in the responses is of the same length, compressed, in each run.
+            date: Some(|| *b"Sun, 06 Nov 1994 08:49:37 GMT"),
+            ..http2::Config::default()
+        }
+    }
+}
+
+fn chaos(random: &mut Random) -> Vec<(u64, Chaos)> {
+    use crate::transport::Loss::{Abrupt, Orderly, Silent};
+    let mut chaos = Vec::new();
+    let moment = |random: &mut Random| random.pick(&[10, 100, 1000, 10_000]);
+    for (odds, what) in [
+        (8, Chaos::Lose(Abrupt)),
+        (12, Chaos::Lose(Orderly)),
+        (12, Chaos::Lose(Silent)),
+        (6, Chaos::DrainServer),
+        (8, Chaos::CloseClient),
+    ] {
+        if random.one_in(odds) {
+            let most = moment(random);
+            chaos.push((random.between(0, most), what));
+        }
+    }
+    for _ in 0..random.pick(&[0, 3, 30]) {
+        let most = moment(random);
+        chaos.push((random.between(0, most), Chaos::SendToGroup));
+    }
+    chaos.sort_by_key(|(time, _)| *time);
+    chaos
+}
+
+/// The sockets of a run, by their numbers.
+pub(crate) fn plans(random: &mut Random, settings: &Settings) -> BTreeMap<u32, Plan> {
+    let sockets = random.pick(&[1, 1, 2, 3, 5, 8, 12]);
+    (1..=sockets).map(|socket| (socket, Plan::draw(random, settings))).collect()
+}
+
+impl Plan {
+    fn draw(random: &mut Random, settings: &Settings) -> Self {
+        use Answer::{HandedOver, InPlace, Panic, Refused, Spawned, Taken};
+        let answers = [(10, InPlace), (4, HandedOver), (3, Spawned), (3, Taken), (1, Refused), (1, Panic)];
+        let mut answer = random.weighted(&answers);
+        if settings.version == Version::Http1 && answer == Taken || settings.is_low_level && answer == Panic {
+            answer = InPlace;
+        }
+        let most = random.pick(&[0, 50, 3000]);
+        let mut sides = [Side::draw(random, false), Side::draw(random, true)];
+        // Somebody has to end it.
+        if sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
+            sides[0].finish = Finish::Close;
+        }
+        if settings.is_low_level {
+            sides.iter_mut().for_each(|side| side.laziness = 0);
+        }
+        let impatience = random.one_in(12).then(|| random.pick(&[0, 1, 20, 500]));
+        Self { start: random.between(0, most), answer, sides, impatience }
+    }
+}
+
+impl Side {
+    fn draw(random: &mut Random, is_server: bool) -> Self {
+        use Finish::{Await, Close, CloseWith, Drop, Err, Ok, Panic};
+        let finishes: &[(u32, Finish)] = if is_server {
+            &[(8, Await), (3, Close), (1, CloseWith(4000)), (3, Ok), (2, Err), (1, Panic), (2, Drop)]
+        } else {
+            &[(8, Await), (4, Close), (1, CloseWith(3000)), (4, Drop)]
+        };
+        Self {
+            seed: random.next(),
+            operations: random.pick(&[0, 1, 3, 10, 30]),
+            is_large: random.one_in(5),
+            style: random.weighted(&[(4, Style::Whole), (2, Style::Split), (1, Style::Traits)]),
+            laziness: random.pick(&[0, 0, 0, 5, 200]),
+            finish: random.weighted(finishes),
+            is_fickle: random.one_in(2),
+            joins: is_server && random.one_in(2),
+            awaits_pongs: random.one_in(2),
+        }
+    }
+}
