@@ -52,7 +52,6 @@ impl WebSocket {
     ) -> Result<Option<Bytes>, SendError> {
         let kind = piece.kind();
         let (begins, compressed) = match self.progress {
-            Progress::Open if is_last => return self.send_head_into(piece, output),
             Progress::Open => (true, self.codec.as_ref().is_some_and(|codec| codec.is_worth(piece.len()))),
             Progress::Fragmenting(message) if message.kind == kind => (false, message.compressed),
             Progress::Fragmenting(_) => return Err(SendError::OtherKind),
