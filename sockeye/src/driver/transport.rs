@@ -57,6 +57,8 @@ enum Writing {
     Flushed,
     /// A transport such as TLS may keep some of what was written.
     Unflushed,
+    /// Our half has ended, and the transport is not through with its end.
+    ShuttingDown,
     /// Our half is shut down.
     ShutDown,
 }
@@ -64,7 +66,7 @@ enum Writing {
 impl Output {
     /// Whether the transport has taken all that there was, and keeps none of it.
     pub(super) fn is_with_transport(&self) -> bool {
-        self.octets.is_empty() && self.state != Writing::Unflushed
+        self.octets.is_empty() && matches!(self.state, Writing::Flushed | Writing::ShutDown)
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
@@ -202,6 +204,7 @@ where
             }
         }
         if self.machine.is_send_closed() && !self.machine.is_closed() && !self.output.is_shut_down() {
+            self.output.state = Writing::ShuttingDown;
             if pinned(&mut self.transport).poll_shutdown(cx).is_pending() {
                 self.output.blocked.get_or_insert(now);
                 return false;
