@@ -68,9 +68,15 @@ fn watch_panics() {
     });
 }
 
-/// Runs a seed; no panic of it is missed, in whatever task it was.
+/// Runs a seed on a thread of its own: the buffers that the library keeps for each thread then are as in any other run.
 fn run(seed: u64, telling: Telling) -> Told {
     watch_panics();
+    let running = std::thread::spawn(move || run_here(seed, telling));
+    running.join().unwrap_or_default()
+}
+
+/// Runs a seed; no panic of it is missed, in whatever task it was.
+fn run_here(seed: u64, telling: Telling) -> Told {
     PANIC.set(Some(Vec::new()));
     let told = panic::catch_unwind(|| run::run(seed, telling));
     let panics = PANIC.take().unwrap_or_default();
