@@ -37,6 +37,8 @@ use crate::trace::{Telling, Told};
 
 /// Seeds of a plain `cargo test`.
 const FEW: u64 = 300;
+/// Seeds that fail, after which no more are tried.
+const ENOUGH: u64 = 20;
 
 thread_local! {
     /// The panics that nobody meant, in the run that is under way on this thread.
@@ -97,7 +99,7 @@ fn whatever_happens_every_life_ends_by_the_rules() {
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || failed.load(Ordering::Relaxed) >= 10 {
+            if seed >= seeds.end || failed.load(Ordering::Relaxed) >= ENOUGH {
                 return;
             }
             let told = run(seed, telling);

@@ -114,6 +114,8 @@ pub(crate) enum Finish {
     Panic,
     /// The socket is dropped, and the handler goes on.
     Drop,
+    /// The socket is closed, and the handler goes on for ever: it is for its connection to end it.
+    Stay,
 }
 
 impl Settings {
@@ -221,8 +223,14 @@ impl Plan {
         }
         let most = random.pick(&[0, 50, 3000]);
         let mut sides = [Side::draw(random, false), Side::draw(random, true)];
-        // Somebody has to end it.
-        if sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
+        // Only what a connection runs is its to end.
+        if sides[1].finish == Finish::Stay && (answer != InPlace || settings.is_low_level) {
+            sides[1].finish = Finish::Ok;
+        }
+        // Somebody has to end it: one of the two, or who shuts down.
+        let shuts_down = |(_, chaos): &(u64, Chaos)| matches!(chaos, Chaos::DrainServer | Chaos::CloseClient);
+        let is_ended = settings.chaos.iter().any(shuts_down);
+        if !is_ended && sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
             sides[0].finish = Finish::Close;
         }
         if settings.is_low_level {
@@ -235,9 +243,9 @@ impl Plan {
 
 impl Side {
     fn draw(random: &mut Random, is_server: bool) -> Self {
-        use Finish::{Await, Close, CloseWith, Drop, Err, Ok, Panic};
+        use Finish::{Await, Close, CloseWith, Drop, Err, Ok, Panic, Stay};
         let finishes: &[(u32, Finish)] = if is_server {
-            &[(8, Await), (3, Close), (1, CloseWith(4000)), (3, Ok), (2, Err), (1, Panic), (2, Drop)]
+            &[(8, Await), (3, Close), (1, CloseWith(4000)), (3, Ok), (2, Err), (1, Panic), (2, Drop), (1, Stay)]
         } else {
             &[(8, Await), (4, Close), (1, CloseWith(3000)), (4, Drop)]
         };
