@@ -262,6 +262,11 @@ impl Actor {
         if before.is_empty() {
             return;
         }
+        if self.world.is_swift() && self.random.one_in(2) && self.peer_listens() {
+            // Nobody but the group wakes the connection.
+            self.world.scheduler.sleep(5000).await;
+            return crate::groups::check(&self.world, self.socket, &self.members, &before);
+        }
         // The connection's task has had its turn by then.
         self.world.scheduler.sleep(100).await;
         let flushed = self.attempt(socket.flush(), Some(LONG)).await;
@@ -269,6 +274,10 @@ impl Actor {
             return;
         }
         crate::groups::check(&self.world, self.socket, &self.members, &before);
+    }
+
+    fn peer_listens(&self) -> bool {
+        self.world.records(self.socket, |records| records[1 - self.side].is_listening)
     }
 
     /// How the socket ends.
@@ -279,11 +288,12 @@ impl Actor {
         let finish = self.plan.finish;
         match finish {
             Finish::Await => {
+                self.world.records(self.socket, |records| records[self.side].is_listening = true);
                 while !self.is_over {
                     self.receive(&mut socket, None).await;
                 }
             }
-            Finish::Close | Finish::CloseWith(_) => self.close(&mut socket, finish).await,
+            Finish::Close | Finish::CloseWith(_) | Finish::Stay => self.close(&mut socket, finish).await,
             Finish::Ok | Finish::Err | Finish::Panic | Finish::Drop => {}
         }
         self.leave(finish);
@@ -309,6 +319,7 @@ impl Actor {
         match finish {
             Finish::Panic if self.side == SERVER => std::panic::panic_any(Deliberate),
             Finish::Err => Err("this handler fails"),
+            Finish::Stay => std::future::pending().await,
             Finish::Drop => {
                 self.pause().await;
                 Ok(())

@@ -29,14 +29,14 @@ pub(crate) async fn run(mut actor: Actor, socket: WebSocket) -> Result<(), &'sta
         };
     }
     let finish = actor.plan.finish;
-    if let Finish::Close | Finish::CloseWith(_) = finish {
+    if let Finish::Close | Finish::CloseWith(_) | Finish::Stay = finish {
         let code = if let Finish::CloseWith(code) = finish { code } else { 1000 };
         actor.allow(code);
         actor.world.records(actor.socket, |records| records[actor.side].is_discarding = true);
         let closed = sender.close(CloseCode::from(code), "enough");
         actor.check("close", Some(closed));
     }
-    if let Finish::Close | Finish::CloseWith(_) | Finish::Await = finish {
+    if let Finish::Close | Finish::CloseWith(_) | Finish::Stay | Finish::Await = finish {
         while !actor.is_over() {
             receive(&mut actor, &mut receiver).await;
         }

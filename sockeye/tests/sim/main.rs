@@ -37,6 +37,8 @@ use crate::trace::{Telling, Told};
 
 /// Seeds of a plain `cargo test`.
 const FEW: u64 = 300;
+/// Seeds that fail, after which no more are tried.
+const ENOUGH: u64 = 20;
 
 thread_local! {
     /// The panics that nobody meant, in the run that is under way on this thread.
@@ -68,9 +70,15 @@ fn watch_panics() {
     });
 }
 
-/// Runs a seed; no panic of it is missed, in whatever task it was.
+/// Runs a seed on a thread of its own: the buffers that the library keeps for each thread then are as in any other run.
 fn run(seed: u64, telling: Telling) -> Told {
     watch_panics();
+    let running = std::thread::spawn(move || run_here(seed, telling));
+    running.join().unwrap_or_default()
+}
+
+/// Runs a seed; no panic of it is missed, in whatever task it was.
+fn run_here(seed: u64, telling: Telling) -> Told {
     PANIC.set(Some(Vec::new()));
     let told = panic::catch_unwind(|| run::run(seed, telling));
     let panics = PANIC.take().unwrap_or_default();
@@ -91,7 +99,7 @@ fn whatever_happens_every_life_ends_by_the_rules() {
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end || failed.load(Ordering::Relaxed) >= 10 {
+            if seed >= seeds.end || failed.load(Ordering::Relaxed) >= ENOUGH {
                 return;
             }
             let told = run(seed, telling);

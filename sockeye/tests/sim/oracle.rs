@@ -27,7 +27,8 @@ impl World {
     }
 
     fn is_told_apart(&self, socket: u32) -> bool {
-        self.records(socket, |records| records.iter().all(|record| !record.is_second))
+        let is_asked_for_again = self.sightings.of(socket).is_some_and(|sighting| sighting.is_second);
+        !is_asked_for_again && self.records(socket, |records| records.iter().all(|record| !record.is_second))
     }
     /// A message was sent: `send` has returned.
     pub(crate) fn sent(&self, socket: u32, side: usize, size: usize) {

@@ -7,6 +7,7 @@ use sockeye::http2;
 
 use crate::random::Random;
 use crate::transport::Manners;
+use crate::wire::SERVER;
 
 /// What holds for the whole run.
 #[derive(Clone, Debug)]
@@ -113,6 +114,8 @@ pub(crate) enum Finish {
     Panic,
     /// The socket is dropped, and the handler goes on.
     Drop,
+    /// The socket is closed, and the handler goes on for ever: it is for its connection to end it.
+    Stay,
 }
 
 impl Settings {
@@ -200,7 +203,14 @@ fn chaos(random: &mut Random) -> Vec<(u64, Chaos)> {
 /// The sockets of a run, by their numbers.
 pub(crate) fn plans(random: &mut Random, settings: &Settings) -> BTreeMap<u32, Plan> {
     let sockets = random.pick(&[1, 1, 2, 3, 5, 8, 12]);
-    (1..=sockets).map(|socket| (socket, Plan::draw(random, settings))).collect()
+    let mut plans: BTreeMap<u32, Plan> = (1..=sockets).map(|socket| (socket, Plan::draw(random, settings))).collect();
+    if settings.version == Version::Http1 {
+        // Here each member has a connection, a task of the runtime's own, and a group wakes them in the order of their addresses,
+        // which no seed knows. One has no order.
+        let joining = plans.values_mut().filter(|plan| plan.sides[SERVER].joins);
+        joining.skip(1).for_each(|plan| plan.sides[SERVER].joins = false);
+    }
+    plans
 }
 
 impl Plan {
@@ -213,8 +223,14 @@ impl Plan {
         }
         let most = random.pick(&[0, 50, 3000]);
         let mut sides = [Side::draw(random, false), Side::draw(random, true)];
-        // Somebody has to end it.
-        if sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
+        // Only what a connection runs is its to end.
+        if sides[1].finish == Finish::Stay && (answer != InPlace || settings.is_low_level) {
+            sides[1].finish = Finish::Ok;
+        }
+        // Somebody has to end it: one of the two, or who shuts down.
+        let shuts_down = |(_, chaos): &(u64, Chaos)| matches!(chaos, Chaos::DrainServer | Chaos::CloseClient);
+        let is_ended = settings.chaos.iter().any(shuts_down);
+        if !is_ended && sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
             sides[0].finish = Finish::Close;
         }
         if settings.is_low_level {
@@ -227,9 +243,9 @@ impl Plan {
 
 impl Side {
     fn draw(random: &mut Random, is_server: bool) -> Self {
-        use Finish::{Await, Close, CloseWith, Drop, Err, Ok, Panic};
+        use Finish::{Await, Close, CloseWith, Drop, Err, Ok, Panic, Stay};
         let finishes: &[(u32, Finish)] = if is_server {
-            &[(8, Await), (3, Close), (1, CloseWith(4000)), (3, Ok), (2, Err), (1, Panic), (2, Drop)]
+            &[(8, Await), (3, Close), (1, CloseWith(4000)), (3, Ok), (2, Err), (1, Panic), (2, Drop), (1, Stay)]
         } else {
             &[(8, Await), (4, Close), (1, CloseWith(3000)), (4, Drop)]
         };

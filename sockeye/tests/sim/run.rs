@@ -170,7 +170,13 @@ async fn open(world: World, client: Client, socket: u32, plan: Plan) {
         }
         Some(Err(error)) => {
             world.records(socket, |records| records[CLIENT].gave_up = true);
-            world.note(&format!("not opened: {error:?}"), socket, 0);
+            // The rest of a response says what time it is.
+            let why = if let Error::Refused(response) = &error {
+                response.status().to_string()
+            } else {
+                format!("{error:?}")
+            };
+            world.note(&format!("not opened: {why}"), socket, 0);
             check_refusal(&world, socket, &plan, &error);
         }
         Some(Ok(ws)) => {

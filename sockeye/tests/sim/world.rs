@@ -62,6 +62,8 @@ pub(crate) struct Record {
     pub(crate) has_failed: bool,
     /// The millisecond when the socket was dropped. What is still to be sent then has the close timeout to go.
     pub(crate) left: Option<u64>,
+    /// All that comes is received at once.
+    pub(crate) is_listening: bool,
     /// Messages are received and dropped, by `close`.
     pub(crate) is_discarding: bool,
     /// The socket was given up here, or its peer has taken too long: from here on the other side may hear of it in any way.
@@ -194,6 +196,12 @@ impl World {
         let is_given_up = self.records(socket, |records| records.iter().any(|record| record.is_given_up(now)));
         let is_lost = self.links().iter().any(|other| Some(other.number) == link && other.is_lost());
         is_given_up || is_second || is_lost || self.is_cut_off() || self.timeouts() > 0
+    }
+
+    /// Whether what a reader takes at once arrives within seconds, whatever it is.
+    pub(crate) fn is_swift(&self) -> bool {
+        let manners = &self.settings.manners;
+        manners.capacity >= 64 << 10 && manners.chunk >= 3000 && self.settings.window >= 65_535
     }
 
     fn is_cut_off(&self) -> bool {

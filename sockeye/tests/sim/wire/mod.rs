@@ -166,6 +166,9 @@ impl Watch {
     }
 }
 
+/// How a response begins (RFC 9112 §4).
+const RESPONSE: &[u8] = b"HTTP/1.1 ";
+
 fn see_http1(
     sides: &mut [Http1; 2],
     socket: &mut Option<u32>,
@@ -177,6 +180,9 @@ fn see_http1(
     match &mut sides[side] {
         Http1::Head(head) => {
             head.extend_from_slice(octets);
+            if side == SERVER && !RESPONSE.starts_with(head) && !head.starts_with(RESPONSE) {
+                return Err(format!("in the place of a response: {:?}", head.escape_ascii().to_string()));
+            }
             let Some(end) = head.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(()) };
             let text = String::from_utf8_lossy(&head[..end]).to_ascii_lowercase();
             let word = text.split(' ').nth(1).unwrap_or_default().to_owned();
