@@ -440,10 +440,15 @@ impl WebSocket {
     /// Whether a message can be sent. RFC 6455 §5.4: not between the fragments of another.
     #[inline]
     fn check_idle(&self) -> Result<(), SendError> {
+        if matches!(self.progress, Progress::Open) { Ok(()) } else { Err(self.refusal()) }
+    }
+
+    /// Why no message can be sent. Out of line: nearly every message can.
+    #[cold]
+    fn refusal(&self) -> SendError {
         match self.progress {
-            Progress::Open => Ok(()),
-            Progress::Fragmenting(_) => Err(SendError::Unfinished),
-            Progress::CloseSent | Progress::Eof | Progress::Closed => Err(SendError::Closed),
+            Progress::Open | Progress::Fragmenting(_) => SendError::Unfinished,
+            Progress::CloseSent | Progress::Eof | Progress::Closed => SendError::Closed,
         }
     }
 }
