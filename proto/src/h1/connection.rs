@@ -223,12 +223,15 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once, with what is left to transmit, if its stream is not closed.
+    /// Ends the connection if its stream is not closed: at once, with what is left to transmit, unless that is whole.
     pub(super) fn abort(&mut self, error: Option<ConnectionError>) {
-        if !self.is_stream_closed() {
-            self.buffers.output = BytesMut::new();
-            self.end(error);
+        if self.is_stream_closed() {
+            return;
         }
+        if !matches!(self.state, State::Tunnel { send: Half::Ended, .. }) {
+            self.buffers.output = BytesMut::new();
+        }
+        self.end(error);
     }
 
     pub(super) fn is_stream_closed(&self) -> bool {
