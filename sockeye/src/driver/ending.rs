@@ -138,7 +138,9 @@ where
         }
         let now = now();
         if self.write_deadline().is_some_and(|due| due <= now) {
-            self.carrier.metrics().count(Counter::WriteTimeouts);
+            if self.output.failed().is_none() {
+                self.carrier.metrics().count(Counter::WriteTimeouts);
+            }
             self.give_up_transport(io::ErrorKind::TimedOut.into());
         }
         if self.idle_deadline().is_some_and(|due| due <= now) {
@@ -197,6 +199,9 @@ where
     }
 
     fn write_deadline(&self) -> Option<Instant> {
+        if let Some(failed) = self.output.failed().filter(|_| !self.machine.is_closed()) {
+            return failed.checked_add(self.carrier.limits.failed_timeout);
+        }
         self.output.blocked?.checked_add(self.carrier.limits.write_timeout)
     }
 

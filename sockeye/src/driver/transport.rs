@@ -13,9 +13,6 @@ use super::{Application, Driver, pinned};
 use crate::carrier::End;
 use crate::{buffers, now};
 
-/// Octets that are read at once of a transport that has failed: as much as systems keep for one.
-const MAX_REST: usize = 8 << 20;
-
 /// What was read and the machine has not taken.
 #[derive(Default)]
 pub(super) struct Input {
@@ -61,16 +58,26 @@ enum Writing {
     ShuttingDown,
     /// Our half is shut down.
     ShutDown,
+    /// The transport takes nothing any more since then. What the peer had sent before it went away is read still.
+    Failed(Instant),
 }
 
 impl Output {
     /// Whether the transport has taken all that there was, and keeps none of it.
     pub(super) fn is_with_transport(&self) -> bool {
-        self.octets.is_empty() && matches!(self.state, Writing::Flushed | Writing::ShutDown)
+        self.octets.is_empty() && !matches!(self.state, Writing::Unflushed | Writing::ShuttingDown)
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
-        self.state == Writing::ShutDown
+        matches!(self.state, Writing::ShutDown | Writing::Failed(_))
+    }
+
+    /// Since when the transport takes nothing any more.
+    pub(super) fn failed(&self) -> Option<Instant> {
+        match self.state {
+            Writing::Failed(at) => Some(at),
+            _ => None,
+        }
     }
 
     /// Whether the transport has taken anything since this was last asked to be forgotten.
@@ -83,8 +90,8 @@ impl Output {
     }
 
     /// Nothing of it will go out.
-    fn give_up(&mut self) {
-        *self = Self { state: Writing::ShutDown, ..Self::default() };
+    fn fail(&mut self, now: Instant) {
+        *self = Self { state: Writing::Failed(now), ..Self::default() };
     }
 }
 
@@ -96,6 +103,15 @@ where
 {
     /// Reads once, and hands over what is there; whether anything happened.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let progress = self.read_once(cx, now);
+        if self.output.failed().is_some() && self.input.state == Reading::Ended && !self.machine.is_closed() {
+            // There is nothing more to be read off a transport that failed.
+            self.give_up_transport(io::ErrorKind::BrokenPipe.into());
+        }
+        progress
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         if self.machine.is_stopped() || self.machine.is_closed() {
             return false;
         }
@@ -154,6 +170,11 @@ where
 
     /// Writes as much of the batch as the transport takes; whether anything happened.
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.output.failed().is_some() {
+            // The machine's words go nowhere.
+            self.machine.poll_transmit(&mut BytesMut::new());
+            return false;
+        }
         let mut progress = false;
         loop {
             if self.output.octets.is_empty() {
@@ -171,7 +192,7 @@ where
                     self.unblock(now);
                 }
                 Poll::Ready(result) => {
-                    self.abort(cx, now, result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                    self.fail_to_write(now, result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
                     return true;
                 }
                 Poll::Pending => {
@@ -194,7 +215,7 @@ where
                     self.unblock(now);
                 }
                 Poll::Ready(Err(error)) => {
-                    self.abort(cx, now, error);
+                    self.fail_to_write(now, error);
                     return true;
                 }
                 Poll::Pending => {
@@ -225,31 +246,27 @@ where
         }
     }
 
-    /// The transport takes nothing any more. What the peer had sent before it went away stands there still, and is read.
-    fn abort(&mut self, cx: &mut Context<'_>, now: Instant, error: io::Error) {
-        self.output.state = Writing::Flushed;
-        for _ in 0..MAX_REST / buffers::SIZE {
-            if !self.receive(cx, now) {
-                break;
-            }
-            self.handle_events(now);
+    /// The transport takes nothing any more. What the peer had sent before it went away is on its way still: it is read to its
+    /// end, for some time.
+    fn fail_to_write(&mut self, now: Instant, error: io::Error) {
+        if self.result.is_ok() {
+            self.result = Err(error.into());
         }
-        self.give_up_transport(error);
+        self.output.fail(now);
+        drop(self.carrier.end(End::Lost));
     }
 
     /// Neither half of the transport is used any more.
     pub(super) fn give_up_transport(&mut self, error: io::Error) {
-        if self.result.is_ok() {
-            self.result = Err(error.into());
+        let now = now();
+        if self.output.failed().is_none() {
+            self.fail_to_write(now, error);
         }
-        drop(self.carrier.end(End::Lost));
         self.input.state = Reading::Ended;
-        self.machine.handle_failure(now());
-        // The machine's last words go nowhere.
+        self.machine.handle_failure(now);
         self.machine.poll_transmit(&mut BytesMut::new());
         self.machine.close(Reason::NO_ERROR);
         self.machine.poll_transmit(&mut BytesMut::new());
-        self.output.give_up();
     }
 }
 
