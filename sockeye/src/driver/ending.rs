@@ -111,6 +111,9 @@ where
                     slot.drop_handler();
                 }
                 self.exchange(index, now);
+                if self.streams.at(index).is_some_and(|slot| slot.cell.lock().is_cut_off()) {
+                    self.carrier.metrics().count(Counter::CloseTimeouts);
+                }
             }
             let was_closed = self.machine.is_closed();
             self.machine.close(Reason::NO_ERROR);
@@ -226,7 +229,15 @@ where
         let shut_down = is_written && linger.poll_shutdown(cx, &mut pinned(&mut self.transport), read_ended).is_ready();
         // A socket that is held elsewhere has in its cell all that there will be.
         let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());
-        if shut_down && handled { Poll::Ready(()) } else { linger.poll_deadline(cx) }
+        if shut_down && handled {
+            return Poll::Ready(());
+        }
+        let is_up = linger.poll_deadline(cx);
+        if is_up.is_ready() && !is_written && self.peers_end() == PeersEnd::OfAll {
+            // A WebSocket's last words are cut off with its connection.
+            self.carrier.metrics().count(Counter::CloseTimeouts);
+        }
+        is_up
     }
 
     /// Every stream that there is has gone away. What had arrived for it is its own still.

@@ -160,7 +160,8 @@ impl StreamState {
             }
         };
         let before = mem::replace(&mut self.awaited, awaited);
-        if awaited.is_peers() && !before.is_peers() {
+        // A connection that is over gives no place to anybody.
+        if awaited.is_peers() && !before.is_peers() && stream.is_send_closed() {
             stream.dismiss();
         }
         self.check();
@@ -174,7 +175,8 @@ impl StreamState {
         if (finishing || !self.outbox.is_empty()) && !stream.is_send_closed() {
             progress |= self.send_octets(stream, finishing, spare);
         }
-        if finishing && stream.is_send_closed() {
+        // A stream that was broken off meanwhile has sent less than all, and is about to be told.
+        if finishing && stream.is_send_closed() && self.outbox.is_empty() {
             progress = true;
             self.sent = Sent::Finished;
         }

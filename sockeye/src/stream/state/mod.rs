@@ -198,6 +198,11 @@ impl StreamState {
         matches!(self.received, Received::Dead(_))
     }
 
+    /// Whether nobody holds the stream any more, and its last words have not all gone out.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.is_abandoned() && !self.sent.is_over()
+    }
+
     /// Whether octets go both ways.
     fn is_open(&self) -> bool {
         self.is_tunnel() && self.received == Received::Open && self.sent == Sent::Open && self.owners > 0
