@@ -11,10 +11,10 @@ use http_body::Body as _;
 use sockeye_proto::Protocol;
 use tower_service::Service;
 
-use crate::driver::Application;
 use crate::content::{Content, is_without_content};
-use crate::stream::{Ending, Owner, Room};
+use crate::driver::Application;
 use crate::lent::LentUpgrade;
+use crate::stream::{Ending, Owner, Room};
 use crate::tunnel::{Handler, Next, Tunnel};
 use crate::{Body, BoxError, Result};
 
@@ -115,7 +115,7 @@ pin_project_lite::pin_project! {
         #[pin]
         stage: Stage<S, S::Future, S::Content>,
         form: Form,
-        lent: Option<Box<LentUpgrade>>,
+        lent: Option<LentUpgrade>,
         owner: Owner,
     }
 }
@@ -182,7 +182,7 @@ pub(crate) enum Responded<B> {
 pub(crate) fn respond<B>(
     mut response: Response<B>,
     form: Form,
-    lent: Option<Box<LentUpgrade>>,
+    lent: Option<LentUpgrade>,
     owner: &Owner,
 ) -> Responded<B>
 where
@@ -196,8 +196,13 @@ where
     if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
         return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
     }
-    if form == Form::Upgrade && form.is_tunnel(parts.status) && let Some(lent) = lent {
-        return owner.respond(head, false, true).map_or(Responded::Done, |()| Responded::Lent(lent.begin(owner.share())));
+    if form == Form::Upgrade
+        && form.is_tunnel(parts.status)
+        && let Some(lent) = lent
+    {
+        return owner
+            .respond(head, false, true)
+            .map_or(Responded::Done, |()| Responded::Lent(lent.begin(owner.share())));
     }
     if matches!(form, Form::Connect | Form::ExtendedConnect) && parts.status.is_success() {
         // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.

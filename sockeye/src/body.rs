@@ -52,7 +52,6 @@ impl Body {
     }
 
     /// The same of a request that expects a 100 (RFC 9110 §10.1.1): it goes out when this is first waited for.
-    #[cfg(feature = "http2")]
     pub(crate) fn expected_stream(owner: Owner, length: Option<u64>) -> Self {
         Self(Inner::Stream(Stream { owner, left: length, is_awaited: true }))
     }

@@ -38,7 +38,7 @@ pub(crate) struct LentUpgrade {
 
 impl LentUpgrade {
     /// Puts an upgrade of hyper's into the request.
-    pub(crate) fn put_into(request: &mut Request<Body>) -> Option<Box<Self>> {
+    pub(crate) fn put_into(request: &mut Request<Body>) -> Option<Self> {
         let found = Arc::new(Mutex::new(None::<OnUpgrade>));
         let (begin, begun) = oneshot::channel();
         let (finder, begun) = (found.clone(), Mutex::new(Some(begun)));
@@ -55,7 +55,8 @@ impl LentUpgrade {
             }
         });
         let tunnel = Tunnel::default();
-        let transport = TokioIo::new(Io { said: REQUEST, answered: false, tunnel: tunnel.clone(), input: BytesMut::new() });
+        let transport =
+            TokioIo::new(Io { said: REQUEST, answered: false, tunnel: tunnel.clone(), input: BytesMut::new() });
         let http = http1::Builder::new().serve_connection(transport, service).with_upgrades();
         let mut serving: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move { drop(http.await) });
         // Hyper asks its service as soon as it has read the request.
@@ -63,12 +64,12 @@ impl LentUpgrade {
         debug_assert!(served.is_pending(), "the answer is to come");
         let upgrade = lock(&found).take()?;
         request.extensions_mut().insert(upgrade);
-        Some(Box::new(Self { serving, begin, tunnel }))
+        Some(Self { serving, begin, tunnel })
     }
 
     /// The 101 was sent: whoever waits for the upgrade gets the tunnel of `owner`.
-    pub(crate) fn begin(self: Box<Self>, owner: Owner) -> Handler {
-        let Self { serving, begin, tunnel } = *self;
+    pub(crate) fn begin(self, owner: Owner) -> Handler {
+        let Self { serving, begin, tunnel } = self;
         owner.close_by(Box::new(Silence), BytesMut::new());
         *lock(&tunnel.0) = State::Open(owner);
         begin.send(()).ok();

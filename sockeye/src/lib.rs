@@ -55,7 +55,7 @@
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 
 // What the halves of the crate share has parts that one half alone does not use.
-#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "http2")]
 mod answer;

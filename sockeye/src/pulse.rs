@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use crate::carrier::PingTimes;
 use crate::stream::StreamCell;
+use bytes::Bytes;
 
 /// What the Pings of the keep-alive carry: it tells their Pongs from others.
 pub(crate) const PAYLOAD: &[u8] = b"keep-alive@sockeye";

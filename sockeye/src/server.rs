@@ -15,13 +15,13 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::answer::{ByService, HttpService};
-use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
-use crate::driver::Driver;
-use crate::metrics::Counter;
 #[cfg(feature = "web-socket")]
 use crate::carrier::PingTimes;
-use crate::registry::{Arrival, Handle, Registry};
+use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
+use crate::driver::Driver;
 use crate::h1::serve as serve_http1;
+use crate::metrics::Counter;
+use crate::registry::{Arrival, Handle, Registry};
 use crate::{Error, Result, date};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A

@@ -657,7 +657,9 @@ impl WebSocket {
     pub(crate) fn poll_send_piece(&mut self, cx: &mut Context<'_>, piece: &Message, is_last: bool) -> Poll<Result> {
         let Inner { machine, owner, .. } = &mut *self.0;
         let size = piece.len() + HEADER;
-        let sent = ready!(owner.poll_append(size, Room::Wait(cx), |outbox| encode_piece(machine, owner, piece, is_last, outbox)))?;
+        let sent = ready!(
+            owner.poll_append(size, Room::Wait(cx), |outbox| encode_piece(machine, owner, piece, is_last, outbox))
+        )?;
         Poll::Ready(sent)
     }
 

@@ -263,9 +263,9 @@ impl Upgrade {
                 let supervisor = owner.share();
                 let socket = WebSocket::new(machine, owner, self.request, protocol);
                 // What the handler does as it is called may use the socket, so it is called once the response has been sent.
-                response.extensions_mut().insert(Tunnel::new(move || {
-                    Box::pin(Supervised::new(handler.handle(socket), supervisor))
-                }));
+                response
+                    .extensions_mut()
+                    .insert(Tunnel::new(move || Box::pin(Supervised::new(handler.handle(socket), supervisor))));
             }
             Way::Switch(_) => {
                 response.extensions_mut().insert(start(machine, handler, self.request, protocol));

@@ -5,9 +5,9 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use sockeye_proto::Reason;
 use sockeye_proto::h2::StreamId;
 use sockeye_proto::{Machine, MachineStream as _};
-use sockeye_proto::Reason;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::linger::Linger;

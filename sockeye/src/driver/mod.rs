@@ -270,7 +270,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
             Side::Client => h2::Role::Client,
             Side::Server => h2::Role::Server,
         };
-        let mut driver = Self::new(transport, read, h1::Connection::tunnel(role, &h2::Config::default(), now()), carrier, NoMore);
+        let mut driver =
+            Self::new(transport, read, h1::Connection::tunnel(role, &h2::Config::default(), now()), carrier, NoMore);
         driver.insert_tunnel(cell, handler);
         driver
     }

@@ -10,8 +10,8 @@ use futures_task::ArcWake;
 use http::{HeaderMap, Response};
 
 use super::ends::Received;
-use super::state::{Delivered, StreamState};
 use super::state::waiters::{Waiter, Waiting};
+use super::state::{Delivered, StreamState};
 use crate::carrier::{Address, Carrier, Flush, Flusher};
 use crate::pulse::Stamp;
 

@@ -7,8 +7,9 @@ use bytes::BytesMut;
 use crate::{Error, Reason, Side};
 
 /// How far the receiving half is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Received {
+    #[default]
     Open,
     /// The peer ended its half; all it sent stands in the inbox.
     Finished,
@@ -17,8 +18,9 @@ pub(crate) enum Received {
 }
 
 /// How far the sending half is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Sent {
+    #[default]
     Open,
     /// The outbox is the last of it, but its end is to follow the peer's.
     Following,
@@ -117,9 +119,10 @@ pub(crate) enum Parting {
 }
 
 /// What a connection waits for, no longer than some time, at the end of a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Awaited {
     /// Nothing: the tunnel goes on.
+    #[default]
     Nothing,
     /// Room to tell a peer that it broke the protocol.
     Room,

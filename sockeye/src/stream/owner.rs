@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
+use super::StreamCell;
 use super::ends::{Closer, Parting};
 use super::state::waiters::Who;
-use super::StreamCell;
 use crate::carrier::{Carrier, End};
 use crate::tunnel::Handler;
 use crate::{Error, Result};

@@ -235,7 +235,11 @@ impl Owner {
     }
 
     /// [`poll_append`](Self::poll_append), whatever the room.
-    pub(crate) fn append_now<T>(&self, size: usize, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> Result<T> {
+    pub(crate) fn append_now<T>(
+        &self,
+        size: usize,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Result<T> {
         match self.poll_append(size, Room::Now, fill) {
             Poll::Ready(appended) => appended,
             Poll::Pending => unreachable!("who does not wait for room has it"),

@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use super::state::{ContentLength, Exchange, Side, State, Wait};
-use crate::unread::Unread;
 use crate::h2::StreamId;
 use crate::h2::flow::{RecvWindow, SendWindow};
+use crate::unread::Unread;
 
 /// One stream that is held. The table alone changes its state and its windows, since the sums of the table depend on them.
 pub(in crate::h2) struct Entry {

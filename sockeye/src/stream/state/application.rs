@@ -8,9 +8,9 @@ use http::{HeaderMap, Response};
 
 use super::waiters::Who;
 use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
+use crate::carrier::Flush;
 use crate::stream::Outbox;
 use crate::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
-use crate::carrier::Flush;
 use crate::tunnel::Handler;
 use crate::{Error, Result, Side};
 

@@ -8,10 +8,10 @@ use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
+use crate::Side;
 use crate::carrier::{Carrier, Flush};
 use crate::stream::Outbox;
 use crate::stream::ends::{Awaited, Death, Parting, Received, Sent};
-use crate::Side;
 
 /// The connection's verbs.
 impl StreamState {

@@ -91,24 +91,6 @@ impl Rare {
     }
 }
 
-impl Default for Received {
-    fn default() -> Self {
-        Self::Open
-    }
-}
-
-impl Default for Sent {
-    fn default() -> Self {
-        Self::Open
-    }
-}
-
-impl Default for Awaited {
-    fn default() -> Self {
-        Self::Nothing
-    }
-}
-
 /// What becomes of a stream that was looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -258,13 +240,19 @@ impl StreamState {
     /// What must hold whenever nobody is in the middle of a transition.
     pub(in crate::stream) fn check(&self) {
         let Self { inbox: _, held_back, received, outbox, booked: _, sent, kind, flush, awaited, .. } = self;
-        debug_assert!(!held_back || *received == Received::Open, "after the peer's end the connection holds nothing back");
+        debug_assert!(
+            !held_back || *received == Received::Open,
+            "after the peer's end the connection holds nothing back"
+        );
         debug_assert!(
             !matches!(sent, Sent::Finished | Sent::Dead(_) | Sent::Resetting(_)) || outbox.is_empty(),
             "nothing goes out any more: {sent:?} with {} octets",
             outbox.len()
         );
-        debug_assert!(*sent != Sent::Following || *received == Received::Open, "the peer's end is there to be followed");
+        debug_assert!(
+            *sent != Sent::Following || *received == Received::Open,
+            "the peer's end is there to be followed"
+        );
         debug_assert!(
             !matches!(received, Received::Dead(_)) || sent.is_over(),
             "both halves of a dead stream are over: {received:?}, {sent:?}"
@@ -278,7 +266,12 @@ impl StreamState {
     fn next(&self, is_closed: bool, look: Look) -> Next {
         let Look { has_handler, peers_end } = look;
         let abandoned = self.is_abandoned();
-        if self.received == Received::Open && self.sent == Sent::Open && self.kind != SAID && self.kind != FAILED && !abandoned {
+        if self.received == Received::Open
+            && self.sent == Sent::Open
+            && self.kind != SAID
+            && self.kind != FAILED
+            && !abandoned
+        {
             // Nearly always.
             return Next::GoOn;
         }

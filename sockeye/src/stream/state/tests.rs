@@ -142,8 +142,30 @@ enum Op {
 use Op::*;
 
 const OPS: [Op; 24] = [
-    Share, Leave, Receive, ReceiveElsewhere, Append, Flush, Respond, BeginTunnel, RespondEnd, Finish, FinishAfterPeer, PartSaid,
-    CloseBy, Refuse, Watch, Deliver, PeerEnds, PeerResets, Disconnect, GoAway, Frame, Flushed, Exchange, ExchangeWithoutRoom,
+    Share,
+    Leave,
+    Receive,
+    ReceiveElsewhere,
+    Append,
+    Flush,
+    Respond,
+    BeginTunnel,
+    RespondEnd,
+    Finish,
+    FinishAfterPeer,
+    PartSaid,
+    CloseBy,
+    Refuse,
+    Watch,
+    Deliver,
+    PeerEnds,
+    PeerResets,
+    Disconnect,
+    GoAway,
+    Frame,
+    Flushed,
+    Exchange,
+    ExchangeWithoutRoom,
 ];
 
 /// One stream, with what the test knows of it.
