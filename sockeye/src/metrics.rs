@@ -40,7 +40,7 @@ counters! {
     Requests => "requests",
     /// WebSockets opened.
     WebSockets => "web_sockets",
-    /// Connections closed since they did not say what they speak, or finish TLS, in time.
+    /// Connections closed since they did not finish TLS, say what they speak or send the head of their first request in time.
     HandshakeTimeouts => "handshake_timeouts",
     /// TLS handshakes that failed.
     TlsFailures => "tls_failures",

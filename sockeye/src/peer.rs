@@ -21,7 +21,7 @@ use crate::stream::StreamCell;
 #[derive(Clone)]
 pub struct Peer {
     pub(crate) carrier: Arc<Carrier>,
-    /// The HTTP/2 stream that a WebSocket may take over.
+    /// The stream that a WebSocket may take over.
     pub(crate) cell: Option<Arc<StreamCell>>,
 }
 

@@ -194,8 +194,8 @@ impl Server {
     /// over; 5 seconds by default. A handler that goes on is dropped then
     /// ([`Counter::HandlersDropped`](crate::Counter::HandlersDropped)).
     ///
-    /// Over HTTP/1.1 the end of a peer is seen behind at most 48.5 KiB that nobody has read: [`ping`](Self::ping) finds the
-    /// others.
+    /// Over HTTP/1.1 the end of a peer is seen behind at most a window of octets that nobody has read (64 KiB by default):
+    /// [`ping`](Self::ping) finds the others.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
         self.limits.set_close_timeout(time);
@@ -379,25 +379,33 @@ impl Server {
     {
         if carrier.facts.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
-            // Boxed, as what follows: a connection is to take no more than its own version of HTTP does.
-            return Box::pin(Driver::new(transport, read, machine, carrier, ByService(service))).await;
+            Driver::new(transport, read, machine, carrier, ByService(service)).await
+        } else {
+            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
+            Box::pin(self.run_http1(transport, read, carrier, service)).await
         }
-        let (mut transport, mut read) = (transport, read);
-        match self.read_head(&mut transport, &mut read).await? {
-            Head::WebSocket { request, length } => {
-                read.advance(length);
-                let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
-                let machine = h1::Connection::server(request, &config, crate::now());
-                let by_service = ByService(service.clone());
-                let mut driver = Box::pin(Driver::new(transport, read, machine, carrier.clone(), by_service));
-                let ended = (&mut driver).await;
-                let Some((transport, read)) = driver.leave() else { return ended };
-                drop(driver);
-                Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await
-            }
-            Head::Other(_) => Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await,
-            Head::Partial => Ok(()),
-        }
+    }
+
+    /// A first request for a WebSocket is ours; whatever else comes is hyper's.
+    async fn run_http1<T, S>(&self, mut transport: T, mut read: BytesMut, carrier: Arc<Carrier>, service: S) -> Result
+    where
+        T: Transport + 'static,
+        S: HttpService,
+    {
+        let (request, length) = match self.read_head(&mut transport, &mut read).await? {
+            Head::WebSocket { request, length } => (request, length),
+            Head::Other(_) => return Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await,
+            Head::Partial => return Ok(()),
+        };
+        read.advance(length);
+        let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
+        let machine = h1::Connection::server(request, &config, crate::now());
+        let by_service = ByService(service.clone());
+        let mut driver = Driver::new(transport, read, machine, carrier.clone(), by_service);
+        let ended = (&mut driver).await;
+        let Some((transport, read)) = driver.leave() else { return ended };
+        drop(driver);
+        Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await
     }
 }
 

@@ -163,9 +163,9 @@ pub struct Upgrade {
 
 /// How the stream gets from the server to the socket.
 enum Way {
-    /// A stream of our own HTTP/2, taken over at once.
+    /// A stream of our own engine, taken over at once.
     Stream(Owner),
-    /// A connection of our own HTTP/1.1, which becomes the socket's once the response is sent.
+    /// A connection of our own HTTP/1.1 that has answered requests before, which becomes the socket's once the response is sent.
     Switch(Arc<Carrier>),
     /// An upgrade of a foreign server's, which is whole only after the response was sent.
     Hyper(OnUpgrade, Arc<Carrier>),
@@ -284,7 +284,8 @@ impl Upgrade {
         response.map(|()| Body::empty())
     }
 
-    /// Takes a stream of HTTP/2 over without a handler: the response is sent and the socket is here.
+    /// Takes the stream over without a handler: the response is sent and the socket is here. It is a stream of HTTP/2, or a
+    /// connection of HTTP/1.1 whose first request this is.
     ///
     /// Inside a service this answers the request: what the service returns afterwards goes nowhere, so let it be an empty
     /// response. The service may use the socket itself, or give it to another task.
@@ -301,14 +302,15 @@ impl Upgrade {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] where the stream is none of HTTP/2 of Sockeye's own: the response is the service's to send there.
+    /// [`Error::Invalid`] in a foreign server, and on a connection of HTTP/1.1 that has answered other requests before: the
+    /// response is the service's to send there.
     /// [`Error::Handshake`], with the [`Refusal`], where the origin is refused, which the peer has been told then.
     /// [`Error::Reset`] or [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered
     /// before.
     pub fn take(self) -> Result<WebSocket> {
         let Way::Stream(owner) = &self.way else {
             return Err(Error::invalid(
-                "only a stream of HTTP/2 can be taken over before its response is sent: accept it",
+                "a socket of a foreign server, or of a connection that has answered requests before, cannot be taken over before its response is sent: accept it",
             ));
         };
         let owner = owner.share();
