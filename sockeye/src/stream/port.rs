@@ -359,6 +359,39 @@ mod tests {
         assert!(matches!(read, Poll::Ready(Ok(Input::Octets))) && input == "rest");
     }
 
+    /// A closer that takes note of what it hears.
+    struct Ear(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl crate::stream::Closer for Ear {
+        fn close(&mut self, _: u16, _: &mut BytesMut) {}
+
+        fn hear(&mut self, input: BytesMut) -> bool {
+            self.0.lock().unwrap().extend_from_slice(&input);
+            false
+        }
+    }
+
+    /// What a handler leaves unread that drops its socket is heard by the closer, before what comes later: or that would begin
+    /// in the middle of a frame.
+    #[test]
+    fn what_is_left_by_the_last_owner_is_heard_in_order() {
+        let mut tunnel = Tunnel::new(b"read, left, ");
+        let heard = Arc::default();
+        let cell = tunnel.owner.cell().clone();
+        let visit = Visit::begin(&cell, tunnel.machine.stream(STREAM).unwrap());
+        let owner = Owner::new(&cell);
+        assert_eq!(owner.read_in_place(|octets| (6, octets[..6].to_vec())).unwrap(), b"read, ");
+        owner.close_by(Box::new(Ear(Arc::clone(&heard))), BytesMut::new());
+        drop((owner, std::mem::replace(&mut tunnel.owner, Tunnel::new(b"").owner)));
+        drop(visit);
+        tunnel.machine.handle_data(Instant::now(), &mut b"later"[..].into());
+        let mut stream = tunnel.machine.stream(STREAM).unwrap();
+        let look = Look { has_handler: false, peers_end: PeersEnd::OfAll };
+        let exchanged = cell.lock().exchange(&mut stream, cell.carrier(), look);
+        cell.wake(exchanged.waiting);
+        assert_eq!(heard.lock().unwrap().escape_ascii().to_string(), "left, later");
+    }
+
     /// Once the cell has been used nothing goes past it.
     #[test]
     fn nothing_overtakes_what_waits() {

@@ -34,6 +34,11 @@ impl StreamState {
     /// waits for something else, and for the end of the stream.
     pub(in crate::stream) fn put_back(&mut self, rest: BytesMut) -> Waiting {
         debug_assert!(self.inbox.is_empty(), "what is put back comes before all else");
+        if self.is_abandoned() && self.is_tunnel() {
+            // It comes before what the closer is yet to hear.
+            self.hear(rest);
+            return Waiting::default();
+        }
         self.inbox = rest;
         Waiting { receiver: self.take_receiving_task(), ..Waiting::default() }
     }
