@@ -134,19 +134,18 @@ impl Open {
     /// the future is dropped before it is ready, the handler never runs.
     ///
     /// ```no_run
-    /// # async fn follow(client: sockeye::Client) -> sockeye::Result {
-    /// use sockeye::WebSocket;
+    /// use sockeye::{Client, Result, WebSocket};
     ///
-    /// client
-    ///     .open("/prices")
-    ///     .run(|mut socket: WebSocket| async move {
-    ///         while let Some(message) = socket.recv().await? {
-    ///             println!("{message:?}");
-    ///         }
-    ///         sockeye::Result::Ok(())
-    ///     })
-    ///     .await
-    /// # }
+    /// async fn follow(client: Client) -> Result {
+    ///     client.open("/prices").run(print).await
+    /// }
+    ///
+    /// async fn print(mut socket: WebSocket) -> Result {
+    ///     while let Some(message) = socket.recv().await? {
+    ///         println!("{message:?}");
+    ///     }
+    ///     Ok(())
+    /// }
     /// ```
     ///
     /// # Errors
