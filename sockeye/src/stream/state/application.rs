@@ -257,7 +257,6 @@ impl StreamState {
         }
         self.sent = Sent::Finishing;
         // The peer's last words may be there already.
-        let unread = mem::take(&mut self.inbox);
-        self.hear(unread);
+        self.hear(BytesMut::new());
     }
 }

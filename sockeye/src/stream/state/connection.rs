@@ -34,11 +34,6 @@ impl StreamState {
     /// waits for something else, and for the end of the stream.
     pub(in crate::stream) fn put_back(&mut self, rest: BytesMut) -> Waiting {
         debug_assert!(self.inbox.is_empty(), "what is put back comes before all else");
-        if self.is_abandoned() && self.is_tunnel() {
-            // It comes before what the closer is yet to hear.
-            self.hear(rest);
-            return Waiting::default();
-        }
         self.inbox = rest;
         Waiting { receiver: self.take_receiving_task(), ..Waiting::default() }
     }
@@ -127,10 +122,18 @@ impl StreamState {
         carrier.rebook(mem::replace(&mut self.booked, left) as usize, left as usize);
     }
 
-    /// Takes what the peer of a tunnel sends that nobody holds any more. Its last words may be among it.
+    /// Takes what the peer of a tunnel sends that nobody holds any more, behind what its last owner had not read. The peer's
+    /// last words may be among it.
     pub(super) fn hear(&mut self, input: BytesMut) {
-        let closer = self.rare.as_mut().and_then(|rare| rare.closer.as_mut());
-        if !input.is_empty() && closer.is_some_and(|closer| closer.hear(input)) {
+        let Self { inbox, rare, .. } = self;
+        let mut closer = rare.as_mut().and_then(|rare| rare.closer.as_mut());
+        let mut is_said = false;
+        for octets in [mem::take(inbox), input] {
+            if let Some(closer) = closer.as_mut().filter(|_| !octets.is_empty()) {
+                is_said |= closer.hear(octets);
+            }
+        }
+        if is_said {
             self.kind = Kind::Tunnel(Parting::Said);
         }
     }

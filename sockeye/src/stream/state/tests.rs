@@ -400,6 +400,37 @@ fn every_sequence(length: usize, side: Side, is_tunnel: bool) -> usize {
     }
 }
 
+/// A closer that takes note of what it hears.
+struct Ear(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Closer for Ear {
+    fn close(&mut self, _: u16, _: &mut BytesMut) {}
+
+    fn hear(&mut self, input: BytesMut) -> bool {
+        self.0.lock().unwrap().extend_from_slice(&input);
+        false
+    }
+}
+
+/// What the last owner had not read is heard by the closer, before what comes later, also where our half had ended before: or
+/// the closer would miss the peer's last words, or begin in the middle of a frame.
+#[test]
+fn what_was_not_read_is_heard_in_order() {
+    for ends_before in [false, true] {
+        let heard = Arc::default();
+        let mut case = Case::new(Side::Server, true);
+        case.run(Deliver);
+        case.state.close_by(Box::new(Ear(Arc::clone(&heard))), BytesMut::from("unread "));
+        if ends_before {
+            case.run(Finish);
+        }
+        case.run(Leave);
+        case.wire.unread.extend_from_slice(b" later");
+        case.run(Exchange);
+        assert_eq!(heard.lock().unwrap().escape_ascii().to_string(), "unread x later", "{ends_before}");
+    }
+}
+
 /// Every operation behind every two others, on both sides, for exchanges and tunnels.
 #[test]
 fn every_operation_in_every_state() {
