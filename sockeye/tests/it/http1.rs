@@ -270,6 +270,48 @@ async fn upgrades_of_hyper_work_on_our_server() {
     assert!(status(&answer) == 403 && !answer.ends_with("hello"), "{answer}");
 }
 
+/// A service that knows hyper's upgrades alone, as axum's extractor, gets one for a WebSocket too, though our own engine reads
+/// such a request: octets go both ways, as many as it likes, and end when it shuts down or drops them.
+#[tokio::test]
+async fn upgrades_of_hyper_are_lent_to_websockets() {
+    let service = service_fn(|mut request: Request<Body>| async move {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let path = request.uri().path().to_owned();
+        let is_refused = path == "/403";
+        tokio::spawn(async move {
+            let Ok(upgraded) = upgrade.await else { return assert!(is_refused) };
+            assert!(!is_refused);
+            let mut upgraded = hyper_util::rt::TokioIo::new(upgraded);
+            let mut octets = vec![0; 1 << 20];
+            upgraded.read_exact(&mut octets).await.unwrap();
+            octets.reverse();
+            upgraded.write_all(&octets).await.unwrap();
+            if path == "/shutdown" {
+                upgraded.shutdown().await.unwrap();
+                assert_eq!(upgraded.read(&mut octets).await.unwrap(), 0);
+            }
+        });
+        let status = if is_refused { StatusCode::FORBIDDEN } else { StatusCode::SWITCHING_PROTOCOLS };
+        let head = Response::builder().status(status).header("connection", "upgrade").header("upgrade", "websocket");
+        Ok::<_, BoxError>(head.body(Body::empty())?)
+    });
+    let server = start(Server::new(), service).await;
+    for path in ["/shutdown", "/drop"] {
+        let mut wire = Wire::connect(server.addr).await;
+        let octets: Vec<_> = (0..1 << 20).map(|at| (at % 251) as u8).collect();
+        wire.send(&upgrade(path, "upgrade", "")).await;
+        wire.send(&octets).await;
+        let answer = wire.rest().await;
+        let start = answer.len() - octets.len();
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer[..start].escape_ascii());
+        assert!(answer[start..].iter().eq(octets.iter().rev()), "{path}");
+    }
+    let mut wire = Wire::connect(server.addr).await;
+    wire.send(&upgrade("/403", "close, upgrade", "")).await;
+    assert_eq!(status(&wire.answer().await), 403);
+    assert_eq!(server.handle.counter(Counter::Panics), 0);
+}
+
 /// A request that turned out to be no handshake is what it was.
 #[tokio::test]
 async fn a_failed_upgrade_leaves_the_request_as_it_was() {

@@ -8,6 +8,7 @@ mod errors;
 mod fall_back;
 pub(crate) mod far;
 mod hostile;
+mod in_place;
 mod key;
 mod peer;
 mod pool;
