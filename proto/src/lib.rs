@@ -9,6 +9,8 @@
 // `clippy.toml` lists what would be input or output. Unit tests may look at the clock.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 
+#[cfg(feature = "http2")]
+mod connection_option;
 mod content_length;
 mod loan;
 #[cfg(feature = "http2")]

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use http::{HeaderName, Request};
 
-use super::response::{Framing, is_named_by_connection};
+use super::response::Framing;
 use super::{STREAM, Stream};
+use crate::connection_option::is_connection_option;
 use crate::h2::{Config, ConnectionError, Counters, Event, Role, StreamId};
 use crate::loan::Buffers;
 use crate::unread::Unread;
@@ -103,7 +104,7 @@ impl Connection {
     /// [`handle_data`](Machine::handle_data).
     pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
         let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
-        connection.persists = !is_named_by_connection(request.headers(), &HeaderName::from_static("close"));
+        connection.persists = !is_connection_option(request.headers(), &HeaderName::from_static("close"));
         connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
         connection
     }

@@ -5,6 +5,8 @@ use bytes::{BufMut, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
+use crate::connection_option::is_connection_option;
+
 /// How the content of a response goes out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Framing {
@@ -114,7 +116,7 @@ fn put_connection(output: &mut BytesMut, status: StatusCode, headers: &HeaderMap
 /// All fields but those that speak of the connection or the framing, or that `Connection` names.
 fn put_end_to_end_fields(output: &mut BytesMut, headers: &HeaderMap) {
     for (name, value) in headers {
-        if !is_ours(name) && !is_named_by_connection(headers, name) {
+        if !is_ours(name) && !is_connection_option(headers, name) {
             put_field(output, name.as_str(), value.as_bytes().trim_ascii());
         }
     }
@@ -123,13 +125,6 @@ fn put_end_to_end_fields(output: &mut BytesMut, headers: &HeaderMap) {
 fn is_ours(name: &HeaderName) -> bool {
     [CONNECTION, CONTENT_LENGTH, TE, TRANSFER_ENCODING, UPGRADE].contains(name)
         || matches!(name.as_str(), "keep-alive" | "proxy-connection")
-}
-
-/// RFC 9110 §7.6.1
-pub(super) fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let values = headers.get_all(CONNECTION).iter();
-    let mut options = values.flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
 
 fn put_field(output: &mut BytesMut, name: &str, value: &[u8]) {

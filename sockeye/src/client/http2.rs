@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
 use http::{Request, Response, Version};
+use sockeye_proto::content_length;
 use sockeye_proto::h2::{self, OpenError, Reason, Violation};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
@@ -137,7 +137,7 @@ impl Shared {
 
     /// Reads what a refusal has to say, as far as it comes in time.
     pub(super) async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
-        let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = content_length(response.headers()).unwrap_or_default();
         let mut content = BytesMut::new();
         let body = Body::stream(owner, length);
         // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.

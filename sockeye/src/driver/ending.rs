@@ -11,7 +11,7 @@ use sockeye_proto::{Machine, MachineStream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::linger::Linger;
-use super::streams::read;
+use super::streams::{Streams, find, read};
 use super::transport::Reading;
 use super::{Application, Driver, IDLE, pinned};
 use crate::carrier::Phase;
@@ -40,12 +40,9 @@ where
 
     fn wait_for(&mut self, id: StreamId, awaited: Awaited, now: Instant) {
         let count = self.machine.stream_count();
-        let slots = &self.streams.slots;
-        let is_waiting = |id: StreamId, awaited| {
-            let slot = slots.get(id.slot()).and_then(Option::as_ref).filter(|slot| slot.id == id);
-            slot.is_some_and(|slot| slot.cell.lock().awaited() == awaited)
-        };
-        self.streams.partings.push(awaited, now, &self.carrier.limits, id, count, is_waiting);
+        let Streams { slots, partings } = &mut self.streams;
+        let is_waiting = |id, awaited| find(slots, id).is_some_and(|slot| slot.cell.lock().awaited() == awaited);
+        partings.push(awaited, now, &self.carrier.limits, id, count, is_waiting);
         self.output.forget_written();
     }
 
@@ -240,11 +237,10 @@ where
         is_up
     }
 
-    /// Every stream that there is has gone away. What had arrived for it is its own still.
+    /// Every stream that there is has gone away: a tunnel's handler gets to see that.
     fn disconnect(&mut self) {
-        let Self { streams, machine, .. } = self;
-        for slot in streams.iter_mut() {
-            slot.cell.end(read(machine, slot.id), None, Received::Dead(Death::Disconnected));
+        self.streams.disconnect(&mut self.machine);
+        for slot in self.streams.iter_mut() {
             if !slot.cell.lock().is_tunnel() {
                 // Nobody awaits the answer any more.
                 if slot.cell.start() {

@@ -254,6 +254,9 @@ fn yield_now(cx: &mut Context<'_>) {
 impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
     fn drop(&mut self) {
         self.streams.disconnect(&mut self.machine);
+        for slot in self.streams.iter_mut() {
+            slot.drop_handler();
+        }
         if self.transport.is_none() {
             return;
         }

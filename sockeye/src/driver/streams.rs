@@ -6,10 +6,9 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use futures_task::waker_ref;
-use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, Method, Request, Response, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
-use sockeye_proto::{Machine, MachineStream as _};
+use sockeye_proto::{Machine, MachineStream as _, content_length};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::partings::Partings;
@@ -88,7 +87,7 @@ impl<P> Default for Streams<P> {
 
 impl<P> Streams<P> {
     pub(super) fn find(&self, id: StreamId) -> Option<&Slot<P>> {
-        self.slots.get(id.slot())?.as_ref().filter(|slot| slot.id == id)
+        find(&self.slots, id)
     }
 
     pub(super) fn at(&mut self, index: usize) -> Option<&mut Slot<P>> {
@@ -111,7 +110,6 @@ impl<P> Streams<P> {
     pub(super) fn disconnect<M: Machine>(&mut self, machine: &mut M) {
         for slot in self.iter_mut() {
             slot.cell.end(read(machine, slot.id), None, Received::Dead(Death::Disconnected));
-            slot.drop_handler();
         }
     }
 }
@@ -169,7 +167,7 @@ where
         self.carrier.count_request();
         let cell = StreamCell::new(self.carrier.clone(), id.slot() as u32);
         let owner = Owner::new(&cell);
-        let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = content_length(request.headers()).unwrap_or_default();
         if end_stream {
             cell.end(BytesMut::new(), None, Received::Finished);
         }
@@ -353,6 +351,10 @@ where
         }
         !broadcasts.is_empty()
     }
+}
+
+pub(super) fn find<P>(slots: &[Option<Slot<P>>], id: StreamId) -> Option<&Slot<P>> {
+    slots.get(id.slot())?.as_ref().filter(|slot| slot.id == id)
 }
 
 /// All that has arrived for a stream.

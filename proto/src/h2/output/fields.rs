@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Method, Request, StatusCode, header};
 
 use crate::Protocol;
+use crate::connection_option::is_connection_option;
 use crate::h2::streams::Exchange;
 use crate::hpack::Field;
 
@@ -97,11 +98,4 @@ fn header_fields(headers: &HeaderMap) -> impl Iterator<Item = Field<'_>> {
         value: value.as_bytes().trim_ascii(),
         sensitive: value.is_sensitive(),
     })
-}
-
-/// Whether one of the `Connection` fields names this field.
-fn is_connection_option(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let mut options = values.flat_map(|value| value.as_bytes().split(|&octet| octet == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
 }
