@@ -153,6 +153,8 @@ async fn run(tunnel: Tunnel, owner: Owner) {
         carrier.metrics().count(Counter::HandlersDropped);
     };
     tokio::select! {
+        // What has ended was not dropped.
+        biased;
         () = run => {}
         () = outlive => {}
     }

@@ -231,6 +231,8 @@ impl Server {
         let server = self.settled();
         loop {
             tokio::select! {
+                biased;
+                () = server.registry.wait_shutdown() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let span = tracing::debug_span!("connection", %peer);
@@ -240,7 +242,6 @@ impl Server {
                     }
                     Err(error) => wait_out(&error).await,
                 },
-                () = server.registry.wait_shutdown() => break,
             }
         }
         drop(listener);

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod after_close;
 mod back_pressure;
 mod cancel;
 mod client;
@@ -23,6 +24,7 @@ mod http1;
 mod http1_ends;
 mod http1_host;
 mod keep_alive;
+mod later_pongs;
 mod limits;
 mod lives;
 mod outlasting;

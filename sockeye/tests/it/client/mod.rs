@@ -10,7 +10,7 @@ pub(crate) mod far;
 mod hostile;
 mod in_place;
 mod key;
-mod peer;
+pub(crate) mod peer;
 mod pool;
 mod requests;
 mod retries;
