@@ -49,7 +49,7 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::origin::Target;
+    use crate::client::origin::Target;
     use super::*;
 
     #[test]
