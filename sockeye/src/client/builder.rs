@@ -221,7 +221,9 @@ impl ClientBuilder {
     /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.edit().limits.set_close_timeout(time);
+        let limits = &mut self.edit().limits;
+        limits.set_close_timeout(time);
+        limits.shutdown_timeout = time;
         self
     }
 

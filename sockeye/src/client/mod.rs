@@ -33,7 +33,7 @@ use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
 use self::transport::Established;
-use crate::engine::link::{ConnectionInfo, Link, Phase, Side};
+use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::registry::{Handle, Registry};
 use crate::error::{Error, Result};
 
@@ -154,10 +154,8 @@ impl Client {
         self.handle().shutdown();
         pool.clear();
         self.0.spare().take();
-        if timeout(settings.limits.close_timeout, registry.wait_empty()).await.is_err() {
-            registry.advance(Phase::Ending);
-            timeout(settings.limits.failed_timeout, registry.wait_empty()).await.ok();
-        }
+        let time = settings.limits.shutdown_timeout.saturating_add(settings.limits.failed_timeout);
+        timeout(time, registry.wait_empty()).await.ok();
     }
 
     /// A view of the client's connections and counters.

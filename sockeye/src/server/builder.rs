@@ -79,7 +79,6 @@ pub struct Server {
     limits: Limits,
     keep_alive: Option<(Duration, Duration)>,
     handshake_timeout: Duration,
-    shutdown_timeout: Duration,
     pub(crate) secure: Option<Secure>,
     registry: Arc<Registry>,
 }
@@ -109,7 +108,6 @@ impl Server {
             limits: Limits::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
-            shutdown_timeout: Duration::from_secs(5),
             secure: None,
             registry: Arc::default(),
         }
@@ -211,7 +209,7 @@ impl Server {
     /// that are under way end at once.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
-        self.shutdown_timeout = time;
+        self.limits.shutdown_timeout = time;
         self
     }
 
@@ -244,10 +242,9 @@ impl Server {
         }
         drop(listener);
         server.registry.advance(Phase::Draining);
-        if timeout(server.shutdown_timeout, server.registry.wait_empty()).await.is_err() {
-            server.registry.advance(Phase::Ending);
-            timeout(server.limits.failed_timeout, server.registry.wait_empty()).await.ok();
-        }
+        // Each connection cuts off by itself what has not ended in time.
+        let time = server.limits.shutdown_timeout.saturating_add(server.limits.failed_timeout);
+        timeout(time, server.registry.wait_empty()).await.ok();
         Ok(())
     }
 

@@ -105,6 +105,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// What a cell is stamped with for which something comes in this batch.
     stamp: Stamp,
     phase: Phase,
+    /// When a drain that has begun is over.
+    cut_off: Option<Instant>,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
     counted: h2::Counters,
@@ -135,6 +137,7 @@ where
             pulse,
             stamp: Stamp::default(),
             phase: Phase::Running,
+            cut_off: None,
             active: None,
             counted: h2::Counters::default(),
             linger: None,
