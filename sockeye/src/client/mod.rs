@@ -139,7 +139,9 @@ impl Client {
     /// the step that failed. [`Error::Reset`], [`Error::GoAway`] and [`Error::Disconnected`] where the stream broke off before it
     /// was open, [`Error::Violation`] where the server broke a rule of HTTP/2 then:
     /// one that the server did not act on (REFUSED_STREAM, or above the last of its GOAWAY) was tried once elsewhere
-    /// before. [`Error::Closed`] after [`close`](Self::close).
+    /// before, and so was one over HTTP/1.1 of which nothing was sent, as the server had closed the connection that was kept for
+    /// it. A handshake that the server may have seen is not made twice: [`Error::is_retryable`] says whether to.
+    /// [`Error::Closed`] after [`close`](Self::close).
     ///
     /// Dropping the future before it is ready gives the stream up.
     pub fn open(&self, path: &str) -> Open {

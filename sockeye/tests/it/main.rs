@@ -27,6 +27,7 @@ mod keep_alive;
 mod later_pongs;
 mod limits;
 mod lives;
+mod membership;
 mod outlasting;
 mod peers;
 mod pieces;
@@ -37,6 +38,7 @@ mod requests;
 mod round_trip;
 mod semantics;
 mod shutdown;
+mod shutdown_alone;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;

@@ -3,6 +3,7 @@
 mod answers;
 mod cancel;
 mod ends;
+mod ends_last;
 mod errors;
 #[cfg(feature = "tls")]
 mod fall_back;
