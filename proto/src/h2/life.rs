@@ -25,10 +25,14 @@ pub(super) enum Shutdown {
     No,
     /// A GOAWAY that still lets every stream in, so that none that is on its way is lost, and a PING behind it. Where no stream
     /// was left then, that is behind all that streams have sent: `idle` is the last stream that the peer had opened.
-    Announced { idle: Option<u32> },
+    Announced {
+        idle: Option<u32>,
+    },
     /// The GOAWAY with the last stream; a client's comes at the end. `received` says that the peer has answered a PING behind all
     /// that streams have sent.
-    Final { received: bool },
+    Final {
+        received: bool,
+    },
 }
 
 impl Life {

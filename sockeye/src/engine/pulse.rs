@@ -14,11 +14,8 @@ use bytes::Bytes;
 
 /// What the Pings of the keep-alive carry: it tells their Pongs from others, and those that are sent while a socket awaits a
 /// Pong of its own from those before, since a peer may answer only the last Ping that it has seen (RFC 6455 §5.5.3).
-const PAYLOADS: [(&[u8], Mark); 3] = [
-    (b"keep-alive@sockeye", Mark::None),
-    (b"keep-alive@sockeye 0", Mark::Even),
-    (b"keep-alive@sockeye 1", Mark::Odd),
-];
+const PAYLOADS: [(&[u8], Mark); 3] =
+    [(b"keep-alive@sockeye", Mark::None), (b"keep-alive@sockeye 0", Mark::Even), (b"keep-alive@sockeye 1", Mark::Odd)];
 
 /// The round trip that a socket awaits while a Ping of the keep-alive is sent. Pongs come in the order of their Pings, so that
 /// one that answers an earlier round trip's time is told from this one's by a single bit.

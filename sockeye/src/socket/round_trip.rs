@@ -83,7 +83,8 @@ impl RoundTrip {
     /// What a Pong says of our Ping.
     pub(crate) fn take(&mut self, payload: &[u8]) -> Pong {
         let Some(number) = payload.strip_prefix(&self.key) else {
-            let answers = matches!(&self.progress, Progress::Sent { later, .. } if later.iter().any(|sent| **sent == *payload));
+            let answers =
+                matches!(&self.progress, Progress::Sent { later, .. } if later.iter().any(|sent| **sent == *payload));
             return if answers && self.settle() { Pong::OfLater } else { Pong::OfNone };
         };
         if number == self.number.to_be_bytes() && self.settle() { Pong::Awaited } else { Pong::Late }

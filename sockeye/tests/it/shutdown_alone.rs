@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use tower::service_fn;
 
-use crate::common::{Client, Socket, handshake, hand_over, open, pair, settle, within};
+use crate::common::{Client, Socket, hand_over, handshake, open, pair, settle, within};
 
 const SHUTDOWN: Duration = Duration::from_secs(3);
 /// What a peer gets to read its last octets.

@@ -58,7 +58,8 @@ impl Linger {
 
     /// No more than this is left of the time.
     pub(super) fn hasten(&mut self, time: Duration) {
-        if let Some(deadline) = Instant::now().checked_add(time).filter(|deadline| *deadline < self.deadline.deadline()) {
+        if let Some(deadline) = Instant::now().checked_add(time).filter(|deadline| *deadline < self.deadline.deadline())
+        {
             self.deadline.as_mut().reset(deadline);
         }
     }
