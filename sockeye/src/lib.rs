@@ -54,11 +54,10 @@
 //! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 
-// What the halves of the crate share has parts that one half alone does not use.
-#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code, unused_imports))]
-
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;
+// The engine is one, whoever uses it: half of the crate alone uses a part of it. All else is cut where its features are.
+#[cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod engine;
 mod error;
 #[cfg(doctest)]

@@ -104,6 +104,7 @@ impl WebSocket {
     }
 
     /// Client: keeps the head of the response.
+    #[cfg(all(feature = "http2", feature = "web-socket"))]
     pub(crate) fn with_response(self, response: response::Parts) -> Self {
         self.rare().response.get_or_init(|| response);
         self

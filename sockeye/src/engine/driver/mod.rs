@@ -38,6 +38,7 @@ use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
 use crate::error::Result;
 
+#[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) use self::streams::connection_error;
 
 /// Time that one poll of the task takes at most, give or take a batch: then the other tasks of its thread have their turn,
