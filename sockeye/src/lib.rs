@@ -3,7 +3,8 @@
 //! [`serve`] runs any tower service on an HTTP/2 engine of its own, with HTTP/1.1 beside it on the same port; the service
 //! that [`websocket`] makes from an async function answers handshakes, here or in hyper and axum.
 //!
-//! ```no_run
+#![cfg_attr(all(feature = "http2", feature = "web-socket"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), doc = "```ignore")]
 //! use sockeye::{Result, WebSocket, serve, websocket};
 //!
 //! #[tokio::main]
@@ -60,7 +61,7 @@ mod client;
 #[cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod engine;
 mod error;
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http2", feature = "web-socket"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 mod server;

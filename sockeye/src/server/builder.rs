@@ -30,7 +30,8 @@ use crate::server::http1::serve as serve_http1;
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
 ///
-/// ```no_run
+#[cfg_attr(feature = "web-socket", doc = "```no_run")]
+#[cfg_attr(not(feature = "web-socket"), doc = "```ignore")]
 /// use sockeye::{Result, WebSocket, serve, websocket};
 ///
 /// #[tokio::main]
