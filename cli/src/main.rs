@@ -3,6 +3,7 @@
 mod bench;
 mod certificate;
 mod connect;
+mod dial;
 mod escape;
 mod handshake;
 mod probe;

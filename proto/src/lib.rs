@@ -38,8 +38,8 @@ pub use content_length::{InvalidContentLength, content_length};
 pub use loan::Loan;
 #[cfg(feature = "http2")]
 pub use machine::{Machine, MachineStream};
+pub use protocol::Protocol;
 #[cfg(feature = "http2")]
 pub use pump::{Pump, Step};
-pub use protocol::Protocol;
 pub use rate::Rate;
 pub use reason::Reason;

@@ -65,7 +65,10 @@ fn what_a_machine_left_is_handed_over_before_more_is_read() {
     let (_, written, step) = drain(&mut server);
     assert!(matches!(step, Step::Await));
     assert!(server.wants_input() && server.input().is_empty());
-    assert!(written == (0..50_000).flat_map(|number| ping(ACK, number)).collect::<Vec<_>>(), "each is answered, in order");
+    assert!(
+        written == (0..50_000).flat_map(|number| ping(ACK, number)).collect::<Vec<_>>(),
+        "each is answered, in order"
+    );
 }
 
 /// RFC 9113 §10.5: answers are not gathered for who does not take them.

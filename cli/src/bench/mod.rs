@@ -2,13 +2,16 @@
 
 mod alarm;
 mod broadcast;
+mod buffers;
 mod dial;
 mod due;
+mod exchange;
 mod failure;
 mod http1;
 mod http2;
 mod ledger;
 mod limits;
+mod load;
 mod measured;
 mod messages;
 mod pace;
@@ -19,6 +22,7 @@ mod report;
 mod run;
 mod sizes;
 mod socket;
+mod units;
 mod wire;
 mod worker;
 

@@ -1,6 +1,7 @@
 //! `sockeye connect`: a conversation in a terminal, or between two pipes.
 
 mod command;
+mod editor_end;
 mod input;
 mod output;
 mod session;
