@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use crate::target::Target;
+use sockeye_proto::uri::Target;
 
 /// Octets in cleartext or under TLS.
 pub(crate) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;

@@ -11,7 +11,6 @@ mod serve;
 mod signals;
 mod site;
 mod style;
-mod target;
 mod tls;
 
 use std::io::{IsTerminal, stderr};

@@ -3,49 +3,40 @@
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use sockeye_proto::h1::{self, STREAM};
-use sockeye_proto::h2::{Config, Event, Role};
 use sockeye_proto::ws::handshake::{Carrier, ResponseError};
-use sockeye_proto::{Loan, Machine as _, MachineStream as _, Pump, Step};
 use tokio::time::timeout;
 
-use super::exchange::Means;
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::pace::Schedule;
+use super::pipe::Pipe;
 use super::socket::{Received, Socket};
-use super::wire::Wire;
 use super::worker::Worker;
 use crate::dial::Transport;
 
+/// Octets that may wait to be written before another message is added.
+const MAX_OUTPUT: usize = 64 << 10;
 /// Reads of one connection before the others have their turn.
 const MAX_BATCHES: usize = 8;
 
 /// Opens the socket of this number and works it to its end.
 pub(super) async fn run(worker: Rc<Worker>, number: usize) {
-    let (transport, read) = match worker.while_opening(open(&worker, number)).await {
+    let (transport, input) = match worker.while_opening(open(&worker, number)).await {
         Ok(opened) => opened,
         Err(failure) => return worker.give_up(failure, 1),
     };
     worker.count_opened();
-    // What comes is taken at once.
-    let config = Config { initial_window_size: (1 << 31) - 1, ..Config::default() };
-    let mut pump = Pump::new(h1::Connection::tunnel(Role::Client, &config, Instant::now()));
-    pump.input().unsplit(read);
-    pump.handle_input(Instant::now());
     let mut connection = Connection {
         number,
         socket: Socket::new(number as u32, worker.plan.task(), &worker.plan),
-        wire: Wire::new(transport, pump),
-        unsent: None,
-        loan: Loan::default(),
+        pipe: Pipe::new(transport),
+        input,
         phase: Phase::Opening,
         schedule: None,
         ticks: worker.ticks(),
@@ -86,11 +77,9 @@ struct Connection {
     worker: Rc<Worker>,
     number: usize,
     socket: Socket,
-    wire: Wire<h1::Connection>,
-    /// Octets of a message that the machine has no room for.
-    unsent: Option<Box<BytesMut>>,
-    /// Empty between two uses.
-    loan: Loan,
+    pipe: Pipe,
+    /// What came with the answer to the handshake.
+    input: BytesMut,
     phase: Phase,
     schedule: Option<Schedule>,
     ticks: u64,
@@ -120,17 +109,13 @@ impl Connection {
 
     fn batches(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Poll<Result<(), Failure>> {
         for _ in 0..MAX_BATCHES {
-            let received = self.wire.receive(cx, &self.worker.read_buffer, ledger);
-            self.handle_events(ledger)?;
+            let received = self.receive(cx, ledger)?;
             self.follow(ledger)?;
-            self.speak(ledger);
-            // Of what is not read where it stands nothing is left now.
-            self.worker.read_buffer.keep(self.wire.pump.machine().take_batch());
-            let (is_written, sent) = self.transmit(cx, ledger)?;
-            if self.is_closed && is_written {
+            let sent = self.send(cx, ledger)?;
+            if self.is_closed && sent.is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if !received && !sent {
+            if !received {
                 return Poll::Pending;
             }
         }
@@ -138,64 +123,23 @@ impl Connection {
         Poll::Pending
     }
 
-    fn handle_events(&mut self, ledger: &mut Ledger) -> Result<(), Failure> {
-        while let Some(event) = self.wire.pump.poll_event() {
-            self.handle(&event, ledger)?;
-        }
-        Ok(())
-    }
-
-    fn handle(&mut self, event: &Event, ledger: &mut Ledger) -> Result<(), Failure> {
-        match event {
-            Event::Readable(_) => self.read(ledger),
-            Event::Finished { .. } | Event::Closed(_) if !self.is_closed => {
-                let why = self.wire.failure().map(ToString::to_string);
-                let why = why.unwrap_or_else(|| "the server ended the connection without a Close".to_owned());
-                Err(Failure::new(Kind::Broken, why))
+    /// Reads once, and takes all of it; whether there was anything.
+    fn receive(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Result<bool, Failure> {
+        let mut input = std::mem::take(&mut self.input);
+        self.worker.read_buffer.lend(&mut input);
+        let read = self.pipe.poll_read(cx, &mut input);
+        ledger.begin_batch();
+        let has_more = !input.is_empty();
+        let received = self.socket.receive(&mut input, &self.worker.plan, ledger);
+        self.worker.read_buffer.keep(input);
+        self.is_closed |= received? == Received::Closed;
+        match read {
+            Poll::Ready(Ok(0)) if !self.is_closed => {
+                Err(Failure::new(Kind::Broken, "the server ended the connection without a Close"))
             }
-            // Room to write is used in every batch.
-            _ => Ok(()),
+            Poll::Ready(Err(error)) if !self.is_closed => Err(Failure::new(Kind::Broken, error.to_string())),
+            _ => Ok(has_more && !self.is_closed),
         }
-    }
-
-    /// Takes what came, and sends what comes of it.
-    fn read(&mut self, ledger: &mut Ledger) -> Result<(), Failure> {
-        let Self { wire, socket, unsent, loan, worker, is_closed, .. } = self;
-        let Some(mut stream) = wire.pump.machine().stream(STREAM) else { return Ok(()) };
-        let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
-        if means.exchange(&mut stream, socket, unsent) {
-            return Ok(());
-        }
-        // What is no message as it was sent, and whatever follows.
-        let mut input = stream.read();
-        let received = socket.receive(&mut input, &worker.plan, ledger);
-        wire.pump.machine().recycle(input);
-        *is_closed |= received? == Received::Closed;
-        Ok(())
-    }
-
-    /// Sends what the socket has, as far as it goes.
-    fn speak(&mut self, ledger: &mut Ledger) {
-        let Self { wire, socket, unsent, loan, worker, .. } = self;
-        let Some(mut stream) = wire.pump.machine().stream(STREAM) else { return };
-        let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
-        means.send(&mut stream, socket, unsent, usize::MAX);
-    }
-
-    /// Sends what there is; whether all of it is written, and whether there was anything to do.
-    fn transmit(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Result<(bool, bool), Failure> {
-        let mut progress = false;
-        while let Poll::Ready(step) = self.wire.poll_step(cx) {
-            match step {
-                Step::Write | Step::Shutdown => progress = true,
-                Step::Event(event) => {
-                    self.handle(&event, ledger)?;
-                    return Ok((false, true));
-                }
-                Step::Await | Step::Closed => return Ok((true, progress)),
-            }
-        }
-        Ok((false, progress))
     }
 
     /// Does what the phase and the clock ask for.
@@ -213,7 +157,7 @@ impl Connection {
                 }
                 Phase::Hold => {
                     self.socket.shrink();
-                    self.wire.pump.shrink();
+                    self.pipe.shrink();
                 }
                 Phase::Draining => self.schedule = None,
                 Phase::Closing => self.socket.close(),
@@ -227,5 +171,19 @@ impl Connection {
             self.socket.check_time(&self.worker.plan, ledger)?;
         }
         Ok(())
+    }
+
+    /// Sends what there is. Ready when all is written.
+    fn send(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Result<Poll<()>, Failure> {
+        loop {
+            let output = self.pipe.output();
+            while output.len() < MAX_OUTPUT && self.socket.encode(output, &self.worker.plan, ledger) {}
+            match self.pipe.poll_write(cx) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Ok(Poll::Ready(())),
+                Poll::Ready(Err(error)) => return Err(Failure::new(Kind::Broken, error.to_string())),
+                Poll::Pending => return Ok(Poll::Pending),
+            }
+        }
     }
 }

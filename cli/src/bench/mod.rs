@@ -15,6 +15,7 @@ mod load;
 mod measured;
 mod messages;
 mod pace;
+mod pipe;
 mod plan;
 mod process;
 mod progress;
@@ -40,7 +41,7 @@ use self::run::Run;
 use self::sizes::Sizes;
 use crate::handshake::HandshakeOptions;
 use crate::style;
-use crate::target::Target;
+use sockeye_proto::uri::Target;
 
 const AFTER_HELP: &str = "\
 The server is to send every message back as it is; `sockeye serve` does so at /echo. All sockets

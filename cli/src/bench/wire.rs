@@ -1,6 +1,5 @@
 //! One connection: its transport, and the machine that speaks on it.
 
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -19,13 +18,11 @@ pub(super) struct Wire<M> {
     pub(super) pump: Pump<M>,
     /// When something last came.
     now: Instant,
-    /// Why nothing goes any more.
-    failure: Option<io::Error>,
 }
 
 impl<M: Machine> Wire<M> {
     pub(super) fn new(transport: Transport, pump: Pump<M>) -> Self {
-        Self { transport, pump, now: Instant::now(), failure: None }
+        Self { transport, pump, now: Instant::now() }
     }
 
     /// Reads once, where it is time to read, and hands over what came; whether anything did. The ledger's batch begins before
@@ -44,7 +41,7 @@ impl<M: Machine> Wire<M> {
             match read {
                 Ok(0) => self.pump.handle_eof(self.now),
                 Ok(_) => self.pump.handle_input(self.now),
-                Err(error) => self.fail(error),
+                Err(_) => self.pump.handle_failure(self.now),
             }
         }
         buffer.take_back(self.pump.input());
@@ -57,30 +54,17 @@ impl<M: Machine> Wire<M> {
         match step {
             Step::Write => match ready!(Pin::new(&mut self.transport).poll_write(cx, self.pump.output())) {
                 Ok(octets @ 1..) => self.pump.handle_written(octets),
-                Ok(0) => self.fail(io::ErrorKind::WriteZero.into()),
-                Err(error) => self.fail(error),
+                Ok(0) | Err(_) => self.pump.handle_failure(self.now),
             },
             // TLS may still hold some of what was written.
-            Step::Await | Step::Closed => {
-                if let Err(error) = ready!(Pin::new(&mut self.transport).poll_flush(cx))
-                    && self.failure.is_none()
-                {
-                    self.fail(error);
-                }
+            Step::Await if ready!(Pin::new(&mut self.transport).poll_flush(cx)).is_err() => {
+                self.pump.handle_failure(self.now);
+                return Poll::Ready(self.pump.step(self.now));
             }
-            // The transport is dropped when nobody needs it any more.
-            Step::Event(_) | Step::Shutdown => {}
+            Step::Closed => drop(ready!(Pin::new(&mut self.transport).poll_flush(cx))),
+            // HTTP/2 ends its streams, and never half of its transport.
+            Step::Event(_) | Step::Await | Step::Shutdown => {}
         }
         Poll::Ready(step)
-    }
-
-    /// Why the transport failed, if it did.
-    pub(super) fn failure(&self) -> Option<&io::Error> {
-        self.failure.as_ref()
-    }
-
-    fn fail(&mut self, error: io::Error) {
-        self.pump.handle_failure(self.now);
-        self.failure = Some(error);
     }
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::attempt::{Attempt, Problem, Step, Tls};
 use super::{Result, within};
 use crate::dial::{self, Transport, describe};
-use crate::target::Target;
+use sockeye_proto::uri::Target;
 
 /// How to get there.
 pub(crate) struct Dialer<'a> {

@@ -78,11 +78,13 @@ impl<M: Machine> Link<M> {
             },
             Step::Shutdown => self.transport.shutdown().await.unwrap_or_default(),
             // TLS may still hold some of what was written.
-            Step::Await | Step::Closed => {
+            Step::Await => {
                 if let Err(error) = self.transport.flush().await {
                     self.fail(error);
+                    return self.pump.step(Instant::now());
                 }
             }
+            Step::Closed => self.transport.flush().await.unwrap_or_default(),
         }
         step
     }
@@ -110,10 +112,8 @@ impl<M: Machine> Link<M> {
     }
 
     fn fail(&mut self, error: io::Error) {
-        if self.failure.is_none() {
-            self.pump.handle_failure(Instant::now());
-            self.failure = Some(error);
-        }
+        self.pump.handle_failure(Instant::now());
+        self.failure.get_or_insert(error);
     }
 }
 

@@ -27,8 +27,8 @@ use self::dialer::Dialer;
 use self::report::Report;
 use self::verdict::Verdict;
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::target::Target;
 use crate::{style, tls};
+use sockeye_proto::uri::Target;
 
 /// Octets of a refusal's content that are read.
 const BODY_SIZE: usize = 1024;
