@@ -9,6 +9,8 @@
 //! 4. [`poll_transmit`](Connection::poll_transmit) yields what to send. Then `poll_event` may have more (streams that
 //!    waited for room), and `handle_data` too where [`is_stopped`](Connection::is_stopped) held it back.
 //!
+//! A [`Pump`](crate::Pump) goes round so for any machine.
+//!
 //! ```
 //! use std::time::Instant;
 //!
