@@ -206,8 +206,8 @@ impl Server {
         self
     }
 
-    /// Time for what is open to end after [`Handle::shutdown`]; 5 seconds by default. Then handlers are dropped. Handshakes
-    /// that are under way end at once.
+    /// Time for what is open to end after [`Handle::shutdown`], on each connection, whoever serves it; 5 seconds by default. Then
+    /// handlers are dropped, and the peer has a second to read the last. Handshakes that are under way end at once.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
         self.limits.shutdown_timeout = time;

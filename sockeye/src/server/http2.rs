@@ -101,7 +101,8 @@ impl Connection {
         result.map_err(Error::application)?.map(|()| None)
     }
 
-    /// Begins a graceful end: GOAWAY, and Close 1001 on every WebSocket (RFC 9113 §6.8).
+    /// Begins a graceful end: GOAWAY, and Close 1001 on every WebSocket (RFC 9113 §6.8). What has not ended within 5 seconds is cut
+    /// off.
     pub fn shutdown(&self) {
         self.link.enter(Phase::Draining);
     }

@@ -62,7 +62,7 @@ impl RoundTrip {
 
     /// What Pings of the keep-alive are marked with that follow the next Ping of ours.
     pub(crate) fn mark(&self) -> Mark {
-        if self.number % 2 == 0 { Mark::Even } else { Mark::Odd }
+        if self.number.is_multiple_of(2) { Mark::Even } else { Mark::Odd }
     }
 
     /// The Ping was sent.

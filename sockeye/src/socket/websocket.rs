@@ -184,6 +184,8 @@ impl WebSocket {
     ///
     /// Messages that come before the Pong are kept for the next [`recv`](Self::recv), up to 1 MiB, each counted with 64
     /// octets more. Cancel safe: where the future is dropped before the Pong has come, the next call waits for the same one.
+    /// A peer may answer only the last Ping that it has seen (RFC 6455 §5.5.3): the Pong for one that was sent later, by
+    /// [`send_ping`](Self::send_ping) or the keep-alive, is the answer too.
     ///
     /// ```
     /// # async fn check(socket: &mut sockeye::WebSocket) -> sockeye::Result {
