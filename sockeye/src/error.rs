@@ -202,6 +202,11 @@ impl Error {
         Self::Application(error.into())
     }
 
+    #[cfg(all(feature = "http2", feature = "web-socket"))]
+    pub(crate) fn connect(step: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::Connect { step, source: source.into() }
+    }
+
     #[cfg(feature = "web-socket")]
     pub(crate) fn handshake(error: impl Into<BoxError>) -> Self {
         Self::Handshake(error.into())

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::deflate::Codec;
 use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode, compressed_limit};
 use super::streamed::Streamed;
 use super::utf8::Utf8Buffer;
@@ -141,6 +142,18 @@ impl Assembly {
         }
     }
 
+    /// The message in pieces, of at most `max` octets, with what came as its first. That may be more than `max`, which shows in
+    /// the [room](Streamed::room) for the rest.
+    pub(super) fn into_streamed(self, max: u64, codec: Option<&Codec>) -> Streamed {
+        match self {
+            Self::Text(text) => Streamed::of_text(text, max),
+            Self::Binary(octets) => Streamed::of_binary(fitted(octets), max),
+            Self::Compressed(opcode, octets) => Streamed::of_compressed(opcode, &octets, max, codec),
+            Self::Streamed(streamed) => *streamed,
+            Self::Discarded(length) => Streamed::of_discarded(length, max),
+        }
+    }
+
     /// Appends a piece. `limit` octets, this piece's included, may come at most: memory grows with what came, never
     /// with what a length announces, and never past that. It doubles, and from [`LARGE`] on becomes sixteen times what there
     /// is, which the system gives only once it is written to: to double that too would move a large message once more.
@@ -190,7 +203,7 @@ impl Assembly {
 }
 
 /// What follows may never have come, and whoever keeps the octets would keep the room for it as well.
-pub(super) fn fitted(mut octets: Vec<u8>) -> Vec<u8> {
+fn fitted(mut octets: Vec<u8>) -> Vec<u8> {
     if octets.capacity() / 2 > octets.len() {
         octets.shrink_to_fit();
     }

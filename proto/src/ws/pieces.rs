@@ -1,7 +1,7 @@
 //! Messages that are received in pieces: no more is held of one than a piece, whatever its size.
 
 use super::partial::{Assembly, Delivery};
-use super::streamed::{Streamed, Taker};
+use super::streamed::Taker;
 use super::{Message, MessageKind, Violation, WebSocket};
 
 /// A step of the receipt of a message [in pieces](WebSocket::receive_in_pieces).
@@ -51,7 +51,7 @@ impl WebSocket {
             None => {}
             Some(Assembly::Streamed(skipped)) => partial.message = Some(Assembly::Streamed(skipped)),
             Some(begun) => {
-                let streamed = Streamed::go_on(begun, self.max_streamed_message_size, self.codec.as_deref());
+                let streamed = begun.into_streamed(self.max_streamed_message_size, self.codec.as_deref());
                 let is_too_big = announced as u64 > streamed.room();
                 partial.message = Some(Assembly::Streamed(Box::new(streamed)));
                 partial.fragments = 0;

@@ -5,7 +5,6 @@ use std::mem;
 
 use super::deflate::{Codec, Inflated, Inflater};
 use super::frame::{Header, Opcode, streamed_compressed_limit};
-use super::partial::{Assembly, fitted};
 use super::utf8::Utf8Buffer;
 use super::{MessageKind, Piece, Violation, mask};
 
@@ -53,36 +52,43 @@ impl Streamed {
         Self::begin(kind(header.opcode), max, codec)
     }
 
-    /// A message that was to be whole, and of which this came: its first piece. It may be more than `max`, which shows in the
-    /// [room](Self::room) for the rest.
-    pub(super) fn go_on(begun: Assembly, max: u64, codec: Option<&Codec>) -> Self {
-        let length = begun.len() as u64;
-        let mut streamed = match begun {
-            Assembly::Text(mut text) => {
-                let mut streamed = Self::begin(MessageKind::Text, max, None);
-                streamed.ready.extend(text.take().map(|text| Piece::Payload(text.into())));
-                streamed.content = Content::Text(text);
-                streamed
-            }
-            Assembly::Compressed(opcode, octets) => {
-                let mut streamed = Self::begin(kind(opcode), max, codec);
-                if let Some(inflater) = &mut streamed.inflater {
-                    inflater.push(&octets);
-                }
-                streamed
-            }
-            Assembly::Binary(octets) => {
-                let mut streamed = Self::begin(MessageKind::Binary, max, None);
-                if !octets.is_empty() {
-                    streamed.ready.push_back(Piece::Payload(fitted(octets).into()));
-                }
-                streamed
-            }
-            Assembly::Streamed(streamed) => return *streamed,
-            Assembly::Discarded(_) => Self { taker: Taker::Closing, ..Self::begin(MessageKind::Binary, max, None) },
-        };
-        streamed.room = streamed.room.saturating_sub(length);
-        streamed
+    /// The message that the text so far begins.
+    pub(super) fn of_text(mut text: Utf8Buffer, max: u64) -> Self {
+        let length = text.len();
+        let mut streamed = Self::begin(MessageKind::Text, max, None);
+        streamed.ready.extend(text.take().map(|text| Piece::Payload(text.into())));
+        streamed.content = Content::Text(text);
+        streamed.after(length)
+    }
+
+    /// The message that these octets begin.
+    pub(super) fn of_binary(octets: Vec<u8>, max: u64) -> Self {
+        let length = octets.len();
+        let mut streamed = Self::begin(MessageKind::Binary, max, None);
+        if !octets.is_empty() {
+            streamed.ready.push_back(Piece::Payload(octets.into()));
+        }
+        streamed.after(length)
+    }
+
+    /// The message that these octets begin, compressed.
+    pub(super) fn of_compressed(opcode: Opcode, octets: &[u8], max: u64, codec: Option<&Codec>) -> Self {
+        let mut streamed = Self::begin(kind(opcode), max, codec);
+        if let Some(inflater) = &mut streamed.inflater {
+            inflater.push(octets);
+        }
+        streamed.after(octets.len())
+    }
+
+    /// A message of which only the length counts.
+    pub(super) fn of_discarded(length: usize, max: u64) -> Self {
+        Self { taker: Taker::Closing, ..Self::begin(MessageKind::Binary, max, None) }.after(length)
+    }
+
+    /// So much has come, which may be more than there was room for.
+    fn after(mut self, length: usize) -> Self {
+        self.room = self.room.saturating_sub(length as u64);
+        self
     }
 
     fn begin(kind: MessageKind, max: u64, codec: Option<&Codec>) -> Self {

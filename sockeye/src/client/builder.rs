@@ -4,14 +4,13 @@ use std::io;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::memory::Memory;
 use super::origin::Target;
-use super::tls::{ClientConfig, Tls};
-use super::transport::{Connector, Proxy};
+use super::settings::{Proxy, Settings, field};
+use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
 use crate::engine::link::Limits;
 use crate::engine::link::PingTimes;
@@ -40,26 +39,6 @@ use crate::error::{Error, Result};
 pub struct ClientBuilder {
     settings: Arc<Settings>,
     invalid: Option<Arc<str>>,
-}
-
-#[derive(Clone)]
-pub(super) struct Settings {
-    pub(super) versions: Versions,
-    pub(super) http2: h2::Config,
-    pub(super) limits: Limits,
-    pub(super) headers: HeaderMap,
-    /// Over HTTP/2, too.
-    pub(super) sends_key: bool,
-    pub(super) max_connections: usize,
-    pub(super) connect_timeout: Duration,
-    pub(super) handshake_timeout: Duration,
-    pub(super) connector: Option<Connector>,
-    pub(super) proxy: Option<Proxy>,
-    /// Shared by the clones of a builder, as they may reach the same servers.
-    pub(super) memory: Arc<Memory>,
-    tls_config: Option<Arc<ClientConfig>>,
-    /// Made once: to read the system's certificates takes a while.
-    tls: OnceLock<Arc<Tls>>,
 }
 
 impl Default for ClientBuilder {
@@ -329,25 +308,6 @@ impl ClientBuilder {
     fn invalidate(&mut self, error: &Error) {
         self.invalid.get_or_insert_with(|| error.reason().into());
     }
-}
-
-impl Settings {
-    pub(super) fn tls(&self) -> Result<Arc<Tls>> {
-        if let Some(tls) = self.tls.get() {
-            return Ok(tls.clone());
-        }
-        let tls = Arc::new(Tls::new(self.tls_config.as_deref())?);
-        Ok(self.tls.get_or_init(|| tls).clone())
-    }
-}
-
-/// A header field out of text.
-pub(super) fn field(name: &str, value: &str) -> Result<(HeaderName, HeaderValue)> {
-    let name =
-        HeaderName::try_from(name).map_err(|_| Error::invalid(format!("{name:?} is no name of a header field")))?;
-    let value =
-        HeaderValue::try_from(value).map_err(|_| Error::invalid(format!("not a value for the header field {name}")))?;
-    Ok((name, value))
 }
 
 impl fmt::Debug for ClientBuilder {

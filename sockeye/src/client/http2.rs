@@ -12,9 +12,10 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
+use super::exchange::collect;
 use super::fall_back::{Attempt, Failure};
-use super::open::{Answer, Terms, collect};
-use super::pool::{Occupancy, Permit};
+use super::occupancy::{Occupancy, Permit};
+use super::open::{Answer, Terms};
 use super::{Shared, Versions, within};
 use crate::engine::body::Body;
 use crate::engine::driver::{Application, Driver, Opening};
@@ -52,7 +53,7 @@ impl Connection {
 
 impl Shared {
     /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used.
-    pub(super) async fn make_link(&self) -> Result<Option<Arc<Connection>>> {
+    pub(super) async fn make_connection(&self) -> Result<Option<Arc<Connection>>> {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {

@@ -3,13 +3,16 @@
 mod builder;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod exchange;
 mod fall_back;
 mod http1;
 mod http2;
 mod memory;
+mod occupancy;
 mod open;
 mod origin;
 mod pool;
+mod settings;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(not(feature = "tls"))]
@@ -28,10 +31,10 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Version};
 use tokio::time::timeout;
 
-use self::builder::Settings;
 use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
+use self::settings::Settings;
 use self::transport::Established;
 use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::registry::{Handle, Registry};
@@ -212,7 +215,7 @@ impl Shared {
         *self.way() = if is_http1 { Way::Http1 } else { recalled };
         if is_http1 {
             self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
-        } else if let Some(connection) = self.make_link().await? {
+        } else if let Some(connection) = self.make_connection().await? {
             self.pool.add(connection);
         }
         Ok(())

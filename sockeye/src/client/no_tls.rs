@@ -5,9 +5,8 @@ use std::convert::Infallible;
 use http::Version;
 
 use super::Versions;
-use super::transport::failed;
 use crate::engine::transport::Transport;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The configuration that nobody can give.
 pub(super) type ClientConfig = Infallible;
@@ -17,7 +16,7 @@ pub(super) struct Tls(Infallible);
 
 impl Tls {
     pub(super) fn new(_: Option<&ClientConfig>) -> Result<Self> {
-        Err(failed("TLS", "the feature `tls` of the crate is off"))
+        Err(Error::connect("TLS", "the feature `tls` of the crate is off"))
     }
 
     pub(super) async fn secure(

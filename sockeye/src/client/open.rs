@@ -1,21 +1,17 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::future::{Future, IntoFuture, poll_fn};
-use std::pin::{Pin, pin};
-use std::time::Duration;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
 
-use bytes::BytesMut;
 use http::header::{ORIGIN, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Request, Response};
 use http_body::Body as _;
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
 use sockeye_proto::ws::{self, Config, Extensions, Role};
-use tokio::time::timeout;
 
-use super::builder::field;
 use super::origin::{Target, parse_path};
+use super::settings::field;
 use super::{Client, ClientBuilder};
-use crate::engine::body::Body;
 use crate::engine::stream::StreamHandle;
 use crate::error::{Error, Result};
 use crate::socket::WebSocket;
@@ -227,23 +223,4 @@ impl Terms {
         let machine = ws::WebSocket::new(role, self.config).with_extensions(answer.accepted.extensions);
         WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(response)
     }
-}
-
-/// Octets of a refusal's content that are kept.
-const MAX_REFUSAL: usize = 64 << 10;
-
-/// Reads the content of a refusal, as far as it comes in time and no further than it is of use.
-pub(super) async fn collect(body: Body, content: &mut BytesMut, time: Duration) {
-    let mut body = pin!(body);
-    let read = async {
-        while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-            let Ok(data) = frame.into_data() else { continue };
-            let room = MAX_REFUSAL - content.len();
-            content.extend_from_slice(&data[..data.len().min(room)]);
-            if data.len() > room {
-                return;
-            }
-        }
-    };
-    timeout(time, read).await.ok();
 }

@@ -13,7 +13,6 @@ use tokio_rustls::TlsConnector;
 pub(super) use rustls::ClientConfig;
 
 use super::Versions;
-use super::transport::failed;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::transport::Transport;
 use crate::engine::transport::{H2, HTTP_1_1};
@@ -56,7 +55,7 @@ impl Tls {
         let transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
             Ok(transport) => transport,
             Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
-            Err(error) => return Err(failed("TLS", error)),
+            Err(error) => return Err(Error::connect("TLS", error)),
         };
         let version = match transport.get_ref().1.alpn_protocol() {
             Some(H2) => Some(Version::HTTP_2),
@@ -81,10 +80,10 @@ pub(super) fn by_system_roots() -> Result<ClientConfig> {
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         let why = format!("the system has no certificate to trust{why}; install some or give a configuration");
-        return Err(failed("TLS", why));
+        return Err(Error::connect("TLS", why));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| failed("TLS", error))?;
+        .map_err(|error| Error::connect("TLS", error))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -1,23 +1,19 @@
 //! How octets get to the server: names, addresses, a proxy, TLS.
 
-use std::fmt;
-use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Request, Uri, Version};
+use http::{Method, Request, Version};
 use http_body_util::Empty;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
-use super::builder::Settings;
-use super::origin::{Origin, Target};
-use super::{Versions, http1, within};
+use super::exchange;
+use super::origin::Origin;
+use super::settings::{Proxy, Settings};
+use super::{Versions, within};
 use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
 
@@ -26,33 +22,6 @@ pub(super) struct Established {
     pub(super) transport: Box<dyn Transport>,
     pub(super) version: Version,
     pub(super) peer: Option<SocketAddr>,
-}
-
-/// How the caller's own transports are made.
-pub(super) type Connector = Arc<dyn Fn(Uri) -> Connecting + Send + Sync>;
-pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
-
-/// An HTTP proxy that tunnels by CONNECT (RFC 9110 §9.3.6).
-#[derive(Clone)]
-pub(super) struct Proxy {
-    origin: Origin,
-    authorization: Option<HeaderValue>,
-}
-
-impl Proxy {
-    pub(super) fn parse(url: &str) -> Result<Self> {
-        let Target { origin, authorization, .. } = Target::parse(url)?;
-        if origin.secure {
-            return Err(Error::invalid(format!("{url:?}: a proxy is spoken to in cleartext, by http://")));
-        }
-        Ok(Self { origin, authorization })
-    }
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.origin)
-    }
 }
 
 impl Settings {
@@ -77,7 +46,7 @@ impl Settings {
         if let Some(connector) = &self.connector {
             let connecting = connector(origin.uri(PathAndQuery::from_static("/"))?);
             let transport = within(self.connect_timeout, "the connector", connecting).await?;
-            return Ok((transport.map_err(|error| failed("the connector", error))?, None));
+            return Ok((transport.map_err(|error| Error::connect("the connector", error))?, None));
         }
         let Some(proxy) = &self.proxy else {
             let (transport, peer) = self.connect_tcp(origin).await?;
@@ -96,7 +65,7 @@ impl Settings {
         connector.enforce_http(false);
         let uri = origin.uri(PathAndQuery::from_static("/"))?;
         let connected = within(self.connect_timeout, STEP, connector.call(uri)).await?;
-        let transport = connected.map_err(|error| failed(STEP, error))?.into_inner();
+        let transport = connected.map_err(|error| Error::connect(STEP, error))?.into_inner();
         let peer = transport.peer_addr()?;
         Ok((Box::new(transport), peer))
     }
@@ -119,17 +88,13 @@ async fn tunnel(
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request.body(Empty::new()).map_err(Error::invalid)?;
-    let sent = within(time, STEP, http1::send(transport, request, MAX_PROXY_HEAD)).await?;
-    let response = sent.map_err(|unanswered| failed(STEP, Error::from(unanswered)))?;
+    let sent = within(time, STEP, exchange::send(transport, request, MAX_PROXY_HEAD)).await?;
+    let response = sent.map_err(|unanswered| Error::connect(STEP, Error::from(unanswered)))?;
     if response.status().is_success() {
-        let transport = http1::take_over(response).await.map_err(|error| failed(STEP, error))?;
+        let transport = exchange::take_over(response).await.map_err(|error| Error::connect(STEP, error))?;
         Ok(Box::new(transport))
     } else {
-        let response = http1::read_refusal(response, time).await;
-        Err(failed(STEP, Error::Refused(Box::new(response))))
+        let response = exchange::read_refusal(response, time).await;
+        Err(Error::connect(STEP, Error::Refused(Box::new(response))))
     }
-}
-
-pub(super) fn failed(step: &'static str, error: impl Into<crate::error::BoxError>) -> Error {
-    Error::Connect { step, source: error.into() }
 }

@@ -5,30 +5,12 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::BytesMut;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-
-use crate::engine::driver::Driver;
 use crate::engine::link::Link;
 use crate::engine::stream::StreamCell;
 use crate::engine::tunnel::Handler;
 
 /// Makes a socket's cell on its connection, and the handler that runs the socket.
 pub(crate) type Start = Box<dyn FnOnce(Arc<Link>) -> (Arc<StreamCell>, Handler) + Send>;
-
-/// Runs a socket once a foreign server has sent the response.
-pub(crate) async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
-    match upgrade.await {
-        Ok(upgraded) => {
-            if let Some(start) = switch.take() {
-                let (cell, handler) = start(link);
-                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
-            }
-        }
-        Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
-    }
-}
 
 /// An [extension](http::Extensions) of a 101, as [`Tunnel`](crate::engine::tunnel::Tunnel) is one of a 2xx over HTTP/2. Whoever drops
 /// the response, as a middleware may, drops it too.

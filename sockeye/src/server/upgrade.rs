@@ -3,20 +3,22 @@
 use std::mem;
 use std::sync::Arc;
 
+use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, Method, Request, Response, StatusCode, Version, request};
 use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 use sockeye_proto::ws::{self, Config, Role};
 
 use crate::engine::body::Body;
+use crate::engine::driver::Driver;
 use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::registry::Registry;
 use crate::engine::stream::{Ending, StreamCell, StreamHandle};
-use crate::engine::switch;
 use crate::engine::switch::Switch;
 use crate::engine::tunnel::Tunnel;
 use crate::error::{Error, Result};
@@ -172,7 +174,7 @@ impl Upgrade {
             }
             Way::Hyper(upgrade, link) => {
                 let switch = start(machine, handler, self.request, protocol);
-                tokio::spawn(switch::after_upgrade(upgrade, link, switch.clone()));
+                tokio::spawn(after_upgrade(upgrade, link, switch.clone()));
                 // Over HTTP/2, hyper drops the upgrade where the response is no 2xx.
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let guard = switch.guard();
@@ -260,6 +262,19 @@ fn start<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts
 
 pub(super) fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
     refusal.response_to(method).map(Body::from)
+}
+
+/// Runs a socket once a foreign server has sent the response.
+async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
+    match upgrade.await {
+        Ok(upgraded) => {
+            if let Some(start) = switch.take() {
+                let (cell, handler) = start(link);
+                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
+            }
+        }
+        Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
+    }
 }
 
 /// Answers a stream with a refusal, where no service is there to do it.
