@@ -95,6 +95,8 @@ mod reader;
 #[doc = include_str!("../../README.md")]
 mod readme {}
 mod registry;
+#[cfg(feature = "http2")]
+mod relay;
 #[cfg(feature = "web-socket")]
 mod round_trip;
 #[cfg(feature = "http2")]

@@ -19,9 +19,10 @@ use crate::answer::{ByService, HttpService};
 use crate::carrier::PingTimes;
 use crate::carrier::{Carrier, Facts, Limits, Phase, Side};
 use crate::driver::Driver;
-use crate::h1::serve as serve_http1;
+use crate::h1::{First, UntilTunnel, serve as serve_http1};
 use crate::metrics::Counter;
 use crate::registry::{Arrival, Handle, Registry};
+use crate::relay::{self, Relay, Step, Then, Unattended};
 use crate::{Error, Result, date};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
@@ -72,7 +73,7 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 /// ```
 #[derive(Clone)]
 pub struct Server {
-    http2: h2::Config,
+    pub(crate) http2: h2::Config,
     limits: Limits,
     keep_alive: Option<(Duration, Duration)>,
     handshake_timeout: Duration,
@@ -232,12 +233,7 @@ impl Server {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let span = tracing::debug_span!("connection", %peer);
-                        let arrival = server.registry.expect();
-                        let accept = server.clone().accept(stream, peer, arrival, service.clone());
-                        tokio::spawn(accept.instrument(span));
-                    }
+                    Ok((stream, peer)) => server.clone().accept(stream, peer, service.clone()),
                     Err(error) => wait_out(&error).await,
                 },
                 () = server.registry.wait_shutdown() => break,
@@ -287,48 +283,57 @@ impl Server {
         S: HttpService,
     {
         let arrival = self.registry.expect();
-        self.clone().settled().run(transport, None, arrival, service)
+        Relay::new(self.clone().settled().run(transport, None, arrival, service))
     }
 
-    async fn accept<S: HttpService>(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        arrival: Arrival,
-        service: S,
-    ) {
-        let ended = match stream.set_nodelay(true) {
-            Ok(()) => self.run(stream, Some(peer), arrival, service).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
+    /// Serves an accepted connection in a task of its own.
+    fn accept<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, service: S) {
+        let span = tracing::debug_span!("connection", %peer);
+        let arrival = self.registry.expect();
+        let serving = Unattended(Relay::new(async move {
+            match stream.set_nodelay(true) {
+                Ok(()) => self.run(stream, Some(peer), arrival, service).await,
+                Err(error) => Then::Over(Err(error.into())),
+            }
+        }));
+        // A span that nobody looks at takes no room beside the socket.
+        if span.is_disabled() {
+            tokio::spawn(serving);
+        } else {
+            tokio::spawn(serving.instrument(span));
         }
     }
 
+    /// The first step of a connection's life: whatever goes before HTTP.
     async fn run<T: Transport + 'static, S: HttpService>(
         self: Arc<Self>,
-        stream: T,
+        transport: T,
         peer: Option<SocketAddr>,
         arrival: Arrival,
         service: S,
-    ) -> Result {
-        let Some(secure) = &self.secure else {
-            let Some((version, transport, read)) = self.first_octets(stream).await? else { return Ok(()) };
-            let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: false });
-            return self.run_http(transport, read, carrier, service).await;
+    ) -> Then {
+        let handshake = async {
+            let Some(secure) = &self.secure else {
+                let Some((version, transport, read)) = self.first_octets(transport).await? else { return Ok(None) };
+                let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: false });
+                return Ok(Some(self.clone().start_http(transport, read, carrier, service)));
+            };
+            let Some(secured) = self.before_shutdown("TLS", secure(Box::new(transport))).await? else { return Ok(None) };
+            let Secured { transport, version } =
+                secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
+            let first = match version {
+                Some(version) => Some((version, transport, BytesMut::new())),
+                None => self.first_octets(transport).await?,
+            };
+            let Some((version, transport, read)) = first else { return Ok(None) };
+            let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: true });
+            Ok(Some(self.clone().start_http(transport, read, carrier, service)))
         };
-        let secured = self.before_shutdown("TLS", secure(Box::new(stream))).await?;
-        let Some(secured) = secured else { return Ok(()) };
-        let Secured { transport, version } =
-            secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
-        let first = match version {
-            Some(version) => Some((version, transport, BytesMut::new())),
-            None => self.first_octets(transport).await?,
-        };
-        let Some((version, transport, read)) = first else { return Ok(()) };
-        let carrier = self.enter(arrival, Facts { side: Side::Server, peer, version, secure: true });
-        self.run_http(transport, read, carrier, service).await
+        match handshake.await {
+            Ok(Some(http)) => Then::Follows(http),
+            Ok(None) => Then::Over(Ok(())),
+            Err(error) => Then::Over(Err(error)),
+        }
     }
 
     async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
@@ -372,40 +377,43 @@ impl Server {
         carrier
     }
 
-    async fn run_http<T, S>(&self, transport: T, read: BytesMut, carrier: Arc<Carrier>, service: S) -> Result
+    fn start_http<T, S>(self: Arc<Self>, transport: T, read: BytesMut, carrier: Arc<Carrier>, service: S) -> Step
     where
         T: Transport + 'static,
         S: HttpService,
     {
         if carrier.facts.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
-            Driver::new(transport, read, machine, carrier, ByService(service)).await
+            relay::last(Driver::new(transport, read, machine, carrier, ByService(service)))
         } else {
-            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
-            Box::pin(self.run_http1(transport, read, carrier, service)).await
+            Box::pin(self.run_http1(transport, read, carrier, service))
         }
     }
 
     /// A first request for a WebSocket is ours; whatever else comes is hyper's.
-    async fn run_http1<T, S>(&self, mut transport: T, mut read: BytesMut, carrier: Arc<Carrier>, service: S) -> Result
+    async fn run_http1<T, S>(
+        self: Arc<Self>,
+        mut transport: T,
+        mut read: BytesMut,
+        carrier: Arc<Carrier>,
+        service: S,
+    ) -> Then
     where
         T: Transport + 'static,
         S: HttpService,
     {
-        let (request, length) = match self.read_head(&mut transport, &mut read).await? {
-            Head::WebSocket { request, length } => (request, length),
-            Head::Other(_) => return Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await,
-            Head::Partial => return Ok(()),
-        };
-        read.advance(length);
-        let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
-        let machine = h1::Connection::server(request, &config, crate::now());
-        let by_service = ByService(service.clone());
-        let mut driver = Driver::new(transport, read, machine, carrier.clone(), by_service);
-        let ended = (&mut driver).await;
-        let Some((transport, read)) = driver.leave() else { return ended };
-        drop(driver);
-        Box::pin(serve_http1(transport, read, carrier, &self.http2, service)).await
+        match self.read_head(&mut transport, &mut read).await {
+            Ok(Head::WebSocket { request, length }) => {
+                read.advance(length);
+                let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
+                let machine = h1::Connection::server(request, &config, crate::now());
+                let driver = Driver::new(transport, read, machine, carrier, UntilTunnel::new(service));
+                Then::Follows(Box::pin(First { driver, server: self }))
+            }
+            Ok(Head::Other(_)) => Then::Follows(Box::pin(serve_http1(transport, read, carrier, &self.http2, service))),
+            Ok(Head::Partial) => Then::Over(Ok(())),
+            Err(error) => Then::Over(Err(error)),
+        }
     }
 }
 

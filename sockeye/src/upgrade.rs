@@ -391,6 +391,8 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
         Some(Peer { cell: Some(cell), .. }) => {
             let owner = Owner::take_over(cell)?;
             extensions.remove::<Peer>();
+            // One that was lent, with all of hyper that stands behind it.
+            extensions.remove::<OnUpgrade>();
             Some(Way::Stream(owner))
         }
         Some(Peer { carrier, cell: None }) => {

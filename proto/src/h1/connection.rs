@@ -135,6 +135,11 @@ impl Connection {
         self.role
     }
 
+    /// Whether octets go both ways as they are, in one half or both.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.state, State::Tunnel { .. })
+    }
+
     /// What the client had sent behind the exchange, where the connection [is left](Machine::is_left).
     pub fn take_rest(&mut self) -> BytesMut {
         let rest = self.unread.take(&self.buffers.batch, BytesMut::new);

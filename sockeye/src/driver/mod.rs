@@ -281,6 +281,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
 }
 
 impl<T, A: Application<h1::Connection>> Driver<T, h1::Connection, A> {
+    /// Whether the exchange has become a tunnel: then no request comes any more.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.machine.is_tunnel()
+    }
+
+    pub(crate) fn application(&mut self) -> &mut A {
+        &mut self.application
+    }
+
+    pub(crate) fn carrier(&self) -> &Arc<Carrier> {
+        &self.carrier
+    }
+
     /// For a driver that is done: the transport and what was read off it, where the client of a refused upgrade goes on with
     /// other requests. Whoever takes it takes the connection's place in its registry over, too.
     pub(crate) fn leave(&mut self) -> Option<(T, BytesMut)> {

@@ -1,5 +1,7 @@
-//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101.
+//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101, where a first request for a
+//! WebSocket is not [ours](First).
 
+mod first;
 mod wire;
 
 use std::convert::Infallible;
@@ -29,10 +31,13 @@ use crate::content::{Content, expects_continue, is_without_content};
 use crate::driver::Driver;
 use crate::metrics::Counter;
 use crate::read_ahead::ReadAhead;
+use crate::relay::{self, Then};
 use crate::server::Transport;
 use crate::switch::Switch;
 use crate::tunnel::{self, Panicked};
 use crate::{Body, BoxError, Error, Peer, Result};
+
+pub(crate) use self::first::{First, UntilTunnel};
 
 /// Octets that hyper reads at once, and so the most that it holds of a head without end, where heads may not be larger;
 /// enough for content at full speed.
@@ -49,13 +54,27 @@ const HALF_CLOSED: Duration = Duration::from_millis(100);
 
 /// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
 /// them a request is answered with 431 (RFC 6585 §5).
-pub(crate) async fn serve<T, S>(
+pub(crate) fn serve<T, S>(
     transport: T,
     read: BytesMut,
     carrier: Arc<Carrier>,
     limits: &h2::Config,
     service: S,
-) -> Result
+) -> impl Future<Output = Then> + Send + use<T, S>
+where
+    T: Transport + 'static,
+    S: HttpService,
+{
+    run(transport, read, carrier, builder(limits), service)
+}
+
+async fn run<T, S>(
+    transport: T,
+    read: BytesMut,
+    carrier: Arc<Carrier>,
+    builder: http1::Builder,
+    service: S,
+) -> Then
 where
     T: Transport + 'static,
     S: HttpService,
@@ -70,7 +89,7 @@ where
         trace(&request);
         answer(service.clone(), request, shared.clone(), lines.clone())
     });
-    let http = builder(limits).serve_connection(wire, answer);
+    let http = builder.serve_connection(wire, answer);
     let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, draining: false };
     let ended = poll_fn(|cx| {
         tunnel::catch(carrier.metrics(), || task.poll(cx, &carrier))
@@ -94,9 +113,9 @@ where
         let read = [&parts.read_buf[..], &ahead[..]].concat();
         let read = BytesMut::from(&read[..]);
         drop((parts.read_buf, parts.service, ahead));
-        follow(ReadAhead::new(transport, read), next, carrier, place).await;
+        return follow(ReadAhead::new(transport, read), next, carrier, place).await;
     }
-    ended
+    Then::Over(ended)
 }
 
 /// Hyper's part of a connection.
@@ -117,8 +136,8 @@ fn builder(limits: &h2::Config) -> http1::Builder {
     builder
 }
 
-/// What comes after HTTP.
-async fn follow<T>(mut transport: ReadAhead<T>, next: Next, carrier: Arc<Carrier>, mut place: Listed)
+/// What comes after HTTP, where that has ended well.
+async fn follow<T>(mut transport: ReadAhead<T>, next: Next, carrier: Arc<Carrier>, mut place: Listed) -> Then
 where
     T: Transport + 'static,
 {
@@ -127,11 +146,11 @@ where
         place.0 = None;
         let (cell, handler) = start(carrier);
         let (transport, read) = transport.into_parts();
-        tokio::spawn(Driver::of_tunnel(transport, read, cell, Some(handler)));
-    } else {
-        // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
-        timeout(carrier.limits.failed_timeout, transport.shutdown()).await.ok();
+        return Then::Follows(relay::last(Driver::of_tunnel(transport, read, cell, Some(handler))));
     }
+    // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
+    timeout(carrier.limits.failed_timeout, transport.shutdown()).await.ok();
+    Then::Over(Ok(()))
 }
 
 /// The connection's place among those of its server, until it is over: whatever still holds a request of it.
