@@ -21,10 +21,11 @@ pub(crate) struct Carrier {
     phase: AtomicU8,
     /// Among all connections of its server or client.
     pub(crate) number: u64,
-    pub(crate) limits: Limits,
+    /// Shared by all connections of the server.
+    pub(crate) limits: Arc<Limits>,
     pub(crate) facts: Facts,
     /// For messages that are not yet whole.
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Budget,
     /// WebSockets open now.
     pub(crate) sockets: AtomicUsize,
     /// Handlers that run in tasks of their own and have outlived their stream.
@@ -226,7 +227,8 @@ impl Limits {
 impl Carrier {
     /// A connection that is listed under its number until it [leaves](Self::leave): when its task is done, or the last stream
     /// is gone.
-    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, facts: Facts) -> Self {
+    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Arc<Limits>, facts: Facts) -> Self {
+        let budget = Budget::new(limits.unfinished_messages);
         Self {
             ready: Mutex::default(),
             blocked: AtomicUsize::new(0),
@@ -234,7 +236,7 @@ impl Carrier {
             number,
             limits,
             facts,
-            budget: Arc::new(Budget::new(limits.unfinished_messages)),
+            budget,
             sockets: AtomicUsize::new(0),
             outliving: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
@@ -466,7 +468,7 @@ pub(crate) mod tests {
     impl Carrier {
         /// One that no server and no client knows of.
         pub(crate) fn alone(limits: Limits, facts: Facts) -> Arc<Self> {
-            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, limits, facts))
+            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, Arc::new(limits), facts))
         }
     }
 }

@@ -68,7 +68,7 @@ impl Connection {
         // One more is about to be let go of.
         let outliving_handlers = config.max_closed_streams().saturating_sub(1);
         let limits = Limits { outliving_handlers, ..Limits::default() };
-        let carrier = registry.enter(limits, facts);
+        let carrier = registry.enter(Arc::new(limits), facts);
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));

@@ -42,7 +42,7 @@ impl Registry {
     }
 
     /// Lists a connection under a number of its own.
-    pub(crate) fn enter(self: &Arc<Self>, limits: Limits, facts: Facts) -> Arc<Carrier> {
+    pub(crate) fn enter(self: &Arc<Self>, limits: Arc<Limits>, facts: Facts) -> Arc<Carrier> {
         self.metrics.count(Counter::Connections);
         let mut book = self.book();
         let number = book.next;

@@ -74,7 +74,7 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 #[derive(Clone)]
 pub struct Server {
     pub(crate) http2: h2::Config,
-    limits: Limits,
+    limits: Arc<Limits>,
     keep_alive: Option<(Duration, Duration)>,
     handshake_timeout: Duration,
     shutdown_timeout: Duration,
@@ -109,7 +109,7 @@ impl Server {
     pub fn new() -> Self {
         Self {
             http2: h2::Config::default(),
-            limits: Limits::default(),
+            limits: Arc::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(5),
@@ -130,14 +130,14 @@ impl Server {
     /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
     #[must_use]
     pub fn stream_send_buffer(mut self, octets: usize) -> Self {
-        self.limits.stream_send = octets;
+        self.limits().stream_send = octets;
         self
     }
 
     /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
     #[must_use]
     pub fn connection_send_buffer(mut self, octets: usize) -> Self {
-        self.limits.connection_send = octets;
+        self.limits().connection_send = octets;
         self
     }
 
@@ -148,7 +148,7 @@ impl Server {
     /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {
-        self.limits.unfinished_messages = octets;
+        self.limits().unfinished_messages = octets;
         self
     }
 
@@ -180,7 +180,7 @@ impl Server {
     #[doc(alias = "heartbeat")]
     #[must_use]
     pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.limits.pings = PingTimes::new(interval, timeout);
+        self.limits().pings = PingTimes::new(interval, timeout);
         self
     }
 
@@ -199,14 +199,14 @@ impl Server {
     /// [`ping`](Self::ping) finds the others.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.limits.set_close_timeout(time);
+        self.limits().set_close_timeout(time);
         self
     }
 
     /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.limits.write_timeout = time;
+        self.limits().write_timeout = time;
         self
     }
 
@@ -248,11 +248,15 @@ impl Server {
         Ok(())
     }
 
+    fn limits(&mut self) -> &mut Limits {
+        Arc::make_mut(&mut self.limits)
+    }
+
     /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
     fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
         // One more is about to be let go of.
-        self.limits.outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
+        self.limits().outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
         if let Some((interval, timeout)) = self.keep_alive {
             self.http2.keep_alive_interval = Some(interval);
             self.http2.keep_alive_timeout = timeout;
@@ -372,7 +376,7 @@ impl Server {
 
     /// Lists a connection, as one that has arrived.
     fn enter(&self, arrival: Arrival, facts: Facts) -> Arc<Carrier> {
-        let carrier = self.registry.enter(self.limits, facts);
+        let carrier = self.registry.enter(self.limits.clone(), facts);
         drop(arrival);
         carrier
     }

@@ -12,7 +12,7 @@ use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 use sockeye_proto::ws::{self, Config, Role};
 use tower_service::Service;
 
-use crate::carrier::{Carrier, Facts, Limits, Side};
+use crate::carrier::{Carrier, Facts, Side};
 use crate::handler::{Handler, Supervised};
 use crate::metrics::Counter;
 use crate::registry::Registry;
@@ -405,7 +405,7 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
             let upgrade = extensions.remove::<OnUpgrade>()?;
             let registry = Arc::new(Registry::default());
             let facts = Facts { side: Side::Server, peer: None, version: request.version(), secure: false };
-            Some(Way::Hyper(upgrade, registry.enter(Limits::default(), facts)))
+            Some(Way::Hyper(upgrade, registry.enter(Arc::default(), facts)))
         }
     }
 }

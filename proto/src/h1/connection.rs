@@ -50,6 +50,8 @@ pub struct Connection {
     pub(super) unread: Unread,
     /// An emptied buffer, for what is read next.
     pub(super) spare: BytesMut,
+    /// [`Event::Readable`] is to be told, before all others.
+    is_readable: bool,
     events: VecDeque<Event>,
 }
 
@@ -126,6 +128,7 @@ impl Connection {
             buffers: Box::default(),
             unread: Unread::default(),
             spare: BytesMut::new(),
+            is_readable: false,
             events: VecDeque::new(),
         }
     }
@@ -192,7 +195,7 @@ impl Connection {
     }
 
     pub(super) fn tell_readable(&mut self) {
-        self.events.push_back(Event::Readable(STREAM));
+        self.is_readable = true;
     }
 
     /// What of the batch was not read is kept, and the rest is forgotten.
@@ -322,7 +325,14 @@ impl Machine for Connection {
 
     #[inline]
     fn poll_event(&mut self) -> Option<Event> {
+        if mem::take(&mut self.is_readable) {
+            return Some(Event::Readable(STREAM));
+        }
         if let Some(event) = self.events.pop_front() {
+            if self.events.is_empty() {
+                // All but the one above come once in the life of a tunnel.
+                self.events = VecDeque::new();
+            }
             return Some(event);
         }
         self.has_turn().then(|| {
@@ -405,7 +415,6 @@ impl Machine for Connection {
         if self.buffers.output.is_empty() {
             self.buffers.output = BytesMut::new();
         }
-        self.events.shrink_to_fit();
     }
 
     /// All of them zero: they count what HTTP/2 allows a peer.

@@ -200,7 +200,7 @@ impl Shared {
     fn carrier(&self, established: &Established) -> Arc<Carrier> {
         let Established { peer, version, .. } = *established;
         let facts = Facts { side: Side::Client, peer, version, secure: self.origin.secure };
-        self.registry.enter(self.settings.limits, facts)
+        self.registry.enter(Arc::new(self.settings.limits), facts)
     }
 
     /// The first connection, so that an origin that cannot be reached is known at once.

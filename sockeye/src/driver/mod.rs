@@ -104,7 +104,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     phase: Phase,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
-    counted: h2::Counters,
+    /// What was published of the machine's counters; none while all of them are zero. Boxed, since few peers meet a limit.
+    counted: Option<Box<h2::Counters>>,
     /// What is left when the machine is done.
     linger: Option<Linger>,
     result: Result,
@@ -133,7 +134,7 @@ where
             stamp: Stamp::default(),
             phase: Phase::Running,
             active: None,
-            counted: h2::Counters::default(),
+            counted: None,
             linger: None,
             result: Ok(()),
         }
@@ -186,8 +187,9 @@ where
 
     fn publish_counters(&mut self) {
         let counters = self.machine.counters();
-        if counters != self.counted {
-            let before = mem::replace(&mut self.counted, counters);
+        let before = self.counted.as_deref().copied().unwrap_or_default();
+        if counters != before {
+            **self.counted.get_or_insert_default() = counters;
             let metrics = self.carrier.metrics();
             metrics.add(Counter::StreamsRefused, counters.streams_refused - before.streams_refused);
             metrics.add(Counter::HeaderListsRefused, counters.header_lists_refused - before.header_lists_refused);

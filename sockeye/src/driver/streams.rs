@@ -99,6 +99,10 @@ impl<P> Streams<P> {
     }
 
     fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: P) {
+        if self.slots.is_empty() {
+            // A connection of HTTP/1.1 has no other.
+            self.slots.reserve_exact(1);
+        }
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
