@@ -48,15 +48,16 @@ pub struct Connection {
     pub(super) date: Option<fn() -> [u8; 29]>,
     pub(super) buffers: Box<Buffers>,
     pub(super) unread: Unread,
-    /// An emptied buffer, for what is read next.
-    pub(super) spare: BytesMut,
+    /// An emptied buffer, for what is read next. Boxed, since most streams are read where the transport put their octets.
+    pub(super) spare: Option<Box<BytesMut>>,
     /// [`Event::Readable`] is to be told, before all others.
     is_readable: bool,
-    events: VecDeque<Event>,
+    /// All others, each of which comes once in the life of a tunnel.
+    events: Option<Box<VecDeque<Event>>>,
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Connection>() <= 200);
+const _: () = assert!(size_of::<Connection>() <= 152);
 
 /// How far the connection and its one stream are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,7 +108,7 @@ impl Connection {
     pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
         let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
         connection.persists = !is_connection_option(request.headers(), &HeaderName::from_static("close"));
-        connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
+        connection.tell(Event::Request { id: STREAM, request, end_stream: false });
         connection
     }
 
@@ -127,9 +128,9 @@ impl Connection {
             date: config.date,
             buffers: Box::default(),
             unread: Unread::default(),
-            spare: BytesMut::new(),
+            spare: None,
             is_readable: false,
-            events: VecDeque::new(),
+            events: None,
         }
     }
 
@@ -194,6 +195,10 @@ impl Connection {
         self.check();
     }
 
+    fn tell(&mut self, event: Event) {
+        self.events.get_or_insert_default().push_back(event);
+    }
+
     pub(super) fn tell_readable(&mut self) {
         self.is_readable = true;
     }
@@ -206,7 +211,7 @@ impl Connection {
 
     /// The peer's half of the exchange is over.
     pub(super) fn finish_recv(&mut self) {
-        self.events.push_back(Event::Finished { id: STREAM, trailers: None });
+        self.tell(Event::Finished { id: STREAM, trailers: None });
     }
 
     /// Whether there is room for a writer that waits.
@@ -228,7 +233,7 @@ impl Connection {
         if !self.is_closed() {
             self.state = State::Closed;
             self.writer = Writer::Idle;
-            self.events.push_back(Event::Closed(error));
+            self.tell(Event::Closed(error));
         }
     }
 
@@ -319,7 +324,7 @@ impl Machine for Connection {
     fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.state = State::Ended;
-            self.events.push_back(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
+            self.tell(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
         }
     }
 
@@ -328,12 +333,10 @@ impl Machine for Connection {
         if mem::take(&mut self.is_readable) {
             return Some(Event::Readable(STREAM));
         }
-        if let Some(event) = self.events.pop_front() {
-            if self.events.is_empty() {
-                // All but the one above come once in the life of a tunnel.
-                self.events = VecDeque::new();
-            }
-            return Some(event);
+        if let Some(events) = &mut self.events {
+            let event = events.pop_front();
+            self.events.take_if(|events| events.is_empty());
+            return event;
         }
         self.has_turn().then(|| {
             self.writer = Writer::Idle;
@@ -405,12 +408,12 @@ impl Machine for Connection {
         buffer.clear();
         // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
         if !buffer.try_reclaim(MAX_SPARE + 1) && buffer.try_reclaim(1) {
-            self.spare = buffer;
+            **self.spare.get_or_insert_default() = buffer;
         }
     }
 
     fn shrink(&mut self) {
-        self.spare = BytesMut::new();
+        self.spare = None;
         drop(self.take_batch());
         if self.buffers.output.is_empty() {
             self.buffers.output = BytesMut::new();

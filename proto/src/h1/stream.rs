@@ -23,7 +23,7 @@ pub struct Stream<'a>(pub(super) &'a mut Connection);
 impl MachineStream for Stream<'_> {
     fn read(&mut self) -> BytesMut {
         let Connection { unread, buffers, spare, .. } = &mut *self.0;
-        unread.take(&buffers.batch, || mem::take(spare))
+        unread.take(&buffers.batch, || spare.as_deref_mut().map_or_else(BytesMut::new, mem::take))
     }
 
     fn unread(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -27,9 +27,9 @@ pub(crate) struct Link {
     /// For messages that are not yet whole.
     pub(crate) budget: Budget,
     /// WebSockets open now.
-    pub(crate) sockets: AtomicUsize,
+    pub(crate) sockets: AtomicU32,
     /// Handlers that run in tasks of their own and have outlived their stream.
-    outliving: AtomicUsize,
+    outliving: AtomicU32,
     /// Requests so far.
     pub(crate) requests: AtomicU64,
     listing: Arc<dyn Listing>,
@@ -42,12 +42,43 @@ struct Ready {
     sleeper: Option<Waker>,
     /// Another task woke the connection.
     called: bool,
+    end: End,
+    /// Boxed, since most connections have nothing of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What comes from elsewhere, besides what streams have to say.
+#[derive(Default)]
+struct Rare {
     /// What groups have for streams here, and how much that is.
     broadcasts: Vec<Box<dyn Broadcast>>,
     broadcast_size: usize,
     /// Cells that wait until all that the connection has is with the transport.
     flushes: Vec<Arc<dyn Flusher>>,
-    end: End,
+}
+
+impl Ready {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn take_broadcasts(&mut self) -> Vec<Box<dyn Broadcast>> {
+        let Some(rare) = &mut self.rare else { return Vec::new() };
+        rare.broadcast_size = 0;
+        std::mem::take(&mut rare.broadcasts)
+    }
+
+    fn take_flushes(&mut self) -> Vec<Arc<dyn Flusher>> {
+        self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.flushes))
+    }
+
+    fn has_broadcasts(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.broadcasts.is_empty())
+    }
+
+    fn has_flushes(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.flushes.is_empty())
+    }
 }
 
 /// How a connection has ended, to those who flush.
@@ -237,8 +268,8 @@ impl Link {
             limits,
             info,
             budget,
-            sockets: AtomicUsize::new(0),
-            outliving: AtomicUsize::new(0),
+            sockets: AtomicU32::new(0),
+            outliving: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             listing,
         }
@@ -250,7 +281,7 @@ impl Link {
 
     /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.
     pub(crate) fn outlive(&self) -> Option<Outliving<'_>> {
-        let max = self.limits.outliving_handlers;
+        let max = u32::try_from(self.limits.outliving_handlers).unwrap_or(u32::MAX);
         let more = |count| (count < max).then_some(count + 1);
         self.outliving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Outliving(&self.outliving))
@@ -274,7 +305,7 @@ impl Link {
             if ready.end == End::None {
                 ready.end = end;
             }
-            (ready.end, std::mem::take(&mut ready.broadcasts), std::mem::take(&mut ready.flushes))
+            (ready.end, ready.take_broadcasts(), ready.take_flushes())
         };
         for cell in flushes {
             cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
@@ -289,7 +320,7 @@ impl Link {
             if ready.end != End::None {
                 return ready.end;
             }
-            ready.flushes.push(cell);
+            ready.rare().flushes.push(cell);
             ready.called |= ready.sleeper.is_some();
             ready.sleeper.take()
         };
@@ -302,7 +333,7 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
-        let flushes = std::mem::take(&mut self.ready().flushes);
+        let flushes = self.ready().take_flushes();
         for cell in &flushes {
             cell.flushed(Flush::Done);
         }
@@ -333,13 +364,14 @@ impl Link {
             if ready.end != End::None {
                 return;
             }
-            let has_room = ready.broadcasts.is_empty() || ready.broadcast_size < self.limits.connection_send;
+            let rare = ready.rare();
+            let has_room = rare.broadcasts.is_empty() || rare.broadcast_size < self.limits.connection_send;
             if !has_room {
                 drop(ready);
                 return broadcast.deliver(&mut |_, _| false);
             }
-            ready.broadcast_size += broadcast.size();
-            ready.broadcasts.push(broadcast);
+            rare.broadcast_size += broadcast.size();
+            rare.broadcasts.push(broadcast);
             ready.called |= ready.sleeper.is_some();
             ready.sleeper.take()
         };
@@ -350,9 +382,12 @@ impl Link {
 
     /// For the connection: what groups have for it.
     pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
-        let mut ready = self.ready();
-        ready.broadcast_size = 0;
-        std::mem::take(&mut ready.broadcasts)
+        self.ready().take_broadcasts()
+    }
+
+    /// For the connection: gives up room that is not used.
+    pub(crate) fn shrink(&self) {
+        self.ready().rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty());
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -400,8 +435,8 @@ impl Link {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
-        let asked = told || has_written && !ready.flushes.is_empty();
+        let told = !ready.slots.is_empty() || ready.has_broadcasts();
+        let asked = told || has_written && ready.has_flushes();
         // As in `watch`.
         if asked || self.phase() != seen {
             return false;
@@ -429,7 +464,7 @@ impl Link {
 }
 
 /// One handler that has outlived its stream.
-pub(crate) struct Outliving<'a>(&'a AtomicUsize);
+pub(crate) struct Outliving<'a>(&'a AtomicU32);
 
 impl Drop for Outliving<'_> {
     fn drop(&mut self) {

@@ -182,7 +182,7 @@ impl ConnectionStats {
             id: link.number,
             peer: link.info.peer,
             version: link.info.version,
-            sockets: link.sockets.load(Ordering::Relaxed),
+            sockets: link.sockets.load(Ordering::Relaxed) as usize,
             requests: link.requests.load(Ordering::Relaxed),
         }
     }

@@ -80,6 +80,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::error::Error;
 
     /// What a step holds is gone once the next one runs, though that may never end.
     #[tokio::test]
@@ -98,7 +99,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_step_says_how_the_connection_ended() {
-        let relay = Relay::new(async { Then::Follows(last(std::future::ready(Err(crate::Error::Disconnected)))) });
-        assert!(matches!(relay.await, Err(crate::Error::Disconnected)));
+        let relay = Relay::new(async { Then::Follows(last(std::future::ready(Err(Error::Disconnected)))) });
+        assert!(matches!(relay.await, Err(Error::Disconnected)));
     }
 }

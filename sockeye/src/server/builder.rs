@@ -320,7 +320,9 @@ impl Server {
                 let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
                 return Ok(Some(self.clone().start_http(transport, read, link, service)));
             };
-            let Some(secured) = self.before_shutdown("TLS", secure(Box::new(transport))).await? else { return Ok(None) };
+            let Some(secured) = self.before_shutdown("TLS", secure(Box::new(transport))).await? else {
+                return Ok(None);
+            };
             let Secured { transport, version } =
                 secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
             let first = match version {
@@ -393,13 +395,7 @@ impl Server {
     }
 
     /// A first request for a WebSocket is ours; whatever else comes is hyper's.
-    async fn run_http1<T, S>(
-        self: Arc<Self>,
-        mut transport: T,
-        mut read: BytesMut,
-        link: Arc<Link>,
-        service: S,
-    ) -> Then
+    async fn run_http1<T, S>(self: Arc<Self>, mut transport: T, mut read: BytesMut, link: Arc<Link>, service: S) -> Then
     where
         T: Transport + 'static,
         S: HttpService,

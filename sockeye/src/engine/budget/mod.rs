@@ -115,7 +115,6 @@ impl Budget {
             wakers.into_iter().for_each(Waker::wake);
         }
     }
-
 }
 
 impl Shared {

@@ -36,7 +36,7 @@ use crate::engine::pulse::{Hearing, Pulse, Stamp};
 use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(crate) use self::streams::connection_error;
 
@@ -111,7 +111,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     counted: Option<Box<h2::Counters>>,
     /// What is left when the machine is done.
     linger: Option<Linger>,
-    result: Result,
+    /// What ends the connection otherwise than cleanly; the first that did.
+    failure: Option<Box<Error>>,
 }
 
 impl<T, M, A> Driver<T, M, A>
@@ -139,7 +140,7 @@ where
             active: None,
             counted: None,
             linger: None,
-            result: Ok(()),
+            failure: None,
         }
     }
 
@@ -232,7 +233,7 @@ where
             let progress = this.turn(cx, now);
             if this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
-                return Poll::Ready(mem::replace(&mut this.result, Ok(())));
+                return Poll::Ready(this.failure.take().map_or(Ok(()), |error| Err(*error)));
             }
             if !progress && !this.handle_timeouts(cx, Hearing::Sharp) && this.sleep(cx) {
                 return Poll::Pending;

@@ -163,10 +163,10 @@ where
         {
             self.link.metrics().count(counter);
         }
-        if let (Some(error), Ok(())) = (error, &self.result) {
+        if let (Some(error), None) = (error, &self.failure) {
             tracing::debug!(%error, "a connection ended");
             let peer = self.link.info.side.peer();
-            self.result = Err(connection_error(error, self.machine.goaway_debug_data(), peer));
+            self.failure = Some(Box::new(connection_error(error, self.machine.goaway_debug_data(), peer)));
         }
         self.application.observe(&self.machine);
     }

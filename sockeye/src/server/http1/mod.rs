@@ -69,13 +69,7 @@ where
     run(transport, read, link, builder(limits), service)
 }
 
-async fn run<T, S>(
-    transport: T,
-    read: BytesMut,
-    link: Arc<Link>,
-    builder: http1::Builder,
-    service: S,
-) -> Then
+async fn run<T, S>(transport: T, read: BytesMut, link: Arc<Link>, builder: http1::Builder, service: S) -> Then
 where
     T: Transport + 'static,
     S: HttpService,
