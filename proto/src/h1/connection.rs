@@ -46,7 +46,8 @@ pub struct Connection {
     /// Octets that may wait to be transmitted: one at least.
     pub(super) max_send_buffer: usize,
     pub(super) date: Option<fn() -> [u8; 29]>,
-    pub(super) buffers: Box<Buffers>,
+    /// There while one of them is used.
+    pub(super) buffers: Option<Box<Buffers>>,
     pub(super) unread: Unread,
     /// An emptied buffer, for what is read next. Boxed, since most streams are read where the transport put their octets.
     pub(super) spare: Option<Box<BytesMut>>,
@@ -126,12 +127,22 @@ impl Connection {
             window: config.initial_window_size.clamp(1, i32::MAX as u32),
             max_send_buffer: config.max_send_buffer.max(1),
             date: config.date,
-            buffers: Box::default(),
+            buffers: None,
             unread: Unread::default(),
             spare: None,
             is_readable: false,
             events: None,
         }
+    }
+
+    pub(super) fn buffers(&mut self) -> &mut Buffers {
+        self.buffers.get_or_insert_default()
+    }
+
+    /// Octets that wait to be transmitted.
+    #[inline]
+    pub(super) fn queued(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.output.len())
     }
 
     /// Which side of the connection this is.
@@ -146,8 +157,8 @@ impl Connection {
 
     /// What the client had sent behind the exchange, where the connection [is left](Machine::is_left).
     pub fn take_rest(&mut self) -> BytesMut {
-        let rest = self.unread.take(&self.buffers.batch, BytesMut::new);
-        self.buffers.batch.clear();
+        let rest = self.unread.take(batch(&self.buffers), BytesMut::new);
+        self.buffers().batch.clear();
         rest
     }
 
@@ -185,8 +196,9 @@ impl Connection {
         let rest = input.len() - taken;
         // What is not taken moves when buffers are exchanged, which must not be the most of it.
         if self.unread.is_empty() && rest <= taken {
-            mem::swap(&mut self.buffers.batch, input);
-            input.extend_from_slice(&self.buffers.batch[taken..]);
+            let batch = &mut self.buffers().batch;
+            mem::swap(batch, input);
+            input.extend_from_slice(&batch[taken..]);
             self.unread.place(0, taken as u32);
         } else {
             self.unread.append(&[], &input[..taken]);
@@ -205,8 +217,10 @@ impl Connection {
 
     /// What of the batch was not read is kept, and the rest is forgotten.
     fn end_batch(&mut self) {
-        self.unread.keep(&self.buffers.batch);
-        self.buffers.batch.clear();
+        if let Some(buffers) = &mut self.buffers {
+            self.unread.keep(&buffers.batch);
+            buffers.batch.clear();
+        }
     }
 
     /// The peer's half of the exchange is over.
@@ -216,7 +230,7 @@ impl Connection {
 
     /// Whether there is room for a writer that waits.
     fn has_turn(&self) -> bool {
-        self.writer == Writer::Waiting && self.buffers.output.len() < BATCH.min(self.max_send_buffer)
+        self.writer == Writer::Waiting && self.queued() < BATCH.min(self.max_send_buffer)
     }
 
     /// Our half of the exchange is over.
@@ -243,7 +257,7 @@ impl Connection {
             return;
         }
         if !matches!(self.state, State::Tunnel { send: Half::Ended, .. }) {
-            self.buffers.output = BytesMut::new();
+            self.buffers().output = BytesMut::new();
         }
         self.end(error);
     }
@@ -278,6 +292,12 @@ impl Connection {
             "what a refused client had sent is dropped"
         );
     }
+}
+
+/// The octets handled last.
+#[inline]
+pub(super) fn batch(buffers: &Option<Box<Buffers>>) -> &[u8] {
+    buffers.as_ref().map_or(&[], |buffers| &buffers.batch)
 }
 
 impl Machine for Connection {
@@ -317,7 +337,7 @@ impl Machine for Connection {
     fn handle_failure(&mut self, _now: Instant) {
         self.persists = false;
         self.abort(Some(ConnectionError::Eof));
-        self.buffers.output = BytesMut::new();
+        self.buffers().output = BytesMut::new();
         self.end(None);
     }
 
@@ -346,11 +366,12 @@ impl Machine for Connection {
 
     #[inline]
     fn poll_transmit(&mut self, output: &mut BytesMut) {
+        let Some(buffers) = &mut self.buffers else { return };
         if output.is_empty() {
-            mem::swap(&mut self.buffers.output, output);
+            mem::swap(&mut buffers.output, output);
         } else {
-            output.extend_from_slice(&self.buffers.output);
-            self.buffers.output.clear();
+            output.extend_from_slice(&buffers.output);
+            buffers.output.clear();
         }
     }
 
@@ -400,7 +421,11 @@ impl Machine for Connection {
 
     fn take_batch(&mut self) -> BytesMut {
         self.end_batch();
-        mem::take(&mut self.buffers.batch)
+        let Some(buffers) = &mut self.buffers else { return BytesMut::new() };
+        let batch = mem::take(&mut buffers.batch);
+        // Between two batches there is nothing to be lent.
+        self.buffers.take_if(|buffers| buffers.output.is_empty());
+        batch
     }
 
     /// One buffer is kept, of 256 octets at most.
@@ -415,9 +440,6 @@ impl Machine for Connection {
     fn shrink(&mut self) {
         self.spare = None;
         drop(self.take_batch());
-        if self.buffers.output.is_empty() {
-            self.buffers.output = BytesMut::new();
-        }
     }
 
     /// All of them zero: they count what HTTP/2 allows a peer.

@@ -26,7 +26,7 @@ use crate::engine::relay::{self, Relay, Step, Then, Unattended};
 use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
 use crate::server::answer::{ByService, HttpService};
-use crate::server::http1::{First, UntilTunnel, serve as serve_http1};
+use crate::server::http1::{First, Served, serve as serve_http1};
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -405,8 +405,8 @@ impl Server {
                 read.advance(length);
                 let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
                 let machine = h1::Connection::server(request, &config, crate::engine::now());
-                let driver = Driver::new(transport, read, machine, link, UntilTunnel::new(service));
-                Then::Follows(Box::pin(First { driver, server: self }))
+                let served = Served { service: ByService(service), server: self };
+                Then::Follows(Box::pin(First::new(transport, read, machine, link, served)))
             }
             Ok(Head::Other(_)) => Then::Follows(Box::pin(serve_http1(transport, read, link, &self.http2, service))),
             Ok(Head::Partial) => Then::Over(Ok(())),

@@ -41,7 +41,7 @@ use crate::engine::tunnel::Panicked;
 use crate::error::{BoxError, Error, Result};
 use crate::server::answer::{HttpService, trace};
 
-pub(crate) use self::first::{First, UntilTunnel};
+pub(crate) use self::first::{First, Served};
 
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
