@@ -87,6 +87,9 @@ pub(crate) struct Pulse {
     unread: Option<Box<HashMap<usize, usize>>>,
 }
 
+/// A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Pulse>() <= 120);
+
 /// What a stream has received of its peer and not read, and how much more may come.
 pub(crate) struct Backlog {
     pub(crate) unread: usize,

@@ -115,6 +115,9 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     failure: Option<Box<Error>>,
 }
 
+/// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 328);
+
 impl<T, M, A> Driver<T, M, A>
 where
     T: AsyncRead + AsyncWrite + Unpin,

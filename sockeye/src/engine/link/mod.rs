@@ -39,6 +39,9 @@ pub(crate) struct Link {
     listing: Arc<dyn Listing>,
 }
 
+/// A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Link>() <= 184);
+
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
 struct Ready {
