@@ -25,6 +25,8 @@ pub(crate) struct Link {
     phase: AtomicU8,
     /// Among all connections of its server or client.
     pub(crate) number: u64,
+    /// Among all connections that there were: their order where they are of several servers and clients.
+    pub(crate) serial: u64,
     /// Shared by all connections of the server.
     pub(crate) limits: Arc<Limits>,
     pub(crate) info: ConnectionInfo,
@@ -39,8 +41,10 @@ pub(crate) struct Link {
     listing: Arc<dyn Listing>,
 }
 
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
 /// A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Link>() <= 184);
+const _: () = assert!(size_of::<Link>() <= 192);
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -177,6 +181,7 @@ impl Link {
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             limits,
             info,
             budget,
