@@ -98,8 +98,8 @@ impl Client {
     }
 }
 
-/// Octets of heap for an idle connection with one such socket, and for the client's side of the transport.
-const MAX_CONNECTION: usize = 5 << 10;
+/// Octets of heap for an idle connection of HTTP/2 with one such socket, and for the client's side of the transport.
+const MAX_CONNECTION: usize = 4 << 10;
 
 /// Every socket has had a message of 10,000 octets: a buffer that stays shows.
 async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
@@ -134,17 +134,39 @@ async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
     }
 }
 
-async fn check_idle_connections() {
+/// Octets of heap for an idle connection of HTTP/1.1 that is a WebSocket, which its server asks for a sign of life, and for the
+/// client's side of the transport.
+const MAX_HTTP1: usize = 2500;
+
+/// A client of HTTP/1.1 that keeps nothing but the transport of a WebSocket that was used.
+async fn open_http1(listener: std::net::SocketAddr) -> TcpStream {
+    let mut transport = TcpStream::connect(listener).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n\r\n";
+    transport.write_all(request).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(transport.read_u8().await.unwrap());
+    }
+    // A text of one octet, masked by zeros, and its echo.
+    transport.write_all(b"\x81\x81\0\0\0\0a").await.unwrap();
+    let mut echo = [0; 3];
+    transport.read_exact(&mut echo).await.unwrap();
+    assert_eq!(&echo, b"\x81\x01a");
+    transport
+}
+
+/// What each of many idle connections holds is at most `max`.
+async fn check_idle_connections<T>(max: usize, open: impl AsyncFn(std::net::SocketAddr) -> T) {
     const CONNECTIONS: usize = 100;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    tokio::spawn(Server::new().serve(listener, websocket(echo)));
+    let server = Server::new().ping(Duration::from_secs(25), Duration::from_secs(20));
+    tokio::spawn(server.serve(listener, websocket(echo)));
     let mut clients = Vec::with_capacity(CONNECTIONS + 1);
     let mut before = 0;
     for index in 0..=CONNECTIONS {
-        let mut client = Client::connect(addr).await;
-        client.open(1).await;
-        clients.push(client);
+        clients.push(open(addr).await);
         if index == 0 {
             before = live();
         }
@@ -153,12 +175,18 @@ async fn check_idle_connections() {
     // What a connection keeps for its next octets it gives up after a second.
     for _ in 0..3000 {
         each = live().saturating_sub(before) / CONNECTIONS;
-        if each <= MAX_CONNECTION {
+        if each <= max {
             break;
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert!(each <= MAX_CONNECTION, "an idle connection holds {each} octets");
+    assert!(each <= max, "an idle connection holds {each} octets");
+}
+
+async fn open_http2(listener: std::net::SocketAddr) -> Client {
+    let mut client = Client::connect(listener).await;
+    client.open(1).await;
+    client
 }
 
 /// One test for all, since they share the allocator that is counted.
@@ -168,5 +196,6 @@ async fn an_idle_socket_owns_no_buffers() {
     check_idle(echo, 4 + 10_000 + PONG).await;
     check_idle(listen, PONG).await;
     check_idle(print, PONG).await;
-    check_idle_connections().await;
+    check_idle_connections(MAX_CONNECTION, open_http2).await;
+    check_idle_connections(MAX_HTTP1, open_http1).await;
 }

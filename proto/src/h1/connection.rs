@@ -46,15 +46,19 @@ pub struct Connection {
     /// Octets that may wait to be transmitted: one at least.
     pub(super) max_send_buffer: usize,
     pub(super) date: Option<fn() -> [u8; 29]>,
-    pub(super) buffers: Box<Buffers>,
+    /// There while one of them is used.
+    pub(super) buffers: Option<Box<Buffers>>,
     pub(super) unread: Unread,
-    /// An emptied buffer, for what is read next.
-    pub(super) spare: BytesMut,
-    events: VecDeque<Event>,
+    /// An emptied buffer, for what is read next. Boxed, since most streams are read where the transport put their octets.
+    pub(super) spare: Option<Box<BytesMut>>,
+    /// [`Event::Readable`] is to be told, before all others.
+    is_readable: bool,
+    /// All others, each of which comes once in the life of a tunnel.
+    events: Option<Box<VecDeque<Event>>>,
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Connection>() <= 200);
+const _: () = assert!(size_of::<Connection>() <= 152);
 
 /// How far the connection and its one stream are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,7 +109,7 @@ impl Connection {
     pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
         let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
         connection.persists = !is_connection_option(request.headers(), &HeaderName::from_static("close"));
-        connection.events.push_back(Event::Request { id: STREAM, request, end_stream: false });
+        connection.tell(Event::Request { id: STREAM, request, end_stream: false });
         connection
     }
 
@@ -123,11 +127,22 @@ impl Connection {
             window: config.initial_window_size.clamp(1, i32::MAX as u32),
             max_send_buffer: config.max_send_buffer.max(1),
             date: config.date,
-            buffers: Box::default(),
+            buffers: None,
             unread: Unread::default(),
-            spare: BytesMut::new(),
-            events: VecDeque::new(),
+            spare: None,
+            is_readable: false,
+            events: None,
         }
+    }
+
+    pub(super) fn buffers(&mut self) -> &mut Buffers {
+        self.buffers.get_or_insert_default()
+    }
+
+    /// Octets that wait to be transmitted.
+    #[inline]
+    pub(super) fn queued(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.output.len())
     }
 
     /// Which side of the connection this is.
@@ -135,10 +150,15 @@ impl Connection {
         self.role
     }
 
+    /// Whether octets go both ways as they are, in one half or both.
+    pub fn is_tunnel(&self) -> bool {
+        matches!(self.state, State::Tunnel { .. })
+    }
+
     /// What the client had sent behind the exchange, where the connection [is left](Machine::is_left).
     pub fn take_rest(&mut self) -> BytesMut {
-        let rest = self.unread.take(&self.buffers.batch, BytesMut::new);
-        self.buffers.batch.clear();
+        let rest = self.unread.take(batch(&self.buffers), BytesMut::new);
+        self.buffers().batch.clear();
         rest
     }
 
@@ -176,8 +196,9 @@ impl Connection {
         let rest = input.len() - taken;
         // What is not taken moves when buffers are exchanged, which must not be the most of it.
         if self.unread.is_empty() && rest <= taken {
-            mem::swap(&mut self.buffers.batch, input);
-            input.extend_from_slice(&self.buffers.batch[taken..]);
+            let batch = &mut self.buffers().batch;
+            mem::swap(batch, input);
+            input.extend_from_slice(&batch[taken..]);
             self.unread.place(0, taken as u32);
         } else {
             self.unread.append(&[], &input[..taken]);
@@ -186,24 +207,30 @@ impl Connection {
         self.check();
     }
 
+    fn tell(&mut self, event: Event) {
+        self.events.get_or_insert_default().push_back(event);
+    }
+
     pub(super) fn tell_readable(&mut self) {
-        self.events.push_back(Event::Readable(STREAM));
+        self.is_readable = true;
     }
 
     /// What of the batch was not read is kept, and the rest is forgotten.
     fn end_batch(&mut self) {
-        self.unread.keep(&self.buffers.batch);
-        self.buffers.batch.clear();
+        if let Some(buffers) = &mut self.buffers {
+            self.unread.keep(&buffers.batch);
+            buffers.batch.clear();
+        }
     }
 
     /// The peer's half of the exchange is over.
     pub(super) fn finish_recv(&mut self) {
-        self.events.push_back(Event::Finished { id: STREAM, trailers: None });
+        self.tell(Event::Finished { id: STREAM, trailers: None });
     }
 
     /// Whether there is room for a writer that waits.
     fn has_turn(&self) -> bool {
-        self.writer == Writer::Waiting && self.buffers.output.len() < BATCH.min(self.max_send_buffer)
+        self.writer == Writer::Waiting && self.queued() < BATCH.min(self.max_send_buffer)
     }
 
     /// Our half of the exchange is over.
@@ -220,7 +247,7 @@ impl Connection {
         if !self.is_closed() {
             self.state = State::Closed;
             self.writer = Writer::Idle;
-            self.events.push_back(Event::Closed(error));
+            self.tell(Event::Closed(error));
         }
     }
 
@@ -230,7 +257,7 @@ impl Connection {
             return;
         }
         if !matches!(self.state, State::Tunnel { send: Half::Ended, .. }) {
-            self.buffers.output = BytesMut::new();
+            self.buffers().output = BytesMut::new();
         }
         self.end(error);
     }
@@ -265,6 +292,12 @@ impl Connection {
             "what a refused client had sent is dropped"
         );
     }
+}
+
+/// The octets handled last.
+#[inline]
+pub(super) fn batch(buffers: &Option<Box<Buffers>>) -> &[u8] {
+    buffers.as_ref().map_or(&[], |buffers| &buffers.batch)
 }
 
 impl Machine for Connection {
@@ -304,21 +337,26 @@ impl Machine for Connection {
     fn handle_failure(&mut self, _now: Instant) {
         self.persists = false;
         self.abort(Some(ConnectionError::Eof));
-        self.buffers.output = BytesMut::new();
+        self.buffers().output = BytesMut::new();
         self.end(None);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.state = State::Ended;
-            self.events.push_back(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
+            self.tell(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
         }
     }
 
     #[inline]
     fn poll_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop_front() {
-            return Some(event);
+        if mem::take(&mut self.is_readable) {
+            return Some(Event::Readable(STREAM));
+        }
+        if let Some(events) = &mut self.events {
+            let event = events.pop_front();
+            self.events.take_if(|events| events.is_empty());
+            return event;
         }
         self.has_turn().then(|| {
             self.writer = Writer::Idle;
@@ -328,11 +366,12 @@ impl Machine for Connection {
 
     #[inline]
     fn poll_transmit(&mut self, output: &mut BytesMut) {
+        let Some(buffers) = &mut self.buffers else { return };
         if output.is_empty() {
-            mem::swap(&mut self.buffers.output, output);
+            mem::swap(&mut buffers.output, output);
         } else {
-            output.extend_from_slice(&self.buffers.output);
-            self.buffers.output.clear();
+            output.extend_from_slice(&buffers.output);
+            buffers.output.clear();
         }
     }
 
@@ -382,7 +421,11 @@ impl Machine for Connection {
 
     fn take_batch(&mut self) -> BytesMut {
         self.end_batch();
-        mem::take(&mut self.buffers.batch)
+        let Some(buffers) = &mut self.buffers else { return BytesMut::new() };
+        let batch = mem::take(&mut buffers.batch);
+        // Between two batches there is nothing to be lent.
+        self.buffers.take_if(|buffers| buffers.output.is_empty());
+        batch
     }
 
     /// One buffer is kept, of 256 octets at most.
@@ -390,17 +433,13 @@ impl Machine for Connection {
         buffer.clear();
         // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
         if !buffer.try_reclaim(MAX_SPARE + 1) && buffer.try_reclaim(1) {
-            self.spare = buffer;
+            **self.spare.get_or_insert_default() = buffer;
         }
     }
 
     fn shrink(&mut self) {
-        self.spare = BytesMut::new();
+        self.spare = None;
         drop(self.take_batch());
-        if self.buffers.output.is_empty() {
-            self.buffers.output = BytesMut::new();
-        }
-        self.events.shrink_to_fit();
     }
 
     /// All of them zero: they count what HTTP/2 allows a peer.

@@ -6,7 +6,7 @@ use bytes::{Buf, BytesMut};
 use http::header::DATE;
 use http::{HeaderMap, Response, StatusCode};
 
-use super::connection::{Client, Connection, Half, State, Writer};
+use super::connection::{Client, Connection, Half, State, Writer, batch};
 use super::response::{Content, Framing, put_chunk, put_head, put_last_chunk};
 use crate::h2::SendError;
 use crate::loan::HEAD;
@@ -23,7 +23,7 @@ pub struct Stream<'a>(pub(super) &'a mut Connection);
 impl MachineStream for Stream<'_> {
     fn read(&mut self) -> BytesMut {
         let Connection { unread, buffers, spare, .. } = &mut *self.0;
-        unread.take(&buffers.batch, || mem::take(spare))
+        unread.take(batch(buffers), || spare.as_deref_mut().map_or_else(BytesMut::new, mem::take))
     }
 
     fn unread(&self) -> usize {
@@ -45,7 +45,7 @@ impl MachineStream for Stream<'_> {
         );
         debug_assert!(loan.kept.is_empty(), "what was lent before is settled");
         loan.head = 0;
-        loan.start = connection.buffers.output.len();
+        loan.start = connection.queued();
         loan.room = match connection.state {
             State::Tunnel { send: Half::Open, .. } => connection.room(),
             _ => 0,
@@ -56,17 +56,14 @@ impl MachineStream for Stream<'_> {
             loan.unread = 0..connection.unread.len();
             loan.kept = connection.unread.take_kept();
         }
-        mem::swap(&mut loan.buffers, &mut connection.buffers);
+        mem::swap(&mut loan.buffers, connection.buffers.get_or_insert_default());
     }
 
     #[inline]
     fn settle(&mut self, loan: &mut Loan) {
         let connection = &mut *self.0;
-        mem::swap(&mut loan.buffers, &mut connection.buffers);
-        debug_assert!(
-            connection.buffers.output.len().saturating_sub(loan.start) <= loan.room,
-            "what finds no room is handed back"
-        );
+        mem::swap(&mut loan.buffers, connection.buffers.get_or_insert_default());
+        debug_assert!(connection.queued().saturating_sub(loan.start) <= loan.room, "what finds no room is handed back");
         loan.head = HEAD.len();
         if connection.unread.is_in_batch() {
             connection.unread.place(loan.unread.start as u32, loan.unread.end as u32);
@@ -99,7 +96,7 @@ impl MachineStream for Stream<'_> {
     fn send_trailers(&mut self, trailers: &HeaderMap) -> Result<(), SendError> {
         let connection = &mut *self.0;
         match connection.state {
-            State::Answering(Framing::Chunked) => put_last_chunk(&mut connection.buffers.output, trailers),
+            State::Answering(Framing::Chunked) => put_last_chunk(&mut connection.buffers().output, trailers),
             State::Answering(Framing::Length(_)) => {}
             State::Asked(_) | State::Tunnel { send: Half::Open, .. } => return Err(SendError::OutOfOrder),
             _ => return Err(SendError::Closed),
@@ -146,13 +143,13 @@ impl Connection {
     /// Octets that may be sent now.
     #[inline]
     fn room(&self) -> usize {
-        self.max_send_buffer.saturating_sub(self.buffers.output.len()).min(QUANTUM)
+        self.max_send_buffer.saturating_sub(self.queued()).min(QUANTUM)
     }
 
     fn write(&mut self, data: &[u8], end_stream: bool) -> usize {
         let taken = data.len().min(self.room());
         let is_all = taken == data.len();
-        let output = &mut self.buffers.output;
+        let output = &mut self.buffers.get_or_insert_default().output;
         match &mut self.state {
             State::Tunnel { send: Half::Open, .. } => output.extend_from_slice(&data[..taken]),
             State::Answering(Framing::Chunked) => {
@@ -194,7 +191,7 @@ impl Connection {
         // RFC 9110 §6.6.1
         let lacks_date = !is_interim && !response.headers().contains_key(DATE);
         let date = self.date.filter(|_| lacks_date).map(|now| now());
-        put_head(&mut self.buffers.output, response, content, date, self.persists);
+        put_head(&mut self.buffers.get_or_insert_default().output, response, content, date, self.persists);
         if is_tunnel {
             self.begin_tunnel(client);
         } else if !is_interim {

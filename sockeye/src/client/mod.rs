@@ -203,7 +203,7 @@ impl Shared {
     fn link(&self, established: &Established) -> Arc<Link> {
         let Established { peer, version, .. } = *established;
         let info = ConnectionInfo { side: Side::Client, peer, version, secure: self.origin.secure };
-        self.registry.enter(self.settings.limits, info)
+        self.registry.enter(Arc::new(self.settings.limits), info)
     }
 
     /// The first connection, so that an origin that cannot be reached is known at once.

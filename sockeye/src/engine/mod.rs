@@ -15,6 +15,8 @@ pub(crate) mod peer;
 pub(crate) mod pulse;
 pub(crate) mod read_ahead;
 pub(crate) mod registry;
+#[cfg(feature = "http2")]
+pub(crate) mod relay;
 pub(crate) mod stream;
 pub(crate) mod switch;
 #[cfg(feature = "http2")]

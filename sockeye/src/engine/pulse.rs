@@ -120,9 +120,12 @@ pub(crate) struct Pulse {
     next: Option<Instant>,
     /// When the transport last went on after it had taken nothing.
     unblocked: Option<Instant>,
-    /// By slot: what was received and not read when the peer was asked, if anything was.
-    unread: HashMap<usize, usize>,
+    /// By slot: what was received and not read when the peer was asked, if anything was. Boxed, since that is rare.
+    unread: Option<Box<HashMap<usize, usize>>>,
 }
+
+/// A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Pulse>() <= 120);
 
 /// What a stream has received of its peer and not read, and how much more may come.
 pub(crate) struct Backlog {
@@ -149,18 +152,7 @@ impl Pulse {
         let ticks = |time: Duration| time.as_nanos().div_ceil(tick.as_nanos()) as u32 + 1;
         let (interval, timeout) = (ticks(interval), ticks(timeout));
         let due = now.checked_add(tick * interval);
-        Self {
-            start: now,
-            tick,
-            interval,
-            timeout,
-            now,
-            hand: 0,
-            due,
-            next: due,
-            unblocked: None,
-            unread: HashMap::new(),
-        }
+        Self { start: now, tick, interval, timeout, now, hand: 0, due, next: due, unblocked: None, unread: None }
     }
 
     /// What a cell is stamped with for which something comes now.
@@ -200,9 +192,7 @@ impl Pulse {
         }
         let gap = self.tick * if slots > SLICE { LARGE_GAP } else { 1 };
         self.due = self.next.max(self.now.checked_add(gap));
-        if self.unread.is_empty() {
-            self.unread = HashMap::new();
-        }
+        self.unread.take_if(|unread| unread.is_empty());
     }
 
     fn wait(&mut self, ticks: u32) -> bool {
@@ -227,14 +217,14 @@ impl Pulse {
         if hearing == Hearing::Behind {
             return self.wait(1);
         }
-        let unread_before = self.unread.remove(&slot).unwrap_or_default();
+        let unread_before = self.unread.as_mut().and_then(|unread| unread.remove(&slot)).unwrap_or_default();
         // Before the tunnel is open and once it closes others see to it; where our octets find no way out, what takes none
         // of them is in charge.
         if hearing == Hearing::Sharp && cell.takes_ping() {
             let backlog = backlog();
             if !stamp.is_asked() {
                 if backlog.unread > 0 {
-                    self.unread.insert(slot, backlog.unread);
+                    self.unread.get_or_insert_default().insert(slot, backlog.unread);
                 }
                 cell.append_frame_with(|| ping_frame(cell));
                 cell.set_stamp(now.asked());

@@ -42,7 +42,7 @@ impl Registry {
     }
 
     /// Lists a connection under a number of its own.
-    pub(crate) fn enter(self: &Arc<Self>, limits: Limits, info: ConnectionInfo) -> Arc<Link> {
+    pub(crate) fn enter(self: &Arc<Self>, limits: Arc<Limits>, info: ConnectionInfo) -> Arc<Link> {
         self.metrics.count(Counter::Connections);
         let mut book = self.book();
         let number = book.next;
@@ -182,7 +182,7 @@ impl ConnectionStats {
             id: link.number,
             peer: link.info.peer,
             version: link.info.version,
-            sockets: link.sockets.load(Ordering::Relaxed),
+            sockets: link.sockets.load(Ordering::Relaxed) as usize,
             requests: link.requests.load(Ordering::Relaxed),
         }
     }

@@ -5,27 +5,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
 use http::Version;
-use sockeye_proto::h1::{self, Head, HeadReader, NotOurs};
 use sockeye_proto::h2;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::engine::date;
-use crate::engine::driver::Driver;
 #[cfg(feature = "web-socket")]
 use crate::engine::link::PingTimes;
-use crate::engine::link::{ConnectionInfo, Limits, Link, Phase, Side};
-use crate::engine::machine::machine;
-use crate::engine::metrics::Counter;
-use crate::engine::registry::{Arrival, Handle, Registry};
+use crate::engine::link::{Limits, Phase};
+use crate::engine::registry::{Handle, Registry};
+use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::Transport;
-use crate::error::{Error, Result};
-use crate::server::answer::{ByService, HttpService};
-use crate::server::http1::serve as serve_http1;
+use crate::error::Result;
+use crate::server::answer::HttpService;
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -76,12 +70,12 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 /// ```
 #[derive(Clone)]
 pub struct Server {
-    http2: h2::Config,
-    limits: Limits,
+    pub(super) http2: h2::Config,
+    pub(super) limits: Arc<Limits>,
     keep_alive: Option<(Duration, Duration)>,
-    handshake_timeout: Duration,
+    pub(super) handshake_timeout: Duration,
     pub(crate) secure: Option<Secure>,
-    registry: Arc<Registry>,
+    pub(super) registry: Arc<Registry>,
 }
 
 /// What a secure transport is once its handshake is done.
@@ -106,7 +100,7 @@ impl Server {
     pub fn new() -> Self {
         Self {
             http2: h2::Config::default(),
-            limits: Limits::default(),
+            limits: Arc::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
             secure: None,
@@ -126,14 +120,14 @@ impl Server {
     /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
     #[must_use]
     pub fn stream_send_buffer(mut self, octets: usize) -> Self {
-        self.limits.stream_send = octets;
+        self.limits().stream_send = octets;
         self
     }
 
     /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
     #[must_use]
     pub fn connection_send_buffer(mut self, octets: usize) -> Self {
-        self.limits.connection_send = octets;
+        self.limits().connection_send = octets;
         self
     }
 
@@ -144,7 +138,7 @@ impl Server {
     /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {
-        self.limits.unfinished_messages = octets;
+        self.limits().unfinished_messages = octets;
         self
     }
 
@@ -176,7 +170,7 @@ impl Server {
     #[doc(alias = "heartbeat")]
     #[must_use]
     pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.limits.pings = PingTimes::new(interval, timeout);
+        self.limits().pings = PingTimes::new(interval, timeout);
         self
     }
 
@@ -195,14 +189,14 @@ impl Server {
     /// [`ping`](Self::ping) finds the others.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.limits.set_close_timeout(time);
+        self.limits().set_close_timeout(time);
         self
     }
 
     /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.limits.write_timeout = time;
+        self.limits().write_timeout = time;
         self
     }
 
@@ -210,7 +204,7 @@ impl Server {
     /// handlers are dropped, and the peer has a second to read the last. Handshakes that are under way end at once.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
-        self.limits.shutdown_timeout = time;
+        self.limits().shutdown_timeout = time;
         self
     }
 
@@ -231,12 +225,7 @@ impl Server {
                 biased;
                 () = server.registry.wait_shutdown() => break,
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let span = tracing::debug_span!("connection", %peer);
-                        let arrival = server.registry.expect();
-                        let accept = server.clone().accept(stream, peer, arrival, service.clone());
-                        tokio::spawn(accept.instrument(span));
-                    }
+                    Ok((stream, peer)) => server.clone().accept(stream, peer, service.clone()),
                     Err(error) => wait_out(&error).await,
                 },
             }
@@ -249,11 +238,15 @@ impl Server {
         Ok(())
     }
 
+    fn limits(&mut self) -> &mut Limits {
+        Arc::make_mut(&mut self.limits)
+    }
+
     /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
     fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
         // One more is about to be let go of.
-        self.limits.outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
+        self.limits().outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
         if let Some((interval, timeout)) = self.keep_alive {
             self.http2.keep_alive_interval = Some(interval);
             self.http2.keep_alive_timeout = timeout;
@@ -284,163 +277,26 @@ impl Server {
         S: HttpService,
     {
         let arrival = self.registry.expect();
-        self.clone().settled().run(transport, None, arrival, service)
+        Relay::new(self.clone().settled().run(transport, None, arrival, service))
     }
 
-    async fn accept<S: HttpService>(
-        self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        arrival: Arrival,
-        service: S,
-    ) {
-        let ended = match stream.set_nodelay(true) {
-            Ok(()) => self.run(stream, Some(peer), arrival, service).await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = ended {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
-        }
-    }
-
-    async fn run<T: Transport + 'static, S: HttpService>(
-        self: Arc<Self>,
-        stream: T,
-        peer: Option<SocketAddr>,
-        arrival: Arrival,
-        service: S,
-    ) -> Result {
-        let Some(secure) = &self.secure else {
-            let Some((version, transport, read)) = self.first_octets(stream).await? else { return Ok(()) };
-            let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
-            return self.run_http(transport, read, link, service).await;
-        };
-        let secured = self.before_shutdown("TLS", secure(Box::new(stream))).await?;
-        let Some(secured) = secured else { return Ok(()) };
-        let Secured { transport, version } =
-            secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
-        let first = match version {
-            Some(version) => Some((version, transport, BytesMut::new())),
-            None => self.first_octets(transport).await?,
-        };
-        let Some((version, transport, read)) = first else { return Ok(()) };
-        let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: true });
-        self.run_http(transport, read, link, service).await
-    }
-
-    async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
-        self.before_shutdown("the first octets of HTTP", sniff(transport)).await?.transpose()
-    }
-
-    /// Takes a step of a handshake in its time; none where the server shuts down before it is done.
-    async fn before_shutdown<F: Future>(&self, step: &'static str, taken: F) -> Result<Option<F::Output>> {
-        tokio::select! {
-            biased;
-            taken = timeout(self.handshake_timeout, taken) => taken.map(Some).map_err(|_| {
-                self.registry.metrics.count(Counter::HandshakeTimeouts);
-                Error::Timeout(step)
-            }),
-            () = self.registry.wait_shutdown() => Ok(None),
-        }
-    }
-
-    /// Reads until it is known whether the first request asks for a WebSocket. It is not where the client ends before, or goes
-    /// away: whoever answers it then may tell. [`Head::Partial`] says that the server shuts down.
-    async fn read_head<T: Transport>(&self, transport: &mut T, read: &mut BytesMut) -> Result<Head> {
-        let mut reader = HeadReader::new(&self.http2);
-        let reading = async {
-            loop {
-                match reader.read(read) {
-                    Head::Partial => {}
-                    head => return head,
-                }
-                if !matches!(transport.read_buf(read).await, Ok(1..)) {
-                    return Head::Other(NotOurs::Malformed);
-                }
+    /// Serves an accepted connection in a task of its own.
+    fn accept<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, service: S) {
+        let span = tracing::debug_span!("connection", %peer);
+        let arrival = self.registry.expect();
+        let serving = Unattended(Relay::new(async move {
+            match stream.set_nodelay(true) {
+                Ok(()) => self.run(stream, Some(peer), arrival, service).await,
+                Err(error) => Then::Over(Err(error.into())),
             }
-        };
-        Ok(self.before_shutdown("the head of a request", reading).await?.unwrap_or(Head::Partial))
-    }
-
-    /// Lists a connection, as one that has arrived.
-    fn enter(&self, arrival: Arrival, info: ConnectionInfo) -> Arc<Link> {
-        let link = self.registry.enter(self.limits, info);
-        drop(arrival);
-        link
-    }
-
-    async fn run_http<T, S>(&self, transport: T, read: BytesMut, link: Arc<Link>, service: S) -> Result
-    where
-        T: Transport + 'static,
-        S: HttpService,
-    {
-        if link.info.version == Version::HTTP_2 {
-            let machine = machine(h2::Role::Server, &self.http2);
-            Driver::new(transport, read, machine, link, ByService(service)).await
+        }));
+        // A span that nobody looks at takes no room beside the socket.
+        if span.is_disabled() {
+            tokio::spawn(serving);
         } else {
-            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
-            Box::pin(self.run_http1(transport, read, link, service)).await
+            tokio::spawn(serving.instrument(span));
         }
     }
-
-    /// A first request for a WebSocket is ours; whatever else comes is hyper's.
-    async fn run_http1<T, S>(&self, mut transport: T, mut read: BytesMut, link: Arc<Link>, service: S) -> Result
-    where
-        T: Transport + 'static,
-        S: HttpService,
-    {
-        let (request, length) = match self.read_head(&mut transport, &mut read).await? {
-            Head::WebSocket { request, length } => (request, length),
-            Head::Other(_) => return Box::pin(serve_http1(transport, read, link, &self.http2, service)).await,
-            Head::Partial => return Ok(()),
-        };
-        read.advance(length);
-        let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
-        let machine = h1::Connection::server(request, &config, crate::engine::now());
-        let by_service = ByService(service.clone());
-        let mut driver = Driver::new(transport, read, machine, link.clone(), by_service);
-        let ended = (&mut driver).await;
-        let Some((transport, read)) = driver.leave() else { return ended };
-        drop(driver);
-        Box::pin(serve_http1(transport, read, link, &self.http2, service)).await
-    }
-}
-
-/// Octets within which a request line of HTTP/1.1 is looked for; RFC 9112 §3 asks for 8000 to be taken at least.
-const MAX_REQUEST_LINE: usize = 8 << 10;
-
-/// Tells HTTP/2 by its preface, and gives back what was read for it.
-async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, BytesMut)> {
-    let mut read = BytesMut::with_capacity(h2::PREFACE.len());
-    loop {
-        if let Some(version) = version(&read) {
-            return Ok((version, transport, read));
-        }
-        // No further than the preface: what follows belongs into the connection's own buffer.
-        let limit = if h2::PREFACE.starts_with(&read) { h2::PREFACE.len() } else { MAX_REQUEST_LINE };
-        let mut rest = (&mut transport).take((limit - read.len()) as u64);
-        if rest.read_buf(&mut read).await? == 0 {
-            return Ok((Version::HTTP_11, transport, read));
-        }
-    }
-}
-
-/// What the first octets of a connection speak, `None` while they do not tell.
-///
-/// HTTP/1.1 is what has its request line, or one too long to see: its parser judges the rest. All else counts as an
-/// HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could not read a 400.
-fn version(read: &[u8]) -> Option<Version> {
-    if h2::PREFACE.starts_with(read) {
-        return (read.len() == h2::PREFACE.len()).then_some(Version::HTTP_2);
-    }
-    // RFC 9112 §2.2: empty lines may come before the request line, which ends in its version (§3).
-    let start = read.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(read.len());
-    let line = &read[start..];
-    let Some(end) = line.iter().position(u8::is_ascii_control) else {
-        return (read.len() >= MAX_REQUEST_LINE).then_some(Version::HTTP_11);
-    };
-    let last_word = line[..end].rsplit(|&octet| octet == b' ').next().unwrap_or_default();
-    Some(if last_word.starts_with(b"HTTP/1.") { Version::HTTP_11 } else { Version::HTTP_2 })
 }
 
 /// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
@@ -459,46 +315,5 @@ impl std::fmt::Debug for Server {
             .field("limits", &self.limits)
             .field("tls", &self.secure.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RFC 9113 §3.4
-    #[test]
-    fn first_octets_tell_the_version() {
-        let cases: [(&[u8], Option<Version>); 13] = [
-            (b"", None),
-            (b"P", None),
-            (&h2::PREFACE[..23], None),
-            (h2::PREFACE, Some(Version::HTTP_2)),
-            (b"POST /path HTTP/1.", None),
-            (b"POST /path HTTP/1.1\r", Some(Version::HTTP_11)),
-            (b"GET / HTTP/1.0\nhost: a\n\n", Some(Version::HTTP_11)),
-            (b"\r\n\r\n", None),
-            (b"\r\nGET / HTTP/1.1\r\n", Some(Version::HTTP_11)),
-            (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Version::HTTP_2)),
-            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Version::HTTP_2)),
-            (b"\x16\x03\x01\x02\x00", Some(Version::HTTP_2)),
-            (&[b'a'; MAX_REQUEST_LINE], Some(Version::HTTP_11)),
-        ];
-        for (octets, expected) in cases {
-            assert_eq!(version(octets), expected, "{}", octets.escape_ascii());
-        }
-    }
-
-    /// What was read to tell the version is not lost, and nothing behind a preface is read.
-    #[tokio::test]
-    async fn sniffing_loses_nothing() {
-        let request = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(1000));
-        let (found, mut rest, mut read) = sniff(request.as_bytes()).await.unwrap();
-        rest.read_buf(&mut read).await.unwrap();
-        assert_eq!((found, &read[..]), (Version::HTTP_11, request.as_bytes()));
-
-        let octets = [h2::PREFACE.as_slice(), b"SETTINGS"].concat();
-        let (found, rest, read) = sniff(&octets[..]).await.unwrap();
-        assert_eq!((found, rest, &read[..]), (Version::HTTP_2, &b"SETTINGS"[..], &h2::PREFACE[..]));
     }
 }

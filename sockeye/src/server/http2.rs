@@ -73,7 +73,7 @@ impl Connection {
         // One more is about to be let go of.
         let outliving_handlers = config.max_closed_streams().saturating_sub(1);
         let limits = Limits { outliving_handlers, ..Limits::default() };
-        let link = registry.enter(limits, info);
+        let link = registry.enter(Arc::new(limits), info);
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));

@@ -15,6 +15,8 @@ pub mod http2;
 mod lent;
 #[cfg(feature = "web-socket")]
 mod service;
+#[cfg(feature = "http2")]
+mod steps;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod takeover;
 #[cfg(feature = "tls")]

@@ -14,7 +14,7 @@ use sockeye_proto::ws::{self, Config, Role};
 
 use crate::engine::body::Body;
 use crate::engine::driver::Driver;
-use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
+use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::registry::Registry;
@@ -310,6 +310,8 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
         Some(Peer { cell: Some(cell), .. }) => {
             let handle = StreamHandle::take_over(cell)?;
             extensions.remove::<Peer>();
+            // One that was lent, with all of hyper that stands behind it.
+            extensions.remove::<OnUpgrade>();
             Some(Way::Stream(handle))
         }
         Some(Peer { link, cell: None }) => {
@@ -322,7 +324,7 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
             let upgrade = extensions.remove::<OnUpgrade>()?;
             let registry = Arc::new(Registry::default());
             let info = ConnectionInfo { side: Side::Server, peer: None, version: request.version(), secure: false };
-            Some(Way::Hyper(upgrade, registry.enter(Limits::default(), info)))
+            Some(Way::Hyper(upgrade, registry.enter(Arc::default(), info)))
         }
     }
 }

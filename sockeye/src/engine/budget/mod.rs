@@ -17,7 +17,7 @@ mod book;
 mod simulation;
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -26,14 +26,17 @@ use tokio::task::AbortHandle;
 
 use crate::engine::now;
 
-use book::Book;
+use book::{Book, Shares};
 
 /// A bound on unfinished messages, so that many sockets that each stay within their own limit do not fill the memory.
 pub(crate) struct Budget {
-    /// What each message may hold without coming here.
-    own: usize,
-    book: Mutex<(Book, Watch)>,
+    max: usize,
+    /// Made for the first message that is large, which few connections see.
+    shared: OnceLock<Arc<Shared>>,
 }
+
+/// What the watch looks after.
+struct Shared(Mutex<(Book, Watch)>);
 
 /// The task that looks after those that wait, while somebody does.
 type Watch = Option<AbortHandle>;
@@ -74,23 +77,19 @@ pub(crate) enum Verdict {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
-        let book = Book::new(max);
-        Self { own: book.shares.own, book: Mutex::new((book, None)) }
-    }
-
-    fn book(&self) -> MutexGuard<'_, (Book, Watch)> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { max, shared: OnceLock::new() }
     }
 
     /// Whether a message is to be [held](Self::hold).
     pub(crate) fn counts(&self, message: Message) -> bool {
-        !message.is_small(self.own)
+        !message.is_small(Shares::new(self.max).own)
     }
 
     /// Books what a socket holds; says whether it may take more, and otherwise wakes it when it may.
-    pub(crate) fn hold(self: &Arc<Self>, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
+    pub(crate) fn hold(&self, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
         let now = now();
-        let mut guard = self.book();
+        let shared = self.shared.get_or_init(|| Arc::new(Shared(Mutex::new((Book::new(self.max), None)))));
+        let mut guard = shared.book();
         let (book, watch) = &mut *guard;
         let number = *ticket.0.get_or_insert_with(|| book.enter(message.held, now));
         let (verdict, wakers) = book.hold(number, message, now, cx.waker());
@@ -99,7 +98,7 @@ impl Budget {
             // Outside of a runtime there are no timers: then nobody has to give up.
             && let Ok(runtime) = Handle::try_current()
         {
-            *watch = Some(runtime.spawn(look_after(Arc::downgrade(self))).abort_handle());
+            *watch = Some(runtime.spawn(look_after(Arc::downgrade(shared))).abort_handle());
         }
         drop(guard);
         wakers.into_iter().for_each(Waker::wake);
@@ -109,10 +108,18 @@ impl Budget {
     /// The socket's message is whole, or given up.
     #[inline]
     pub(crate) fn release(&self, ticket: &mut Ticket) {
-        if let Some(number) = ticket.0.take() {
-            let wakers = self.book().0.release(number);
+        if let Some(number) = ticket.0.take()
+            && let Some(shared) = self.shared.get()
+        {
+            let wakers = shared.book().0.release(number);
             wakers.into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+impl Shared {
+    fn book(&self) -> MutexGuard<'_, (Book, Watch)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One look of the watch, and when the next is due.
@@ -130,8 +137,8 @@ impl Budget {
 }
 
 /// The watch. It holds nothing of a connection that is over.
-async fn look_after(budget: Weak<Budget>) {
-    while let Some(due) = budget.upgrade().and_then(|budget| budget.watch(now())) {
+async fn look_after(shared: Weak<Shared>) {
+    while let Some(due) = shared.upgrade().and_then(|shared| shared.watch(now())) {
         tokio::time::sleep_until(due.into()).await;
     }
 }

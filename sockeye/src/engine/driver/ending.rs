@@ -151,6 +151,7 @@ where
         if self.idle_deadline().is_some_and(|due| due <= now) {
             self.active = None;
             self.machine.shrink();
+            self.link.shrink();
             self.streams.slots.shrink_to_fit();
             self.streams.partings.shrink();
         }
@@ -180,7 +181,7 @@ where
     /// Asks the peers of some more silent sockets, and gives up those that did not answer.
     fn ask_silent(&mut self, now: Instant, hearing: Hearing) {
         let Some(mut pulse) = self.pulse.take() else { return };
-        let blocked = self.output.blocked.is_some() || self.input.state == Reading::Behind;
+        let blocked = self.output.blocked().is_some() || self.input.state == Reading::Behind;
         let hearing = if blocked { Hearing::Blocked } else { hearing };
         for index in pulse.advance(now, self.streams.slots.len()) {
             let Self { streams, machine, .. } = self;
@@ -207,7 +208,7 @@ where
         if let Some(failed) = self.output.failed().filter(|_| !self.machine.is_closed()) {
             return failed.checked_add(self.link.limits.failed_timeout);
         }
-        self.output.blocked?.checked_add(self.link.limits.write_timeout)
+        self.output.blocked()?.checked_add(self.link.limits.write_timeout)
     }
 
     fn idle_deadline(&self) -> Option<Instant> {

@@ -36,7 +36,7 @@ use crate::engine::pulse::{Hearing, Pulse, Stamp};
 use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) use self::streams::connection_error;
@@ -110,11 +110,16 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     cut_off: Option<Instant>,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
-    counted: h2::Counters,
+    /// What was published of the machine's counters; none while all of them are zero. Boxed, since few peers meet a limit.
+    counted: Option<Box<h2::Counters>>,
     /// What is left when the machine is done.
     linger: Option<Linger>,
-    result: Result,
+    /// What ends the connection otherwise than cleanly; the first that did.
+    failure: Option<Box<Error>>,
 }
+
+/// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 344);
 
 impl<T, M, A> Driver<T, M, A>
 where
@@ -140,9 +145,9 @@ where
             phase: Phase::Running,
             cut_off: None,
             active: None,
-            counted: h2::Counters::default(),
+            counted: None,
             linger: None,
-            result: Ok(()),
+            failure: None,
         }
     }
 
@@ -193,8 +198,9 @@ where
 
     fn publish_counters(&mut self) {
         let counters = self.machine.counters();
-        if counters != self.counted {
-            let before = mem::replace(&mut self.counted, counters);
+        let before = self.counted.as_deref().copied().unwrap_or_default();
+        if counters != before {
+            **self.counted.get_or_insert_default() = counters;
             let metrics = self.link.metrics();
             metrics.add(Counter::StreamsRefused, counters.streams_refused - before.streams_refused);
             metrics.add(Counter::HeaderListsRefused, counters.header_lists_refused - before.header_lists_refused);
@@ -234,7 +240,7 @@ where
             let progress = this.turn(cx, now);
             if this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
-                return Poll::Ready(mem::replace(&mut this.result, Ok(())));
+                return Poll::Ready(this.failure.take().map_or(Ok(()), |error| Err(*error)));
             }
             if !progress && !this.handle_timeouts(cx, Hearing::Sharp) && this.sleep(cx) {
                 return Poll::Pending;
@@ -288,6 +294,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
 }
 
 impl<T, A: Application<h1::Connection>> Driver<T, h1::Connection, A> {
+    /// Whether the exchange has become a tunnel: then no request comes any more.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.machine.is_tunnel()
+    }
+
+    pub(crate) fn application(&mut self) -> &mut A {
+        &mut self.application
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// For a driver that is done: the transport and what was read off it, where the client of a refused upgrade goes on with
     /// other requests. Whoever takes it takes the connection's place in its registry over, too.
     pub(crate) fn leave(&mut self) -> Option<(T, BytesMut)> {

@@ -16,10 +16,14 @@ pub(crate) const MOMENT: Duration = Duration::from_millis(100);
 /// kept but that in which they came.
 #[derive(Default)]
 pub(crate) struct Partings {
-    queues: [VecDeque<(Instant, StreamId)>; KINDS.len()],
+    /// Boxed, since most connections have none for most of the time.
+    queues: Option<Box<Queues>>,
     /// Handlers whose stream is over.
     handlers: usize,
 }
+
+type Queue = VecDeque<(Instant, StreamId)>;
+type Queues = [Queue; KINDS.len()];
 
 /// What has a queue.
 const KINDS: [Awaited; 5] = [Awaited::Room, Awaited::OurEnd, Awaited::LastWords, Awaited::PeersEnd, Awaited::Handler];
@@ -57,14 +61,14 @@ impl Partings {
 
     /// When the next of them has had its time.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.queues.iter().filter_map(|queue| queue.front()).map(|&(due, _)| due).min()
+        self.queues.as_deref()?.iter().filter_map(VecDeque::front).map(|&(due, _)| due).min()
     }
 
     /// One that has had its time; it may wait no more.
     pub(crate) fn pop(&mut self, now: Instant) -> Option<(StreamId, Awaited)> {
-        let is_due = |queue: &VecDeque<(Instant, StreamId)>| queue.front().is_some_and(|&(due, _)| due <= now);
-        let index = self.queues.iter().position(is_due)?;
-        let (_, id) = self.queues[index].pop_front()?;
+        let queues = self.queues.as_deref_mut()?;
+        let index = queues.iter().position(|queue| queue.front().is_some_and(|&(due, _)| due <= now))?;
+        let (_, id) = queues[index].pop_front()?;
         Some((id, KINDS[index]))
     }
 
@@ -78,12 +82,13 @@ impl Partings {
 
     /// Gives up room that is not used.
     pub(crate) fn shrink(&mut self) {
-        self.queues.iter_mut().for_each(VecDeque::shrink_to_fit);
+        self.queues.take_if(|queues| queues.iter().all(VecDeque::is_empty));
+        self.queues.iter_mut().flat_map(|queues| queues.iter_mut()).for_each(VecDeque::shrink_to_fit);
     }
 
-    fn queue(&mut self, awaited: Awaited) -> Option<&mut VecDeque<(Instant, StreamId)>> {
+    fn queue(&mut self, awaited: Awaited) -> Option<&mut Queue> {
         let index = KINDS.iter().position(|kind| *kind == awaited)?;
-        Some(&mut self.queues[index])
+        Some(&mut self.queues.get_or_insert_default()[index])
     }
 }
 
@@ -114,6 +119,6 @@ mod tests {
         for _ in 0..10_000 {
             partings.push(Awaited::LastWords, Instant::now(), &limits, id, 1, |_, _| false);
         }
-        assert!(partings.queues.iter().all(|queue| queue.len() <= 2 + SLACK + 1));
+        assert!(partings.queues.iter().flat_map(|queues| queues.iter()).all(|queue| queue.len() <= 2 + SLACK + 1));
     }
 }

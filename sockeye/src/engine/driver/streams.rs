@@ -103,6 +103,10 @@ impl<P> Streams<P> {
     }
 
     fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: P) {
+        if self.slots.is_empty() {
+            // A connection of HTTP/1.1 has no other.
+            self.slots.reserve_exact(1);
+        }
         if self.slots.len() <= id.slot() {
             self.slots.resize_with(id.slot() + 1, || None);
         }
@@ -159,10 +163,10 @@ where
         {
             self.link.metrics().count(counter);
         }
-        if let (Some(error), Ok(())) = (error, &self.result) {
+        if let (Some(error), None) = (error, &self.failure) {
             tracing::debug!(%error, "a connection ended");
             let peer = self.link.info.side.peer();
-            self.result = Err(connection_error(error, self.machine.goaway_debug_data(), peer));
+            self.failure = Some(Box::new(connection_error(error, self.machine.goaway_debug_data(), peer)));
         }
         self.application.observe(&self.machine);
     }

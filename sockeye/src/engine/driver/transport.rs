@@ -41,8 +41,8 @@ impl Input {
 pub(super) struct Output {
     pub(super) octets: BytesMut,
     state: Writing,
-    /// The transport takes nothing since then.
-    pub(super) blocked: Option<Instant>,
+    /// The transport takes nothing since then: just now, or for ever where it has failed.
+    stuck: Option<Instant>,
     /// Something was written since [`forget_written`](Self::forget_written).
     written: bool,
 }
@@ -58,8 +58,8 @@ enum Writing {
     ShuttingDown,
     /// Our half is shut down.
     ShutDown,
-    /// The transport takes nothing any more since then. What the peer had sent before it went away is read still.
-    Failed(Instant),
+    /// The transport takes nothing any more. What the peer had sent before it went away is read still.
+    Failed,
 }
 
 impl Output {
@@ -69,15 +69,17 @@ impl Output {
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
-        matches!(self.state, Writing::ShutDown | Writing::Failed(_))
+        matches!(self.state, Writing::ShutDown | Writing::Failed)
     }
 
     /// Since when the transport takes nothing any more.
     pub(super) fn failed(&self) -> Option<Instant> {
-        match self.state {
-            Writing::Failed(at) => Some(at),
-            _ => None,
-        }
+        self.stuck.filter(|_| self.state == Writing::Failed)
+    }
+
+    /// Since when the transport takes nothing, though it may again.
+    pub(super) fn blocked(&self) -> Option<Instant> {
+        self.stuck.filter(|_| self.state != Writing::Failed)
     }
 
     /// Whether the transport has taken anything since this was last asked to be forgotten.
@@ -91,7 +93,7 @@ impl Output {
 
     /// Nothing of it will go out.
     fn fail(&mut self, now: Instant) {
-        *self = Self { state: Writing::Failed(now), ..Self::default() };
+        *self = Self { state: Writing::Failed, stuck: Some(now), ..Self::default() };
     }
 }
 
@@ -134,7 +136,7 @@ where
             Poll::Ready(Ok(0)) => self.end_of_transport(now),
             Poll::Ready(Ok(_)) => self.application.hear(),
             Poll::Ready(Err(error)) => {
-                self.result = Err(error.into());
+                self.failure = Some(Box::new(error.into()));
                 self.fail(now);
             }
             Poll::Pending => progress = false,
@@ -196,7 +198,7 @@ where
                     return true;
                 }
                 Poll::Pending => {
-                    self.output.blocked.get_or_insert(now);
+                    self.output.stuck.get_or_insert(now);
                     return progress;
                 }
             }
@@ -219,7 +221,7 @@ where
                     return true;
                 }
                 Poll::Pending => {
-                    self.output.blocked.get_or_insert(now);
+                    self.output.stuck.get_or_insert(now);
                     return false;
                 }
             }
@@ -227,7 +229,7 @@ where
         if self.machine.is_send_closed() && !self.machine.is_closed() && !self.output.is_shut_down() {
             self.output.state = Writing::ShuttingDown;
             if pinned(&mut self.transport).poll_shutdown(cx).is_pending() {
-                self.output.blocked.get_or_insert(now);
+                self.output.stuck.get_or_insert(now);
                 return false;
             }
             self.unblock(now);
@@ -239,7 +241,7 @@ where
 
     /// The transport takes something again.
     fn unblock(&mut self, now: Instant) {
-        if self.output.blocked.take().is_some()
+        if self.output.stuck.take().is_some()
             && let Some(pulse) = &mut self.pulse
         {
             pulse.unblock(now);
@@ -249,9 +251,7 @@ where
     /// The transport takes nothing any more. What the peer had sent before it went away is on its way still: it is read to its
     /// end, for some time.
     fn fail_to_write(&mut self, now: Instant, error: io::Error) {
-        if self.result.is_ok() {
-            self.result = Err(error.into());
-        }
+        self.failure.get_or_insert_with(|| Box::new(error.into()));
         self.output.fail(now);
         drop(self.link.end(End::Lost));
     }

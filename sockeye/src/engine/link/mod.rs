@@ -4,7 +4,7 @@ mod info;
 mod limits;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -27,20 +27,24 @@ pub(crate) struct Link {
     pub(crate) number: u64,
     /// Among all connections that there were: their order where they are of several servers and clients.
     pub(crate) serial: u64,
-    pub(crate) limits: Limits,
+    /// Shared by all connections of the server.
+    pub(crate) limits: Arc<Limits>,
     pub(crate) info: ConnectionInfo,
     /// For messages that are not yet whole.
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) budget: Budget,
     /// WebSockets open now.
-    pub(crate) sockets: AtomicUsize,
+    pub(crate) sockets: AtomicU32,
     /// Handlers that run in tasks of their own and have outlived their stream.
-    outliving: AtomicUsize,
+    outliving: AtomicU32,
     /// Requests so far.
     pub(crate) requests: AtomicU64,
     listing: Arc<dyn Listing>,
 }
 
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
+/// A server of a million sockets over HTTP/1.1 has a million of these.
+const _: () = assert!(size_of::<Link>() <= 192);
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -49,12 +53,19 @@ struct Ready {
     sleeper: Option<Waker>,
     /// Another task woke the connection.
     called: bool,
+    end: End,
+    /// Boxed, since most connections have nothing of it.
+    rare: Option<Box<Rare>>,
+}
+
+/// What comes from elsewhere, besides what streams have to say.
+#[derive(Default)]
+struct Rare {
     /// What groups have for streams here, and how much that is.
     broadcasts: Vec<Box<dyn Broadcast>>,
     broadcast_size: usize,
     /// Cells that wait until all that the connection has is with the transport.
     flushes: Vec<Arc<dyn Flusher>>,
-    end: End,
 }
 
 impl Ready {
@@ -62,6 +73,28 @@ impl Ready {
     fn call(&mut self) -> Option<Waker> {
         self.called |= self.sleeper.is_some();
         self.sleeper.take()
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn take_broadcasts(&mut self) -> Vec<Box<dyn Broadcast>> {
+        let Some(rare) = &mut self.rare else { return Vec::new() };
+        rare.broadcast_size = 0;
+        std::mem::take(&mut rare.broadcasts)
+    }
+
+    fn take_flushes(&mut self) -> Vec<Arc<dyn Flusher>> {
+        self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.flushes))
+    }
+
+    fn has_broadcasts(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.broadcasts.is_empty())
+    }
+
+    fn has_flushes(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| !rare.flushes.is_empty())
     }
 }
 
@@ -141,7 +174,8 @@ pub(crate) enum Phase {
 impl Link {
     /// A connection that is listed under its number until it [leaves](Self::leave): when its task is done, or the last stream
     /// is gone.
-    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, info: ConnectionInfo) -> Self {
+    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Arc<Limits>, info: ConnectionInfo) -> Self {
+        let budget = Budget::new(limits.unfinished_messages);
         Self {
             ready: Mutex::default(),
             blocked: AtomicUsize::new(0),
@@ -150,9 +184,9 @@ impl Link {
             serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             limits,
             info,
-            budget: Arc::new(Budget::new(limits.unfinished_messages)),
-            sockets: AtomicUsize::new(0),
-            outliving: AtomicUsize::new(0),
+            budget,
+            sockets: AtomicU32::new(0),
+            outliving: AtomicU32::new(0),
             requests: AtomicU64::new(0),
             listing,
         }
@@ -164,7 +198,7 @@ impl Link {
 
     /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.
     pub(crate) fn outlive(&self) -> Option<Outliving<'_>> {
-        let max = self.limits.outliving_handlers;
+        let max = u32::try_from(self.limits.outliving_handlers).unwrap_or(u32::MAX);
         let more = |count| (count < max).then_some(count + 1);
         self.outliving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Outliving(&self.outliving))
@@ -188,7 +222,7 @@ impl Link {
             if ready.end == End::None {
                 ready.end = end;
             }
-            (ready.end, std::mem::take(&mut ready.broadcasts), std::mem::take(&mut ready.flushes))
+            (ready.end, ready.take_broadcasts(), ready.take_flushes())
         };
         for cell in flushes {
             cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
@@ -203,7 +237,7 @@ impl Link {
             if ready.end != End::None {
                 return ready.end;
             }
-            ready.flushes.push(cell);
+            ready.rare().flushes.push(cell);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -215,7 +249,7 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
-        let flushes = std::mem::take(&mut self.ready().flushes);
+        let flushes = self.ready().take_flushes();
         for cell in &flushes {
             cell.flushed(Flush::Done);
         }
@@ -245,13 +279,14 @@ impl Link {
             if ready.end != End::None {
                 return;
             }
-            let has_room = ready.broadcasts.is_empty() || ready.broadcast_size < self.limits.connection_send;
+            let rare = ready.rare();
+            let has_room = rare.broadcasts.is_empty() || rare.broadcast_size < self.limits.connection_send;
             if !has_room {
                 drop(ready);
                 return broadcast.deliver(&mut |_, _| false);
             }
-            ready.broadcast_size += broadcast.size();
-            ready.broadcasts.push(broadcast);
+            rare.broadcast_size += broadcast.size();
+            rare.broadcasts.push(broadcast);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -261,9 +296,12 @@ impl Link {
 
     /// For the connection: what groups have for it.
     pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
-        let mut ready = self.ready();
-        ready.broadcast_size = 0;
-        std::mem::take(&mut ready.broadcasts)
+        self.ready().take_broadcasts()
+    }
+
+    /// For the connection: gives up room that is not used.
+    pub(crate) fn shrink(&self) {
+        self.ready().rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty());
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -311,8 +349,8 @@ impl Link {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
-        let asked = told || has_written && !ready.flushes.is_empty();
+        let told = !ready.slots.is_empty() || ready.has_broadcasts();
+        let asked = told || has_written && ready.has_flushes();
         // As in `watch`.
         if asked || self.phase() != seen {
             return false;
@@ -340,7 +378,7 @@ impl Link {
 }
 
 /// One handler that has outlived its stream.
-pub(crate) struct Outliving<'a>(&'a AtomicUsize);
+pub(crate) struct Outliving<'a>(&'a AtomicU32);
 
 impl Drop for Outliving<'_> {
     fn drop(&mut self) {
@@ -379,7 +417,7 @@ pub(crate) mod tests {
     impl Link {
         /// One that no server and no client knows of.
         pub(crate) fn alone(limits: Limits, info: ConnectionInfo) -> Arc<Self> {
-            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, limits, info))
+            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, Arc::new(limits), info))
         }
     }
 }

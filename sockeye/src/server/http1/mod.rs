@@ -1,5 +1,7 @@
-//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101.
+//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101, where a first request for a
+//! WebSocket is not [ours](First).
 
+mod first;
 mod wire;
 
 use std::convert::Infallible;
@@ -31,12 +33,15 @@ use crate::engine::link::{End, Link, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::read_ahead::ReadAhead;
+use crate::engine::relay::{self, Then};
 use crate::engine::switch::Switch;
 use crate::engine::transport::Transport;
 use crate::engine::tunnel;
 use crate::engine::tunnel::Panicked;
 use crate::error::{BoxError, Error, Result};
 use crate::server::answer::{HttpService, trace};
+
+pub(crate) use self::first::{First, Served};
 
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
@@ -50,13 +55,21 @@ const HALF_CLOSED: Duration = Duration::from_millis(100);
 
 /// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
 /// them a request is answered with 431 (RFC 6585 §5).
-pub(crate) async fn serve<T, S>(
+pub(crate) fn serve<T, S>(
     transport: T,
     read: BytesMut,
     link: Arc<Link>,
     limits: &h2::Config,
     service: S,
-) -> Result
+) -> impl Future<Output = Then> + Send + use<T, S>
+where
+    T: Transport + 'static,
+    S: HttpService,
+{
+    run(transport, read, link, builder(limits), service)
+}
+
+async fn run<T, S>(transport: T, read: BytesMut, link: Arc<Link>, builder: http1::Builder, service: S) -> Then
 where
     T: Transport + 'static,
     S: HttpService,
@@ -71,7 +84,7 @@ where
         trace(&request);
         answer(service.clone(), request, shared.clone(), lines.clone())
     });
-    let http = builder(limits).serve_connection(wire, answer);
+    let http = builder.serve_connection(wire, answer);
     let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, cut_off: None };
     let ended = poll_fn(|cx| {
         tunnel::catch(link.metrics(), || task.poll(cx, &link))
@@ -95,9 +108,9 @@ where
         let read = [&parts.read_buf[..], &ahead[..]].concat();
         let read = BytesMut::from(&read[..]);
         drop((parts.read_buf, parts.service, ahead));
-        follow(ReadAhead::new(transport, read), next, link, place).await;
+        return follow(ReadAhead::new(transport, read), next, link, place).await;
     }
-    ended
+    Then::Over(ended)
 }
 
 /// Hyper's part of a connection.
@@ -118,8 +131,8 @@ fn builder(limits: &h2::Config) -> http1::Builder {
     builder
 }
 
-/// What comes after HTTP.
-async fn follow<T>(mut transport: ReadAhead<T>, next: Next, link: Arc<Link>, mut place: Listed)
+/// What comes after HTTP, where that has ended well.
+async fn follow<T>(mut transport: ReadAhead<T>, next: Next, link: Arc<Link>, mut place: Listed) -> Then
 where
     T: Transport + 'static,
 {
@@ -128,11 +141,11 @@ where
         place.0 = None;
         let (cell, handler) = start(link);
         let (transport, read) = transport.into_parts();
-        tokio::spawn(Driver::of_tunnel(transport, read, cell, Some(handler)));
-    } else {
-        // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
-        timeout(link.limits.failed_timeout, transport.shutdown()).await.ok();
+        return Then::Follows(relay::last(Driver::of_tunnel(transport, read, cell, Some(handler))));
     }
+    // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
+    timeout(link.limits.failed_timeout, transport.shutdown()).await.ok();
+    Then::Over(Ok(()))
 }
 
 /// The connection's place among those of its server, until it is over: whatever still holds a request of it.
