@@ -331,7 +331,12 @@ impl WebSocket {
             match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.handle.is_listening(cx) => return Poll::Pending,
-                _ => {}
+                None => {
+                    if let Some(message) = ready!(self.poll_read_few(cx)) {
+                        return Poll::Ready(Ok(Some(message)));
+                    }
+                }
+                Some(None) => {}
             }
         }
         self.poll_event(cx, &mut on_pong)
@@ -525,6 +530,13 @@ impl WebSocket {
         handle.read_in_place(|octets| machine.handle_in_place(crate::engine::now, octets))
     }
 
+    /// The same of what waits in the cell: a message, or none where there is something else to be looked at.
+    #[inline(never)]
+    fn poll_read_few(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        let Inner { machine, handle, input, .. } = &mut *self.0;
+        handle.poll_read_few(cx, input, |octets| machine.handle_in_place(crate::engine::now, octets)).map(Option::flatten)
+    }
+
     /// Nothing more comes, no Pong either.
     fn mark_ended(&mut self) {
         self.0.ended = true;
@@ -625,14 +637,8 @@ impl WebSocket {
     /// Sends a message by the cell, once there is room for it.
     #[inline(never)]
     fn poll_send_in_cell(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
-        let Inner { machine, handle, input, .. } = &mut *self.0;
-        let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| {
-            // The buffer of the message that this one answers will do.
-            if outbox.capacity() == 0 && input.is_empty() {
-                mem::swap(outbox, input);
-            }
-            encode(machine, message, outbox)
-        }))?;
+        let Inner { machine, handle, .. } = &mut *self.0;
+        let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| encode(machine, message, outbox)))?;
         Poll::Ready(sent)
     }
 

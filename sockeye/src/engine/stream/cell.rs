@@ -201,15 +201,19 @@ impl StreamCell {
     /// Wakes those who waited. To be called without the lock.
     pub(crate) fn wake(&self, waiting: Waiting) {
         let Waiting { sender, receiver, watcher } = waiting;
-        for waiter in [sender, receiver] {
-            match waiter {
-                Waiter::Nobody => {}
-                Waiter::Handler => self.set(QUEUED | WOKEN),
-                Waiter::Task(waker) => waker.wake(),
-            }
-        }
+        self.wake_one(sender);
+        self.wake_one(receiver);
         if let Some(watcher) = watcher {
             watcher.wake();
+        }
+    }
+
+    #[inline]
+    fn wake_one(&self, waiter: Waiter) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Handler => self.set(QUEUED | WOKEN),
+            Waiter::Task(waker) => waker.wake(),
         }
     }
 
@@ -232,8 +236,8 @@ impl StreamCell {
     pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
         let delivered = self.lock().deliver(read);
         match delivered {
-            Delivered::Put(Waiting { receiver: Waiter::Handler, .. }) => return true,
-            Delivered::Put(waiting) => self.wake(waiting),
+            Delivered::Put(Waiter::Handler) => return true,
+            Delivered::Put(waiter) => self.wake_one(waiter),
             Delivered::Heard => self.queue(),
             Delivered::HeldBack => {}
         }

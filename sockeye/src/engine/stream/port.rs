@@ -146,6 +146,26 @@ impl StreamHandle {
         })
     }
 
+    /// Lets `read` take octets off the front of what waits in the cell, and says how many, where they are few: the others are
+    /// left in `rest`. None where there is anything else for [`poll_read`](Self::poll_read).
+    #[inline]
+    pub(crate) fn poll_read_few<T>(
+        &self,
+        cx: &mut Context<'_>,
+        rest: &mut BytesMut,
+        read: impl FnOnce(&mut [u8]) -> (usize, T),
+    ) -> Poll<Option<T>> {
+        let cell = self.cell();
+        let mut state = cell.lock();
+        let received = state.receive_few(self.who(cx), rest, read);
+        let wants_refill = received.is_ready() && state.wants_refill();
+        drop(state);
+        if wants_refill {
+            cell.queue();
+        }
+        received
+    }
+
     /// Appends what has arrived, and is not to be read in place, to `input`.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
         let received = self.cell().lock().receive(self.who(cx), input);
