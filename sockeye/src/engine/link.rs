@@ -2,20 +2,23 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::Version;
 
 use crate::engine::budget::Budget;
+use crate::engine::handed_over::HandedOver;
 use crate::engine::metrics::{Counter, Metrics};
 
 /// The shared part of a connection.
 pub(crate) struct Link {
     ready: Mutex<Ready>,
+    /// Whether anything was handed over; changed with `ready`.
+    has_handed: AtomicBool,
     /// Octets that stayed in outboxes after their connection had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
@@ -38,6 +41,7 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Ready {
     slots: Vec<u32>,
+    handed: HandedOver,
     sleeper: Option<Waker>,
     /// Another task woke the connection.
     called: bool,
@@ -229,6 +233,7 @@ impl Link {
     pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, info: ConnectionInfo) -> Self {
         Self {
             ready: Mutex::default(),
+            has_handed: AtomicBool::new(false),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
@@ -300,7 +305,14 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
-        let flushes = std::mem::take(&mut self.ready().flushes);
+        let flushes = {
+            let mut ready = self.ready();
+            if !ready.handed.is_empty() {
+                // It was handed over before this was asked, and is still to be written.
+                return false;
+            }
+            std::mem::take(&mut ready.flushes)
+        };
         for cell in &flushes {
             cell.flushed(Flush::Done);
         }
@@ -321,6 +333,57 @@ impl Link {
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
+        }
+    }
+
+    /// Hands what a stream's empty outbox got over to the connection, which need not look at the cell for it: behind all that
+    /// was handed over before, and before what will stand in the outbox. To be called under the lock of the cell; who is
+    /// returned is to be woken without it. Gives the octets back where too many wait.
+    #[inline]
+    pub(crate) fn hand_over(&self, address: Address, octets: BytesMut) -> Result<Sleeper, BytesMut> {
+        let mut ready = self.ready();
+        ready.handed.push(address, octets)?;
+        self.has_handed.store(true, Ordering::Relaxed);
+        ready.called |= ready.sleeper.is_some();
+        Ok(Sleeper(ready.sleeper.take()))
+    }
+
+    /// For the connection: what was handed over, if anything was.
+    pub(crate) fn take_handed(&self) -> Option<HandedOver> {
+        // What is handed over meanwhile is seen next time: the connection does not go to sleep over it.
+        if !self.has_handed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut ready = self.ready();
+        self.has_handed.store(false, Ordering::Relaxed);
+        Some(std::mem::take(&mut ready.handed))
+    }
+
+    /// For the connection: gives an emptied list back for what comes next.
+    pub(crate) fn recycle(&self, handed: HandedOver) {
+        debug_assert!(handed.is_empty(), "what was handed over was sent");
+        let mut ready = self.ready();
+        if ready.handed.is_empty() {
+            ready.handed = handed;
+        }
+    }
+
+    /// For the connection, under the lock of a cell: takes back what was handed over from there, or the outbox would go before.
+    pub(crate) fn take_back(&self, address: Address) -> Option<BytesMut> {
+        if !self.has_handed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut ready = self.ready();
+        let octets = ready.handed.take_from(address);
+        self.has_handed.store(!ready.handed.is_empty(), Ordering::Relaxed);
+        octets
+    }
+
+    /// For a connection that has been idle for a while: frees what is kept for reuse.
+    pub(crate) fn shrink(&self) {
+        let handed = &mut self.ready().handed;
+        if handed.is_empty() {
+            *handed = HandedOver::default();
         }
     }
 
@@ -398,7 +461,7 @@ impl Link {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
+        let told = !ready.slots.is_empty() || !ready.handed.is_empty() || !ready.broadcasts.is_empty();
         let asked = told || has_written && !ready.flushes.is_empty();
         // As in `watch`.
         if asked || self.phase() != seen {
@@ -422,6 +485,18 @@ impl Link {
             self.blocked.fetch_add(after - before, Ordering::Relaxed);
         } else if before > after {
             self.blocked.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connection that slept, to be woken once no lock is held.
+#[must_use = "a connection that sleeps is to be woken"]
+pub(crate) struct Sleeper(Option<Waker>);
+
+impl Sleeper {
+    pub(crate) fn wake(self) {
+        if let Some(sleeper) = self.0 {
+            sleeper.wake();
         }
     }
 }

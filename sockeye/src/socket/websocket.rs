@@ -331,15 +331,26 @@ impl WebSocket {
             match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.handle.is_listening(cx) => return Poll::Pending,
-                None => {
-                    if let Some(message) = ready!(self.poll_read_few(cx)) {
-                        return Poll::Ready(Ok(Some(message)));
-                    }
-                }
+                None => return self.poll_recv_in_cell(cx, &mut on_pong),
                 Some(None) => {}
             }
         }
         self.poll_event(cx, &mut on_pong)
+    }
+
+    /// Takes what waits in the cell: what is nearly always there is one message, or nothing yet.
+    #[inline(never)]
+    fn poll_recv_in_cell(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_pong: &mut dyn FnMut(Bytes),
+    ) -> Poll<Result<Option<Message>>> {
+        let Inner { machine, handle, input, .. } = &mut *self.0;
+        let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
+        match ready!(handle.poll_read_few(cx, input, read)).flatten() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_event(cx, on_pong),
+        }
     }
 
     /// Goes on until there is a whole message, or the end.
@@ -528,13 +539,6 @@ impl WebSocket {
     fn read_in_place(&mut self) -> Option<Option<Message>> {
         let Inner { machine, handle, .. } = &mut *self.0;
         handle.read_in_place(|octets| machine.handle_in_place(crate::engine::now, octets))
-    }
-
-    /// The same of what waits in the cell: a message, or none where there is something else to be looked at.
-    #[inline(never)]
-    fn poll_read_few(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let Inner { machine, handle, input, .. } = &mut *self.0;
-        handle.poll_read_few(cx, input, |octets| machine.handle_in_place(crate::engine::now, octets)).map(Option::flatten)
     }
 
     /// Nothing more comes, no Pong either.

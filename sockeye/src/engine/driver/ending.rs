@@ -146,6 +146,7 @@ where
         if self.idle_deadline().is_some_and(|due| due <= now) {
             self.active = None;
             self.machine.shrink();
+            self.link.shrink();
             self.streams.slots.shrink_to_fit();
             self.streams.partings.shrink();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use futures_task::waker_ref;
 use http::{HeaderMap, Method, Request, Response, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
@@ -15,7 +15,7 @@ use super::partings::Partings;
 use super::{Application, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
-use crate::engine::link::Phase;
+use crate::engine::link::{Address, Phase};
 use crate::engine::link::Side;
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
@@ -308,7 +308,7 @@ where
         let was_closed = self.machine.is_closed();
         let Some(slot) = self.streams.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(mut stream) = self.machine.stream(slot.id) else { return };
-        let mut state = slot.cell.lock();
+        let mut state = slot.cell.lock_all();
         let look = Look { has_handler: slot.handler.is_some(), peers_end };
         let exchanged = state.exchange(&mut stream, &self.link, look);
         slot.cell.calm_down(&state);
@@ -337,6 +337,38 @@ where
         }
         self.machine.recycle(exchanged.spare);
         self.note_broken_off(was_closed);
+    }
+
+    /// Sends what tasks have handed over; whether anything was there.
+    pub(super) fn send_handed(&mut self) -> bool {
+        let Self { streams, machine, link, .. } = self;
+        let Some(mut handed) = link.take_handed() else { return false };
+        let slots = &streams.slots;
+        let find = |from: Address| {
+            let slot = slots.get(from.slot()).and_then(Option::as_ref);
+            slot.filter(|slot| slot.cell.address() == from)
+        };
+        let send = |from, mut octets: BytesMut| {
+            // Of a stream that is over nothing goes out.
+            let mut stream = machine.stream(find(from)?.id)?;
+            let taken = stream.write(&octets, false);
+            let is_all = taken == octets.len();
+            if is_all {
+                octets.clear();
+                drop(stream);
+                machine.recycle(octets);
+                return None;
+            }
+            octets.advance(taken);
+            Some(octets)
+        };
+        handed.send_all(send, |from, rest| {
+            if let Some(slot) = find(from) {
+                slot.cell.put_first(rest.freeze());
+            }
+        });
+        link.recycle(handed);
+        true
     }
 
     /// Sends what groups have for streams here; whether anything was there.

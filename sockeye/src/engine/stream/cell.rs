@@ -289,9 +289,20 @@ impl StreamCell {
         true
     }
 
-    /// What the connection could not take of a frame goes before whatever has come to wait meanwhile.
-    pub(super) fn put_first(&self, rest: Bytes) {
+    /// For the connection that is to look at all of the cell: takes the lock, and what was [handed over](Link::hand_over) and
+    /// not sent back into the outbox, before what stands there.
+    pub(crate) fn lock_all(&self) -> MutexGuard<'_, StreamState> {
         let mut state = self.lock();
+        if let Some(handed) = self.link.take_back(self.address()) {
+            state.put_first(handed.freeze());
+        }
+        state
+    }
+
+    /// What the connection could not take of a frame, or of what was handed over, goes before whatever has come to wait
+    /// meanwhile, in either place.
+    pub(crate) fn put_first(&self, rest: Bytes) {
+        let mut state = self.lock_all();
         state.put_first(rest);
         state.rebook(&self.link);
         drop(state);

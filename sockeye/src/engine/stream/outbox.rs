@@ -74,6 +74,15 @@ impl Outbox {
         }
     }
 
+    /// All of it, where that is few octets and no payload.
+    #[inline]
+    pub(crate) fn take_few(&mut self) -> Option<BytesMut> {
+        match self {
+            Self::Octets(octets) if !octets.is_empty() && octets.len() <= LEAST_SHARED => Some(mem::take(octets)),
+            _ => None,
+        }
+    }
+
     /// The buffer alone, empty, where all that it held was sent.
     #[inline]
     pub(crate) fn into_spare(self) -> BytesMut {

@@ -187,6 +187,25 @@ impl StreamState {
         self.outbox.append(fill)
     }
 
+    /// Whether what is sent next may be [handed over](crate::engine::link::Link::hand_over) at once: nothing waits that was sent
+    /// before, and nobody asks how far it is.
+    #[inline]
+    pub(in crate::engine::stream) fn may_hand_over(&self) -> bool {
+        self.is_open() && self.outbox.is_empty() && self.flush == Flush::None && !self.head_waits()
+    }
+
+    /// What is to be handed over.
+    #[inline]
+    pub(in crate::engine::stream) fn take_few(&mut self) -> Option<BytesMut> {
+        self.outbox.take_few()
+    }
+
+    /// The connection takes no more that is handed over for now.
+    pub(in crate::engine::stream) fn put_few_back(&mut self, octets: BytesMut) {
+        debug_assert!(self.outbox.is_empty(), "nothing was sent meanwhile");
+        self.outbox = octets.into();
+    }
+
     /// Appends the last octets, whatever the room: they are few. The end of our half goes with them, or behind the peer's end.
     pub(in crate::engine::stream) fn finish(&mut self, ending: Ending, fill: impl FnOnce(&mut BytesMut)) {
         if self.sent != Sent::Open {
