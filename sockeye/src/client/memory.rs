@@ -49,8 +49,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use crate::client::origin::Target;
     use super::*;
+    use crate::client::origin::Target;
 
     #[test]
     fn what_is_remembered_is_bounded() {

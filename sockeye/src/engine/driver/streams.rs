@@ -15,8 +15,8 @@ use super::partings::Partings;
 use super::{Application, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
-use crate::engine::link::{Address, Phase};
 use crate::engine::link::Side;
+use crate::engine::link::{Address, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::stream::port::{Visit, send_frame};
@@ -68,18 +68,20 @@ impl<P> Slot<P> {
 /// be it as it is dropped, is done too, and takes nobody with it.
 #[inline]
 fn poll(handler: &mut Option<Handler>, cell: &Arc<StreamCell>) {
-    let metrics = cell.link().metrics();
-    let polled = tunnel::catch(metrics, || {
-        let waker = waker_ref(cell);
-        while let Some(future) = handler
-            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
-        {
-            *handler = next.map(|tunnel::Next(next)| next);
-        }
-    });
+    let polled = tunnel::catch_for(
+        || cell.link().metrics(),
+        || {
+            let waker = waker_ref(cell);
+            while let Some(future) = handler
+                && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                *handler = next.map(|tunnel::Next(next)| next);
+            }
+        },
+    );
     if let Err(Panicked) = polled {
         cell.panicked();
-        tunnel::drop_caught(metrics, handler.take());
+        tunnel::drop_caught(cell.link().metrics(), handler.take());
     }
 }
 
