@@ -331,14 +331,13 @@ impl WebSocket {
             match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.handle.is_listening(cx) => return Poll::Pending,
-                None => return self.poll_recv_in_cell(cx, &mut on_pong),
-                Some(None) => {}
+                _ => {}
             }
         }
-        self.poll_event(cx, &mut on_pong)
+        self.poll_recv_in_cell(cx, &mut on_pong)
     }
 
-    /// Takes what waits in the cell: what is nearly always there is one message, or nothing yet.
+    /// Takes what waits in the cell, once nothing is left in place: nearly always that is one message, or nothing yet.
     #[inline(never)]
     fn poll_recv_in_cell(
         &mut self,
@@ -346,11 +345,13 @@ impl WebSocket {
         on_pong: &mut dyn FnMut(Bytes),
     ) -> Poll<Result<Option<Message>>> {
         let Inner { machine, handle, input, .. } = &mut *self.0;
-        let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
-        match ready!(handle.poll_read_few(cx, input, read)).flatten() {
-            Some(message) => Poll::Ready(Ok(Some(message))),
-            None => self.poll_event(cx, on_pong),
+        if machine.is_at_rest() && input.capacity() == 0 && !handle.has_unread_in_place() {
+            let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
+            if let Some(message) = ready!(handle.poll_read_few(cx, input, read)).flatten() {
+                return Poll::Ready(Ok(Some(message)));
+            }
         }
+        self.poll_event(cx, on_pong)
     }
 
     /// Goes on until there is a whole message, or the end.
