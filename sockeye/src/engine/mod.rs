@@ -7,7 +7,6 @@ pub(crate) mod content;
 #[cfg(feature = "http2")]
 pub(crate) mod date;
 pub(crate) mod driver;
-pub(crate) mod handed_over;
 pub(crate) mod link;
 #[cfg(feature = "http2")]
 pub(crate) mod machine;

@@ -13,6 +13,8 @@ mod http1;
 pub mod http2;
 #[cfg(feature = "http2")]
 mod lent;
+#[cfg(feature = "web-socket")]
+mod service;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod takeover;
 #[cfg(feature = "tls")]
@@ -25,4 +27,6 @@ pub use answer::HttpService;
 #[cfg(feature = "http2")]
 pub use builder::{Server, serve};
 #[cfg(feature = "web-socket")]
-pub use upgrade::{Upgrade, WebSocketService, websocket};
+pub use service::{WebSocketService, websocket};
+#[cfg(feature = "web-socket")]
+pub use upgrade::Upgrade;

@@ -1,8 +1,7 @@
-use std::convert::Infallible;
-use std::future::{Ready, ready};
+//! One handshake, to be accepted, refused or taken over: by extended CONNECT (RFC 8441 §5) or by an upgrade (RFC 6455 §4.2).
+
 use std::mem;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
 use http::{Extensions, Method, Request, Response, StatusCode, Version, request};
@@ -10,7 +9,6 @@ use hyper::upgrade::OnUpgrade;
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 use sockeye_proto::ws::{self, Config, Role};
-use tower_service::Service;
 
 use crate::engine::body::Body;
 use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
@@ -25,48 +23,13 @@ use crate::error::{Error, Result};
 use crate::socket::WebSocket;
 use crate::socket::handler::{Handler, Supervised};
 
-/// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`]
-/// that returns nothing or a `Result`.
-///
-/// It is a tower [`Service`] that [`serve`](crate::serve) takes, that an axum `Router` takes by `route_service`, and that
-/// runs in hyper. On Sockeye's own server the handler runs inside its connection's task, which makes it cheap to wake;
-/// what keeps a processor busy for long should be spawned.
-///
-/// A handler may go on for the server's close timeout (5 seconds by default) after its socket's stream is over, however that
-/// ended; then it is dropped. What takes longer than that to put away belongs into a task of its own.
-///
-/// A request that is no WebSocket handshake is answered with 426 (HTTP/1.1) or 405 (HTTP/2), a wrong one as RFC 6455 §4.2
-/// and RFC 8441 §5 ask. By default pages of the same origin may open sockets, and clients that are no browsers.
-///
-/// ```
-/// use sockeye::{Result, WebSocket, websocket};
-///
-/// async fn echo(mut socket: WebSocket) -> Result {
-///     while let Some(message) = socket.recv().await? {
-///         socket.send(message).await?;
-///     }
-///     Ok(())
-/// }
-/// let service = websocket(echo).protocols(["echo"]).max_message_size(64 * 1024);
-/// ```
-pub fn websocket<H: Handler + Clone>(handler: H) -> WebSocketService<H> {
-    WebSocketService { handler, settings: Arc::default() }
-}
-
-/// The service that [`websocket`] makes.
-#[derive(Clone, Debug)]
-pub struct WebSocketService<H> {
-    handler: H,
-    settings: Arc<Settings>,
-}
-
 /// What an endpoint settles in a handshake.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
-    protocols: Vec<String>,
-    origins: OriginPolicy,
-    config: Config,
-    pub(crate) extensions: ws::Extensions,
+    pub(super) protocols: Vec<String>,
+    pub(super) origins: OriginPolicy,
+    pub(super) config: Config,
+    pub(super) extensions: ws::Extensions,
 }
 
 /// What a handshake has come to.
@@ -74,73 +37,6 @@ struct Settled {
     response: Response<()>,
     machine: ws::WebSocket,
     protocol: Option<String>,
-}
-
-impl<H> WebSocketService<H> {
-    /// The subprotocols spoken here (RFC 6455 §1.9). The client's first that is among them is taken; none if none is.
-    #[must_use]
-    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
-        self.edit().protocols = protocols.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Whose pages may open sockets here.
-    #[must_use]
-    pub fn origins(mut self, origins: OriginPolicy) -> Self {
-        self.edit().origins = origins;
-        self
-    }
-
-    /// Octets in a message, beyond which a socket fails with 1009. Default: 1 MiB.
-    #[must_use]
-    pub fn max_message_size(mut self, octets: usize) -> Self {
-        self.edit().config.max_message_size = octets;
-        self
-    }
-
-    /// All the limits of a socket.
-    #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.edit().config = config;
-        self
-    }
-
-    /// Lets clients that offer it (`no-masking`) leave out the masking of what they send, on connections that Sockeye's
-    /// own server encrypts by TLS; elsewhere, as behind a proxy that decrypts, it is never accepted. Off by default.
-    #[must_use]
-    pub fn no_masking(mut self) -> Self {
-        self.edit().extensions.no_masking = true;
-        self
-    }
-
-    pub(crate) fn edit(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.settings)
-    }
-}
-
-impl<H: Handler + Clone, B> Service<Request<B>> for WebSocketService<H> {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<std::result::Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let response = match Upgrade::from_request(&mut request) {
-            Ok(mut upgrade) => {
-                upgrade.settings = self.settings.clone();
-                upgrade.accept(self.handler.clone())
-            }
-            Err(refusal) => refused(refusal, request.method()),
-        };
-        ready(Ok(response))
-    }
-}
-
-fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
-    refusal.response_to(method).map(Body::from)
 }
 
 /// A WebSocket handshake that waits for a decision.
@@ -162,7 +58,7 @@ pub struct Upgrade {
     offer: Offer,
     way: Way,
     request: request::Parts,
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
 }
 
 /// How the stream gets from the server to the socket.
@@ -360,6 +256,10 @@ fn start<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts
         let future = async { handler.handle(socket).await };
         (cell, Box::pin(Supervised::new(future, handle)))
     }))
+}
+
+pub(super) fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
+    refusal.response_to(method).map(Body::from)
 }
 
 /// Answers a stream with a refusal, where no service is there to do it.

@@ -1,18 +1,23 @@
 //! What all streams of one connection share, on both sides of their cells.
 
+mod handed_over;
+mod info;
+mod limits;
+
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Version;
 
 use crate::engine::budget::Budget;
-use crate::engine::handed_over::HandedOver;
 use crate::engine::metrics::{Counter, Metrics};
+
+pub(crate) use handed_over::HandedOver;
+pub(crate) use info::ConnectionInfo;
+pub use info::Side;
+pub(crate) use limits::{Limits, PingTimes};
 
 /// The shared part of a connection.
 pub(crate) struct Link {
@@ -51,6 +56,14 @@ struct Ready {
     /// Cells that wait until all that the connection has is with the transport.
     flushes: Vec<Arc<dyn Flusher>>,
     end: End,
+}
+
+impl Ready {
+    /// Another task has something for the connection: whom to wake once the lock is let go.
+    fn call(&mut self) -> Option<Waker> {
+        self.called |= self.sleeper.is_some();
+        self.sleeper.take()
+    }
 }
 
 /// How a connection has ended, to those who flush.
@@ -114,62 +127,6 @@ impl Address {
     }
 }
 
-/// After what silence a Ping is sent, and how much later its socket is given up.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PingTimes {
-    pub(crate) interval: Duration,
-    pub(crate) timeout: Duration,
-}
-
-/// A year: as good as never, and few enough ticks to count.
-const LONGEST: Duration = Duration::from_secs(1 << 25);
-
-impl PingTimes {
-    /// None where no time is silence.
-    pub(crate) fn new(interval: Duration, timeout: Duration) -> Option<Self> {
-        (!interval.is_zero()).then(|| Self { interval: interval.min(LONGEST), timeout: timeout.min(LONGEST) })
-    }
-}
-
-/// What is known of a connection from its start.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConnectionInfo {
-    /// What we are.
-    pub(crate) side: Side,
-    /// The peer's address, where the transport has one.
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) version: Version,
-    pub(crate) secure: bool,
-}
-
-/// One of the two sides of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
-    /// Who made the connection.
-    Client,
-    /// Who accepted it.
-    Server,
-}
-
-impl Side {
-    /// The other one.
-    pub(crate) fn peer(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Client => "the client",
-            Self::Server => "the server",
-        })
-    }
-}
-
 /// How far its end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
@@ -180,51 +137,6 @@ pub(crate) enum Phase {
     Draining,
     /// What is left is cut off.
     Ending,
-}
-
-/// What one connection may hold for its streams.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Octets in one stream's outbox beyond which a sender waits.
-    pub(crate) stream_send: usize,
-    /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
-    pub(crate) connection_send: usize,
-    /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
-    pub(crate) unfinished_messages: usize,
-    /// How long a tunnel's peer may take to end its half after we ended ours.
-    pub(crate) close_timeout: Duration,
-    /// The same for a peer that broke the tunnel's protocol.
-    pub(crate) failed_timeout: Duration,
-    /// Handlers of tunnels that may outlive their stream, each for `close_timeout`; past it the oldest is dropped. As many
-    /// as a connection has streams may end all at once.
-    pub(crate) outliving_handlers: usize,
-    /// How long a transport may take none of what there is to write.
-    pub(crate) write_timeout: Duration,
-    /// When silent WebSockets are asked for a sign of life; `None` never asks.
-    pub(crate) pings: Option<PingTimes>,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            stream_send: 64 * 1024,
-            connection_send: 1024 * 1024,
-            unfinished_messages: 4 * 1024 * 1024,
-            close_timeout: Duration::from_secs(5),
-            failed_timeout: Duration::from_secs(1),
-            outliving_handlers: 100,
-            write_timeout: Duration::from_secs(60),
-            pings: None,
-        }
-    }
-}
-
-impl Limits {
-    /// A peer that broke the protocol gets no more time than others.
-    pub(crate) fn set_close_timeout(&mut self, time: Duration) {
-        self.close_timeout = time;
-        self.failed_timeout = self.failed_timeout.min(time);
-    }
 }
 
 impl Link {
@@ -293,8 +205,7 @@ impl Link {
                 return ready.end;
             }
             ready.flushes.push(cell);
-            ready.called |= ready.sleeper.is_some();
-            ready.sleeper.take()
+            ready.call()
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -328,8 +239,7 @@ impl Link {
         let sleeper = {
             let mut ready = self.ready();
             ready.slots.push(slot);
-            ready.called |= ready.sleeper.is_some();
-            ready.sleeper.take()
+            ready.call()
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -401,8 +311,7 @@ impl Link {
             }
             ready.broadcast_size += broadcast.size();
             ready.broadcasts.push(broadcast);
-            ready.called |= ready.sleeper.is_some();
-            ready.sleeper.take()
+            ready.call()
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();

@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 
-use crate::engine::link::Address;
+use super::Address;
 
 /// Octets on the list past which outboxes are used: as much as one stream may have waiting.
 const MAX_OCTETS: usize = 64 * 1024;
