@@ -8,7 +8,8 @@ use bytes::BytesMut;
 
 use super::Address;
 
-/// Octets on the list past which outboxes are used: as much as one stream may have waiting.
+/// Octets on the list past which outboxes are used: as much as one stream may have waiting, and beside
+/// [`Limits::connection_send`](super::Limits::connection_send).
 const MAX_OCTETS: usize = 64 * 1024;
 /// Sends on the list, since each keeps a buffer.
 const MAX_COUNT: usize = 1024;
