@@ -331,13 +331,15 @@ impl WebSocket {
             match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.handle.is_listening(cx) => return Poll::Pending,
-                _ => {}
+                None => return self.poll_recv_in_cell(cx, &mut on_pong),
+                Some(None) => {}
             }
         }
-        self.poll_recv_in_cell(cx, &mut on_pong)
+        self.poll_event(cx, &mut on_pong)
     }
 
-    /// Takes what waits in the cell, once nothing is left in place: nearly always that is one message, or nothing yet.
+    /// Takes what waits in the cell, where the machine is at rest and nothing is left in place: nearly always that is one message,
+    /// or nothing yet.
     #[inline(never)]
     fn poll_recv_in_cell(
         &mut self,
@@ -345,13 +347,11 @@ impl WebSocket {
         on_pong: &mut dyn FnMut(Bytes),
     ) -> Poll<Result<Option<Message>>> {
         let Inner { machine, handle, input, .. } = &mut *self.0;
-        if machine.is_at_rest() && input.capacity() == 0 && !handle.has_unread_in_place() {
-            let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
-            if let Some(message) = ready!(handle.poll_read_few(cx, input, read)).flatten() {
-                return Poll::Ready(Ok(Some(message)));
-            }
+        let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
+        match ready!(handle.poll_read_few(cx, input, read)).flatten() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_event(cx, on_pong),
         }
-        self.poll_event(cx, on_pong)
     }
 
     /// Goes on until there is a whole message, or the end.

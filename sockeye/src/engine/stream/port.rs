@@ -150,11 +150,6 @@ impl StreamHandle {
         })
     }
 
-    /// Whether something of what has just arrived is left, if this is the handler.
-    pub(crate) fn has_unread_in_place(&self) -> bool {
-        VISITED.get() == self.cell().key() && UNREAD.get()
-    }
-
     /// Lets `read` take octets off the front of what waits in the cell, and says how many, where they are few: the others are
     /// left in `rest`. None where there is anything else for [`poll_read`](Self::poll_read).
     #[inline]
