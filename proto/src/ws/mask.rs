@@ -22,6 +22,11 @@ pub(super) fn apply(octets: &mut [u8], key: u32) -> u32 {
     key.rotate_right(8 * last.len() as u32)
 }
 
+/// The key that goes on behind so many octets.
+pub(super) fn skip(octets: usize, key: u32) -> u32 {
+    key.rotate_right(8 * (octets % 4) as u32)
+}
+
 /// Copies `octets`, masked or unmasked, and returns the key that goes on where they end: one pass over both, where a copy and
 /// then [`apply`] would be two.
 pub(super) fn copy(octets: &[u8], key: u32) -> (Vec<u8>, u32) {

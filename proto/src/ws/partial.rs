@@ -7,10 +7,12 @@ use super::deflate::Codec;
 use super::frame::{Expected, Header, MAX_HEADER_SIZE, Opcode, compressed_limit};
 use super::streamed::Streamed;
 use super::utf8::Utf8Buffer;
-use super::{Message, Violation};
+use super::{Message, Violation, mask};
 
 /// Octets from which on memory that is not written to costs nothing: many pages.
 const LARGE: usize = 64 << 10;
+/// Octets that are copied, and then unmasked.
+const UNMASKED_AT_ONCE: usize = 1 << 10;
 
 /// Octets of a message that explain one of its frames, where it has more than may be of any size. Writers that cut a
 /// message up do so by their buffers, which have some kilobytes; a frame of less costs more to handle than its octets do.
@@ -154,24 +156,36 @@ impl Assembly {
         }
     }
 
-    /// Appends a piece. `limit` octets, this piece's included, may come at most: memory grows with what came, never
+    /// Appends a piece that is masked with `key`, and returns the key for what comes next. `limit` octets, this piece's included,
+    /// may come at most: memory grows with what came, never
     /// with what a length announces, and never past that. It doubles, and from [`LARGE`] on becomes sixteen times what there
     /// is, which the system gives only once it is written to: to double that too would move a large message once more.
-    pub(super) fn push(&mut self, piece: &[u8], limit: usize) -> Result<(), Violation> {
+    pub(super) fn push(&mut self, piece: &mut [u8], mut key: u32, limit: usize) -> Result<u32, Violation> {
         let growth = if self.len() < LARGE { self.len() } else { self.len().saturating_mul(15) };
         let growth = growth.max(piece.len()).min(limit);
         match self {
-            Self::Text(text) => text.push(piece, growth).map_err(|_| Violation::Text)?,
+            Self::Text(text) => {
+                key = mask::apply(piece, key);
+                text.push(piece, growth).map_err(|_| Violation::Text)?;
+            }
             Self::Binary(octets) | Self::Compressed(_, octets) => {
                 if octets.capacity() - octets.len() < piece.len() {
                     octets.reserve_exact(growth);
                 }
-                octets.extend_from_slice(piece);
+                // It is the copy that is unmasked, little by little: while it is in the nearest cache.
+                for part in piece.chunks(UNMASKED_AT_ONCE) {
+                    let start = octets.len();
+                    octets.extend_from_slice(part);
+                    key = mask::apply(&mut octets[start..], key);
+                }
             }
             Self::Streamed(_) => debug_assert!(false, "a piece goes where it is masked still"),
-            Self::Discarded(length) => *length += piece.len(),
+            Self::Discarded(length) => {
+                *length += piece.len();
+                key = mask::skip(piece.len(), key);
+            }
         }
-        Ok(())
+        Ok(key)
     }
 
     /// How many more octets may come, where a message that is to be whole may have `max`.
@@ -224,7 +238,7 @@ mod tests {
                 let mut message = message();
                 while message.len() < total {
                     let piece = piece.min(total - message.len());
-                    message.push(&vec![b'x'; piece], total - message.len()).unwrap();
+                    message.push(&mut vec![b'x'; piece], 0, total - message.len()).unwrap();
                     let capacity = match &message {
                         Assembly::Text(text) => text.capacity(),
                         Assembly::Binary(octets) => octets.capacity(),

@@ -167,10 +167,9 @@ impl WebSocket {
                 partial.fragments = 0;
             }
         } else if let Some(message) = &mut partial.message {
-            header.key = mask::apply(piece, header.key);
             // Room for what may follow this frame too: or each small fragment would move the message to a larger buffer.
             let room = message.room(self.max_message_size);
-            message.push(piece, if header.fin { header.length } else { room })?;
+            header.key = message.push(piece, header.key, if header.fin { header.length } else { room })?;
         }
         header.length -= piece.len();
         if header.length > 0 {

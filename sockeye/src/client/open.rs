@@ -5,7 +5,6 @@ use std::pin::Pin;
 
 use http::header::{ORIGIN, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Request, Response};
-use http_body::Body as _;
 use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
 use sockeye_proto::ws::{self, Config, Extensions, Role};
 

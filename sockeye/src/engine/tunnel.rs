@@ -68,8 +68,14 @@ pub(crate) struct Panicked;
 
 /// Runs foreign code; what it was called on is not to be used again where it panics.
 pub(crate) fn catch<T>(metrics: &Metrics, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_for(|| metrics, run)
+}
+
+/// [`catch`] where the metrics are not at hand: they are asked for when it panics.
+#[inline]
+pub(crate) fn catch_for<'a, T>(metrics: impl FnOnce() -> &'a Metrics, run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| {
-        metrics.count(Counter::Panics);
+        metrics().count(Counter::Panics);
         tell_of_panic(payload);
         Panicked
     })

@@ -36,7 +36,7 @@ pub struct Group(Arc<Mutex<Crowds>>);
 
 #[derive(Default)]
 struct Crowds {
-    /// By the serial number of the connection: the order in which connections are told, the same whenever the same is done.
+    /// By the number of the connection: the order in which connections are told, the same whenever the same is done.
     by_link: BTreeMap<u64, Crowd>,
     /// Messages sent so far.
     sent: u64,
@@ -80,7 +80,7 @@ impl Group {
         let mut crowds = self.crowds();
         let Crowds { by_link, sent } = &mut *crowds;
         let new = || Crowd { link: link.clone(), members: Arc::default() };
-        let crowd = by_link.entry(link.serial).or_insert_with(new).clone();
+        let crowd = by_link.entry(link.number).or_insert_with(new).clone();
         let key = crowd.members.insert(cell.address(), *sent);
         drop(crowds);
         Ok(Member { group: self.clone(), crowd, key })
@@ -130,7 +130,7 @@ impl Drop for Member {
         let mut crowds = self.group.crowds();
         self.crowd.members.remove(self.key);
         if self.crowd.members.len() == 0 {
-            crowds.by_link.remove(&self.crowd.link.serial);
+            crowds.by_link.remove(&self.crowd.link.number);
         }
     }
 }

@@ -340,10 +340,27 @@ impl WebSocket {
             match self.read_in_place() {
                 Some(Some(message)) => return Poll::Ready(Ok(Some(message))),
                 None if self.0.handle.is_listening(cx) => return Poll::Pending,
-                _ => {}
+                None => return self.poll_recv_in_cell(cx, &mut on_pong),
+                Some(None) => {}
             }
         }
         self.poll_event(cx, &mut on_pong)
+    }
+
+    /// Takes what waits in the cell, where the machine is at rest and nothing is left in place: nearly always that is one message,
+    /// or nothing yet.
+    #[inline(never)]
+    fn poll_recv_in_cell(
+        &mut self,
+        cx: &mut Context<'_>,
+        on_pong: &mut dyn FnMut(Bytes),
+    ) -> Poll<Result<Option<Message>>> {
+        let Inner { machine, handle, input, .. } = &mut *self.0;
+        let read = |octets: &mut [u8]| machine.handle_in_place(crate::engine::now, octets);
+        match ready!(handle.poll_read_few(cx, input, read)).flatten() {
+            Some(message) => Poll::Ready(Ok(Some(message))),
+            None => self.poll_event(cx, on_pong),
+        }
     }
 
     /// Goes on until there is a whole message, or the end.
@@ -667,14 +684,8 @@ impl WebSocket {
     #[inline(never)]
     fn poll_send_in_cell(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         self.check_open()?;
-        let Inner { machine, handle, input, .. } = &mut *self.0;
-        let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| {
-            // The buffer of the message that this one answers will do.
-            if outbox.capacity() == 0 && input.is_empty() {
-                mem::swap(outbox, input);
-            }
-            encode(machine, message, outbox)
-        }))?;
+        let Inner { machine, handle, .. } = &mut *self.0;
+        let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| encode(machine, message, outbox)))?;
         Poll::Ready(sent)
     }
 

@@ -175,6 +175,7 @@ where
     /// Handles what the machine has to say, then looks at every stream that changed; whether anything happened.
     fn run(&mut self, now: Instant) -> bool {
         let mut progress = self.handle_events(now);
+        progress |= self.send_handed();
         let mut ready = mem::take(&mut self.ready);
         self.link.take_ready(&mut ready);
         progress |= !ready.is_empty();

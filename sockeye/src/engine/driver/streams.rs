@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use futures_task::waker_ref;
 use http::{HeaderMap, Method, Request, Response, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
@@ -15,8 +15,8 @@ use super::partings::Partings;
 use super::{Application, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
-use crate::engine::link::Phase;
 use crate::engine::link::Side;
+use crate::engine::link::{Address, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::stream::port::{Visit, send_frame};
@@ -68,18 +68,20 @@ impl<P> Slot<P> {
 /// be it as it is dropped, is done too, and takes nobody with it.
 #[inline]
 fn poll(handler: &mut Option<Handler>, cell: &Arc<StreamCell>) {
-    let metrics = cell.link().metrics();
-    let polled = tunnel::catch(metrics, || {
-        let waker = waker_ref(cell);
-        while let Some(future) = handler
-            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
-        {
-            *handler = next.map(|tunnel::Next(next)| next);
-        }
-    });
+    let polled = tunnel::catch_for(
+        || cell.link().metrics(),
+        || {
+            let waker = waker_ref(cell);
+            while let Some(future) = handler
+                && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
+            {
+                *handler = next.map(|tunnel::Next(next)| next);
+            }
+        },
+    );
     if let Err(Panicked) = polled {
         cell.panicked();
-        tunnel::drop_caught(metrics, handler.take());
+        tunnel::drop_caught(cell.link().metrics(), handler.take());
     }
 }
 
@@ -312,7 +314,7 @@ where
         let was_closed = self.machine.is_closed();
         let Some(slot) = self.streams.slots.get_mut(index).and_then(Option::as_mut) else { return };
         let Some(mut stream) = self.machine.stream(slot.id) else { return };
-        let mut state = slot.cell.lock();
+        let mut state = slot.cell.lock_all();
         let look = Look { has_handler: slot.handler.is_some(), peers_end };
         let exchanged = state.exchange(&mut stream, &self.link, look);
         slot.cell.calm_down(&state);
@@ -341,6 +343,38 @@ where
         }
         self.machine.recycle(exchanged.spare);
         self.note_broken_off(was_closed);
+    }
+
+    /// Sends what tasks have handed over; whether anything was there.
+    pub(super) fn send_handed(&mut self) -> bool {
+        let Self { streams, machine, link, .. } = self;
+        let Some(mut handed) = link.take_handed() else { return false };
+        let slots = &streams.slots;
+        let find = |from: Address| {
+            let slot = slots.get(from.slot()).and_then(Option::as_ref);
+            slot.filter(|slot| slot.cell.address() == from)
+        };
+        let send = |from, mut octets: BytesMut| {
+            // Of a stream that is over nothing goes out.
+            let mut stream = machine.stream(find(from)?.id)?;
+            let taken = stream.write(&octets, false);
+            let is_all = taken == octets.len();
+            if is_all {
+                octets.clear();
+                drop(stream);
+                machine.recycle(octets);
+                return None;
+            }
+            octets.advance(taken);
+            Some(octets)
+        };
+        handed.send_all(send, |from, rest| {
+            if let Some(slot) = find(from) {
+                slot.cell.put_first(rest.freeze());
+            }
+        });
+        link.recycle(handed);
+        true
     }
 
     /// Sends what groups have for streams here; whether anything was there.

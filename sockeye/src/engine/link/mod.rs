@@ -1,18 +1,20 @@
 //! What all streams of one connection share, on both sides of their cells.
 
+mod handed_over;
 mod info;
 mod limits;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::engine::budget::Budget;
 use crate::engine::metrics::{Counter, Metrics};
 
+pub(crate) use handed_over::HandedOver;
 pub(crate) use info::ConnectionInfo;
 pub use info::Side;
 pub(crate) use limits::{Limits, PingTimes};
@@ -20,13 +22,13 @@ pub(crate) use limits::{Limits, PingTimes};
 /// The shared part of a connection.
 pub(crate) struct Link {
     ready: Mutex<Ready>,
+    /// Whether anything was handed over; changed with `ready`.
+    has_handed: AtomicBool,
     /// Octets that stayed in outboxes after their connection had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
-    /// Among all connections of its server or client.
+    /// Among all connections of all servers and clients that there were.
     pub(crate) number: u64,
-    /// Among all connections that there were: their order where they are of several servers and clients.
-    pub(crate) serial: u64,
     /// Shared by all connections of the server.
     pub(crate) limits: Arc<Limits>,
     pub(crate) info: ConnectionInfo,
@@ -41,8 +43,6 @@ pub(crate) struct Link {
     listing: Arc<dyn Listing>,
 }
 
-static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
-
 /// A server of a million sockets over HTTP/1.1 has a million of these.
 const _: () = assert!(size_of::<Link>() <= 192);
 
@@ -50,6 +50,8 @@ const _: () = assert!(size_of::<Link>() <= 192);
 #[derive(Default)]
 struct Ready {
     slots: Vec<u32>,
+    /// What tasks sent; boxed, since an idle connection has none.
+    handed: Option<Box<HandedOver>>,
     sleeper: Option<Waker>,
     /// Another task woke the connection.
     called: bool,
@@ -87,6 +89,10 @@ impl Ready {
 
     fn take_flushes(&mut self) -> Vec<Arc<dyn Flusher>> {
         self.rare.as_mut().map_or_else(Vec::new, |rare| std::mem::take(&mut rare.flushes))
+    }
+
+    fn has_handed(&self) -> bool {
+        self.handed.as_ref().is_some_and(|handed| !handed.is_empty())
     }
 
     fn has_broadcasts(&self) -> bool {
@@ -178,10 +184,10 @@ impl Link {
         let budget = Budget::new(limits.unfinished_messages);
         Self {
             ready: Mutex::default(),
+            has_handed: AtomicBool::new(false),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
-            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             limits,
             info,
             budget,
@@ -249,7 +255,14 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
-        let flushes = self.ready().take_flushes();
+        let flushes = {
+            let mut ready = self.ready();
+            if ready.has_handed() {
+                // It was handed over before this was asked, and is still to be written.
+                return false;
+            }
+            ready.take_flushes()
+        };
         for cell in &flushes {
             cell.flushed(Flush::Done);
         }
@@ -270,6 +283,46 @@ impl Link {
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
+    }
+
+    /// Hands what a stream's empty outbox got over to the connection, which need not look at the cell for it: behind all that
+    /// was handed over before, and before what will stand in the outbox. To be called under the lock of the cell; who is
+    /// returned is to be woken without it. Gives the octets back where too many wait.
+    #[inline]
+    pub(crate) fn hand_over(&self, address: Address, octets: BytesMut) -> Result<Sleeper, BytesMut> {
+        let mut ready = self.ready();
+        ready.handed.get_or_insert_default().push(address, octets)?;
+        self.has_handed.store(true, Ordering::Relaxed);
+        Ok(Sleeper(ready.call()))
+    }
+
+    /// For the connection: what was handed over, if anything was.
+    pub(crate) fn take_handed(&self) -> Option<Box<HandedOver>> {
+        // What is handed over meanwhile is seen next time: the connection does not go to sleep over it.
+        if !self.has_handed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut ready = self.ready();
+        self.has_handed.store(false, Ordering::Relaxed);
+        ready.handed.take()
+    }
+
+    /// For the connection: gives an emptied list back for what comes next.
+    pub(crate) fn recycle(&self, handed: Box<HandedOver>) {
+        debug_assert!(handed.is_empty(), "what was handed over was sent");
+        let mut ready = self.ready();
+        ready.handed.get_or_insert(handed);
+    }
+
+    /// For the connection, under the lock of a cell: takes back what was handed over from there, or the outbox would go before.
+    pub(crate) fn take_back(&self, address: Address) -> Option<BytesMut> {
+        if !self.has_handed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut ready = self.ready();
+        let octets = ready.handed.as_mut().and_then(|handed| handed.take_from(address));
+        self.has_handed.store(ready.has_handed(), Ordering::Relaxed);
+        octets
     }
 
     /// Tells the connection of a group's message. Past the limit of what may wait for a connection all members miss it.
@@ -301,7 +354,9 @@ impl Link {
 
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
-        self.ready().rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty());
+        let mut ready = self.ready();
+        ready.rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty());
+        ready.handed.take_if(|handed| handed.is_empty());
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -349,7 +404,7 @@ impl Link {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || ready.has_broadcasts();
+        let told = !ready.slots.is_empty() || ready.has_handed() || ready.has_broadcasts();
         let asked = told || has_written && ready.has_flushes();
         // As in `watch`.
         if asked || self.phase() != seen {
@@ -373,6 +428,18 @@ impl Link {
             self.blocked.fetch_add(after - before, Ordering::Relaxed);
         } else if before > after {
             self.blocked.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A connection that slept, to be woken once no lock is held.
+#[must_use = "a connection that sleeps is to be woken"]
+pub(crate) struct Sleeper(Option<Waker>);
+
+impl Sleeper {
+    pub(crate) fn wake(self) {
+        if let Some(sleeper) = self.0 {
+            sleeper.wake();
         }
     }
 }

@@ -214,15 +214,19 @@ impl StreamCell {
     /// Wakes those who waited. To be called without the lock.
     pub(crate) fn wake(&self, waiting: Waiting) {
         let Waiting { sender, receiver, watcher } = waiting;
-        for waiter in [sender, receiver] {
-            match waiter {
-                Waiter::Nobody => {}
-                Waiter::Handler => self.set(QUEUED | WOKEN),
-                Waiter::Task(waker) => waker.wake(),
-            }
-        }
+        self.wake_one(sender);
+        self.wake_one(receiver);
         if let Some(watcher) = watcher {
             watcher.wake();
+        }
+    }
+
+    #[inline]
+    fn wake_one(&self, waiter: Waiter) {
+        match waiter {
+            Waiter::Nobody => {}
+            Waiter::Handler => self.set(QUEUED | WOKEN),
+            Waiter::Task(waker) => waker.wake(),
         }
     }
 
@@ -245,8 +249,8 @@ impl StreamCell {
     pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
         let delivered = self.lock().deliver(read);
         match delivered {
-            Delivered::Put(Waiting { receiver: Waiter::Handler, .. }) => return true,
-            Delivered::Put(waiting) => self.wake(waiting),
+            Delivered::Put(Waiter::Handler) => return true,
+            Delivered::Put(waiter) => self.wake_one(waiter),
             Delivered::Heard => self.queue(),
             Delivered::HeldBack => {}
         }
@@ -303,9 +307,20 @@ impl StreamCell {
         true
     }
 
-    /// What the connection could not take of a frame goes before whatever has come to wait meanwhile.
-    pub(super) fn put_first(&self, rest: Bytes) {
+    /// For the connection that is to look at all of the cell: takes the lock, and what was [handed over](Link::hand_over) and
+    /// not sent back into the outbox, before what stands there.
+    pub(crate) fn lock_all(&self) -> MutexGuard<'_, StreamState> {
         let mut state = self.lock();
+        if let Some(handed) = self.link.take_back(self.address()) {
+            state.put_first(handed.freeze());
+        }
+        state
+    }
+
+    /// What the connection could not take of a frame, or of what was handed over, goes before whatever has come to wait
+    /// meanwhile, in either place.
+    pub(crate) fn put_first(&self, rest: Bytes) {
+        let mut state = self.lock_all();
         state.put_first(rest);
         state.rebook(&self.link);
         drop(state);

@@ -73,7 +73,7 @@ impl StreamHandle {
 
     /// Whether it is the handler that waits, and not another task.
     #[inline]
-    fn is_handler(&self, cx: &Context<'_>) -> bool {
+    pub(super) fn is_handler(&self, cx: &Context<'_>) -> bool {
         // Nothing but the cell's own waker holds the cell's address.
         cx.waker().data() == Arc::as_ptr(&self.0).cast()
     }

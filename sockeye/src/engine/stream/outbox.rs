@@ -32,13 +32,26 @@ impl Outbox {
     /// Lets `fill` append, and behind that what it returns.
     #[inline]
     pub(crate) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
-        let mut octets = mem::take(self).into_octets();
-        let (value, payload) = fill(&mut octets);
-        *self = match payload {
-            Some(payload) => Self::Payload(Box::new((octets, payload))),
-            None => Self::Octets(octets),
-        };
+        if let Self::Payload(_) = self {
+            *self = Self::Octets(mem::take(self).into_octets());
+        }
+        let Self::Octets(octets) = self else { unreachable!("a payload was copied behind what it follows") };
+        let (value, payload) = fill(octets);
+        if let Some(payload) = payload {
+            *self = Self::Payload(Box::new((mem::take(octets), payload)));
+        }
         value
+    }
+
+    /// Takes an empty buffer over where there is none: what is appended needs no other.
+    #[inline]
+    pub(crate) fn take_room(&mut self, spare: &mut BytesMut) {
+        debug_assert!(spare.is_empty(), "only room is taken over");
+        if let Self::Octets(octets) = self
+            && octets.capacity() == 0
+        {
+            mem::swap(octets, spare);
+        }
     }
 
     /// Appends octets that others have too: by a copy where that costs less than to share them.
@@ -59,6 +72,27 @@ impl Outbox {
         if !behind.is_empty() {
             self.append(|outbox| (outbox.extend_from_slice(&behind.into_octets()), None));
         }
+    }
+
+    /// All of it, where that is few octets and no payload.
+    #[inline]
+    pub(crate) fn take_few(&mut self) -> Option<BytesMut> {
+        match self {
+            Self::Octets(octets) if !octets.is_empty() && octets.len() <= LEAST_SHARED => Some(mem::take(octets)),
+            _ => None,
+        }
+    }
+
+    /// The buffer alone, empty, where all that it held was sent.
+    #[inline]
+    pub(crate) fn into_spare(self) -> BytesMut {
+        let mut spare = match self {
+            Self::Octets(octets) => octets,
+            Self::Payload(both) => both.0,
+        };
+        // Unlike `advance`, which would leave the room that was read behind.
+        spare.clear();
+        spare
     }
 
     /// All of it in one buffer.

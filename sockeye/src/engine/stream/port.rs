@@ -17,6 +17,10 @@
 //! - **What is sent stays in order.** The connection sends what was put on the desk before it looks into the outbox. So
 //!   nothing may be put on the desk once the outbox has been used. It is then quiet no more, which every sender sees: to send
 //!   at all it must have, or have been given, the socket that was used, and that orders it behind what was done with it.
+//! - **What other tasks hand over stays in order, too.** What finds the outbox empty goes onto the connection's list
+//!   ([`Link::hand_over`](crate::engine::link::Link::hand_over)) while the cell's lock is held, and all that stands there was
+//!   sent before what stands in the outbox. Whoever takes from the outbox takes from the list first, under the same lock; so a
+//!   cell that is found to be quiet has nothing there.
 //! - **No wake-up is lost.** A quiet cell may be [listening](StreamCell::is_listening), which says that its receiver waits
 //!   as the handler. That stays so until the lock is taken, through any number of visits.
 //!
@@ -146,6 +150,26 @@ impl StreamHandle {
         })
     }
 
+    /// Lets `read` take octets off the front of what waits in the cell, and says how many, where they are few: the others are
+    /// left in `rest`. None where there is anything else for [`poll_read`](Self::poll_read).
+    #[inline]
+    pub(crate) fn poll_read_few<T>(
+        &self,
+        cx: &mut Context<'_>,
+        rest: &mut BytesMut,
+        read: impl FnOnce(&mut [u8]) -> (usize, T),
+    ) -> Poll<Option<T>> {
+        let cell = self.cell();
+        let mut state = cell.lock();
+        let received = state.receive_few(self.who(cx), rest, read);
+        let wants_refill = received.is_ready() && state.wants_refill();
+        drop(state);
+        if wants_refill {
+            cell.queue();
+        }
+        received
+    }
+
     /// Appends what has arrived, and is not to be read in place, to `input`.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
         let received = self.cell().lock().receive(self.who(cx), input);
@@ -228,9 +252,22 @@ impl StreamHandle {
             }
             Room::Wait(_) | Room::Now => {}
         }
+        let is_elsewhere = match room {
+            Room::Wait(cx) | Room::Answer(cx) => !self.is_handler(cx),
+            Room::Now => false,
+        };
+        let may_hand_over = is_elsewhere && state.may_hand_over();
         let value = state.append(fill);
+        // Another task's goes past the cell. Under the lock: what is sent later, by whichever way, comes later.
+        let handed_over = match may_hand_over.then(|| state.take_few()).flatten() {
+            Some(octets) => cell.link().hand_over(cell.address(), octets).map_err(|octets| state.put_few_back(octets)),
+            None => Err(()),
+        };
         drop(state);
-        cell.queue();
+        match handed_over {
+            Ok(sleeper) => sleeper.wake(),
+            Err(()) => cell.queue(),
+        }
         Poll::Ready(Ok(value))
     }
 
@@ -304,7 +341,7 @@ mod tests {
         /// What the connection does after it looked at all of the cell.
         fn look(&mut self) {
             let cell = self.handle.cell().clone();
-            let mut state = cell.lock();
+            let mut state = cell.lock_all();
             let look = Look { has_handler: true, peers_end: PeersEnd::OfAll };
             let mut stream = self.machine.stream(STREAM).unwrap();
             let exchanged = state.exchange(&mut stream, cell.link(), look);
@@ -346,6 +383,35 @@ mod tests {
             assert!(handle.cell().is_quiet(), "no lock was taken");
         });
         assert_eq!(tunnel.transmitted(), "out again");
+    }
+
+    fn send_elsewhere(handle: &StreamHandle, octets: &[u8]) {
+        let sent = handle.poll_append_in_cell(Room::Wait(&Context::from_waker(Waker::noop())), |output| {
+            (output.extend_from_slice(octets), None)
+        });
+        assert!(matches!(sent, Poll::Ready(Ok(()))));
+    }
+
+    /// What another task hands over goes past the cell, which is not quiet until it was sent; what takes the way through the
+    /// outbox goes behind it, and what the connection had begun to send before it.
+    #[test]
+    fn what_is_handed_over_keeps_its_place() {
+        let mut tunnel = Tunnel::new(b"");
+        let cell = tunnel.handle.cell().clone();
+        send_elsewhere(&tunnel.handle, b"one ");
+        assert!(!cell.is_quiet() && cell.lock().waiting_octets() == 0, "it is with the connection");
+        tunnel.handle.append_now(0, |output| (output.extend_from_slice(b"two "), None)).unwrap();
+        send_elsewhere(&tunnel.handle, b"three ");
+        assert_eq!(cell.lock().waiting_octets(), 10, "the outbox is in use");
+        tunnel.look();
+        assert_eq!(tunnel.transmitted(), "one two three ");
+        assert!(cell.is_quiet());
+
+        send_elsewhere(&tunnel.handle, b"handed");
+        cell.put_first(Bytes::from_static(b"a frame, "));
+        assert!(cell.link().take_handed().is_none(), "it is back in the outbox");
+        tunnel.look();
+        assert_eq!(tunnel.transmitted(), "a frame, handed");
     }
 
     /// What a handler leaves unread is the first that is read by the cell.

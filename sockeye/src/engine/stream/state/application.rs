@@ -3,7 +3,7 @@
 use std::mem;
 use std::task::{Poll, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::waiters::Who;
@@ -14,6 +14,9 @@ use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
 use crate::engine::tunnel::Handler;
 use crate::error::{Error, Result};
+
+/// Octets that are worth no more than a look under the lock. A larger message is taken out first, and read without it.
+const FEW: usize = 4096;
 
 /// The application's verbs.
 impl StreamState {
@@ -58,6 +61,46 @@ impl StreamState {
             Received::Finished => Poll::Ready(Ok((Input::End, false))),
             Received::Dead(death) => Poll::Ready(Err(death.into())),
         }
+    }
+
+    /// [`receive`](Self::receive) of no more octets than are worth a look under a lock: `read` takes some off their front, and
+    /// says how many; the others are left in `rest`, which is empty. None where there is more, or something else, to receive.
+    #[inline]
+    pub(in crate::engine::stream) fn receive_few<T>(
+        &mut self,
+        who: Who<'_>,
+        rest: &mut BytesMut,
+        read: impl FnOnce(&mut [u8]) -> (usize, T),
+    ) -> Poll<Option<T>> {
+        debug_assert!(rest.is_empty(), "what was received before is read before");
+        if self.inbox.is_empty() {
+            if self.received != Received::Open || self.going_away {
+                return Poll::Ready(None);
+            }
+            self.put_receiver(who);
+            if matches!(who, Who::Task(_)) && self.inbox.capacity() > 0 {
+                // Even when it is empty, a buffer holds memory. The handler's is taken by the connection, which is about to look.
+                self.inbox = BytesMut::new();
+            }
+            return Poll::Pending;
+        }
+        if self.inbox.len() > FEW {
+            return Poll::Ready(None);
+        }
+        let (octets, value) = read(&mut self.inbox);
+        if octets == self.inbox.len() {
+            self.inbox.clear();
+        } else {
+            self.inbox.advance(octets);
+            mem::swap(&mut self.inbox, rest);
+        }
+        Poll::Ready(Some(value))
+    }
+
+    /// Whether the connection holds octets back until the inbox is empty, which it is.
+    #[inline]
+    pub(in crate::engine::stream) fn wants_refill(&self) -> bool {
+        self.held_back && self.inbox.is_empty()
     }
 
     /// Whether all that the peer sends is there; otherwise `who` is woken when something arrives.
@@ -137,7 +180,30 @@ impl StreamState {
     pub(in crate::engine::stream) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
         debug_assert!(self.sent == Sent::Open, "nothing follows the end: {:?}", self.sent);
         self.forget_flush();
+        if self.inbox.is_empty() {
+            // The buffer of the message that this one answers will do.
+            self.outbox.take_room(&mut self.inbox);
+        }
         self.outbox.append(fill)
+    }
+
+    /// Whether what is sent next may be [handed over](crate::engine::link::Link::hand_over) at once: nothing waits that was sent
+    /// before, and nobody asks how far it is.
+    #[inline]
+    pub(in crate::engine::stream) fn may_hand_over(&self) -> bool {
+        self.is_open() && self.outbox.is_empty() && self.flush == Flush::None && !self.head_waits()
+    }
+
+    /// What is to be handed over.
+    #[inline]
+    pub(in crate::engine::stream) fn take_few(&mut self) -> Option<BytesMut> {
+        self.outbox.take_few()
+    }
+
+    /// The connection takes no more that is handed over for now.
+    pub(in crate::engine::stream) fn put_few_back(&mut self, octets: BytesMut) {
+        debug_assert!(self.outbox.is_empty(), "nothing was sent meanwhile");
+        self.outbox = octets.into();
     }
 
     /// Appends the last octets, whatever the room: they are few. The end of our half goes with them, or behind the peer's end.

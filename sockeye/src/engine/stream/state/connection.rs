@@ -27,7 +27,7 @@ impl StreamState {
             return Delivered::HeldBack;
         }
         self.inbox = read();
-        Delivered::Put(Waiting { receiver: self.take_receiver(), ..Waiting::default() })
+        Delivered::Put(self.take_receiver())
     }
 
     /// Takes what the handler left unread, and wakes the receiver if that is another task by now. A handler that left it
@@ -228,13 +228,16 @@ impl StreamState {
             let taken = stream.write(chunk, is_last && finishing && !trailers);
             let is_whole = taken == chunk.len();
             progress |= taken > 0;
+            if is_last && is_whole {
+                break true;
+            }
             self.outbox.advance(taken);
-            if is_last || !is_whole {
-                break is_whole;
+            if !is_whole {
+                break false;
             }
         };
         if is_whole {
-            *spare = mem::take(&mut self.outbox).into_octets();
+            *spare = mem::take(&mut self.outbox).into_spare();
             let trailers = if finishing { self.take_rare(|rare| rare.trailers_out.take()) } else { None };
             if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
                 tracing::debug!(%error, "trailers could not be sent");

@@ -15,7 +15,7 @@ use std::task::Waker;
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
-use self::waiters::{Waiting, Waits};
+use self::waiters::{Waiter, Waiting, Waits};
 use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::link::Flush;
@@ -327,8 +327,8 @@ pub(crate) enum Ending {
 
 /// Where octets went that arrived.
 pub(in crate::engine::stream) enum Delivered {
-    /// Into the inbox.
-    Put(Waiting),
+    /// Into the inbox; beside it who waited for them.
+    Put(Waiter),
     /// Nowhere: the inbox is in use.
     HeldBack,
     /// To the closer of a tunnel that nobody holds.

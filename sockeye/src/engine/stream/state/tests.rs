@@ -117,6 +117,8 @@ enum Op {
     Leave,
     Receive,
     ReceiveElsewhere,
+    ReceiveFew,
+    ReceiveFewElsewhere,
     Append,
     Flush,
     Respond,
@@ -142,11 +144,13 @@ enum Op {
 
 use Op::*;
 
-const OPS: [Op; 24] = [
+const OPS: [Op; 26] = [
     Share,
     Leave,
     Receive,
     ReceiveElsewhere,
+    ReceiveFew,
+    ReceiveFewElsewhere,
     Append,
     Flush,
     Respond,
@@ -253,10 +257,29 @@ impl Case {
         match self.state.receive(who, &mut input) {
             Poll::Ready(Ok((Input::Octets, _))) => assert_eq!(input.len(), before, "all that is there is read"),
             Poll::Ready(Ok((Input::End | Input::GoingAway, _)) | Err(_)) => assert_eq!(before, 0, "nothing is lost"),
-            Poll::Pending => match waker {
-                None => (self.handler_waits, self.task_waits) = (true, None),
-                Some(_) => (self.handler_waits, self.task_waits) = (false, Some(self.task.0.load(Ordering::Relaxed))),
-            },
+            Poll::Pending => self.await_octets(waker),
+        }
+    }
+
+    /// All octets but the last are read under the lock, or all of them by the handler.
+    fn receive_few(&mut self, waker: Option<&Waker>) {
+        let before = self.state.inbox.len();
+        let mut rest = BytesMut::new();
+        let who = waker.map_or(Who::Handler, Who::Task);
+        let most = if waker.is_some() { before.saturating_sub(1) } else { before };
+        match self.state.receive_few(who, &mut rest, |octets| (most, octets[..most].len())) {
+            Poll::Ready(Some(read)) => assert_eq!(read + rest.len(), before, "nothing is lost"),
+            Poll::Ready(None) => assert_eq!(before, 0, "few octets are read"),
+            Poll::Pending => self.await_octets(waker),
+        }
+        assert!(self.state.inbox.is_empty(), "all that is there is read or handed over");
+    }
+
+    fn await_octets(&mut self, waker: Option<&Waker>) {
+        assert!(self.state.inbox.is_empty(), "who waits has read all");
+        match waker {
+            None => (self.handler_waits, self.task_waits) = (true, None),
+            Some(_) => (self.handler_waits, self.task_waits) = (false, Some(self.task.0.load(Ordering::Relaxed))),
         }
     }
 
@@ -296,6 +319,8 @@ impl Case {
             }
             Receive => self.receive(None),
             ReceiveElsewhere => self.receive(Some(&waker)),
+            ReceiveFew => self.receive_few(None),
+            ReceiveFewElsewhere => self.receive_few(Some(&waker)),
             Append => {
                 if self.state.check_open().is_ok() {
                     self.state.append(|outbox| (outbox.extend_from_slice(b"ab"), None));
@@ -321,8 +346,8 @@ impl Case {
                 self.wire.unread.extend_from_slice(b"x");
                 let wire = &mut self.wire;
                 match self.state.deliver(|| wire.read()) {
-                    super::Delivered::Put(waiting) => {
-                        self.wake(waiting);
+                    super::Delivered::Put(receiver) => {
+                        self.wake(Waiting { receiver, ..Waiting::default() });
                         assert!(self.is_woken(), "who waits hears of what came");
                     }
                     super::Delivered::HeldBack => assert!(!self.state.inbox.is_empty()),
