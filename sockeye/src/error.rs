@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use sockeye_proto::Reason;
 
-use crate::Side;
+use crate::engine::link::Side;
 
 /// What a function of Sockeye returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;

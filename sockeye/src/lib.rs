@@ -57,92 +57,33 @@
 // What the halves of the crate share has parts that one half alone does not use.
 #![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code, unused_imports))]
 
-#[cfg(feature = "http2")]
-mod answer;
-mod body;
-mod budget;
-mod buffers;
-mod carrier;
-mod cast;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;
-mod content;
-#[cfg(feature = "http2")]
-mod date;
-#[cfg(feature = "deflate")]
-mod deflate;
-mod driver;
+mod engine;
 mod error;
-#[cfg(feature = "web-socket")]
-mod group;
-#[cfg(feature = "http2")]
-mod h1;
-#[cfg(feature = "web-socket")]
-mod handler;
-#[cfg(feature = "web-socket")]
-mod head;
-#[cfg(feature = "http2")]
-pub mod http2;
-#[cfg(feature = "http2")]
-mod lent;
-mod metrics;
-mod peer;
-mod pulse;
-mod read_ahead;
-#[cfg(feature = "web-socket")]
-mod reader;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
-mod registry;
-#[cfg(feature = "web-socket")]
-mod round_trip;
-#[cfg(feature = "http2")]
 mod server;
 #[cfg(feature = "web-socket")]
 mod socket;
-#[cfg(feature = "web-socket")]
-mod split;
-mod stream;
-mod switch;
-#[cfg(all(feature = "http2", feature = "web-socket"))]
-mod takeover;
-#[cfg(feature = "tls")]
-mod tls;
-mod tunnel;
-#[cfg(feature = "web-socket")]
-mod upgrade;
-#[cfg(feature = "web-socket")]
-mod writer;
 
-/// The time, by the clock that tokio's timers go by.
-fn now() -> std::time::Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-pub use body::Body;
-pub use carrier::Side;
+pub use engine::body::Body;
+pub use engine::link::Side;
+pub use engine::metrics::Counter;
+pub use engine::peer::Peer;
+pub use engine::registry::{ConnectionStats, Handle};
 pub use error::{BoxError, Error, Fault, Result};
-pub use metrics::Counter;
-pub use peer::Peer;
-pub use registry::{ConnectionStats, Handle};
 pub use sockeye_proto::{Protocol, Reason};
-
-#[cfg(feature = "http2")]
-pub use answer::HttpService;
-#[cfg(feature = "http2")]
-pub use server::{Server, serve};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub use client::{Client, ClientBuilder, Open, connect};
+#[cfg(feature = "http2")]
+pub use server::{HttpService, Server, http2, serve};
 #[cfg(feature = "web-socket")]
-pub use group::{Group, Member};
+pub use server::{Upgrade, WebSocketService, websocket};
 #[cfg(feature = "web-socket")]
-pub use handler::{Handler, Outcome};
-#[cfg(feature = "web-socket")]
-pub use reader::MessageReader;
-#[cfg(feature = "web-socket")]
-pub use socket::WebSocket;
+pub use socket::{Group, Handler, Member, MessageReader, MessageWriter, Outcome, Receiver, Sender, WebSocket};
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]
@@ -151,9 +92,3 @@ pub use sockeye_proto::ws::{
 };
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};
-#[cfg(feature = "web-socket")]
-pub use split::{Receiver, Sender};
-#[cfg(feature = "web-socket")]
-pub use upgrade::{Upgrade, WebSocketService, websocket};
-#[cfg(feature = "web-socket")]
-pub use writer::MessageWriter;

@@ -13,10 +13,10 @@ use super::origin::Target;
 use super::tls::{ClientConfig, Tls};
 use super::transport::{Connector, Proxy};
 use super::{Client, Open, Shared, Versions};
-use crate::carrier::Limits;
-use crate::carrier::PingTimes;
-use crate::server::Transport;
-use crate::{Error, Result};
+use crate::engine::link::Limits;
+use crate::engine::link::PingTimes;
+use crate::engine::transport::Transport;
+use crate::error::{Error, Result};
 
 /// The settings of a [`Client`].
 ///

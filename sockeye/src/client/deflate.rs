@@ -1,6 +1,6 @@
 use sockeye_proto::ws::Deflate;
 
-use crate::Open;
+use crate::client::Open;
 
 impl Open {
     /// Offers to compress messages (`permessage-deflate`, RFC 7692), which is up to the server:

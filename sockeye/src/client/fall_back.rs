@@ -12,8 +12,10 @@ use sockeye_proto::ws::handshake::ClientHandshake;
 use super::memory::Way;
 use super::open::Terms;
 use super::{Shared, Versions};
-use crate::stream::Owner;
-use crate::{Error, Result, Side, WebSocket};
+use crate::engine::link::Side;
+use crate::engine::stream::StreamHandle;
+use crate::error::{Error, Result};
+use crate::socket::WebSocket;
 
 /// What came of a socket that was to be a stream of HTTP/2.
 pub(super) enum Attempt {
@@ -26,7 +28,7 @@ pub(super) enum Attempt {
 /// How an extended CONNECT ended that was sent.
 pub(super) enum Failure {
     /// By this answer, whose content may be on its way still.
-    Refused(Owner, Response<()>),
+    Refused(StreamHandle, Response<()>),
     Broken(Error),
 }
 
@@ -157,7 +159,7 @@ impl Shared {
     /// The error that a failure is, with the content of a refusal.
     async fn conclude(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Refused(owner, response) => Error::Refused(Box::new(self.read_refusal(owner, response).await)),
+            Failure::Refused(handle, response) => Error::Refused(Box::new(self.read_refusal(handle, response).await)),
             Failure::Broken(error) => error,
         }
     }

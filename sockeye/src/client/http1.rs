@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -14,13 +14,14 @@ use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use super::open::{Answer, Terms, collect};
 use super::transport::Established;
 use super::{Shared, Versions, within};
-use crate::driver::Driver;
-use crate::h1::MIN_BUFFER_SIZE;
-use crate::read_ahead::ReadAhead;
-use crate::server::Transport;
-use crate::stream::{Owner, StreamCell};
-use crate::upgrade::unshare;
-use crate::{Body, Error, Result, WebSocket};
+use crate::engine::body::Body;
+use crate::engine::buffers::MIN_HYPER_SIZE;
+use crate::engine::driver::Driver;
+use crate::engine::read_ahead::ReadAhead;
+use crate::engine::stream::{StreamCell, StreamHandle};
+use crate::engine::transport::Transport;
+use crate::error::{Error, Result};
+use crate::socket::WebSocket;
 
 impl Shared {
     /// Opens a socket on a connection of its own.
@@ -38,8 +39,8 @@ impl Shared {
     }
 
     async fn upgrade(&self, established: Established, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
-        let carrier = self.carrier(&established);
-        carrier.count_request();
+        let link = self.link(&established);
+        link.count_request();
         let way = Carrier::Http1 { key: rand::random() };
         let request = handshake.request(way).map_err(Error::invalid)?;
         let time = self.settings.handshake_timeout;
@@ -60,8 +61,8 @@ impl Shared {
         *head.headers_mut() = parts.headers.clone();
         unshare(head.headers_mut());
         let transport = take_over(Response::from_parts(parts, body)).await?;
-        let cell = StreamCell::new_tunnel(carrier);
-        let socket = terms.socket(Owner::new(&cell), request, Answer { response: head, accepted });
+        let cell = StreamCell::new_tunnel(link);
+        let socket = terms.socket(StreamHandle::new(&cell), request, Answer { response: head, accepted });
         let (transport, read) = transport.into_parts();
         tokio::spawn(Driver::of_tunnel(transport, read, cell, None));
         Ok(socket)
@@ -75,7 +76,7 @@ pub(super) async fn send(
     max_head: usize,
 ) -> Result<Response<Incoming>> {
     let mut builder = http1::Builder::new();
-    builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_BUFFER_SIZE));
+    builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_HYPER_SIZE));
     let (mut sender, connection) = builder.handshake(TokioIo::new(transport)).await.map_err(failed)?;
     // It ends when the sender and the response are gone.
     tokio::spawn(async move {
@@ -111,4 +112,14 @@ fn failed(error: hyper::Error) -> Error {
         return Error::Disconnected;
     }
     Error::Io(io::Error::other(error))
+}
+
+/// Copies what hyper's parser left as slices of its read buffer, which would stay whole for as long as the socket.
+fn unshare(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
+    }
 }

@@ -16,27 +16,29 @@ use super::fall_back::{Attempt, Failure};
 use super::open::{Answer, Terms, collect};
 use super::pool::{Occupancy, Permit};
 use super::{Shared, Versions, within};
-use crate::driver::{Application, Driver, Opening};
-use crate::stream::Owner;
-use crate::tunnel::Handler;
-use crate::{Body, Error, Result, server};
+use crate::engine::body::Body;
+use crate::engine::driver::{Application, Driver, Opening};
+use crate::engine::machine::machine;
+use crate::engine::stream::StreamHandle;
+use crate::engine::tunnel::Handler;
+use crate::error::{Error, Result};
 
 /// Attempts to open a stream on connections that turned out to take none just then.
 const MAX_ATTEMPTS: usize = 16;
 
 /// The client's hold on one connection, which ends when this and its last stream are gone.
-pub(super) struct Link {
+pub(super) struct Connection {
     openings: mpsc::UnboundedSender<Opening<Option<Permit>>>,
     occupancy: Arc<Occupancy>,
 }
 
-impl Link {
+impl Connection {
     pub(super) fn occupancy(&self) -> &Arc<Occupancy> {
         &self.occupancy
     }
 
     /// Sends a request on a stream of its own. An error says that nothing was sent.
-    async fn open(&self, request: Request<()>, permit: Permit) -> Result<Owner, OpenError> {
+    async fn open(&self, request: Request<()>, permit: Permit) -> Result<StreamHandle, OpenError> {
         let (reply, opened) = oneshot::channel();
         self.openings.send(Opening { request, permit: Some(permit), reply }).map_err(|_| OpenError::Closed)?;
         let opened = opened.await.unwrap_or(Err(OpenError::Closed));
@@ -50,7 +52,7 @@ impl Link {
 
 impl Shared {
     /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used.
-    pub(super) async fn make_link(&self) -> Result<Option<Arc<Link>>> {
+    pub(super) async fn make_link(&self) -> Result<Option<Arc<Connection>>> {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
@@ -67,17 +69,17 @@ impl Shared {
             max_streams: self.settings.http2.max_concurrent_streams,
             offered: Some(offered),
         };
-        let carrier = self.carrier(&established);
-        let machine = server::machine(h2::Role::Client, &self.settings.http2);
-        let connection = Driver::new(established.transport, BytesMut::new(), machine, carrier, opener);
+        let link = self.link(&established);
+        let machine = machine(h2::Role::Client, &self.settings.http2);
+        let connection = Driver::new(established.transport, BytesMut::new(), machine, link, opener);
         let span = tracing::debug_span!("connection", origin = %self.origin);
         let task = tokio::spawn(connection.instrument(span));
         // Dropped, it ends the connection.
-        let link = Link { openings, occupancy };
+        let connection = Connection { openings, occupancy };
         match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
             // A server that goes away at once would do so again.
-            Ok(true) if link.occupancy.is_gone() => Err(Error::Disconnected),
-            Ok(true) => Ok(Some(Arc::new(link))),
+            Ok(true) if connection.occupancy.is_gone() => Err(Error::Disconnected),
+            Ok(true) => Ok(Some(Arc::new(connection))),
             Ok(false) if versions == Versions::Http2 => {
                 Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))
             }
@@ -101,25 +103,27 @@ impl Shared {
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
         let mut refused_by = None;
         for _ in 0..MAX_ATTEMPTS {
-            let Some((link, permit)) = self.reserve(refused_by.as_ref()).await? else { return Ok(Attempt::Http1) };
-            let owner = match link.open(request.clone(), permit).await {
-                Ok(owner) => owner,
+            let Some((connection, permit)) = self.reserve(refused_by.as_ref()).await? else {
+                return Ok(Attempt::Http1);
+            };
+            let handle = match connection.open(request.clone(), permit).await {
+                Ok(handle) => handle,
                 Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
                 Err(_) => continue,
             };
-            let heard = link.occupancy.heard();
-            let response = poll_fn(|cx| owner.poll_response(cx));
+            let heard = connection.occupancy.heard();
+            let response = poll_fn(|cx| handle.poll_response(cx));
             let answered = within(self.settings.handshake_timeout, "the answer to the handshake", response).await;
-            if answered.is_err() && link.occupancy.heard() == heard {
+            if answered.is_err() && connection.occupancy.heard() == heard {
                 // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
                 // another.
-                link.occupancy.leave();
+                connection.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return accept(owner, request, response, handshake, terms),
+                Ok(response) => return accept(handle, request, response, handshake, terms),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
-                    refused_by = Some(link)
+                    refused_by = Some(connection)
                 }
                 Err(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
                     if self.settings.versions == Versions::Any =>
@@ -128,7 +132,7 @@ impl Shared {
                     return Ok(Attempt::Http1);
                 }
                 // The connection may know more.
-                Err(Error::Disconnected) => return Ok(Attempt::Failed(Failure::Broken(link.occupancy.error()))),
+                Err(Error::Disconnected) => return Ok(Attempt::Failed(Failure::Broken(connection.occupancy.error()))),
                 Err(error) => return Ok(Attempt::Failed(Failure::Broken(error))),
             }
         }
@@ -136,10 +140,10 @@ impl Shared {
     }
 
     /// Reads what a refusal has to say, as far as it comes in time.
-    pub(super) async fn read_refusal(&self, owner: Owner, response: Response<()>) -> Response<Bytes> {
+    pub(super) async fn read_refusal(&self, handle: StreamHandle, response: Response<()>) -> Response<Bytes> {
         let length = content_length(response.headers()).unwrap_or_default();
         let mut content = BytesMut::new();
-        let body = Body::stream(owner, length);
+        let body = Body::stream(handle, length);
         // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.
         collect(body, &mut content, self.settings.handshake_timeout).await;
         response.map(|()| content.freeze())
@@ -147,7 +151,7 @@ impl Shared {
 }
 
 fn accept(
-    owner: Owner,
+    handle: StreamHandle,
     request: Request<()>,
     response: Response<()>,
     handshake: &ClientHandshake,
@@ -155,10 +159,10 @@ fn accept(
 ) -> Result<Attempt> {
     match handshake.check(Carrier::Http2, &response) {
         Ok(accepted) => {
-            owner.start_tunnel();
-            Ok(Attempt::Opened(Box::new(terms.socket(owner, request, Answer { response, accepted }))))
+            handle.start_tunnel();
+            Ok(Attempt::Opened(Box::new(terms.socket(handle, request, Answer { response, accepted }))))
         }
-        Err(ResponseError::Status(_)) => Ok(Attempt::Failed(Failure::Refused(owner, response))),
+        Err(ResponseError::Status(_)) => Ok(Attempt::Failed(Failure::Refused(handle, response))),
         Err(error) => Err(Error::handshake(error)),
     }
 }
@@ -178,7 +182,7 @@ impl Application<h2::Connection> for Opener {
     type Permit = Option<Permit>;
 
     /// Never called: a server opens no streams (RFC 9113 §8.4).
-    fn accept(&mut self, _: Request<Body>, _: Owner) -> Option<Handler> {
+    fn accept(&mut self, _: Request<Body>, _: StreamHandle) -> Option<Handler> {
         None
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::origin::Origin;
-use crate::now;
+use crate::engine::now;
 
 /// How an origin takes WebSockets, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::super::origin::Target;
     use super::*;
+    use crate::client::origin::Target;
 
     #[test]
     fn what_is_remembered_is_bounded() {

@@ -33,9 +33,9 @@ use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
 use self::transport::Established;
-use crate::carrier::{Carrier, Facts, Phase, Side};
-use crate::registry::{Handle, Registry};
-use crate::{Error, Result};
+use crate::engine::link::{ConnectionInfo, Link, Phase, Side};
+use crate::engine::registry::{Handle, Registry};
+use crate::error::{Error, Result};
 
 pub use self::builder::ClientBuilder;
 pub use self::open::Open;
@@ -197,10 +197,10 @@ impl Shared {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn carrier(&self, established: &Established) -> Arc<Carrier> {
+    fn link(&self, established: &Established) -> Arc<Link> {
         let Established { peer, version, .. } = *established;
-        let facts = Facts { side: Side::Client, peer, version, secure: self.origin.secure };
-        self.registry.enter(self.settings.limits, facts)
+        let info = ConnectionInfo { side: Side::Client, peer, version, secure: self.origin.secure };
+        self.registry.enter(self.settings.limits, info)
     }
 
     /// The first connection, so that an origin that cannot be reached is known at once.
@@ -212,8 +212,8 @@ impl Shared {
         *self.way() = if is_http1 { Way::Http1 } else { recalled };
         if is_http1 {
             self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
-        } else if let Some(link) = self.make_link().await? {
-            self.pool.add(link);
+        } else if let Some(connection) = self.make_link().await? {
+            self.pool.add(connection);
         }
         Ok(())
     }

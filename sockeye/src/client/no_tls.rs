@@ -6,8 +6,8 @@ use http::Version;
 
 use super::Versions;
 use super::transport::failed;
-use crate::Result;
-use crate::server::Transport;
+use crate::engine::transport::Transport;
+use crate::error::Result;
 
 /// The configuration that nobody can give.
 pub(super) type ClientConfig = Infallible;

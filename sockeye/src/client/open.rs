@@ -15,9 +15,11 @@ use tokio::time::timeout;
 use super::builder::field;
 use super::origin::{Target, parse_path};
 use super::{Client, ClientBuilder};
-use crate::handler::{Handler, run_in_place};
-use crate::stream::Owner;
-use crate::{Body, Error, Result, WebSocket};
+use crate::engine::body::Body;
+use crate::engine::stream::StreamHandle;
+use crate::error::{Error, Result};
+use crate::socket::WebSocket;
+use crate::socket::handler::{Handler, run_in_place};
 
 /// A WebSocket that is to be opened: await it, or say more about it first. From [`Client::open`] and
 /// [`connect`](super::connect).
@@ -210,7 +212,7 @@ impl Terms {
     }
 
     /// The socket of a handshake that was accepted.
-    pub(super) fn socket(&self, owner: Owner, request: Request<()>, answer: Answer) -> WebSocket {
+    pub(super) fn socket(&self, handle: StreamHandle, request: Request<()>, answer: Answer) -> WebSocket {
         let (mut request, ()) = request.into_parts();
         request.extensions.clear();
         let (response, ()) = answer.response.into_parts();
@@ -223,7 +225,7 @@ impl Terms {
             "a WebSocket was opened"
         );
         let machine = ws::WebSocket::new(role, self.config).with_extensions(answer.accepted.extensions);
-        WebSocket::new(machine, owner, request, answer.accepted.protocol).with_response(response)
+        WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(response)
     }
 }
 

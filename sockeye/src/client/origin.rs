@@ -8,7 +8,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A server: a scheme, a host and a port (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -9,12 +9,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
-use super::http2::Link;
-use crate::driver::connection_error;
-use crate::{Error, Result, Side};
+use super::http2::Connection;
+use crate::engine::driver::connection_error;
+use crate::engine::link::Side;
+use crate::error::{Error, Result};
 
 pub(super) struct Pool {
-    links: Mutex<Vec<Arc<Link>>>,
+    connections: Mutex<Vec<Arc<Connection>>>,
     max_links: usize,
     /// Somebody makes a connection: others wait, and find room on it.
     connecting: AtomicBool,
@@ -24,18 +25,18 @@ pub(super) struct Pool {
 
 impl Pool {
     pub(super) fn new(max_links: usize) -> Self {
-        Self { links: Mutex::default(), max_links, connecting: AtomicBool::new(false), changed: Arc::default() }
+        Self { connections: Mutex::default(), max_links, connecting: AtomicBool::new(false), changed: Arc::default() }
     }
 
     /// Adds a connection, and has everybody who waits look again.
-    pub(super) fn add(&self, link: Arc<Link>) {
-        self.links().push(link);
+    pub(super) fn add(&self, connection: Arc<Connection>) {
+        self.connections().push(connection);
         self.changed.notify_waiters();
     }
 
     /// Lets go of the connections, which end with their last streams, and has everybody who waits look again.
     pub(super) fn clear(&self) {
-        self.links().clear();
+        self.connections().clear();
         self.changed.notify_waiters();
     }
 
@@ -50,27 +51,30 @@ impl Pool {
         })
     }
 
-    fn links(&self) -> MutexGuard<'_, Vec<Arc<Link>>> {
-        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Room for a stream, on another connection than `avoided` where there can be one.
-    fn find(&self, avoided: Option<&Arc<Link>>) -> Option<(Arc<Link>, Permit)> {
-        let mut links = self.links();
-        links.retain(|link| !link.occupancy().is_gone());
-        let is_full = links.len() >= self.max_links;
-        let others = links.iter().filter(|link| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, link)));
+    fn find(&self, avoided: Option<&Arc<Connection>>) -> Option<(Arc<Connection>, Permit)> {
+        let mut connections = self.connections();
+        connections.retain(|connection| !connection.occupancy().is_gone());
+        let is_full = connections.len() >= self.max_links;
+        let others =
+            connections.iter().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
         others
             .chain(avoided.filter(|_| is_full))
-            .find_map(|link| Some((link.clone(), link.occupancy().clone().take()?)))
+            .find_map(|connection| Some((connection.clone(), connection.occupancy().clone().take()?)))
     }
 
     /// The right to make a connection, where there is a place for one and nobody else does. A server that takes no streams
     /// at all on one that nobody uses will take none on the next: there it is to be waited for.
-    fn begin_connecting(&self, avoided: Option<&Arc<Link>>) -> Option<Turn<'_>> {
-        let links = self.links();
-        let mut others = links.iter().filter(|link| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, link)));
-        let has_place = links.len() < self.max_links && !others.any(|link| link.occupancy().is_unused());
+    fn begin_connecting(&self, avoided: Option<&Arc<Connection>>) -> Option<Turn<'_>> {
+        let connections = self.connections();
+        let mut others =
+            connections.iter().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
+        let has_place =
+            connections.len() < self.max_links && !others.any(|connection| connection.occupancy().is_unused());
         // Not before it is had: a turn that is dropped ends somebody's.
         (has_place && !self.connecting.swap(true, Ordering::Acquire)).then(|| Turn(self))
     }
@@ -79,7 +83,7 @@ impl Pool {
 impl Shared {
     /// Waits for room for a stream, on another connection than `avoided` where there can be one, and makes a connection if
     /// need be; `None` where HTTP/1.1 is to be used.
-    pub(super) async fn reserve(&self, avoided: Option<&Arc<Link>>) -> Result<Option<(Arc<Link>, Permit)>> {
+    pub(super) async fn reserve(&self, avoided: Option<&Arc<Connection>>) -> Result<Option<(Arc<Connection>, Permit)>> {
         let pool = &self.pool;
         // A time too long to count has no end.
         let deadline = Instant::now().checked_add(self.settings.connect_timeout);
@@ -110,8 +114,8 @@ impl Shared {
                     }
                 }
             };
-            let Some(link) = self.make_link().await? else { return Ok(None) };
-            pool.add(link);
+            let Some(connection) = self.make_link().await? else { return Ok(None) };
+            pool.add(connection);
         }
     }
 }

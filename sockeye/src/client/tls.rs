@@ -14,10 +14,10 @@ pub(super) use rustls::ClientConfig;
 
 use super::Versions;
 use super::transport::failed;
-use crate::read_ahead::ReadAhead;
-use crate::server::Transport;
-use crate::tls::{H2, HTTP_1_1};
-use crate::{Error, Result};
+use crate::engine::read_ahead::ReadAhead;
+use crate::engine::transport::Transport;
+use crate::engine::transport::{H2, HTTP_1_1};
+use crate::error::{Error, Result};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.
 pub(super) struct Tls {

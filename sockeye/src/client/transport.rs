@@ -18,8 +18,8 @@ use tower_service::Service;
 use super::builder::Settings;
 use super::origin::{Origin, Target};
 use super::{Versions, http1, within};
-use crate::server::Transport;
-use crate::{Error, Result};
+use crate::engine::transport::Transport;
+use crate::error::{Error, Result};
 
 /// A connection that is ready for HTTP.
 pub(super) struct Established {
@@ -130,6 +130,6 @@ async fn tunnel(
     }
 }
 
-pub(super) fn failed(step: &'static str, error: impl Into<crate::BoxError>) -> Error {
+pub(super) fn failed(step: &'static str, error: impl Into<crate::error::BoxError>) -> Error {
     Error::Connect { step, source: error.into() }
 }

@@ -1,0 +1,300 @@
+//! The task that owns one connection, of whatever version of HTTP: its transport, its [`Machine`] and its handlers.
+//!
+//! A turn is one batch: one read, all of its frames, all the handlers that they wake, one write. Nothing but the cells
+//! of [`crate::engine::stream`] crosses to other tasks, so no lock stands around protocol state.
+
+mod ending;
+mod linger;
+mod partings;
+mod streams;
+mod transport;
+
+use std::future::Future;
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use http::{Request, Version};
+use sockeye_proto::Machine;
+use sockeye_proto::h1;
+use sockeye_proto::h2::{self, OpenError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use self::linger::Linger;
+use self::streams::Streams;
+use self::transport::{Input, Output};
+use crate::engine::body::Body;
+use crate::engine::link::Side;
+use crate::engine::link::{End, Link, Phase};
+use crate::engine::metrics::Counter;
+use crate::engine::pulse::{Hearing, Pulse, Stamp};
+use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
+use crate::engine::tunnel::Handler;
+use crate::engine::{buffers, now};
+use crate::error::Result;
+
+pub(crate) use self::streams::connection_error;
+
+/// Time that one poll of the task takes at most, give or take a batch: then the other tasks of its thread have their turn,
+/// and the runtime looks at its network. A batch takes some 0.1 ms.
+const SLICE: Duration = Duration::from_micros(500);
+/// Batches in one poll, however little time they take: the clock may stand still, as in tests.
+const MAX_TURNS: u32 = 64;
+/// Time without anything to do after which a connection gives up its spare memory.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What a connection serves: a server's application answers requests, a client's makes them.
+pub(crate) trait Application<M> {
+    /// What a stream holds until it is gone; one that the peer opened holds the default.
+    type Permit: Default;
+
+    /// Server: takes a request; the handler to poll inside the connection's task, none where the request went elsewhere.
+    fn accept(&mut self, request: Request<Body>, handle: StreamHandle) -> Option<Handler>;
+
+    /// Client: the next stream to open; `None`, once, when there will be no more.
+    fn poll_opening(&mut self, _: &mut Context<'_>) -> Poll<Option<Opening<Self::Permit>>> {
+        Poll::Pending
+    }
+
+    /// Client: something came from the peer.
+    fn hear(&mut self) {}
+
+    /// Client: the peer's settings or its will to take streams have changed.
+    fn observe(&mut self, _: &M) {}
+}
+
+/// A stream that a client opens: an extended CONNECT.
+pub(crate) struct Opening<P> {
+    pub(crate) request: Request<()>,
+    pub(crate) permit: P,
+    /// Takes the stream, or why there is none. Nothing was sent then.
+    pub(crate) reply: oneshot::Sender<Result<StreamHandle, OpenError>>,
+}
+
+/// The application of a connection whose only stream is there from the beginning.
+pub(crate) struct NoMore;
+
+impl<M> Application<M> for NoMore {
+    type Permit = ();
+
+    /// Never called: nobody asks for anything in a tunnel.
+    fn accept(&mut self, _: Request<Body>, _: StreamHandle) -> Option<Handler> {
+        None
+    }
+}
+
+/// One connection, as a future that is done when it is over.
+pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
+    /// None once it was [left](Driver::leave) to somebody else.
+    transport: Option<T>,
+    application: A,
+    machine: M,
+    link: Arc<Link>,
+    streams: Streams<A::Permit>,
+    ready: Vec<u32>,
+    input: Input,
+    output: Output,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Asks silent sockets for a sign of life, if it is to.
+    pulse: Option<Box<Pulse>>,
+    /// What a cell is stamped with for which something comes in this batch.
+    stamp: Stamp,
+    phase: Phase,
+    /// When something last happened; none once the machine's spare memory was given up since.
+    active: Option<Instant>,
+    counted: h2::Counters,
+    /// What is left when the machine is done.
+    linger: Option<Linger>,
+    result: Result,
+}
+
+impl<T, M, A> Driver<T, M, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    M: Machine,
+    A: Application<M>,
+{
+    /// `input` is what was read from the transport before.
+    pub(crate) fn new(transport: T, input: BytesMut, machine: M, link: Arc<Link>, application: A) -> Self {
+        let pulse = link.limits.pings.map(|times| Box::new(Pulse::new(times, now())));
+        Self {
+            transport: Some(transport),
+            application,
+            machine,
+            link,
+            streams: Streams::default(),
+            ready: Vec::new(),
+            input: Input::new(input),
+            output: Output::default(),
+            timer: None,
+            pulse,
+            stamp: Stamp::default(),
+            phase: Phase::Running,
+            active: None,
+            counted: h2::Counters::default(),
+            linger: None,
+            result: Ok(()),
+        }
+    }
+
+    /// What the end of the peer's half says about the peer.
+    fn peers_end(&self) -> PeersEnd {
+        if self.link.info.version == Version::HTTP_2 { PeersEnd::OfItsHalf } else { PeersEnd::OfAll }
+    }
+
+    /// One batch; whether anything happened.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if let Some(pulse) = &self.pulse {
+            self.stamp = pulse.stamp(now);
+        }
+        self.follow(now);
+        let mut progress = self.receive(cx, now);
+        progress |= self.open(cx);
+        progress |= self.run(now);
+        progress |= self.transmit(cx, now);
+        if progress {
+            self.active = Some(now);
+        }
+        progress
+    }
+
+    /// Handles what the machine has to say, then looks at every stream that changed; whether anything happened.
+    fn run(&mut self, now: Instant) -> bool {
+        let mut progress = self.handle_events(now);
+        let mut ready = mem::take(&mut self.ready);
+        self.link.take_ready(&mut ready);
+        progress |= !ready.is_empty();
+        for slot in ready.drain(..) {
+            self.visit(slot as usize, now);
+        }
+        self.ready = ready;
+        progress |= self.send_frames();
+        progress | self.handle_events(now)
+    }
+
+    /// Goes to sleep, without buffers; false if there is something to do.
+    fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        self.publish_counters();
+        buffers::give_back(&mut self.input.octets);
+        buffers::give_back(&mut self.machine.take_batch());
+        buffers::give_back(&mut self.output.octets);
+        self.ready = Vec::new();
+        self.link.sleep(cx, self.phase, self.output.is_with_transport())
+    }
+
+    fn publish_counters(&mut self) {
+        let counters = self.machine.counters();
+        if counters != self.counted {
+            let before = mem::replace(&mut self.counted, counters);
+            let metrics = self.link.metrics();
+            metrics.add(Counter::StreamsRefused, counters.streams_refused - before.streams_refused);
+            metrics.add(Counter::HeaderListsRefused, counters.header_lists_refused - before.header_lists_refused);
+            metrics.add(Counter::ResetsReceived, counters.resets_received - before.resets_received);
+            metrics.add(Counter::ResetsForFaults, counters.resets_for_faults - before.resets_for_faults);
+            metrics.add(Counter::SettingsChanges, counters.settings_changes - before.settings_changes);
+            metrics.add(Counter::Glitches, counters.glitches - before.glitches);
+            metrics.add(Counter::ReadingStopped, counters.stops - before.stops);
+            let stuck = counters.streams_without_progress - before.streams_without_progress;
+            metrics.add(Counter::StreamsWithoutProgress, stuck);
+            metrics.add(Counter::ConnectionErrors, counters.connection_errors - before.connection_errors);
+        }
+    }
+}
+
+// Nothing in it is pinned in place.
+impl<T: Unpin, M: Machine, A: Application<M>> Unpin for Driver<T, M, A> {}
+
+impl<T, M, A> Future for Driver<T, M, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    M: Machine,
+    A: Application<M>,
+{
+    type Output = Result;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        let this = &mut *self;
+        // A task that wakes itself is put behind those that are ready, where one that others wake goes before them.
+        if this.link.was_called() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut now = now();
+        let end = now + SLICE;
+        for _ in 0..MAX_TURNS {
+            let progress = this.turn(cx, now);
+            if this.machine.is_closed() && this.poll_over(cx).is_ready() {
+                this.publish_counters();
+                return Poll::Ready(mem::replace(&mut this.result, Ok(())));
+            }
+            if !progress && !this.handle_timeouts(cx, Hearing::Sharp) && this.sleep(cx) {
+                return Poll::Pending;
+            }
+            now = crate::engine::now();
+            if now >= end || !tokio::task::coop::has_budget_remaining() {
+                break;
+            }
+        }
+        this.handle_timeouts(cx, Hearing::Behind);
+        yield_now(cx);
+        Poll::Pending
+    }
+}
+
+/// Wakes the task once all others that are ready have run and the runtime has looked at its network. To be woken at once
+/// would do for the others, but a runtime runs some sixty tasks before it asks whether a socket has something.
+fn yield_now(cx: &mut Context<'_>) {
+    if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
+    }
+}
+
+impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
+    fn drop(&mut self) {
+        self.streams.disconnect(&mut self.machine);
+        for slot in self.streams.iter_mut() {
+            slot.drop_handler();
+        }
+        if self.transport.is_none() {
+            return;
+        }
+        self.link.leave(if self.output.is_with_transport() { End::Flushed } else { End::Lost });
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T, h1::Connection, NoMore> {
+    /// A connection of HTTP/1.1 that was upgraded (RFC 9110 §7.8): from here on it is the tunnel of `cell`, with the handler to
+    /// poll for it. `read` is what was read behind the handshake.
+    pub(crate) fn of_tunnel(transport: T, read: BytesMut, cell: Arc<StreamCell>, handler: Option<Handler>) -> Self {
+        let link = cell.link().clone();
+        let role = match link.info.side {
+            Side::Client => h2::Role::Client,
+            Side::Server => h2::Role::Server,
+        };
+        let mut driver =
+            Self::new(transport, read, h1::Connection::tunnel(role, &h2::Config::default(), now()), link, NoMore);
+        driver.insert_tunnel(cell, handler);
+        driver
+    }
+}
+
+impl<T, A: Application<h1::Connection>> Driver<T, h1::Connection, A> {
+    /// For a driver that is done: the transport and what was read off it, where the client of a refused upgrade goes on with
+    /// other requests. Whoever takes it takes the connection's place in its registry over, too.
+    pub(crate) fn leave(&mut self) -> Option<(T, BytesMut)> {
+        let transport = self.transport.take_if(|_| self.machine.is_left())?;
+        let mut rest = self.machine.take_rest();
+        rest.unsplit(mem::take(&mut self.input.octets));
+        Some((transport, rest))
+    }
+}
+
+/// The transport, which is there as long as the driver is not done.
+fn pinned<T: Unpin>(transport: &mut Option<T>) -> Pin<&mut T> {
+    Pin::new(transport.as_mut().expect("a driver that is done is not polled"))
+}

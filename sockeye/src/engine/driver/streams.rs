@@ -1,0 +1,396 @@
+//! The streams of a connection: what the machine says of them, what their handlers do, and what goes between.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::BytesMut;
+use futures_task::waker_ref;
+use http::{HeaderMap, Method, Request, Response, Version};
+use sockeye_proto::h2::{self, Event, StreamId};
+use sockeye_proto::{Machine, MachineStream as _, content_length};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::partings::Partings;
+use super::{Application, Driver, Opening};
+use crate::engine::body::Body;
+use crate::engine::content::expects_continue;
+use crate::engine::link::Phase;
+use crate::engine::link::Side;
+use crate::engine::metrics::Counter;
+use crate::engine::peer::Peer;
+use crate::engine::stream::port::{Visit, send_frame};
+use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, StreamCell, StreamHandle};
+use crate::engine::tunnel;
+use crate::engine::tunnel::{Handler, Panicked};
+use crate::error::Error;
+
+/// The streams, and the times that are given to those at their end.
+pub(super) struct Streams<P> {
+    /// By [`StreamId::slot`].
+    pub(super) slots: Vec<Option<Slot<P>>>,
+    pub(super) partings: Partings,
+}
+
+/// What belongs to one stream.
+pub(super) struct Slot<P> {
+    pub(super) id: StreamId,
+    pub(super) cell: Arc<StreamCell>,
+    pub(super) handler: Option<Handler>,
+    _permit: P,
+}
+
+const _: () = assert!(size_of::<Option<Slot<()>>>() <= 32);
+
+impl<P> Slot<P> {
+    /// Polls the handler of a quiet cell while the connection's buffers lie on its desk. Whether they did; otherwise nothing
+    /// was done.
+    #[inline]
+    fn poll_at_desk<M: Machine>(&mut self, machine: &mut M) -> bool {
+        debug_assert!(self.cell.is_quiet(), "only a quiet cell gets the desk");
+        let Some(stream) = machine.stream(self.id) else { return false };
+        let Some(_visit) = Visit::begin(&self.cell, stream) else { return false };
+        poll(&mut self.handler, &self.cell);
+        true
+    }
+
+    #[inline]
+    pub(super) fn poll_handler(&mut self) {
+        poll(&mut self.handler, &self.cell);
+    }
+
+    pub(super) fn drop_handler(&mut self) {
+        tunnel::drop_caught(self.cell.link().metrics(), self.handler.take());
+    }
+}
+
+/// Polls a handler, and those that follow it, until one waits; none is left where the last is done. A handler that panics,
+/// be it as it is dropped, is done too, and takes nobody with it.
+#[inline]
+fn poll(handler: &mut Option<Handler>, cell: &Arc<StreamCell>) {
+    let metrics = cell.link().metrics();
+    let polled = tunnel::catch(metrics, || {
+        let waker = waker_ref(cell);
+        while let Some(future) = handler
+            && let Poll::Ready(next) = future.as_mut().poll(&mut Context::from_waker(&waker))
+        {
+            *handler = next.map(|tunnel::Next(next)| next);
+        }
+    });
+    if let Err(Panicked) = polled {
+        cell.panicked();
+        tunnel::drop_caught(metrics, handler.take());
+    }
+}
+
+impl<P> Default for Streams<P> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), partings: Partings::default() }
+    }
+}
+
+impl<P> Streams<P> {
+    pub(super) fn find(&self, id: StreamId) -> Option<&Slot<P>> {
+        find(&self.slots, id)
+    }
+
+    pub(super) fn at(&mut self, index: usize) -> Option<&mut Slot<P>> {
+        self.slots.get_mut(index)?.as_mut()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Slot<P>> {
+        self.slots.iter_mut().flatten()
+    }
+
+    fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: P) {
+        if self.slots.len() <= id.slot() {
+            self.slots.resize_with(id.slot() + 1, || None);
+        }
+        debug_assert!(self.slots[id.slot()].is_none(), "a slot is used again once its stream was released");
+        self.slots[id.slot()] = Some(Slot { id, cell, handler: None, _permit: permit });
+    }
+
+    /// The connection is gone. What had arrived for a stream is its own still.
+    pub(super) fn disconnect<M: Machine>(&mut self, machine: &mut M) {
+        for slot in self.iter_mut() {
+            slot.cell.end(read(machine, slot.id), None, Received::Dead(Death::Disconnected));
+        }
+    }
+}
+
+impl<T, M, A> Driver<T, M, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    M: Machine,
+    A: Application<M>,
+{
+    pub(super) fn handle_events(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(event) = self.machine.poll_event() {
+            self.handle_event(event, now);
+            progress = true;
+        }
+        progress
+    }
+
+    fn handle_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Request { id, request, end_stream } => self.accept(id, *request, end_stream, now),
+            Event::Response { id, response, end_stream } => self.respond(id, *response, end_stream, now),
+            Event::Readable(id) => self.handle_readable(id, now),
+            Event::Writable(id) => self.exchange(id.slot(), now),
+            Event::Finished { id, trailers } => {
+                self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
+            }
+            Event::Reset { id, reason, remote } => {
+                let side = self.link.info.side;
+                let by = if remote { side.peer() } else { side };
+                self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason), by)), now);
+            }
+            Event::Closed(error) => self.close(error),
+            Event::Settings | Event::GoAway { .. } => self.application.observe(&self.machine),
+            Event::Pong(_) => {}
+        }
+    }
+
+    fn close(&mut self, error: Option<h2::ConnectionError>) {
+        if let Some(h2::ConnectionError::Violation(violation)) = error
+            && let Some(counter) = limit(violation)
+        {
+            self.link.metrics().count(counter);
+        }
+        if let (Some(error), Ok(())) = (error, &self.result) {
+            tracing::debug!(%error, "a connection ended");
+            let peer = self.link.info.side.peer();
+            self.result = Err(connection_error(error, self.machine.goaway_debug_data(), peer));
+        }
+        self.application.observe(&self.machine);
+    }
+
+    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
+        self.link.count_request();
+        let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
+        let handle = StreamHandle::new(&cell);
+        let length = content_length(request.headers()).unwrap_or_default();
+        if end_stream {
+            cell.end(BytesMut::new(), None, Received::Finished);
+        }
+        let is_upgrade = request.version() == Version::HTTP_11;
+        if is_upgrade && expects_continue(request.headers()) {
+            // RFC 9110 §7.8: the 100 goes before the 101.
+            handle.send_continue();
+        }
+        let body = if end_stream || is_upgrade || request.method() == Method::CONNECT {
+            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content; so it is with an upgrade (§7.8).
+            Body::empty()
+        } else if expects_continue(request.headers()) {
+            Body::expected_stream(handle.share(), length)
+        } else {
+            Body::stream(handle.share(), length)
+        };
+        let mut request = request.map(|()| body);
+        request.extensions_mut().insert(Peer { link: self.link.clone(), cell: Some(cell.clone()) });
+        cell.start();
+        self.insert(id, cell, A::Permit::default());
+        // A service is cloned for each request, which is foreign code.
+        let handler = tunnel::catch(self.link.metrics(), || self.application.accept(request, handle));
+        if let Some(slot) = self.streams.at(id.slot()) {
+            slot.handler = handler.unwrap_or_default();
+        }
+        self.look_after(id.slot(), true, now);
+    }
+
+    fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
+        if self.phase >= Phase::Draining {
+            cell.go_away();
+        }
+        cell.set_stamp(self.stamp);
+        self.streams.insert(id, cell, permit);
+    }
+
+    /// The stream of a machine that begins as a tunnel.
+    pub(super) fn insert_tunnel(&mut self, cell: Arc<StreamCell>, handler: Option<Handler>) {
+        cell.wake_handler();
+        self.insert(sockeye_proto::h1::STREAM, cell, A::Permit::default());
+        if let Some(slot) = self.streams.at(sockeye_proto::h1::STREAM.slot()) {
+            slot.handler = handler;
+        }
+    }
+
+    /// Client: opens the streams that the application asks for; whether anything happened.
+    pub(super) fn open(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(opening) = self.application.poll_opening(cx) {
+            progress = true;
+            let Some(Opening { request, permit, reply }) = opening else {
+                self.link.enter(Phase::Closing);
+                break;
+            };
+            // Whoever asked may have gone away in the meantime.
+            if reply.is_closed() {
+                continue;
+            }
+            let opened = self.machine.open(&request).map(|id| {
+                self.link.count_request();
+                let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
+                let handle = StreamHandle::new(&cell);
+                self.insert(id, cell, permit);
+                handle
+            });
+            // A handle that nobody takes gives its stream up.
+            reply.send(opened).ok();
+        }
+        progress
+    }
+
+    /// Client: hands a response over. The interim ones (RFC 9110 §15.2) have nothing to say to a WebSocket.
+    fn respond(&mut self, id: StreamId, response: Response<()>, end_stream: bool, now: Instant) {
+        if response.status().is_informational() {
+            return;
+        }
+        let Some(slot) = self.streams.find(id) else { return };
+        slot.cell.respond(response);
+        if end_stream {
+            self.end(id, None, Received::Finished, now);
+        }
+    }
+
+    /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
+    /// processor's cache.
+    fn handle_readable(&mut self, id: StreamId, now: Instant) {
+        let Self { streams, machine, stamp, .. } = self;
+        let Some(slot) = streams.at(id.slot()) else { return };
+        slot.cell.set_stamp(*stamp);
+        if slot.handler.is_some() && slot.cell.is_listening() && slot.poll_at_desk(machine) {
+            if !slot.cell.is_quiet() {
+                self.exchange(id.slot(), now);
+            }
+            return;
+        }
+        if slot.cell.deliver(|| read(machine, id)) {
+            slot.cell.start();
+            self.look_after(id.slot(), true, now);
+        }
+    }
+
+    fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
+        let Self { streams, machine, .. } = self;
+        if let Some(slot) = streams.find(id) {
+            slot.cell.end(read(machine, id), trailers, received);
+            // Who waits for the stream sees its end before an answer that nobody awaits is dropped.
+            self.visit(id.slot(), now);
+        }
+    }
+
+    /// Looks at a stream of the ready list.
+    pub(super) fn visit(&mut self, index: usize, now: Instant) {
+        if let Some(slot) = self.streams.at(index) {
+            let woken = slot.cell.start();
+            self.look_after(index, woken, now);
+        }
+    }
+
+    /// Polls the handler of a stream if it was woken, then exchanges what there is.
+    fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
+        let Some(slot) = self.streams.at(index) else { return };
+        if woken && !(slot.cell.is_quiet() && slot.poll_at_desk(&mut self.machine)) {
+            slot.poll_handler();
+        }
+        slot.cell.unqueue();
+        if !slot.cell.is_quiet() {
+            self.exchange(index, now);
+        }
+    }
+
+    /// Moves octets between a stream's cell and the machine, both ways, and sees to its end.
+    pub(super) fn exchange(&mut self, index: usize, now: Instant) {
+        let peers_end = self.peers_end();
+        let was_closed = self.machine.is_closed();
+        let Some(slot) = self.streams.slots.get_mut(index).and_then(Option::as_mut) else { return };
+        let Some(mut stream) = self.machine.stream(slot.id) else { return };
+        let mut state = slot.cell.lock();
+        let look = Look { has_handler: slot.handler.is_some(), peers_end };
+        let exchanged = state.exchange(&mut stream, &self.link, look);
+        slot.cell.calm_down(&state);
+        drop(state);
+        slot.cell.wake(exchanged.waiting);
+        if exchanged.handler.is_some() {
+            debug_assert!(slot.handler.is_none(), "a stream has one handler");
+            slot.handler = exchanged.handler;
+            slot.cell.wake_handler();
+        }
+        let id = slot.id;
+        if exchanged.next == Next::LetGo {
+            stream.release();
+            self.streams.partings.leave(exchanged.before);
+            if let Some(mut slot) = self.streams.slots[index].take() {
+                slot.drop_handler();
+            }
+        } else {
+            drop(stream);
+            if exchanged.awaited != exchanged.before {
+                self.part(id, exchanged.before, exchanged.awaited, now);
+            }
+            if exchanged.refill {
+                self.handle_readable(id, now);
+            }
+        }
+        self.machine.recycle(exchanged.spare);
+        self.note_broken_off(was_closed);
+    }
+
+    /// Sends what groups have for streams here; whether anything was there.
+    pub(super) fn send_frames(&mut self) -> bool {
+        let broadcasts = self.link.take_broadcasts();
+        let Self { streams, machine, .. } = self;
+        for broadcast in &broadcasts {
+            broadcast.deliver(&mut |member, frame| {
+                let slot = streams.slots.get(member.slot()).and_then(Option::as_ref);
+                match slot.filter(|slot| slot.cell.address() == member) {
+                    Some(slot) => send_frame(&slot.cell, machine.stream(slot.id), frame),
+                    // Its stream is over, and it misses nothing.
+                    None => true,
+                }
+            });
+        }
+        !broadcasts.is_empty()
+    }
+}
+
+pub(super) fn find<P>(slots: &[Option<Slot<P>>], id: StreamId) -> Option<&Slot<P>> {
+    slots.get(id.slot())?.as_ref().filter(|slot| slot.id == id)
+}
+
+/// All that has arrived for a stream.
+pub(super) fn read<M: Machine>(machine: &mut M, id: StreamId) -> BytesMut {
+    machine.stream(id).map(|mut stream| stream.read()).unwrap_or_default()
+}
+
+/// The counter of the limit that ended a connection.
+fn limit(violation: h2::Violation) -> Option<Counter> {
+    use h2::Violation as V;
+    Some(match violation {
+        V::HeaderListFarTooLarge | V::TooManyContinuations => Counter::HeaderBlocksTooLarge,
+        V::HeaderCompression => Counter::HeaderCompressionErrors,
+        V::TooManyResets => Counter::ResetFloods,
+        V::TooManyGlitches => Counter::GlitchFloods,
+        V::TooManySettings => Counter::SettingsFloods,
+        V::TooMuchOverhead => Counter::OverheadFloods,
+        V::PrefaceTimeout | V::SettingsTimeout | V::HeaderTimeout => Counter::FrameTimeouts,
+        V::KeepAliveTimeout => Counter::KeepAliveTimeouts,
+        _ => return None,
+    })
+}
+
+/// An error of the connection's with `peer`, whose GOAWAY, if there was one, said this besides its reason.
+pub(crate) fn connection_error(error: h2::ConnectionError, debug_data: &[u8], peer: Side) -> Error {
+    match error {
+        h2::ConnectionError::Violation(violation) => {
+            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
+        }
+        h2::ConnectionError::GoAway(reason) => {
+            Error::GoAway { reason, by: peer, debug: String::from_utf8_lossy(debug_data).into() }
+        }
+        h2::ConnectionError::Eof => Error::Disconnected,
+    }
+}

@@ -1,0 +1,277 @@
+//! Between the transport and the machine.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BufMut, BytesMut};
+use sockeye_proto::{Machine, Reason};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::poll_read_buf;
+
+use super::{Application, Driver, pinned};
+use crate::engine::link::End;
+use crate::engine::{buffers, now};
+
+/// What was read and the machine has not taken.
+#[derive(Default)]
+pub(super) struct Input {
+    pub(super) octets: BytesMut,
+    pub(super) state: Reading,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Reading {
+    #[default]
+    Open,
+    /// The machine stopped before it had taken all: to read on would gather whatever a peer sends.
+    Behind,
+    /// The transport has nothing more.
+    Ended,
+}
+
+impl Input {
+    pub(super) fn new(octets: BytesMut) -> Self {
+        Self { octets, ..Self::default() }
+    }
+}
+
+/// What the machine said and the transport has not taken.
+#[derive(Default)]
+pub(super) struct Output {
+    pub(super) octets: BytesMut,
+    state: Writing,
+    /// The transport takes nothing since then.
+    pub(super) blocked: Option<Instant>,
+    /// Something was written since [`forget_written`](Self::forget_written).
+    written: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Writing {
+    /// All that the transport took has left it.
+    #[default]
+    Flushed,
+    /// A transport such as TLS may keep some of what was written.
+    Unflushed,
+    /// Our half has ended, and the transport is not through with its end.
+    ShuttingDown,
+    /// Our half is shut down.
+    ShutDown,
+    /// The transport takes nothing any more since then. What the peer had sent before it went away is read still.
+    Failed(Instant),
+}
+
+impl Output {
+    /// Whether the transport has taken all that there was, and keeps none of it.
+    pub(super) fn is_with_transport(&self) -> bool {
+        self.octets.is_empty() && !matches!(self.state, Writing::Unflushed | Writing::ShuttingDown)
+    }
+
+    pub(super) fn is_shut_down(&self) -> bool {
+        matches!(self.state, Writing::ShutDown | Writing::Failed(_))
+    }
+
+    /// Since when the transport takes nothing any more.
+    pub(super) fn failed(&self) -> Option<Instant> {
+        match self.state {
+            Writing::Failed(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Whether the transport has taken anything since this was last asked to be forgotten.
+    pub(super) fn has_written_since(&self) -> bool {
+        self.written
+    }
+
+    pub(super) fn forget_written(&mut self) {
+        self.written = false;
+    }
+
+    /// Nothing of it will go out.
+    fn fail(&mut self, now: Instant) {
+        *self = Self { state: Writing::Failed(now), ..Self::default() };
+    }
+}
+
+impl<T, M, A> Driver<T, M, A>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+    M: Machine,
+    A: Application<M>,
+{
+    /// Reads once, and hands over what is there; whether anything happened.
+    pub(super) fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let progress = self.read_once(cx, now);
+        if self.output.failed().is_some() && self.input.state == Reading::Ended && !self.machine.is_closed() {
+            // There is nothing more to be read off a transport that failed.
+            self.give_up_transport(io::ErrorKind::BrokenPipe.into());
+        }
+        progress
+    }
+
+    fn read_once(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.machine.is_stopped() || self.machine.is_closed() {
+            return false;
+        }
+        let before = self.input.octets.len();
+        match self.input.state {
+            Reading::Behind => {
+                self.hand_over(now);
+                return true;
+            }
+            Reading::Ended => return self.hand_over(now),
+            Reading::Open => {}
+        }
+        if self.input.octets.capacity() == 0 {
+            self.input.octets = self.machine.take_batch();
+        }
+        buffers::fill(&mut self.input.octets);
+        let room = room_to_read(before);
+        let mut progress = true;
+        match poll_read_buf(pinned(&mut self.transport), cx, &mut (&mut self.input.octets).limit(room)) {
+            Poll::Ready(Ok(0)) => self.end_of_transport(now),
+            Poll::Ready(Ok(_)) => self.application.hear(),
+            Poll::Ready(Err(error)) => {
+                self.result = Err(error.into());
+                self.fail(now);
+            }
+            Poll::Pending => progress = false,
+        }
+        progress | self.hand_over(now)
+    }
+
+    /// Hands the machine what was read, which it may leave when it stops; whether it took anything.
+    fn hand_over(&mut self, now: Instant) -> bool {
+        let before = self.input.octets.len();
+        if before > 0 {
+            self.machine.handle_data(now, &mut self.input.octets);
+        }
+        if self.input.state != Reading::Ended {
+            self.input.state = if self.machine.is_stopped() { Reading::Behind } else { Reading::Open };
+        }
+        self.input.octets.len() < before
+    }
+
+    /// The peer has ended its half.
+    fn end_of_transport(&mut self, now: Instant) {
+        self.hand_over(now);
+        self.input.state = Reading::Ended;
+        self.machine.handle_eof(now);
+    }
+
+    /// Reading has failed.
+    fn fail(&mut self, now: Instant) {
+        self.hand_over(now);
+        self.input.state = Reading::Ended;
+        self.machine.handle_failure(now);
+    }
+
+    /// Writes as much of the batch as the transport takes; whether anything happened.
+    pub(super) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        if self.output.failed().is_some() {
+            // The machine's words go nowhere.
+            self.machine.poll_transmit(&mut BytesMut::new());
+            return false;
+        }
+        let mut progress = false;
+        loop {
+            if self.output.octets.is_empty() {
+                self.machine.poll_transmit(&mut self.output.octets);
+                if self.output.octets.is_empty() {
+                    return progress | self.flush(cx, now);
+                }
+            }
+            debug_assert!(!self.output.is_shut_down(), "nothing is said behind our end");
+            match pinned(&mut self.transport).poll_write(cx, &self.output.octets) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    self.output.octets.advance(n);
+                    self.output.state = Writing::Unflushed;
+                    self.output.written = true;
+                    self.unblock(now);
+                }
+                Poll::Ready(result) => {
+                    self.fail_to_write(now, result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
+                    return true;
+                }
+                Poll::Pending => {
+                    self.output.blocked.get_or_insert(now);
+                    return progress;
+                }
+            }
+            progress = true;
+        }
+    }
+
+    /// All is written: the transport is flushed, our half shut down if it has ended, and those who flush are told. Whether
+    /// anything happened.
+    fn flush(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut progress = false;
+        if self.output.state == Writing::Unflushed {
+            match pinned(&mut self.transport).poll_flush(cx) {
+                Poll::Ready(Ok(())) => {
+                    self.output.state = Writing::Flushed;
+                    self.unblock(now);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.fail_to_write(now, error);
+                    return true;
+                }
+                Poll::Pending => {
+                    self.output.blocked.get_or_insert(now);
+                    return false;
+                }
+            }
+        }
+        if self.machine.is_send_closed() && !self.machine.is_closed() && !self.output.is_shut_down() {
+            self.output.state = Writing::ShuttingDown;
+            if pinned(&mut self.transport).poll_shutdown(cx).is_pending() {
+                self.output.blocked.get_or_insert(now);
+                return false;
+            }
+            self.unblock(now);
+            self.output.state = Writing::ShutDown;
+            progress = true;
+        }
+        progress | self.link.settle_flushes()
+    }
+
+    /// The transport takes something again.
+    fn unblock(&mut self, now: Instant) {
+        if self.output.blocked.take().is_some()
+            && let Some(pulse) = &mut self.pulse
+        {
+            pulse.unblock(now);
+        }
+    }
+
+    /// The transport takes nothing any more. What the peer had sent before it went away is on its way still: it is read to its
+    /// end, for some time.
+    fn fail_to_write(&mut self, now: Instant, error: io::Error) {
+        if self.result.is_ok() {
+            self.result = Err(error.into());
+        }
+        self.output.fail(now);
+        drop(self.link.end(End::Lost));
+    }
+
+    /// Neither half of the transport is used any more.
+    pub(super) fn give_up_transport(&mut self, error: io::Error) {
+        let now = now();
+        if self.output.failed().is_none() {
+            self.fail_to_write(now, error);
+        }
+        self.input.state = Reading::Ended;
+        self.machine.handle_failure(now);
+        self.machine.poll_transmit(&mut BytesMut::new());
+        self.machine.close(Reason::NO_ERROR);
+        self.machine.poll_transmit(&mut BytesMut::new());
+    }
+}
+
+/// Octets to read behind those that wait for the rest of their frame. Of a frame that is larger than what is read at once
+/// each read takes as much again.
+fn room_to_read(waiting: usize) -> usize {
+    if waiting <= buffers::SIZE / 2 { buffers::SIZE - waiting } else { buffers::SIZE }
+}

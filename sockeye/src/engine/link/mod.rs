@@ -1,0 +1,380 @@
+//! What all streams of one connection share, on both sides of their cells.
+
+mod info;
+mod limits;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+
+use crate::engine::budget::Budget;
+use crate::engine::metrics::{Counter, Metrics};
+
+pub(crate) use info::ConnectionInfo;
+pub use info::Side;
+pub(crate) use limits::{Limits, PingTimes};
+
+/// The shared part of a connection.
+pub(crate) struct Link {
+    ready: Mutex<Ready>,
+    /// Octets that stayed in outboxes after their connection had taken what it could.
+    blocked: AtomicUsize,
+    phase: AtomicU8,
+    /// Among all connections of its server or client.
+    pub(crate) number: u64,
+    pub(crate) limits: Limits,
+    pub(crate) info: ConnectionInfo,
+    /// For messages that are not yet whole.
+    pub(crate) budget: Arc<Budget>,
+    /// WebSockets open now.
+    pub(crate) sockets: AtomicUsize,
+    /// Handlers that run in tasks of their own and have outlived their stream.
+    outliving: AtomicUsize,
+    /// Requests so far.
+    pub(crate) requests: AtomicU64,
+    listing: Arc<dyn Listing>,
+}
+
+/// The slots that changed since the connection last looked, and how to wake it while it sleeps.
+#[derive(Default)]
+struct Ready {
+    slots: Vec<u32>,
+    sleeper: Option<Waker>,
+    /// Another task woke the connection.
+    called: bool,
+    /// What groups have for streams here, and how much that is.
+    broadcasts: Vec<Box<dyn Broadcast>>,
+    broadcast_size: usize,
+    /// Cells that wait until all that the connection has is with the transport.
+    flushes: Vec<Arc<dyn Flusher>>,
+    end: End,
+}
+
+impl Ready {
+    /// Another task has something for the connection: whom to wake once the lock is let go.
+    fn call(&mut self) -> Option<Waker> {
+        self.called |= self.sleeper.is_some();
+        self.sleeper.take()
+    }
+}
+
+/// How a connection has ended, to those who flush.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It has not.
+    #[default]
+    None,
+    /// The transport took all that it was given.
+    Flushed,
+    /// The transport failed, or was given up.
+    Lost,
+}
+
+/// Where a connection is listed, and what counts for it.
+pub(crate) trait Listing: Send + Sync {
+    fn metrics(&self) -> &Metrics;
+    /// Lists the connection of this number no more.
+    fn leave(&self, number: u64);
+}
+
+/// Whoever waits until all that a connection has taken is with the transport.
+pub(crate) trait Flusher: Send + Sync {
+    fn flushed(&self, flush: Flush);
+}
+
+/// How far it is that whoever flushes waits for. A cell is not quiet meanwhile, so that what is sent passes by its outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Flush {
+    /// Nobody has asked.
+    #[default]
+    None,
+    /// The connection is to tell.
+    Asked,
+    /// All that the connection had taken is with the transport, and it has taken nothing since.
+    Done,
+    /// The transport did not take it, and never will.
+    Lost,
+}
+
+/// A message to many streams of one connection, as a frame.
+pub(crate) trait Broadcast: Send {
+    /// Octets that it holds, with what goes with them.
+    fn size(&self) -> usize;
+    /// Gives the frame to each member by `send`, which says whether there was room. Under a lock: nothing in it may end a
+    /// stream.
+    fn deliver(&self, send: &mut dyn FnMut(Address, &Bytes) -> bool);
+}
+
+/// Which stream of a connection something is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Tells its cell from every other that there was or will be.
+    pub(crate) key: u64,
+    pub(crate) slot: u32,
+}
+
+impl Address {
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+/// How far its end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// No new streams; those that there are go on.
+    Closing,
+    /// WebSockets say Close 1001, too.
+    Draining,
+    /// What is left is cut off.
+    Ending,
+}
+
+impl Link {
+    /// A connection that is listed under its number until it [leaves](Self::leave): when its task is done, or the last stream
+    /// is gone.
+    pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, info: ConnectionInfo) -> Self {
+        Self {
+            ready: Mutex::default(),
+            blocked: AtomicUsize::new(0),
+            phase: AtomicU8::new(Phase::Running as u8),
+            number,
+            limits,
+            info,
+            budget: Arc::new(Budget::new(limits.unfinished_messages)),
+            sockets: AtomicUsize::new(0),
+            outliving: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
+            listing,
+        }
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.listing.metrics()
+    }
+
+    /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.
+    pub(crate) fn outlive(&self) -> Option<Outliving<'_>> {
+        let max = self.limits.outliving_handlers;
+        let more = |count| (count < max).then_some(count + 1);
+        self.outliving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Outliving(&self.outliving))
+    }
+
+    pub(crate) fn count_request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.metrics().count(Counter::Requests);
+    }
+
+    /// It is over: what still holds a stream of it finds there all that there will be. The first end counts.
+    pub(crate) fn leave(&self, end: End) {
+        drop(self.end(end));
+        self.listing.leave(self.number);
+    }
+
+    /// The transport takes nothing more: whoever flushes is told so. Returns what groups had for it.
+    pub(crate) fn end(&self, end: End) -> Vec<Box<dyn Broadcast>> {
+        let (end, broadcasts, flushes) = {
+            let mut ready = self.ready();
+            if ready.end == End::None {
+                ready.end = end;
+            }
+            (ready.end, std::mem::take(&mut ready.broadcasts), std::mem::take(&mut ready.flushes))
+        };
+        for cell in flushes {
+            cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
+        }
+        broadcasts
+    }
+
+    /// Asks the connection to tell a cell once all that it has taken is with the transport; says how it has ended, if it has.
+    pub(crate) fn ask_flush(&self, cell: Arc<dyn Flusher>) -> End {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.end != End::None {
+                return ready.end;
+            }
+            ready.flushes.push(cell);
+            ready.call()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        End::None
+    }
+
+    /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
+    /// for that. Whether there were any.
+    pub(crate) fn settle_flushes(&self) -> bool {
+        let flushes = std::mem::take(&mut self.ready().flushes);
+        for cell in &flushes {
+            cell.flushed(Flush::Done);
+        }
+        !flushes.is_empty()
+    }
+
+    fn ready(&self) -> MutexGuard<'_, Ready> {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the connection to look at a slot.
+    pub(crate) fn push_ready(&self, slot: u32) {
+        let sleeper = {
+            let mut ready = self.ready();
+            ready.slots.push(slot);
+            ready.call()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// Tells the connection of a group's message. Past the limit of what may wait for a connection all members miss it.
+    pub(crate) fn broadcast(&self, broadcast: Box<dyn Broadcast>) {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.end != End::None {
+                return;
+            }
+            let has_room = ready.broadcasts.is_empty() || ready.broadcast_size < self.limits.connection_send;
+            if !has_room {
+                drop(ready);
+                return broadcast.deliver(&mut |_, _| false);
+            }
+            ready.broadcast_size += broadcast.size();
+            ready.broadcasts.push(broadcast);
+            ready.call()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// For the connection: what groups have for it.
+    pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
+        let mut ready = self.ready();
+        ready.broadcast_size = 0;
+        std::mem::take(&mut ready.broadcasts)
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Closing,
+            2 => Phase::Draining,
+            _ => Phase::Ending,
+        }
+    }
+
+    /// Asks the connection to enter a later phase.
+    pub(crate) fn enter(&self, phase: Phase) {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        let sleeper = self.ready().sleeper.take();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// For the connection as it wakes up: whether another task has woken it, and not its transport. That is a moment to let
+    /// more of them run first: what they have to say then goes out with one write.
+    pub(crate) fn was_called(&self) -> bool {
+        std::mem::take(&mut self.ready().called)
+    }
+
+    /// For the connection: exchanges an empty list for the slots that changed.
+    pub(crate) fn take_ready(&self, slots: &mut Vec<u32>) {
+        debug_assert!(slots.is_empty(), "the slots of the last turn were all looked at");
+        std::mem::swap(&mut self.ready().slots, slots);
+    }
+
+    /// For a connection without streams, as it goes to sleep: false if the phase is not the one that it has seen.
+    pub(crate) fn watch(&self, cx: &Context<'_>, seen: Phase) -> bool {
+        let mut ready = self.ready();
+        // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
+        let unchanged = self.phase() == seen;
+        if unchanged {
+            ready.sleeper = Some(cx.waker().clone());
+        }
+        unchanged
+    }
+
+    /// For the connection as it goes to sleep: false if there is something to do after all, or the phase is not the one that
+    /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
+    pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
+        let mut ready = self.ready();
+        let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
+        let asked = told || has_written && !ready.flushes.is_empty();
+        // As in `watch`.
+        if asked || self.phase() != seen {
+            return false;
+        }
+        // An idle connection owns no buffers.
+        ready.slots = Vec::new();
+        ready.sleeper = Some(cx.waker().clone());
+        true
+    }
+
+    /// Whether a stream whose outbox holds `outbox` octets may add to it.
+    pub(crate) fn admits(&self, outbox: usize) -> bool {
+        outbox == 0
+            || outbox < self.limits.stream_send && self.blocked.load(Ordering::Relaxed) < self.limits.connection_send
+    }
+
+    /// For the connection: what stays in an outbox grew or shrank.
+    pub(crate) fn rebook(&self, before: usize, after: usize) {
+        if after > before {
+            self.blocked.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.blocked.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// One handler that has outlived its stream.
+pub(crate) struct Outliving<'a>(&'a AtomicUsize);
+
+impl Drop for Outliving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.leave(End::Lost);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "connection {}", self.number)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Lists nothing.
+    #[derive(Default)]
+    struct Nowhere(Metrics);
+
+    impl Listing for Nowhere {
+        fn metrics(&self) -> &Metrics {
+            &self.0
+        }
+
+        fn leave(&self, _: u64) {}
+    }
+
+    impl Link {
+        /// One that no server and no client knows of.
+        pub(crate) fn alone(limits: Limits, info: ConnectionInfo) -> Arc<Self> {
+            Arc::new(Self::new(Arc::<Nowhere>::default(), 1, limits, info))
+        }
+    }
+}

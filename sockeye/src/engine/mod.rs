@@ -1,0 +1,27 @@
+//! A connection and its streams, for either role and either version of HTTP: knows no WebSocket, no server and no client.
+
+pub(crate) mod body;
+pub(crate) mod budget;
+pub(crate) mod buffers;
+pub(crate) mod content;
+#[cfg(feature = "http2")]
+pub(crate) mod date;
+pub(crate) mod driver;
+pub(crate) mod link;
+#[cfg(feature = "http2")]
+pub(crate) mod machine;
+pub(crate) mod metrics;
+pub(crate) mod peer;
+pub(crate) mod pulse;
+pub(crate) mod read_ahead;
+pub(crate) mod registry;
+pub(crate) mod stream;
+pub(crate) mod switch;
+#[cfg(feature = "http2")]
+pub(crate) mod transport;
+pub(crate) mod tunnel;
+
+/// The time, by the clock that tokio's timers go by.
+pub(crate) fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,303 @@
+//! The lock around one stream's state, and how its connection's task learns of what changed.
+//!
+//! Whoever changes something that the connection must see puts the cell on its ready list.
+
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use futures_task::ArcWake;
+use http::{HeaderMap, Response};
+
+use super::ends::Received;
+use super::state::waiters::{Waiter, Waiting};
+use super::state::{Delivered, StreamState};
+use crate::engine::link::{Address, Flush, Flusher, Link};
+use crate::engine::pulse::Stamp;
+
+pub(crate) struct StreamCell {
+    link: Arc<Link>,
+    /// Tells this cell from every other that there was or will be.
+    key: u64,
+    /// Where the connection keeps what belongs to this stream.
+    slot: u32,
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`] and [`FRAGMENTING`].
+    flags: AtomicU8,
+    /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
+    calm: AtomicU8,
+    /// For the connection alone: a [`Stamp`].
+    stamp: AtomicU16,
+    state: Mutex<StreamState>,
+}
+
+/// The cell stands on the ready list.
+const QUEUED: u8 = 1;
+/// The handler that the connection polls for this stream asked to be polled.
+const WOKEN: u8 = 2;
+/// A WebSocket has sent its Close, or is about to: no message may follow (RFC 6455 §5.5.1).
+const CLOSING: u8 = 4;
+/// The WebSocket's frames are masked (RFC 6455 §5.3).
+const MASKING: u8 = 8;
+/// A WebSocket has sent a fragment of a message and not the last: no other message may go between (RFC 6455 §5.4).
+const FRAGMENTING: u8 = 16;
+
+/// A tunnel that is open both ways, with nothing in its cell to be seen to.
+const QUIET: u8 = 1;
+/// Besides, the handler waits for what is received.
+const LISTENING: u8 = 2;
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<StreamCell>() <= 144);
+
+/// The key of the next cell; nobody's is 0.
+static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+
+impl StreamCell {
+    pub(crate) fn new(link: Arc<Link>, slot: u32) -> Arc<Self> {
+        Self::with(link, slot, StreamState::default())
+    }
+
+    /// The only stream of an upgraded connection.
+    pub(crate) fn new_tunnel(link: Arc<Link>) -> Arc<Self> {
+        Self::with(link, 0, StreamState::tunnel())
+    }
+
+    fn with(link: Arc<Link>, slot: u32, state: StreamState) -> Arc<Self> {
+        Arc::new(Self {
+            link,
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            slot,
+            flags: AtomicU8::new(0),
+            calm: AtomicU8::new(0),
+            stamp: AtomicU16::new(0),
+            state: Mutex::new(state),
+        })
+    }
+
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+
+    pub(crate) fn address(&self) -> Address {
+        Address { key: self.key, slot: self.slot }
+    }
+
+    pub(crate) fn slot(&self) -> usize {
+        self.slot as usize
+    }
+
+    /// Takes the lock, which ends the calm.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, StreamState> {
+        // Nothing under this lock runs foreign code: what it protects is whole even if a thread died with it.
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.calm.store(0, Ordering::Relaxed);
+        state
+    }
+
+    /// Whether octets may pass by the cell, through the [port](super::port).
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.calm.load(Ordering::Relaxed) & QUIET != 0
+    }
+
+    /// Whether, besides, the handler waits for what is received.
+    #[inline]
+    pub(crate) fn is_listening(&self) -> bool {
+        self.calm.load(Ordering::Relaxed) & LISTENING != 0
+    }
+
+    /// For the connection, after it looked at all of the cell: takes note if there is nothing to be seen to.
+    pub(crate) fn calm_down(&self, state: &StreamState) {
+        let listening = if state.is_handler_receiving() { LISTENING } else { 0 };
+        self.calm.store(if state.is_quiet() { QUIET | listening } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether the WebSocket sends no more messages.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & CLOSING != 0
+    }
+
+    /// Whether no message may be sent now but by the WebSocket itself. To be asked before [`is_quiet`](Self::is_quiet): once
+    /// the last fragment is on its way the cell is not quiet, until it was looked at.
+    pub(super) fn takes_no_message(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & (CLOSING | FRAGMENTING) != 0
+    }
+
+    pub(super) fn set_fragmenting(&self, fragmenting: bool) {
+        if fragmenting {
+            self.flags.fetch_or(FRAGMENTING, Ordering::AcqRel);
+        } else {
+            self.flags.fetch_and(!FRAGMENTING, Ordering::AcqRel);
+        }
+    }
+
+    /// No message may follow what is sent next.
+    pub(super) fn start_closing(&self) {
+        self.flags.fetch_or(CLOSING, Ordering::Relaxed);
+    }
+
+    /// Whether the WebSocket's frames are masked.
+    pub(crate) fn is_masking(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & MASKING != 0
+    }
+
+    pub(super) fn start_masking(&self) {
+        self.flags.fetch_or(MASKING, Ordering::Relaxed);
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn set_stamp(&self, stamp: Stamp) {
+        self.stamp.store(stamp.0, Ordering::Relaxed);
+    }
+
+    /// Whether a Ping may be sent.
+    pub(crate) fn takes_ping(&self) -> bool {
+        self.lock().takes_ping() && !self.is_closing()
+    }
+}
+
+/// The ready list.
+impl StreamCell {
+    /// Puts the cell on the ready list, unless it stands there. To be called after what the connection is to see was done
+    /// under the lock: if the connection looked before that, the flag is seen to be down.
+    pub(crate) fn queue(&self) {
+        if self.flags.load(Ordering::Relaxed) & QUEUED == 0 {
+            self.set(QUEUED);
+        }
+    }
+
+    fn set(&self, flags: u8) {
+        if self.flags.fetch_or(flags, Ordering::AcqRel) & QUEUED == 0 {
+            self.link.push_ready(self.slot);
+        }
+    }
+
+    /// For the connection as it starts on a cell: whether to poll the handler. Until [`unqueue`](Self::unqueue), what
+    /// happens to the cell puts it on no list.
+    pub(crate) fn start(&self) -> bool {
+        let mut flags = self.flags.load(Ordering::Acquire);
+        if flags & QUEUED == 0 {
+            flags = self.flags.fetch_or(QUEUED, Ordering::AcqRel);
+        }
+        flags & WOKEN != 0 && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
+    }
+
+    /// For the connection after it polled the handler and before it looks into the cell: from here on a change queues the
+    /// cell again.
+    pub(crate) fn unqueue(&self) {
+        if self.flags.fetch_and(!QUEUED, Ordering::AcqRel) & WOKEN != 0 {
+            self.queue();
+        }
+    }
+
+    /// Wakes those who waited. To be called without the lock.
+    pub(crate) fn wake(&self, waiting: Waiting) {
+        let Waiting { sender, receiver, watcher } = waiting;
+        for waiter in [sender, receiver] {
+            match waiter {
+                Waiter::Nobody => {}
+                Waiter::Handler => self.set(QUEUED | WOKEN),
+                Waiter::Task(waker) => waker.wake(),
+            }
+        }
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
+    }
+
+    /// For a handler that the connection is to poll for the first time.
+    pub(crate) fn wake_handler(&self) {
+        self.set(QUEUED | WOKEN);
+    }
+}
+
+/// A cell is the waker of the handler that the connection polls for its stream.
+impl ArcWake for StreamCell {
+    fn wake_by_ref(cell: &Arc<Self>) {
+        cell.set(QUEUED | WOKEN);
+    }
+}
+
+/// The connection's verbs: transitions of the [state](StreamState) under the lock, and who waits is woken without it.
+impl StreamCell {
+    /// Gives octets to whoever reads; whether that is the handler, which is the caller's to poll.
+    pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
+        let delivered = self.lock().deliver(read);
+        match delivered {
+            Delivered::Put(Waiting { receiver: Waiter::Handler, .. }) => return true,
+            Delivered::Put(waiting) => self.wake(waiting),
+            Delivered::Heard => self.queue(),
+            Delivered::HeldBack => {}
+        }
+        false
+    }
+
+    pub(super) fn put_back(&self, rest: BytesMut) {
+        let waiting = self.lock().put_back(rest);
+        self.wake(waiting);
+    }
+
+    /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
+    pub(crate) fn end(&self, rest: BytesMut, trailers: Option<HeaderMap>, received: Received) {
+        let waiting = self.lock().end(rest, trailers, received, self.link.info.side);
+        self.wake(waiting);
+    }
+
+    /// Client: the response came.
+    pub(crate) fn respond(&self, response: Response<()>) {
+        let waiting = self.lock().put_response(response);
+        self.wake(waiting);
+    }
+
+    /// The handler panicked: the tunnel ends as by an error.
+    pub(crate) fn panicked(&self) {
+        self.lock().panicked();
+    }
+
+    /// Tells the application that the connection is draining.
+    pub(crate) fn go_away(&self) {
+        let waiting = self.lock().go_away();
+        self.wake(waiting);
+    }
+
+    /// Appends a whole frame from elsewhere to what waits to be sent, where messages may be sent still; whether there was
+    /// room.
+    pub(crate) fn append_frame(&self, frame: &Bytes) -> bool {
+        let mut state = self.lock();
+        if self.is_closing() || !state.takes_frames() {
+            return true;
+        }
+        if self.takes_no_message() || !self.link.admits(state.waiting_octets()) {
+            return false;
+        }
+        state.append_frame(frame);
+        state.rebook(&self.link);
+        drop(state);
+        self.queue();
+        true
+    }
+
+    /// What the connection could not take of a frame goes before whatever has come to wait meanwhile.
+    pub(super) fn put_first(&self, rest: Bytes) {
+        let mut state = self.lock();
+        state.put_first(rest);
+        state.rebook(&self.link);
+        drop(state);
+        self.queue();
+    }
+}
+
+impl Flusher for StreamCell {
+    fn flushed(&self, flush: Flush) {
+        let waiting = self.lock().flushed(flush);
+        self.wake(waiting);
+    }
+}

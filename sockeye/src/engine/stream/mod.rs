@@ -1,0 +1,19 @@
+//! What one stream's application side and the task of its connection share: the only thing that crosses tasks.
+//!
+//! [`state`] says what a stream may do and what is to be done for it. A [`cell`] puts a lock around it and tells the
+//! connection's task of changes. An [`handle`] is the application's hold on a cell, and the [`port`] is how octets get in
+//! and out.
+
+mod cell;
+mod ends;
+mod handle;
+pub(crate) mod outbox;
+pub(crate) mod port;
+mod state;
+
+pub(crate) use cell::StreamCell;
+pub(crate) use ends::{Awaited, Closer, Death, ErrorCode, Input, Parting, Received};
+pub(crate) use handle::StreamHandle;
+use outbox::Outbox;
+pub(crate) use port::Room;
+pub(crate) use state::{Ending, Look, Next, PeersEnd};

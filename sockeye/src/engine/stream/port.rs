@@ -1,0 +1,445 @@
+//! The port: every octet that leaves a stream's application, or comes to it, passes here.
+//!
+//! A handler that runs inside its connection's task needs no lock for what it receives and sends. While the connection polls
+//! it, a [`Visit`] lays the connection's own buffers on the desk of the thread, by way of the machine's [`Loan`]. What a
+//! socket does meanwhile finds the desk to be its cell's, and reads and writes there. Everything else passes by the cell and
+//! its lock: other tasks, other threads, other sockets, what finds no room, and every step that is not a matter of octets.
+//! Only this file asks which of the two it is.
+//!
+//! Why that is right:
+//!
+//! - **Only a quiet cell gets the desk.** Quiet means: a tunnel open both ways, nothing in inbox and outbox, nothing to be
+//!   said or done. The connection finds this out under the lock, and whoever takes the lock afterwards ends it
+//!   ([`StreamCell::lock`]).
+//! - **What is received stays in order.** Nobody but the connection fills the inbox, and during a visit the connection is
+//!   busy with the handler. What is left on the desk goes to the inbox, before anything that comes later, and wakes whoever
+//!   waits there.
+//! - **What is sent stays in order.** The connection sends what was put on the desk before it looks into the outbox. So
+//!   nothing may be put on the desk once the outbox has been used. It is then quiet no more, which every sender sees: to send
+//!   at all it must have, or have been given, the socket that was used, and that orders it behind what was done with it.
+//! - **No wake-up is lost.** A quiet cell may be [listening](StreamCell::is_listening), which says that its receiver waits
+//!   as the handler. That stays so until the lock is taken, through any number of visits.
+//!
+//! A handler may leave the visit with its socket gone, split, or sent to another thread; it may panic, or run a runtime of
+//! its own, whose connections lay their buffers on top and take them off again.
+
+use std::cell::{Cell, RefCell};
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use sockeye_proto::{Loan, MachineStream};
+
+use super::ends::Input;
+use super::state::Ending;
+use super::{StreamCell, StreamHandle};
+use crate::error::Result;
+
+thread_local! {
+    /// Whose visit it is, by its key; 0 is nobody's.
+    static VISITED: Cell<u64> = const { Cell::new(0) };
+    /// Whether something on the desk is not read yet.
+    static UNREAD: Cell<bool> = const { Cell::new(false) };
+    static DESK: RefCell<Loan> = RefCell::default();
+    /// What lies under the buffers of a visit within a visit.
+    static BENEATH: RefCell<Vec<Loan>> = const { RefCell::new(Vec::new()) };
+}
+
+/// For the connection while it polls the handler of a quiet cell: its buffers lie on the desk until this is dropped, also
+/// by a panic.
+pub(crate) struct Visit<'a, S: MachineStream> {
+    cell: &'a StreamCell,
+    stream: S,
+    /// Whose visit this one lies on, by its key.
+    outer: u64,
+}
+
+impl<'a, S: MachineStream> Visit<'a, S> {
+    /// Lays the buffers of the machine's `stream` on the desk; none in a thread that ends, which has no desk any more.
+    #[inline]
+    pub(crate) fn begin(cell: &'a StreamCell, mut stream: S) -> Option<Self> {
+        let outer = VISITED.get();
+        debug_assert!(outer != cell.key(), "no handler is polled within itself");
+        if outer != 0 {
+            clear_desk();
+        }
+        let laid = DESK.try_with(|desk| {
+            let mut loan = desk.borrow_mut();
+            stream.lend(&mut loan);
+            UNREAD.set(loan.has_unread());
+            VISITED.set(cell.key());
+        });
+        laid.is_ok().then_some(Self { cell, stream, outer })
+    }
+}
+
+#[cold]
+fn take_unread(loan: &mut Loan) -> BytesMut {
+    let left = BytesMut::from(&*loan.unread());
+    loan.read(left.len());
+    left
+}
+
+/// For a visit within a visit.
+#[cold]
+fn clear_desk() {
+    BENEATH.with_borrow_mut(|beneath| beneath.push(DESK.take()));
+}
+
+/// What lay beneath lies on top again.
+#[cold]
+fn uncover_desk() {
+    if let Some(loan) = BENEATH.with_borrow_mut(Vec::pop) {
+        DESK.with_borrow_mut(|desk| {
+            *desk = loan;
+            UNREAD.set(desk.has_unread());
+        });
+    }
+}
+
+impl<S: MachineStream> Drop for Visit<'_, S> {
+    /// Clears the desk: what the handler left there waits in the cell.
+    #[inline]
+    fn drop(&mut self) {
+        debug_assert_eq!(VISITED.get(), self.cell.key(), "a visit within this one has ended");
+        VISITED.set(self.outer);
+        let is_left = UNREAD.get();
+        let left = DESK.with_borrow_mut(|loan| {
+            debug_assert_eq!(is_left, loan.has_unread(), "the handler reads by the port alone");
+            let left = is_left.then(|| take_unread(loan));
+            self.stream.settle(loan);
+            left
+        });
+        if let Some(left) = left {
+            self.cell.put_back(left);
+        }
+        if self.outer != 0 {
+            uncover_desk();
+        }
+    }
+}
+
+/// Who wants to send, and whether it waits for room.
+pub(crate) enum Room<'a, 'b> {
+    /// A sender, who waits.
+    Wait(&'a Context<'b>),
+    /// A receiver, who has to answer: it is woken when there is room.
+    Answer(&'a Context<'b>),
+    /// Nobody waits: the limit is looked at elsewhere, or the octets are the last and few.
+    Now,
+}
+
+/// The application's side.
+impl StreamHandle {
+    /// Lets `read` take octets off the front of what has just arrived, if this is the handler and some of it is left: it says
+    /// how many.
+    #[inline(always)]
+    pub(crate) fn read_in_place<T>(&self, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
+        if VISITED.get() != self.cell().key() || !UNREAD.get() {
+            return None;
+        }
+        DESK.with_borrow_mut(|loan| {
+            let unread = loan.unread();
+            let (octets, value) = read(unread);
+            UNREAD.set(octets < unread.len());
+            loan.read(octets);
+            Some(value)
+        })
+    }
+
+    /// Appends what has arrived, and is not to be read in place, to `input`.
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
+        let received = self.cell().lock().receive(self.who(cx), input);
+        received.map_ok(|(input, held_back)| {
+            if held_back {
+                self.cell().queue();
+            }
+            input
+        })
+    }
+
+    /// Lets `fill` append `size` octets, or not many more, to what is sent, and what it returns behind that, where the
+    /// connection's own buffer lies on the desk; hands `fill` back where it does not.
+    #[inline]
+    pub(crate) fn append_in_place<T, F>(&self, size: usize, fill: F) -> std::result::Result<T, F>
+    where
+        F: FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    {
+        let cell = self.cell();
+        if !cell.is_quiet() || VISITED.get() != cell.key() {
+            return Err(fill);
+        }
+        let put = DESK.with_borrow_mut(|loan| {
+            if loan.room() < size {
+                return Err(fill);
+            }
+            Ok(loan.put(|output| {
+                let (value, payload) = fill(output);
+                if let Some(payload) = payload {
+                    output.extend_from_slice(&payload);
+                }
+                value
+            }))
+        });
+        let (value, rest) = put?;
+        if let Some(rest) = rest {
+            // In the rare case that it turned out to be too much. The outbox is empty: the cell is quiet.
+            cell.lock().append(|outbox| (*outbox = rest, None));
+            cell.queue();
+        }
+        Ok(value)
+    }
+
+    /// Reserves room, and lets `fill` append to what is sent: `size` octets, or not many more. What it returns is sent behind
+    /// that.
+    #[inline]
+    pub(crate) fn poll_append<T>(
+        &self,
+        size: usize,
+        room: Room<'_, '_>,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Poll<Result<T>> {
+        match self.append_in_place(size, fill) {
+            Ok(value) => Poll::Ready(Ok(value)),
+            Err(fill) => self.poll_append_in_cell(room, fill),
+        }
+    }
+
+    /// [`poll_append`](Self::poll_append) of what there is no desk for.
+    #[inline(never)]
+    pub(crate) fn poll_append_in_cell<T>(
+        &self,
+        room: Room<'_, '_>,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Poll<Result<T>> {
+        let cell = self.cell();
+        let mut state = cell.lock();
+        state.check_open()?;
+        let has_room = cell.link().admits(state.waiting_octets());
+        match room {
+            Room::Wait(cx) if !has_room => {
+                state.put_sender(self.who(cx));
+                return Poll::Pending;
+            }
+            Room::Answer(cx) => {
+                state.put_answerer(self.who(cx), has_room);
+                if !has_room {
+                    return Poll::Pending;
+                }
+            }
+            Room::Wait(_) | Room::Now => {}
+        }
+        let value = state.append(fill);
+        drop(state);
+        cell.queue();
+        Poll::Ready(Ok(value))
+    }
+
+    /// [`poll_append`](Self::poll_append), whatever the room.
+    pub(crate) fn append_now<T>(
+        &self,
+        size: usize,
+        fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
+    ) -> Result<T> {
+        match self.poll_append(size, Room::Now, fill) {
+            Poll::Ready(appended) => appended,
+            Poll::Pending => unreachable!("who does not wait for room has it"),
+        }
+    }
+
+    /// Appends the last octets, whatever the room: they are few. The end of our half goes with them.
+    pub(crate) fn append_last(&self, ending: Ending, fill: impl FnOnce(&mut BytesMut)) {
+        self.cell().lock().finish(ending, fill);
+        self.cell().queue();
+    }
+}
+
+/// For the connection: sends a whole frame from elsewhere, such as a group's, where messages may be sent still; whether there
+/// was room. `stream` is the machine's, if it has it.
+pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
+    debug_assert!(VISITED.get() != cell.key(), "a frame from elsewhere goes behind all that a handler has put");
+    let Some(mut stream) = stream.filter(|_| !cell.takes_no_message() && cell.is_quiet()) else {
+        return cell.append_frame(frame);
+    };
+    let taken = stream.write(frame, false);
+    if taken < frame.len() {
+        cell.put_first(frame.slice(taken..));
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Instant;
+
+    use http::Version;
+    use sockeye_proto::h1::{Connection, STREAM};
+    use sockeye_proto::{Machine, h2};
+
+    use super::*;
+    use crate::engine::link::Side;
+    use crate::engine::link::{ConnectionInfo, Limits, Link};
+    use crate::engine::stream::{Look, PeersEnd};
+
+    /// A tunnel of a machine of its own, and its handle.
+    struct Tunnel {
+        machine: Connection,
+        handle: StreamHandle,
+    }
+
+    impl Tunnel {
+        fn new(received: &[u8]) -> Self {
+            let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_11, secure: false };
+            let cell = StreamCell::new_tunnel(Link::alone(Limits::default(), info));
+            let handle = StreamHandle::new(&cell);
+            let mut machine = Connection::tunnel(h2::Role::Server, &h2::Config::default(), Instant::now());
+            machine.handle_data(Instant::now(), &mut received.into());
+            let mut tunnel = Self { machine, handle };
+            tunnel.look();
+            tunnel
+        }
+
+        /// What the connection does after it looked at all of the cell.
+        fn look(&mut self) {
+            let cell = self.handle.cell().clone();
+            let mut state = cell.lock();
+            let look = Look { has_handler: true, peers_end: PeersEnd::OfAll };
+            let mut stream = self.machine.stream(STREAM).unwrap();
+            let exchanged = state.exchange(&mut stream, cell.link(), look);
+            cell.calm_down(&state);
+            drop(state);
+            cell.wake(exchanged.waiting);
+        }
+
+        fn visit<T>(&mut self, run: impl FnOnce(&StreamHandle) -> T) -> T {
+            let cell = self.handle.cell().clone();
+            let _visit = Visit::begin(&cell, self.machine.stream(STREAM).unwrap());
+            run(&self.handle)
+        }
+
+        fn transmitted(&mut self) -> BytesMut {
+            let mut output = BytesMut::new();
+            self.machine.poll_transmit(&mut output);
+            output
+        }
+    }
+
+    fn read_all(handle: &StreamHandle) -> Option<Vec<u8>> {
+        handle.read_in_place(|octets| (octets.len(), octets.to_vec()))
+    }
+
+    fn append(handle: &StreamHandle, octets: &[u8]) -> bool {
+        handle.append_in_place(octets.len(), |output| (output.extend_from_slice(octets), None)).is_ok()
+    }
+
+    /// A handler that was woken by something else than data finds nothing to read, and takes no lock to see that.
+    #[test]
+    fn octets_go_in_and_out_in_place() {
+        let mut tunnel = Tunnel::new(b"in");
+        assert!(!append(&tunnel.handle, b"no"), "outside of a visit there is no desk");
+        tunnel.visit(|handle| {
+            assert_eq!(read_all(handle).as_deref(), Some(&b"in"[..]));
+            assert_eq!(read_all(handle), None, "all is read");
+            assert!(append(handle, b"out") && append(handle, b" again"));
+            assert!(handle.cell().is_quiet(), "no lock was taken");
+        });
+        assert_eq!(tunnel.transmitted(), "out again");
+    }
+
+    /// What a handler leaves unread is the first that is read by the cell.
+    #[test]
+    fn what_is_left_waits_in_the_cell() {
+        let mut tunnel = Tunnel::new(b"first rest");
+        tunnel.visit(|handle| assert_eq!(handle.read_in_place(|octets| (6, octets[..6].to_vec())).unwrap(), b"first "));
+        assert!(!tunnel.handle.cell().is_quiet());
+        let mut input = BytesMut::new();
+        let read = tunnel.handle.poll_read(&mut Context::from_waker(Waker::noop()), &mut input);
+        assert!(matches!(read, Poll::Ready(Ok(Input::Octets))) && input == "rest");
+    }
+
+    /// A closer that takes note of what it hears.
+    struct Ear(Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl crate::engine::stream::Closer for Ear {
+        fn close(&mut self, _: u16, _: &mut BytesMut) {}
+
+        fn hear(&mut self, input: BytesMut) -> bool {
+            self.0.lock().unwrap().extend_from_slice(&input);
+            false
+        }
+    }
+
+    /// What a handler leaves unread that drops its socket is heard by the closer, before what comes later: or that would begin
+    /// in the middle of a frame.
+    #[test]
+    fn what_is_left_by_the_last_owner_is_heard_in_order() {
+        let mut tunnel = Tunnel::new(b"read, left, ");
+        let heard = Arc::default();
+        let cell = tunnel.handle.cell().clone();
+        let visit = Visit::begin(&cell, tunnel.machine.stream(STREAM).unwrap());
+        let handle = StreamHandle::new(&cell);
+        assert_eq!(handle.read_in_place(|octets| (6, octets[..6].to_vec())).unwrap(), b"read, ");
+        handle.close_by(Box::new(Ear(Arc::clone(&heard))), BytesMut::new());
+        drop((handle, std::mem::replace(&mut tunnel.handle, Tunnel::new(b"").handle)));
+        drop(visit);
+        tunnel.machine.handle_data(Instant::now(), &mut b"later"[..].into());
+        let mut stream = tunnel.machine.stream(STREAM).unwrap();
+        let look = Look { has_handler: false, peers_end: PeersEnd::OfAll };
+        let exchanged = cell.lock().exchange(&mut stream, cell.link(), look);
+        cell.wake(exchanged.waiting);
+        assert_eq!(heard.lock().unwrap().escape_ascii().to_string(), "left, later");
+    }
+
+    /// Once the cell has been used nothing goes past it.
+    #[test]
+    fn nothing_overtakes_what_waits() {
+        let mut tunnel = Tunnel::new(b"");
+        tunnel.visit(|handle| {
+            assert!(append(handle, b"1 "));
+            let by_cell = handle.poll_append_in_cell(Room::Now, |output| (output.extend_from_slice(b"2 "), None));
+            assert!(matches!(by_cell, Poll::Ready(Ok(()))));
+            assert!(!append(handle, b"3"), "the outbox goes first");
+        });
+        tunnel.look();
+        assert_eq!(tunnel.transmitted(), "1 2 ");
+    }
+
+    /// A handler may drive a connection of its own: what lay on the desk lies there again.
+    #[test]
+    fn visits_nest() {
+        let (mut outer, mut inner) = (Tunnel::new(b"outer"), Tunnel::new(b"inner"));
+        outer.visit(|handle| {
+            assert_eq!(handle.read_in_place(|octets| (2, octets[..2].to_vec())).unwrap(), b"ou");
+            assert!(append(handle, b"<"));
+            inner.visit(|within| {
+                assert_eq!(read_all(handle), None, "the outer desk is covered");
+                assert!(!append(handle, b"no"));
+                assert_eq!(read_all(within).as_deref(), Some(&b"inner"[..]));
+                assert!(append(within, b"of the inner"));
+            });
+            assert_eq!(read_all(handle).as_deref(), Some(&b"ter"[..]));
+            assert!(append(handle, b">"));
+        });
+        assert_eq!((outer.transmitted(), inner.transmitted()), ("<>".into(), "of the inner".into()));
+    }
+
+    /// A visit that a panic ends settles all the same, and leaves no desk behind that another could take for its own.
+    #[test]
+    fn a_panic_settles() {
+        let (mut outer, mut inner) = (Tunnel::new(b"outer"), Tunnel::new(b"inner"));
+        outer.visit(|handle| {
+            let visited = catch_unwind(AssertUnwindSafe(|| {
+                inner.visit(|within| {
+                    assert!(append(within, b"said"));
+                    panic!("a handler does");
+                })
+            }));
+            assert!(visited.is_err() && !append(&inner.handle, b"no"));
+            assert_eq!(read_all(handle).as_deref(), Some(&b"outer"[..]));
+        });
+        assert_eq!(inner.transmitted(), "said");
+        assert_eq!(Arc::strong_count(inner.handle.cell()), 1, "nobody holds the cell but its handle");
+    }
+}

@@ -1,0 +1,267 @@
+//! What the application does with a stream.
+
+use std::mem;
+use std::task::{Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response};
+
+use super::waiters::Who;
+use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
+use crate::engine::link::Flush;
+use crate::engine::link::Side;
+use crate::engine::stream::Outbox;
+use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
+use crate::engine::tunnel::Handler;
+use crate::error::{Error, Result};
+
+/// The application's verbs.
+impl StreamState {
+    pub(in crate::engine::stream) fn share(&mut self) {
+        self.handles += 1;
+    }
+
+    /// Another share of an exchange that is to become a tunnel: none once it is abandoned or answered.
+    pub(in crate::engine::stream) fn take_over(&mut self) -> bool {
+        let may = self.handles > 0 && !self.is_tunnel() && self.sent == Sent::Open;
+        self.handles += u8::from(may);
+        may
+    }
+
+    /// Appends what has arrived to `input`. Beside it, whether the connection holds more back.
+    pub(in crate::engine::stream) fn receive(
+        &mut self,
+        who: Who<'_>,
+        input: &mut BytesMut,
+    ) -> Poll<Result<(Input, bool)>> {
+        if !self.inbox.is_empty() {
+            if input.is_empty() {
+                mem::swap(input, &mut self.inbox);
+            } else {
+                input.unsplit(mem::take(&mut self.inbox));
+            }
+            return Poll::Ready(Ok((Input::Octets, self.held_back)));
+        }
+        match self.received {
+            Received::Open if mem::take(&mut self.going_away) => Poll::Ready(Ok((Input::GoingAway, false))),
+            Received::Open => {
+                self.put_receiver(who);
+                // Even when it is empty, a buffer holds memory. The connection, which is about to look, has a use for it.
+                if input.is_empty() {
+                    let spare = mem::take(input);
+                    if matches!(who, Who::Handler) {
+                        self.inbox = spare;
+                    }
+                }
+                Poll::Pending
+            }
+            Received::Finished => Poll::Ready(Ok((Input::End, false))),
+            Received::Dead(death) => Poll::Ready(Err(death.into())),
+        }
+    }
+
+    /// Whether all that the peer sends is there; otherwise `who` is woken when something arrives.
+    pub(in crate::engine::stream) fn wait_for_end(&mut self, who: Who<'_>) -> bool {
+        let is_open = self.received == Received::Open;
+        if is_open {
+            self.put_receiver(who);
+        }
+        !is_open
+    }
+
+    pub(in crate::engine::stream) fn take_trailers(&mut self) -> Option<HeaderMap> {
+        self.take_rare(|rare| rare.trailers_in.take())
+    }
+
+    /// Client: the response.
+    pub(in crate::engine::stream) fn response(&mut self, who: Who<'_>) -> Poll<Result<Response<()>>> {
+        if let Some(response) = self.take_rare(|rare| rare.response.take()) {
+            return Poll::Ready(Ok(response));
+        }
+        if let Received::Dead(death) = self.received {
+            return Poll::Ready(Err(death.into()));
+        }
+        self.put_receiver(who);
+        Poll::Pending
+    }
+
+    /// Client: the response made a tunnel of the stream.
+    pub(in crate::engine::stream) fn start_tunnel(&mut self) {
+        debug_assert!(!self.is_tunnel(), "a tunnel starts once");
+        self.kind = Kind::Tunnel(Parting::Open);
+    }
+
+    /// Server: the response to send; a tunnel's octets or the content follow. An error where the stream was answered or
+    /// taken over before, or is dead.
+    pub(in crate::engine::stream) fn respond(&mut self, head: Response<()>, end_stream: bool, tunnel: bool) -> Result {
+        self.check_open()?;
+        if self.is_tunnel() || self.head_waits() {
+            return Err(Error::Closed);
+        }
+        if tunnel {
+            self.kind = Kind::Tunnel(Parting::Open);
+        }
+        let rare = self.rare();
+        rare.head = Some((head, end_stream));
+        // RFC 9110 §15.2: nothing interim comes after it. Before a tunnel begins a 100 is said still (§7.8).
+        rare.continues &= tunnel;
+        if end_stream {
+            self.sent = Sent::Finishing;
+        }
+        Ok(())
+    }
+
+    /// Server: tells the peer to send its content (RFC 9110 §10.1.1), unless the response goes before.
+    pub(in crate::engine::stream) fn send_continue(&mut self) -> bool {
+        let may = self.sent == Sent::Open && !self.is_tunnel() && !self.head_waits();
+        if may {
+            self.rare().continues = true;
+        }
+        may
+    }
+
+    /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
+    pub(in crate::engine::stream) fn refuse(&mut self) {
+        if self.sent == Sent::Open {
+            self.reset(REFUSED_STREAM);
+        }
+    }
+
+    pub(super) fn reset(&mut self, code: ErrorCode) {
+        self.outbox = Outbox::default();
+        self.sent = Sent::Resetting(code);
+    }
+
+    /// Lets `fill` append to what is sent, and behind that what it returns.
+    #[inline]
+    pub(in crate::engine::stream) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
+        debug_assert!(self.sent == Sent::Open, "nothing follows the end: {:?}", self.sent);
+        self.forget_flush();
+        self.outbox.append(fill)
+    }
+
+    /// Appends the last octets, whatever the room: they are few. The end of our half goes with them, or behind the peer's end.
+    pub(in crate::engine::stream) fn finish(&mut self, ending: Ending, fill: impl FnOnce(&mut BytesMut)) {
+        if self.sent != Sent::Open {
+            return;
+        }
+        self.append(|outbox| (fill(outbox), None));
+        self.sent = match ending {
+            Ending::AfterPeer if self.received == Received::Open => Sent::Following,
+            Ending::AfterPeer | Ending::Now(None) => Sent::Finishing,
+            Ending::Now(trailers) => {
+                self.rare().trailers_out = trailers;
+                Sent::Finishing
+            }
+        };
+    }
+
+    /// Both sides of this tunnel have said their last words, or the peer broke its protocol: what is left to say is sent, if
+    /// it can be, and the peer gets a moment to end its half.
+    pub(in crate::engine::stream) fn part(&mut self, parting: Parting) {
+        debug_assert!(self.is_tunnel(), "only a tunnel has last words");
+        self.kind = Kind::Tunnel(parting);
+    }
+
+    /// How to end the tunnel once the last handle has left, and what was received and not looked at.
+    pub(in crate::engine::stream) fn close_by(&mut self, closer: Box<dyn Closer>, mut unread: BytesMut) {
+        if !unread.is_empty() {
+            unread.unsplit(mem::take(&mut self.inbox));
+            self.inbox = unread;
+        }
+        self.rare().closer = Some(closer);
+    }
+
+    /// Gives an open stream a handler for the connection to poll; hands it back where the stream is over.
+    pub(in crate::engine::stream) fn adopt(&mut self, handler: Handler) -> std::result::Result<(), Handler> {
+        if self.is_over() {
+            return Err(handler);
+        }
+        self.rare().handler = Some(handler);
+        Ok(())
+    }
+
+    /// The close code for the closer.
+    pub(in crate::engine::stream) fn close_with(&mut self, code: u16) {
+        self.rare().close_code = Some(code);
+    }
+
+    /// The handler panicked: the tunnel ends as by an error.
+    pub(in crate::engine::stream) fn panicked(&mut self) {
+        self.close_with(UNEXPECTED_CONDITION);
+    }
+
+    /// How far a flush is; `None` where the connection is to be asked.
+    pub(in crate::engine::stream) fn flush(&mut self, who: Who<'_>) -> Option<Poll<Result>> {
+        if let Sent::Dead(death) = self.sent {
+            return Some(Poll::Ready(Err(death.into())));
+        }
+        let waits = !self.outbox.is_empty() || self.head_waits() || self.sent == Sent::Finishing;
+        match self.flush {
+            _ if waits => {}
+            Flush::Done => {
+                self.flush = Flush::None;
+                return Some(Poll::Ready(Ok(())));
+            }
+            Flush::Lost => return Some(Poll::Ready(Err(Error::Disconnected))),
+            Flush::Asked => {}
+            Flush::None => {
+                self.flush = Flush::Asked;
+                self.put_sender(who);
+                return None;
+            }
+        }
+        self.put_sender(who);
+        Some(Poll::Pending)
+    }
+
+    /// What had been flushed says nothing of what is sent now.
+    pub(in crate::engine::stream) fn forget_flush(&mut self) {
+        if self.flush == Flush::Done {
+            self.flush = Flush::None;
+        }
+    }
+
+    /// The connection had ended before it could be asked.
+    pub(in crate::engine::stream) fn unask_flush(&mut self) {
+        self.flush = Flush::None;
+    }
+
+    /// Whether the stream is over; otherwise `watcher` is woken when it is. One task may wait so.
+    pub(in crate::engine::stream) fn watch(&mut self, watcher: &Waker) -> bool {
+        let is_over = self.is_over();
+        if !is_over {
+            self.rare().watcher = Some(watcher.clone());
+        }
+        is_over
+    }
+
+    /// A handle leaves. The last ends the stream: a tunnel by its closer, what is not whole by a reset. Whether it was the
+    /// last.
+    pub(in crate::engine::stream) fn leave(&mut self, side: Side) -> bool {
+        debug_assert!(self.handles > 0, "who leaves was counted");
+        self.handles -= 1;
+        if self.handles == 0 && self.sent == Sent::Open {
+            self.abandon(side);
+        }
+        self.handles == 0
+    }
+
+    fn abandon(&mut self, side: Side) {
+        let closes = self.is_tunnel() && self.rare.as_ref().is_some_and(|rare| rare.closer.is_some());
+        if !closes {
+            return self.reset(if side == Side::Server { INTERNAL_ERROR } else { CANCEL });
+        }
+        self.forget_flush();
+        let Self { rare, outbox, .. } = self;
+        if let Some(rare) = rare
+            && let Some(closer) = &mut rare.closer
+        {
+            let code = rare.close_code.unwrap_or(GOING_AWAY);
+            outbox.append(|outbox| (closer.close(code, outbox), None));
+        }
+        self.sent = Sent::Finishing;
+        // The peer's last words may be there already.
+        self.hear(BytesMut::new());
+    }
+}

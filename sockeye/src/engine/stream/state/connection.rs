@@ -1,0 +1,267 @@
+//! What the connection's task does with a stream.
+
+use std::mem;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode};
+use sockeye_proto::MachineStream;
+
+use super::waiters::{Waiter, Waiting};
+use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
+use crate::engine::link::Side;
+use crate::engine::link::{Flush, Link};
+use crate::engine::stream::Outbox;
+use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
+
+/// The connection's verbs.
+impl StreamState {
+    /// Fills an empty inbox from `read`, where octets find room; an inbox in use is left alone, and the connection keeps the
+    /// octets until it is empty. Where nobody reads any more, credit for a tunnel's last frames lets its peer get to its end.
+    pub(in crate::engine::stream) fn deliver(&mut self, read: impl FnOnce() -> BytesMut) -> Delivered {
+        if self.is_abandoned() && self.is_tunnel() {
+            self.hear(read());
+            return Delivered::Heard;
+        }
+        if !self.inbox.is_empty() {
+            self.held_back = true;
+            return Delivered::HeldBack;
+        }
+        self.inbox = read();
+        Delivered::Put(Waiting { receiver: self.take_receiver(), ..Waiting::default() })
+    }
+
+    /// Takes what the handler left unread, and wakes the receiver if that is another task by now. A handler that left it
+    /// waits for something else, and for the end of the stream.
+    pub(in crate::engine::stream) fn put_back(&mut self, rest: BytesMut) -> Waiting {
+        debug_assert!(self.inbox.is_empty(), "what is put back comes before all else");
+        self.inbox = rest;
+        Waiting { receiver: self.take_receiving_task(), ..Waiting::default() }
+    }
+
+    /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
+    pub(in crate::engine::stream) fn end(
+        &mut self,
+        rest: BytesMut,
+        trailers: Option<HeaderMap>,
+        received: Received,
+        side: Side,
+    ) -> Waiting {
+        if self.inbox.is_empty() {
+            self.inbox = rest;
+        } else {
+            self.inbox.unsplit(rest);
+        }
+        self.held_back = false;
+        if trailers.is_some() {
+            self.rare().trailers_in = trailers;
+        }
+        let received = match received {
+            Received::Dead(death) if self.is_tunnel() => Received::Dead(death.of_tunnel(side)),
+            received => received,
+        };
+        if !self.is_dead() {
+            self.received = received;
+        }
+        match received {
+            // All that there was to send has gone out.
+            Received::Dead(_) if self.sent == Sent::Finished => {}
+            Received::Dead(death) => {
+                self.sent = Sent::Dead(death);
+                self.outbox = Outbox::default();
+            }
+            Received::Finished if self.sent == Sent::Following => self.sent = Sent::Finishing,
+            Received::Finished | Received::Open => {}
+        }
+        let (sender, receiver) = (self.take_sender(), self.take_receiver());
+        Waiting { sender, receiver, watcher: self.take_watcher() }
+    }
+
+    /// Client: the response came.
+    pub(in crate::engine::stream) fn put_response(&mut self, response: Response<()>) -> Waiting {
+        self.rare().response = Some(response);
+        Waiting { receiver: self.take_receiver(), ..Waiting::default() }
+    }
+
+    /// What has become of a flush that was asked for; whoever waits looks again.
+    pub(in crate::engine::stream) fn flushed(&mut self, flush: Flush) -> Waiting {
+        if self.flush != Flush::Asked {
+            return Waiting::default();
+        }
+        // What was sent since then is waited for first.
+        self.flush = if flush == Flush::Done && !self.outbox.is_empty() { Flush::None } else { flush };
+        Waiting { sender: self.take_sender(), ..Waiting::default() }
+    }
+
+    /// The connection is draining.
+    pub(in crate::engine::stream) fn go_away(&mut self) -> Waiting {
+        self.going_away = true;
+        Waiting { receiver: self.take_receiver(), ..Waiting::default() }
+    }
+
+    /// Appends a frame from elsewhere, such as a group's.
+    pub(in crate::engine::stream) fn append_frame(&mut self, frame: &Bytes) {
+        self.forget_flush();
+        self.outbox.append_shared(frame.clone());
+    }
+
+    /// Whether messages from elsewhere may be sent still.
+    pub(in crate::engine::stream) fn takes_frames(&self) -> bool {
+        self.sent == Sent::Open && self.handles > 0
+    }
+
+    /// What the connection could not take of a frame goes before whatever has come to wait meanwhile.
+    pub(in crate::engine::stream) fn put_first(&mut self, rest: Bytes) {
+        if !matches!(self.sent, Sent::Finished | Sent::Dead(_) | Sent::Resetting(_)) {
+            self.outbox.prepend(rest);
+        }
+    }
+
+    /// Tells the connection how much stays in the outbox.
+    pub(in crate::engine::stream) fn rebook(&mut self, link: &Link) {
+        let left = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
+        link.rebook(mem::replace(&mut self.booked, left) as usize, left as usize);
+    }
+
+    /// Takes what the peer of a tunnel sends that nobody holds any more, behind what its last handle had not read. The peer's
+    /// last words may be among it.
+    pub(super) fn hear(&mut self, input: BytesMut) {
+        let Self { inbox, rare, .. } = self;
+        let mut closer = rare.as_mut().and_then(|rare| rare.closer.as_mut());
+        let mut is_said = false;
+        for octets in [mem::take(inbox), input] {
+            if let Some(closer) = closer.as_mut().filter(|_| !octets.is_empty()) {
+                is_said |= closer.hear(octets);
+            }
+        }
+        if is_said {
+            self.kind = Kind::Tunnel(Parting::Said);
+        }
+    }
+
+    /// Moves octets between the application and the machine, both ways, and finds out what becomes of the stream.
+    pub(crate) fn exchange<S>(&mut self, stream: &mut S, link: &Link, look: Look) -> Exchanged
+    where
+        S: MachineStream,
+    {
+        let (mut refill, mut spare) = (false, BytesMut::new());
+        if self.is_abandoned() {
+            // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
+            if self.is_tunnel() {
+                self.hear(stream.read());
+            }
+        } else if self.inbox.is_empty() {
+            refill = mem::take(&mut self.held_back);
+            spare = mem::take(&mut self.inbox);
+        }
+        let mut waiting = self.send(stream, &mut spare, link);
+        let handler = self.take_rare(|rare| rare.handler.take());
+        let look = Look { has_handler: look.has_handler || handler.is_some(), ..look };
+        let next = self.next(stream.is_closed(), look);
+        let awaited = match next {
+            Next::GoOn => Awaited::Nothing,
+            Next::Await(awaited) => awaited,
+            Next::LetGo => {
+                self.outbox = Outbox::default();
+                self.rebook(link);
+                waiting.watcher = self.take_watcher();
+                Awaited::Nothing
+            }
+        };
+        let before = mem::replace(&mut self.awaited, awaited);
+        // A connection that is over gives no place to anybody.
+        if awaited.is_peers() && !before.is_peers() && stream.is_send_closed() {
+            stream.dismiss();
+        }
+        self.check();
+        Exchanged { waiting, next, before, awaited, refill, handler, spare }
+    }
+
+    /// Gives the machine what the application wants sent, as far as it takes it.
+    fn send<S: MachineStream>(&mut self, stream: &mut S, spare: &mut BytesMut, link: &Link) -> Waiting {
+        let mut progress = self.send_heads(stream, link.info.side);
+        let finishing = self.sent == Sent::Finishing;
+        if (finishing || !self.outbox.is_empty()) && !stream.is_send_closed() {
+            progress |= self.send_octets(stream, finishing, spare);
+        }
+        // A stream that was broken off meanwhile has sent less than all, and is about to be told.
+        if finishing && stream.is_send_closed() && self.outbox.is_empty() {
+            progress = true;
+            self.sent = Sent::Finished;
+        }
+        self.rebook(link);
+        if progress { self.take_waiting(link) } else { Waiting::default() }
+    }
+
+    /// What goes before all octets, or in their place; whether there was anything.
+    fn send_heads<S: MachineStream>(&mut self, stream: &mut S, side: Side) -> bool {
+        let mut progress = false;
+        if self.rare.is_some() {
+            if self.take_rare(|rare| mem::take(&mut rare.continues).then_some(())).is_some() {
+                let mut head = Response::new(());
+                *head.status_mut() = StatusCode::CONTINUE;
+                // The machine declines where the response has begun: then nobody waits for it.
+                progress = stream.respond(&head, false).is_ok();
+            }
+            if let Some((head, end_stream)) = self.take_rare(|rare| rare.head.take()) {
+                progress = true;
+                if let Err(error) = stream.respond(&head, end_stream) {
+                    tracing::debug!(%error, "a response could not be sent");
+                    self.reset(INTERNAL_ERROR);
+                }
+            }
+        }
+        if let Sent::Resetting(code) = self.sent {
+            stream.reset(code.reason());
+            self.sent = Sent::Dead(Death::Reset(code, side));
+            progress = true;
+        }
+        progress
+    }
+
+    /// Octets of the outbox, with the end of our half if it is to follow; whether any were taken.
+    fn send_octets<S: MachineStream>(&mut self, stream: &mut S, finishing: bool, spare: &mut BytesMut) -> bool {
+        let mut progress = false;
+        let trailers = self.rare.as_ref().is_some_and(|rare| rare.trailers_out.is_some());
+        let is_whole = loop {
+            let chunk = self.outbox.chunk();
+            let is_last = chunk.len() == self.outbox.len();
+            let taken = stream.write(chunk, is_last && finishing && !trailers);
+            let is_whole = taken == chunk.len();
+            progress |= taken > 0;
+            self.outbox.advance(taken);
+            if is_last || !is_whole {
+                break is_whole;
+            }
+        };
+        if is_whole {
+            *spare = mem::take(&mut self.outbox).into_octets();
+            let trailers = if finishing { self.take_rare(|rare| rare.trailers_out.take()) } else { None };
+            if let Some(Err(error)) = trailers.map(|trailers| stream.send_trailers(&trailers)) {
+                tracing::debug!(%error, "trailers could not be sent");
+                stream.write(&[], true);
+            }
+        }
+        progress
+    }
+
+    /// Who waits for room, to be woken after the connection took from the outbox.
+    ///
+    /// Only when it did take something: whoever waits has octets in the outbox, and to wake it for nothing would go on for
+    /// ever.
+    fn take_waiting(&mut self, link: &Link) -> Waiting {
+        self.forget_flush();
+        let waiting = self.outbox.len();
+        if waiting > link.limits.stream_send / 2 || !link.admits(waiting) {
+            return Waiting::default();
+        }
+        let answers = mem::take(&mut self.waits.answers);
+        let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
+        Waiting { sender: self.take_sender(), receiver, watcher: None }
+    }
+
+    /// As if the machine had taken all.
+    #[cfg(test)]
+    pub(crate) fn sent_all(&mut self) {
+        self.outbox = Outbox::default();
+    }
+}

@@ -1,0 +1,98 @@
+//! Who waits for a stream, and who is to be woken once no lock is held.
+
+use std::mem;
+use std::task::Waker;
+
+use super::StreamState;
+
+/// Whoever looks at a stream and may have to wait.
+#[derive(Clone, Copy)]
+pub(crate) enum Who<'a> {
+    /// The handler that the connection polls for this stream. It is woken by a flag, without counting references.
+    Handler,
+    /// Another task.
+    Task(&'a Waker),
+}
+
+/// Who waits for one half of a stream.
+#[derive(Default)]
+pub(in crate::engine::stream) enum Waiter {
+    #[default]
+    Nobody,
+    Handler,
+    Task(Waker),
+}
+
+/// How the handler waits, which takes no waker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Waits {
+    pub(super) handler_receives: bool,
+    pub(super) handler_sends: bool,
+    /// The receiver has an answer that found no room.
+    pub(super) answers: bool,
+}
+
+impl StreamState {
+    pub(super) fn put_receiver(&mut self, who: Who<'_>) {
+        match (who, &mut self.receiver) {
+            (Who::Task(waker), Some(before)) => before.clone_from(waker),
+            (Who::Task(waker), none) => *none = Some(waker.clone()),
+            (Who::Handler, before) => *before = None,
+        }
+        self.waits.handler_receives = matches!(who, Who::Handler);
+    }
+
+    pub(super) fn take_receiver(&mut self) -> Waiter {
+        match self.receiver.take() {
+            _ if mem::take(&mut self.waits.handler_receives) => Waiter::Handler,
+            Some(waker) => Waiter::Task(waker),
+            None => Waiter::Nobody,
+        }
+    }
+
+    /// The receiver where it is another task, which then waits no more.
+    pub(super) fn take_receiving_task(&mut self) -> Waiter {
+        self.receiver.take().map_or(Waiter::Nobody, Waiter::Task)
+    }
+
+    /// Most senders never wait, so that their waker is a rare thing.
+    pub(in crate::engine::stream) fn put_sender(&mut self, who: Who<'_>) {
+        self.waits.handler_sends = matches!(who, Who::Handler);
+        match who {
+            Who::Handler => drop(self.take_rare(|rare| rare.sender.take())),
+            Who::Task(waker) => match &mut self.rare().sender {
+                Some(before) => before.clone_from(waker),
+                none => *none = Some(waker.clone()),
+            },
+        }
+    }
+
+    pub(super) fn take_sender(&mut self) -> Waiter {
+        if mem::take(&mut self.waits.handler_sends) {
+            return Waiter::Handler;
+        }
+        self.take_rare(|rare| rare.sender.take()).map_or(Waiter::Nobody, Waiter::Task)
+    }
+
+    /// The receiver has an answer, which finds room or waits for some.
+    pub(in crate::engine::stream) fn put_answerer(&mut self, who: Who<'_>, has_room: bool) {
+        self.waits.answers = !has_room;
+        if !has_room {
+            self.put_receiver(who);
+        }
+    }
+
+    pub(super) fn take_watcher(&mut self) -> Option<Waker> {
+        self.take_rare(|rare| rare.watcher.take())
+    }
+}
+
+/// Who is to be woken by [`StreamCell::wake`](crate::engine::stream::StreamCell::wake), once no lock is held.
+#[derive(Default)]
+#[must_use = "whoever waits is to be woken"]
+pub(crate) struct Waiting {
+    pub(in crate::engine::stream) sender: Waiter,
+    pub(in crate::engine::stream) receiver: Waiter,
+    /// Who waits for the end of the stream.
+    pub(in crate::engine::stream) watcher: Option<Waker>,
+}

@@ -1,0 +1,279 @@
+//! How a tower service answers one request on a stream.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use sockeye_proto::Protocol;
+use tower_service::Service;
+
+use crate::engine::body::Body;
+use crate::engine::content::{Content, is_without_content};
+use crate::engine::driver::Application;
+use crate::engine::stream::{Ending, Room, StreamHandle};
+use crate::engine::tunnel::{Handler, Next, Tunnel};
+use crate::error::{BoxError, Result};
+use crate::server::lent::LentUpgrade;
+
+/// What a connection asks of a service.
+///
+/// Of its responses, those with 204, 205 or 304 go out without content, and so does what answers HEAD: the body is dropped
+/// unread. Content is held to the content-length of the response, where it says one (RFC 9110 §8.6): what is too much is
+/// cut, and what is too little breaks off, by RST_STREAM or the end of the connection. A response without a `Date` gets one
+/// (§6.6.1). Over HTTP/2, fields of a connection and what `Connection` names are left out (RFC 9113 §8.2.2), as is white
+/// space about values (§8.2.1).
+pub trait HttpService:
+    Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+    /// The content of its responses.
+    type Content: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static;
+}
+
+impl<S, B> HttpService for S
+where
+    S: Service<Request<Body>, Response = Response<B>, Error: Into<BoxError> + Send, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError> + Send> + Send + 'static,
+{
+    type Content = B;
+}
+
+/// Answers every request by a clone of the service, inside the connection's task.
+pub(crate) struct ByService<S>(pub(crate) S);
+
+impl<S: HttpService, M> Application<M> for ByService<S> {
+    type Permit = ();
+
+    fn accept(&mut self, mut request: Request<Body>, handle: StreamHandle) -> Option<Handler> {
+        trace(&request);
+        let form = Form::of(&request);
+        // A service may know no upgrades but hyper's.
+        let lent = (form == Form::Upgrade).then(|| LentUpgrade::put_into(&mut request)).flatten();
+        let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
+        Some(Box::pin(Answer::<S> { stage, form, lent, handle }))
+    }
+}
+
+/// What a request's kind asks of the form of its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// HEAD: no content (RFC 9110 §9.3.2).
+    Head,
+    /// CONNECT: a 2xx says that there is a tunnel (RFC 9110 §9.3.6).
+    Connect,
+    /// The same with a `:protocol` (RFC 8441 §4): besides, a refusal has no `Content-Type`.
+    ExtendedConnect,
+    /// HTTP/1.1: a 101 says that there is a tunnel (RFC 9110 §7.8).
+    Upgrade,
+    Ordinary,
+}
+
+impl Form {
+    pub(crate) fn of<B>(request: &Request<B>) -> Self {
+        match *request.method() {
+            Method::HEAD => Self::Head,
+            Method::CONNECT if request.extensions().get::<Protocol>().is_some() => Self::ExtendedConnect,
+            Method::CONNECT => Self::Connect,
+            _ if request.version() == Version::HTTP_11 => Self::Upgrade,
+            _ => Self::Ordinary,
+        }
+    }
+}
+
+impl Form {
+    /// Whether a response of this status, to such a request, begins a tunnel.
+    fn is_tunnel(self, status: StatusCode) -> bool {
+        match self {
+            Self::Connect | Self::ExtendedConnect => status.is_success(),
+            Self::Upgrade => status == StatusCode::SWITCHING_PROTOCOLS,
+            Self::Head | Self::Ordinary => false,
+        }
+    }
+}
+
+/// Tells of a request. Its query stays untold: tokens stand there.
+pub(crate) fn trace(request: &Request<Body>) {
+    tracing::debug!(
+        method = %request.method(),
+        path = request.uri().path(),
+        version = ?request.version(),
+        "a request came in"
+    );
+}
+
+pin_project_lite::pin_project! {
+    /// The answer to one request. By hand, since an async function would keep most of it twice.
+    struct Answer<S: HttpService> {
+        #[pin]
+        stage: Stage<S, S::Future, S::Content>,
+        form: Form,
+        lent: Option<LentUpgrade>,
+        handle: StreamHandle,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = StageProjection]
+    enum Stage<S, F, B> {
+        Asked { service: S, request: Option<Request<Body>> },
+        Called { #[pin] future: F },
+        Answered { #[pin] content: Sending<B> },
+    }
+}
+
+impl<S: HttpService> Future for Answer<S> {
+    type Output = Option<Next>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        let mut this = self.project();
+        loop {
+            match this.stage.as_mut().project() {
+                StageProjection::Asked { service, request } => {
+                    if let Err(error) = ready!(service.poll_ready(cx)) {
+                        return Poll::Ready(fail(error.into(), this.handle));
+                    }
+                    // Nothing is left of a service that panicked as it was called.
+                    let Some(request) = request.take() else { return Poll::Ready(None) };
+                    let future = service.call(request);
+                    this.stage.set(Stage::Called { future });
+                }
+                StageProjection::Called { future } => match ready!(future.poll(cx)) {
+                    Ok(response) => match respond(response, *this.form, this.lent.take(), this.handle) {
+                        Responded::Done => return Poll::Ready(None),
+                        Responded::Tunnel(tunnel) => return Poll::Ready(tunnel.start().map(Next)),
+                        Responded::Lent(upgrade) => return Poll::Ready(Some(Next(upgrade))),
+                        Responded::Content(content) => this.stage.set(Stage::Answered { content }),
+                    },
+                    Err(error) => return Poll::Ready(fail(error.into(), this.handle)),
+                },
+                StageProjection::Answered { content } => return content.poll_send(cx, this.handle).map(|()| None),
+            }
+        }
+    }
+}
+
+fn fail(error: BoxError, handle: &StreamHandle) -> Option<Next> {
+    tracing::error!(%error, "a service failed");
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    // A stream that the service took over before it failed is no matter of ours.
+    handle.respond(response, true, false).ok();
+    None
+}
+
+/// What follows a response that was sent.
+pub(crate) enum Responded<B> {
+    Done,
+    Tunnel(Tunnel),
+    /// The service goes on by an upgrade of hyper's, for as long as this runs.
+    Lent(Handler),
+    Content(Sending<B>),
+}
+
+/// Sends a response, but for its content.
+pub(crate) fn respond<B>(
+    mut response: Response<B>,
+    form: Form,
+    lent: Option<LentUpgrade>,
+    handle: &StreamHandle,
+) -> Responded<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let tunnel = response.extensions_mut().remove::<Tunnel>().filter(|_| form.is_tunnel(response.status()));
+    let (parts, body) = response.into_parts();
+    let mut head = Response::new(());
+    *head.status_mut() = parts.status;
+    *head.headers_mut() = parts.headers;
+    if let Some(tunnel) = tunnel.filter(Tunnel::is_waiting) {
+        return handle.respond(head, false, true).map_or(Responded::Done, |()| Responded::Tunnel(tunnel));
+    }
+    if form == Form::Upgrade
+        && form.is_tunnel(parts.status)
+        && let Some(lent) = lent
+    {
+        return handle
+            .respond(head, false, true)
+            .map_or(Responded::Done, |()| Responded::Lent(lent.begin(handle.share())));
+    }
+    if matches!(form, Form::Connect | Form::ExtendedConnect) && parts.status.is_success() {
+        // A 2xx would say that there is a tunnel (RFC 9110 §9.3.6), and this service has none to offer.
+        *head.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    }
+    if parts.status.is_informational() {
+        // RFC 9110 §15.2: an interim response, which another has to follow; RFC 9113 §8.6 has no 101 at all.
+        *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    }
+    if form == Form::ExtendedConnect {
+        // Firefox gives the whole connection up, and with it the page's other requests, over a refusal that has one.
+        head.headers_mut().remove(CONTENT_TYPE);
+    }
+    let has_content = form != Form::Head && !is_without_content(head.status());
+    let status = head.status();
+    let body = Content::new(head.headers_mut(), status, has_content, body);
+    let end_stream = !has_content || body.is_end_stream();
+    // A service that took the stream over has answered, and its response goes nowhere.
+    match handle.respond(head, end_stream, false) {
+        Ok(()) if !end_stream => Responded::Content(Sending { body, data: Bytes::new() }),
+        _ => Responded::Done,
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The content of a response, sent as the peer takes it.
+    pub(crate) struct Sending<B> {
+        #[pin]
+        body: Content<B>,
+        // Of the body, and not yet sent.
+        data: Bytes,
+    }
+}
+
+impl<B> Sending<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    pub(crate) fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &StreamHandle) -> Poll<()> {
+        self.poll_rest(cx, handle).map(|result| {
+            result.unwrap_or_else(|error| tracing::debug!(%error, "a response broke off"));
+        })
+    }
+
+    fn poll_rest(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &StreamHandle) -> Poll<Result<(), BoxError>> {
+        let mut this = self.project();
+        loop {
+            while this.data.has_remaining() {
+                ready!(handle.poll_append(PIECE, Room::Wait(cx), |outbox| {
+                    let taken = this.data.len().min(PIECE);
+                    outbox.extend_from_slice(&this.data[..taken]);
+                    this.data.advance(taken);
+                    ((), None)
+                }))?;
+            }
+            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => {
+                        *this.data = data;
+                        continue;
+                    }
+                    Err(frame) => frame.into_trailers().ok(),
+                },
+                None => None,
+            };
+            handle.append_last(Ending::Now(trailers), |_| {});
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+/// Octets of content taken at once: as many as fit the stream's outbox.
+const PIECE: usize = 64 * 1024;

@@ -1,0 +1,505 @@
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use http::Version;
+use sockeye_proto::h1::{self, Head, HeadReader, NotOurs};
+use sockeye_proto::h2;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tracing::Instrument;
+
+use crate::engine::date;
+use crate::engine::driver::Driver;
+#[cfg(feature = "web-socket")]
+use crate::engine::link::PingTimes;
+use crate::engine::link::{ConnectionInfo, Limits, Link, Phase, Side};
+use crate::engine::machine::machine;
+use crate::engine::metrics::Counter;
+use crate::engine::registry::{Arrival, Handle, Registry};
+use crate::engine::transport::Transport;
+use crate::error::{Error, Result};
+use crate::server::answer::{ByService, HttpService};
+use crate::server::http1::serve as serve_http1;
+
+/// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
+/// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
+///
+/// ```no_run
+/// use sockeye::{Result, WebSocket, serve, websocket};
+///
+/// #[tokio::main]
+/// async fn main() -> Result {
+///     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+///     serve(listener, websocket(echo)).await
+/// }
+///
+/// async fn echo(mut socket: WebSocket) -> Result {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// Those of [`Server::serve`].
+pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result {
+    Server::new().serve(listener, service).await
+}
+
+/// A server with its settings.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use sockeye::{Server, http2};
+///
+/// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> sockeye::Result {
+/// let server = Server::new()
+///     .http2(http2::Config { max_concurrent_streams: 10_000, ..http2::Config::default() })
+///     .keep_alive(Duration::from_secs(30), Duration::from_secs(10));
+/// let handle = server.handle();
+/// tokio::spawn(async move {
+///     tokio::signal::ctrl_c().await.ok();
+///     handle.shutdown();
+/// });
+/// server.serve(listener, app).await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Server {
+    http2: h2::Config,
+    limits: Limits,
+    keep_alive: Option<(Duration, Duration)>,
+    handshake_timeout: Duration,
+    shutdown_timeout: Duration,
+    pub(crate) secure: Option<Secure>,
+    registry: Arc<Registry>,
+}
+
+/// What a secure transport is once its handshake is done.
+pub(crate) struct Secured {
+    pub(crate) transport: Box<dyn Transport>,
+    /// What ALPN settled on.
+    pub(crate) version: Option<Version>,
+}
+
+/// How a transport becomes a secure one.
+pub(crate) type Secure = Arc<dyn Fn(Box<dyn Transport>) -> Securing + Send + Sync>;
+pub(crate) type Securing = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Server {
+    /// A server in cleartext, with every limit at its default.
+    pub fn new() -> Self {
+        Self {
+            http2: h2::Config::default(),
+            limits: Limits::default(),
+            keep_alive: None,
+            handshake_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(5),
+            secure: None,
+            registry: Arc::default(),
+        }
+    }
+
+    /// The settings and limits of HTTP/2 connections; the limits of a request's head hold for HTTP/1.1, too. `seed` is drawn
+    /// for each connection; `handshake_timeout` and, where it is called, [`keep_alive`](Self::keep_alive) are the server's
+    /// own, in whatever order they are set.
+    #[must_use]
+    pub fn http2(mut self, config: h2::Config) -> Self {
+        self.http2 = config;
+        self
+    }
+
+    /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
+    #[must_use]
+    pub fn stream_send_buffer(mut self, octets: usize) -> Self {
+        self.limits.stream_send = octets;
+        self
+    }
+
+    /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
+    #[must_use]
+    pub fn connection_send_buffer(mut self, octets: usize) -> Self {
+        self.limits.connection_send = octets;
+        self
+    }
+
+    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
+    ///
+    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
+    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
+    #[must_use]
+    pub fn unfinished_messages(mut self, octets: usize) -> Self {
+        self.limits.unfinished_messages = octets;
+        self
+    }
+
+    /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
+    ///
+    /// A PING asks whoever the connection is with, such as a proxy or a browser, and passes neither: it finds connections
+    /// that are dead. Whether a WebSocket still has somebody at its other end only `ping` finds out.
+    #[must_use]
+    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.keep_alive = Some((interval, timeout));
+        self
+    }
+
+    /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
+    /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
+    /// [`Error::Timeout`], which RFC 6455 §7.1.5 calls code 1006, its stream is reset with CANCEL or its connection of
+    /// HTTP/1.1 is closed, and [`Counter::PingTimeouts`](crate::Counter::PingTimeouts) counts it. Off by default, and with an
+    /// `interval` of zero; 25 and 20 seconds do well, since proxies cut off what is silent for 60.
+    ///
+    /// It does not matter what the application does: neither whether it receives nor in which task. The Pongs are not told
+    /// to [`recv_with`](crate::WebSocket::recv_with). A Ping may be late by a 64th of the shorter time, or an eighth where a
+    /// connection has more than 512 streams. A peer whose octets or ours wait for room is not silent.
+    ///
+    /// Other than the PING of HTTP/2, of [`keep_alive`](Self::keep_alive), a Ping passes proxies and keeps them from cutting
+    /// the socket off, and finds a page that is gone while its browser keeps the connection.
+    #[cfg(feature = "web-socket")]
+    #[doc(alias = "ping_interval")]
+    #[doc(alias = "ping_timeout")]
+    #[doc(alias = "heartbeat")]
+    #[must_use]
+    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
+        self.limits.pings = PingTimes::new(interval, timeout);
+        self
+    }
+
+    /// Time for TLS, for the first octets of HTTP and for the head of an HTTP/1.1 request; 10 seconds by default.
+    #[must_use]
+    pub fn handshake_timeout(mut self, time: Duration) -> Self {
+        self.handshake_timeout = time;
+        self
+    }
+
+    /// Time for the peer of a closed WebSocket to end its half of the stream, and for a handler to end after its stream is
+    /// over; 5 seconds by default. A handler that goes on is dropped then
+    /// ([`Counter::HandlersDropped`](crate::Counter::HandlersDropped)).
+    ///
+    /// Over HTTP/1.1 the end of a peer is seen behind at most a window of octets that nobody has read (64 KiB by default):
+    /// [`ping`](Self::ping) finds the others.
+    #[must_use]
+    pub fn close_timeout(mut self, time: Duration) -> Self {
+        self.limits.set_close_timeout(time);
+        self
+    }
+
+    /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
+    #[must_use]
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.limits.write_timeout = time;
+        self
+    }
+
+    /// Time for what is open to end after [`Handle::shutdown`]; 5 seconds by default. Then handlers are dropped. Handshakes
+    /// that are under way end at once.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, time: Duration) -> Self {
+        self.shutdown_timeout = time;
+        self
+    }
+
+    /// A view of the server while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle(self.registry.clone())
+    }
+
+    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
+    pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
+        let server = self.settled();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, peer)) => {
+                        let span = tracing::debug_span!("connection", %peer);
+                        let arrival = server.registry.expect();
+                        let accept = server.clone().accept(stream, peer, arrival, service.clone());
+                        tokio::spawn(accept.instrument(span));
+                    }
+                    Err(error) => wait_out(&error).await,
+                },
+                () = server.registry.wait_shutdown() => break,
+            }
+        }
+        drop(listener);
+        server.registry.advance(Phase::Draining);
+        if timeout(server.shutdown_timeout, server.registry.wait_empty()).await.is_err() {
+            server.registry.advance(Phase::Ending);
+            timeout(server.limits.failed_timeout, server.registry.wait_empty()).await.ok();
+        }
+        Ok(())
+    }
+
+    /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
+    fn settled(mut self) -> Arc<Self> {
+        self.http2.handshake_timeout = self.handshake_timeout;
+        // One more is about to be let go of.
+        self.limits.outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
+        if let Some((interval, timeout)) = self.keep_alive {
+            self.http2.keep_alive_interval = Some(interval);
+            self.http2.keep_alive_timeout = timeout;
+        }
+        Arc::new(self)
+    }
+
+    /// Serves one connection over any transport, by the same settings: TLS where it was asked for, HTTP/2 and HTTP/1.1. It
+    /// follows [`Handle::shutdown`] as others do.
+    ///
+    /// ```no_run
+    /// # async fn run(server: sockeye::Server, app: axum::Router) -> sockeye::Result {
+    /// # #[cfg(unix)]
+    /// while let Ok((stream, _)) = tokio::net::UnixListener::bind("/run/chat.sock")?.accept().await {
+    ///     let (server, app) = (server.clone(), app.clone());
+    ///     tokio::spawn(async move { server.serve_connection(stream, app).await });
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What ended the connection otherwise than cleanly.
+    pub fn serve_connection<T, S>(&self, transport: T, service: S) -> impl Future<Output = Result> + Send + use<T, S>
+    where
+        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        S: HttpService,
+    {
+        let arrival = self.registry.expect();
+        self.clone().settled().run(transport, None, arrival, service)
+    }
+
+    async fn accept<S: HttpService>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        arrival: Arrival,
+        service: S,
+    ) {
+        let ended = match stream.set_nodelay(true) {
+            Ok(()) => self.run(stream, Some(peer), arrival, service).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
+        }
+    }
+
+    async fn run<T: Transport + 'static, S: HttpService>(
+        self: Arc<Self>,
+        stream: T,
+        peer: Option<SocketAddr>,
+        arrival: Arrival,
+        service: S,
+    ) -> Result {
+        let Some(secure) = &self.secure else {
+            let Some((version, transport, read)) = self.first_octets(stream).await? else { return Ok(()) };
+            let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
+            return self.run_http(transport, read, link, service).await;
+        };
+        let secured = self.before_shutdown("TLS", secure(Box::new(stream))).await?;
+        let Some(secured) = secured else { return Ok(()) };
+        let Secured { transport, version } =
+            secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
+        let first = match version {
+            Some(version) => Some((version, transport, BytesMut::new())),
+            None => self.first_octets(transport).await?,
+        };
+        let Some((version, transport, read)) = first else { return Ok(()) };
+        let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: true });
+        self.run_http(transport, read, link, service).await
+    }
+
+    async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
+        self.before_shutdown("the first octets of HTTP", sniff(transport)).await?.transpose()
+    }
+
+    /// Takes a step of a handshake in its time; none where the server shuts down before it is done.
+    async fn before_shutdown<F: Future>(&self, step: &'static str, taken: F) -> Result<Option<F::Output>> {
+        tokio::select! {
+            biased;
+            taken = timeout(self.handshake_timeout, taken) => taken.map(Some).map_err(|_| {
+                self.registry.metrics.count(Counter::HandshakeTimeouts);
+                Error::Timeout(step)
+            }),
+            () = self.registry.wait_shutdown() => Ok(None),
+        }
+    }
+
+    /// Reads until it is known whether the first request asks for a WebSocket. It is not where the client ends before, or goes
+    /// away: whoever answers it then may tell. [`Head::Partial`] says that the server shuts down.
+    async fn read_head<T: Transport>(&self, transport: &mut T, read: &mut BytesMut) -> Result<Head> {
+        let mut reader = HeadReader::new(&self.http2);
+        let reading = async {
+            loop {
+                match reader.read(read) {
+                    Head::Partial => {}
+                    head => return head,
+                }
+                if !matches!(transport.read_buf(read).await, Ok(1..)) {
+                    return Head::Other(NotOurs::Malformed);
+                }
+            }
+        };
+        Ok(self.before_shutdown("the head of a request", reading).await?.unwrap_or(Head::Partial))
+    }
+
+    /// Lists a connection, as one that has arrived.
+    fn enter(&self, arrival: Arrival, info: ConnectionInfo) -> Arc<Link> {
+        let link = self.registry.enter(self.limits, info);
+        drop(arrival);
+        link
+    }
+
+    async fn run_http<T, S>(&self, transport: T, read: BytesMut, link: Arc<Link>, service: S) -> Result
+    where
+        T: Transport + 'static,
+        S: HttpService,
+    {
+        if link.info.version == Version::HTTP_2 {
+            let machine = machine(h2::Role::Server, &self.http2);
+            Driver::new(transport, read, machine, link, ByService(service)).await
+        } else {
+            // Boxed, since it holds the service's own futures: every connection of HTTP/2 would take as much.
+            Box::pin(self.run_http1(transport, read, link, service)).await
+        }
+    }
+
+    /// A first request for a WebSocket is ours; whatever else comes is hyper's.
+    async fn run_http1<T, S>(&self, mut transport: T, mut read: BytesMut, link: Arc<Link>, service: S) -> Result
+    where
+        T: Transport + 'static,
+        S: HttpService,
+    {
+        let (request, length) = match self.read_head(&mut transport, &mut read).await? {
+            Head::WebSocket { request, length } => (request, length),
+            Head::Other(_) => return Box::pin(serve_http1(transport, read, link, &self.http2, service)).await,
+            Head::Partial => return Ok(()),
+        };
+        read.advance(length);
+        let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
+        let machine = h1::Connection::server(request, &config, crate::engine::now());
+        let by_service = ByService(service.clone());
+        let mut driver = Driver::new(transport, read, machine, link.clone(), by_service);
+        let ended = (&mut driver).await;
+        let Some((transport, read)) = driver.leave() else { return ended };
+        drop(driver);
+        Box::pin(serve_http1(transport, read, link, &self.http2, service)).await
+    }
+}
+
+/// Octets within which a request line of HTTP/1.1 is looked for; RFC 9112 §3 asks for 8000 to be taken at least.
+const MAX_REQUEST_LINE: usize = 8 << 10;
+
+/// Tells HTTP/2 by its preface, and gives back what was read for it.
+async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, BytesMut)> {
+    let mut read = BytesMut::with_capacity(h2::PREFACE.len());
+    loop {
+        if let Some(version) = version(&read) {
+            return Ok((version, transport, read));
+        }
+        // No further than the preface: what follows belongs into the connection's own buffer.
+        let limit = if h2::PREFACE.starts_with(&read) { h2::PREFACE.len() } else { MAX_REQUEST_LINE };
+        let mut rest = (&mut transport).take((limit - read.len()) as u64);
+        if rest.read_buf(&mut read).await? == 0 {
+            return Ok((Version::HTTP_11, transport, read));
+        }
+    }
+}
+
+/// What the first octets of a connection speak, `None` while they do not tell.
+///
+/// HTTP/1.1 is what has its request line, or one too long to see: its parser judges the rest. All else counts as an
+/// HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could not read a 400.
+fn version(read: &[u8]) -> Option<Version> {
+    if h2::PREFACE.starts_with(read) {
+        return (read.len() == h2::PREFACE.len()).then_some(Version::HTTP_2);
+    }
+    // RFC 9112 §2.2: empty lines may come before the request line, which ends in its version (§3).
+    let start = read.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(read.len());
+    let line = &read[start..];
+    let Some(end) = line.iter().position(u8::is_ascii_control) else {
+        return (read.len() >= MAX_REQUEST_LINE).then_some(Version::HTTP_11);
+    };
+    let last_word = line[..end].rsplit(|&octet| octet == b' ').next().unwrap_or_default();
+    Some(if last_word.starts_with(b"HTTP/1.") { Version::HTTP_11 } else { Version::HTTP_2 })
+}
+
+/// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
+async fn wait_out(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+        tracing::warn!(%error, "no connection can be accepted; trying again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("http2", &self.http2)
+            .field("limits", &self.limits)
+            .field("tls", &self.secure.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9113 §3.4
+    #[test]
+    fn first_octets_tell_the_version() {
+        let cases: [(&[u8], Option<Version>); 13] = [
+            (b"", None),
+            (b"P", None),
+            (&h2::PREFACE[..23], None),
+            (h2::PREFACE, Some(Version::HTTP_2)),
+            (b"POST /path HTTP/1.", None),
+            (b"POST /path HTTP/1.1\r", Some(Version::HTTP_11)),
+            (b"GET / HTTP/1.0\nhost: a\n\n", Some(Version::HTTP_11)),
+            (b"\r\n\r\n", None),
+            (b"\r\nGET / HTTP/1.1\r\n", Some(Version::HTTP_11)),
+            (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Version::HTTP_2)),
+            (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Version::HTTP_2)),
+            (b"\x16\x03\x01\x02\x00", Some(Version::HTTP_2)),
+            (&[b'a'; MAX_REQUEST_LINE], Some(Version::HTTP_11)),
+        ];
+        for (octets, expected) in cases {
+            assert_eq!(version(octets), expected, "{}", octets.escape_ascii());
+        }
+    }
+
+    /// What was read to tell the version is not lost, and nothing behind a preface is read.
+    #[tokio::test]
+    async fn sniffing_loses_nothing() {
+        let request = format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(1000));
+        let (found, mut rest, mut read) = sniff(request.as_bytes()).await.unwrap();
+        rest.read_buf(&mut read).await.unwrap();
+        assert_eq!((found, &read[..]), (Version::HTTP_11, request.as_bytes()));
+
+        let octets = [h2::PREFACE.as_slice(), b"SETTINGS"].concat();
+        let (found, rest, read) = sniff(&octets[..]).await.unwrap();
+        assert_eq!((found, rest, &read[..]), (Version::HTTP_2, &b"SETTINGS"[..], &h2::PREFACE[..]));
+    }
+}

@@ -1,0 +1,334 @@
+//! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101.
+
+mod wire;
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::mem;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sockeye_proto::{h1, h2};
+use tokio::io::AsyncWriteExt;
+use tokio::time::{Sleep, timeout};
+
+use self::wire::{Line, Next, PeerEnd, Wire};
+use crate::engine::body::Body;
+use crate::engine::buffers::MIN_HYPER_SIZE;
+use crate::engine::content::{Content, expects_continue, is_without_content};
+use crate::engine::driver::Driver;
+use crate::engine::link::{End, Link, Phase};
+use crate::engine::metrics::Counter;
+use crate::engine::peer::Peer;
+use crate::engine::read_ahead::ReadAhead;
+use crate::engine::switch::Switch;
+use crate::engine::transport::Transport;
+use crate::engine::tunnel;
+use crate::engine::tunnel::Panicked;
+use crate::error::{BoxError, Error, Result};
+use crate::server::answer::{HttpService, trace};
+
+/// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
+const HYPERS_MAX_HEADERS: usize = 100;
+/// RFC 6585 §5
+const REQUEST_HEADER_FIELDS_TOO_LARGE: u32 = 431;
+/// As good as none.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(1 << 32);
+/// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
+/// that is gone, whose requests are to be dropped at once.
+const HALF_CLOSED: Duration = Duration::from_millis(100);
+
+/// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
+/// them a request is answered with 431 (RFC 6585 §5).
+pub(crate) async fn serve<T, S>(
+    transport: T,
+    read: BytesMut,
+    link: Arc<Link>,
+    limits: &h2::Config,
+    service: S,
+) -> Result
+where
+    T: Transport + 'static,
+    S: HttpService,
+{
+    let place = Listed(Some(link.clone()));
+    let line = Line::default();
+    let wire = TokioIo::new(Wire::new(transport, read, line.clone()));
+    let (shared, lines) = (link.clone(), line.clone());
+    let answer = service_fn(move |request: Request<Incoming>| {
+        shared.count_request();
+        let request = request.map(Body::from);
+        trace(&request);
+        answer(service.clone(), request, shared.clone(), lines.clone())
+    });
+    let http = builder(limits).serve_connection(wire, answer);
+    let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, draining: false };
+    let ended = poll_fn(|cx| {
+        tunnel::catch(link.metrics(), || task.poll(cx, &link))
+            .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
+    });
+    let ended = ended.await;
+    if matches!(ended, Err(Error::Violation { code: REQUEST_HEADER_FIELDS_TOO_LARGE, .. })) {
+        link.metrics().count(Counter::HeaderListsRefused);
+    }
+    // Whatever else the service made is dropped here, which is foreign code.
+    let left = tunnel::catch(link.metrics(), || {
+        let next = mem::take(&mut line.lock().next);
+        match task.http {
+            Http::Plain(http) if ended.is_ok() && link.phase() < Phase::Ending => Some((http.into_parts(), next)),
+            _ => None,
+        }
+    });
+    if let Ok(Some((parts, next))) = left {
+        let (transport, ahead) = parts.io.into_inner().into_parts();
+        // Copied: hyper's buffer is large, and would stay for as long as the socket.
+        let read = [&parts.read_buf[..], &ahead[..]].concat();
+        let read = BytesMut::from(&read[..]);
+        drop((parts.read_buf, parts.service, ahead));
+        follow(ReadAhead::new(transport, read), next, link, place).await;
+    }
+    ended
+}
+
+/// Hyper's part of a connection.
+fn builder(limits: &h2::Config) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let (max_size, max_fields) = (limits.max_header_list_size as usize, limits.max_header_fields as usize);
+    if max_fields != HYPERS_MAX_HEADERS {
+        builder.max_headers(max_fields);
+    }
+    builder
+        .timer(TokioTimer::new())
+        // Hyper adds it to the time, however long it is.
+        .header_read_timeout(limits.handshake_timeout.min(LONGEST_TIMEOUT))
+        .max_header_size(max_size)
+        .max_buf_size(max_size.saturating_mul(2).max(MIN_HYPER_SIZE))
+        // Whether the client is gone is for us to say: hyper would leave a half-closed one without any answer.
+        .half_close(true);
+    builder
+}
+
+/// What comes after HTTP.
+async fn follow<T>(mut transport: ReadAhead<T>, next: Next, link: Arc<Link>, mut place: Listed)
+where
+    T: Transport + 'static,
+{
+    if let Next::Socket(start) = next {
+        // From here on it is the socket's, whose connection it is.
+        place.0 = None;
+        let (cell, handler) = start(link);
+        let (transport, read) = transport.into_parts();
+        tokio::spawn(Driver::of_tunnel(transport, read, cell, Some(handler)));
+    } else {
+        // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
+        timeout(link.limits.failed_timeout, transport.shutdown()).await.ok();
+    }
+}
+
+/// The connection's place among those of its server, until it is over: whatever still holds a request of it.
+struct Listed(Option<Arc<Link>>);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        if let Some(link) = &self.0 {
+            link.leave(End::Lost);
+        }
+    }
+}
+
+/// A connection while it speaks HTTP.
+struct Task<T, S: HyperService> {
+    http: Http<T, S>,
+    line: Line,
+    /// When a client that ended its half had its time.
+    gone: Option<Pin<Box<Sleep>>>,
+    draining: bool,
+}
+
+/// Hyper gives a connection to whoever holds the upgrade of a request, whatever its response was. So it is told of upgrades
+/// only when a 101 is about to go out, or a 2xx to a CONNECT, that is none of ours.
+enum Http<T, S: HyperService> {
+    Plain(http1::Connection<TokioIo<Wire<T>>, S>),
+    WithUpgrades(http1::UpgradeableConnection<TokioIo<Wire<T>>, S>),
+    /// Between the two.
+    Changing,
+}
+
+/// What [`service_fn`] makes.
+trait HyperService:
+    hyper::service::HttpService<Incoming, ResBody: http_body::Body<Error: Into<BoxError>> + 'static, Error: Into<BoxError>>
+{
+}
+
+impl<S> HyperService for S where
+    S: hyper::service::HttpService<
+            Incoming,
+            ResBody: http_body::Body<Error: Into<BoxError>> + 'static,
+            Error: Into<BoxError>,
+        >
+{
+}
+
+impl<T: Transport + 'static, S: HyperService> Task<T, S> {
+    fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result> {
+        let phase = link.phase();
+        if !link.watch(cx, phase) {
+            cx.waker().wake_by_ref();
+        }
+        match phase {
+            Phase::Draining if !self.draining => {
+                self.draining = true;
+                self.http.shut_down();
+            }
+            Phase::Ending => return Poll::Ready(Ok(())),
+            Phase::Running | Phase::Closing | Phase::Draining => {}
+        }
+        loop {
+            self.line.lock().reading = false;
+            if let Poll::Ready(ended) = self.http.poll(cx) {
+                return Poll::Ready(ended.map_err(Error::of_hyper));
+            }
+            if !self.line.grant() {
+                return self.poll_gone(cx);
+            }
+            self.http.allow_upgrades();
+        }
+    }
+
+    /// Ready when the client is gone, as far as can be told.
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+        let mut state = self.line.lock();
+        if mem::take(&mut state.written) {
+            // It reads on.
+            self.gone = None;
+        }
+        match state.peer {
+            PeerEnd::Open => return Poll::Pending,
+            PeerEnd::Ended => {}
+            PeerEnd::Failed => return Poll::Ready(Err(Error::Disconnected)),
+        }
+        drop(state);
+        let gone = self.gone.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED)));
+        gone.as_mut().poll(cx).map(|()| Err(Error::Disconnected))
+    }
+}
+
+impl<T: Transport + 'static, S: HyperService> Http<T, S> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
+        match self {
+            Self::Plain(http) => Pin::new(http).poll(cx),
+            Self::WithUpgrades(http) => Pin::new(http).poll(cx),
+            Self::Changing => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn shut_down(&mut self) {
+        match self {
+            Self::Plain(http) => Pin::new(http).graceful_shutdown(),
+            Self::WithUpgrades(http) => Pin::new(http).graceful_shutdown(),
+            Self::Changing => {}
+        }
+    }
+
+    fn allow_upgrades(&mut self) {
+        *self = match mem::replace(self, Self::Changing) {
+            Self::Plain(http) => Self::WithUpgrades(http.with_upgrades()),
+            other => other,
+        };
+    }
+}
+
+async fn answer<S: HttpService>(
+    service: S,
+    mut request: Request<Body>,
+    link: Arc<Link>,
+    line: Line,
+) -> Result<Response<Either<Content<S::Content>, Body>>, Infallible> {
+    if let Err(rule) = h1::settle_host(&mut request) {
+        return Ok(refuse(rule).map(Either::Right));
+    }
+    let method = request.method().clone();
+    // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
+    let expects = request.version() == Version::HTTP_11 && expects_continue(request.headers());
+    request.extensions_mut().insert(Peer { link: link.clone(), cell: None });
+    let answered = call(service, request, &link).await;
+    let mut response = match answered {
+        Ok(response) => settle_content(response, &method),
+        Err(error) => {
+            tracing::error!(%error, "a service failed");
+            status(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()).map(Either::Right)
+        }
+    };
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let switch = response.extensions_mut().remove::<Switch>();
+        line.switch(switch.and_then(|switch| switch.take()), expects).await;
+    } else if method == Method::CONNECT && response.status().is_success() {
+        line.switch(None, false).await;
+    }
+    Ok(response)
+}
+
+/// Runs a service. Its panics are its own.
+async fn call<S: HttpService>(
+    mut service: S,
+    request: Request<Body>,
+    link: &Link,
+) -> Result<Response<S::Content>, BoxError> {
+    poll_fn(|cx| caught(link, || service.poll_ready(cx).map_err(Into::into))).await?;
+    let future = tunnel::catch(link.metrics(), || service.call(request)).map_err(|Panicked| PANICKED)?;
+    let mut future = pin!(Some(future));
+    let answered = poll_fn(|cx| match future.as_mut().as_pin_mut() {
+        Some(future) => caught(link, || future.poll(cx).map_err(Into::into)),
+        None => Poll::Ready(Err(PANICKED.into())),
+    });
+    let answered = answered.await;
+    // One that panics as it is dropped has answered.
+    tunnel::catch(link.metrics(), || future.set(None)).ok();
+    answered
+}
+
+const PANICKED: &str = "the service panicked";
+
+fn caught<T>(link: &Link, run: impl FnOnce() -> Poll<Result<T, BoxError>>) -> Poll<Result<T, BoxError>> {
+    tunnel::catch(link.metrics(), run).unwrap_or_else(|Panicked| Poll::Ready(Err(PANICKED.into())))
+}
+
+/// What hyper leaves to us: a response has a content-length where RFC 9110 §8.6 allows one, and keeps to it.
+fn settle_content<B>(response: Response<B>, method: &Method) -> Response<Either<Content<B>, Body>>
+where
+    B: http_body::Body<Data = Bytes>,
+{
+    let (mut head, body) = response.into_parts();
+    let has_content = method != Method::HEAD && !is_without_content(head.status);
+    let body = Content::new(&mut head.headers, head.status, has_content, body);
+    let is_tunnel = head.status.is_informational() || (method == Method::CONNECT && head.status.is_success());
+    if is_tunnel || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    // RFC 9110 §15.3.6: nor has a 205 any content, which hyper sees to for 204 and 304 alone.
+    let is_reset = head.status == StatusCode::RESET_CONTENT;
+    Response::from_parts(head, if is_reset { Either::Right(Body::empty()) } else { Either::Left(body) })
+}
+
+fn status(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}
+
+fn refuse(rule: &'static str) -> Response<Body> {
+    tracing::debug!(reason = rule, "a request was refused");
+    let mut response = status(StatusCode::BAD_REQUEST, Body::from(rule));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

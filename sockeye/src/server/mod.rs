@@ -1,0 +1,32 @@
+//! The accepting side: listeners and connections, tower services and how they are answered, and handshakes that become
+//! WebSockets, in a server of ours or in hyper's.
+
+#[cfg(feature = "http2")]
+mod answer;
+#[cfg(feature = "http2")]
+mod builder;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(feature = "http2")]
+mod http1;
+#[cfg(feature = "http2")]
+pub mod http2;
+#[cfg(feature = "http2")]
+mod lent;
+#[cfg(feature = "web-socket")]
+mod service;
+#[cfg(all(feature = "http2", feature = "web-socket"))]
+mod takeover;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "web-socket")]
+mod upgrade;
+
+#[cfg(feature = "http2")]
+pub use answer::HttpService;
+#[cfg(feature = "http2")]
+pub use builder::{Server, serve};
+#[cfg(feature = "web-socket")]
+pub use service::{WebSocketService, websocket};
+#[cfg(feature = "web-socket")]
+pub use upgrade::Upgrade;

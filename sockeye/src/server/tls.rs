@@ -1,0 +1,36 @@
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use http::Version;
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+
+use crate::engine::read_ahead::ReadAhead;
+use crate::engine::transport::{H2, HTTP_1_1};
+use crate::server::Server;
+use crate::server::builder::Secured;
+
+impl Server {
+    /// Serves over TLS. Where the configuration names no protocols for ALPN, HTTP/2 and HTTP/1.1 are offered: browsers
+    /// open their first WebSocket by a connection that offers HTTP/1.1 alone.
+    #[must_use]
+    pub fn tls(mut self, mut config: ServerConfig) -> Self {
+        if config.alpn_protocols.is_empty() {
+            config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+        }
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        self.secure = Some(Arc::new(move |stream| {
+            let accept = acceptor.accept(ReadAhead::new(stream, BytesMut::new()));
+            Box::pin(async move {
+                let transport = accept.await?;
+                let version = match transport.get_ref().1.alpn_protocol() {
+                    Some(H2) => Some(Version::HTTP_2),
+                    Some(HTTP_1_1) => Some(Version::HTTP_11),
+                    _ => None,
+                };
+                Ok(Secured { transport: Box::new(transport), version })
+            })
+        }));
+        self
+    }
+}

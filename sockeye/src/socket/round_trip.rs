@@ -1,0 +1,132 @@
+//! The time from a Ping to its Pong (RFC 6455 §5.5.2), and the messages that come between.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sockeye_proto::ws::Message;
+
+use crate::engine::now;
+
+/// Octets of messages that may come before a Pong, each counted with [`OVERHEAD`]: they are kept for the next `recv`.
+const MAX_KEPT: usize = 1 << 20;
+/// Octets that a message counts for beside its own.
+const OVERHEAD: usize = 64;
+
+/// One round trip at a time. Where its caller went away before the Pong came, the next caller waits for the same one.
+pub(crate) struct RoundTrip {
+    /// What the payload of each Ping begins with: nobody else's do.
+    key: [u8; 8],
+    number: u32,
+    progress: Progress,
+    waiter: Option<Waker>,
+    pub(crate) kept: Kept,
+}
+
+#[derive(Clone, Copy)]
+enum Progress {
+    Idle,
+    Sent(Instant),
+    Answered(Duration),
+}
+
+impl Default for RoundTrip {
+    fn default() -> Self {
+        Self { key: rand::random(), number: 0, progress: Progress::Idle, waiter: None, kept: Kept::default() }
+    }
+}
+
+impl RoundTrip {
+    /// A new caller has no use for an answer to somebody else.
+    pub(crate) fn forget_answer(&mut self) {
+        if let Progress::Answered(_) = self.progress {
+            self.progress = Progress::Idle;
+        }
+    }
+
+    /// The payload of the Ping to send, unless one is under way.
+    pub(crate) fn next(&self) -> Option<Vec<u8>> {
+        matches!(self.progress, Progress::Idle).then(|| [&self.key[..], &self.number.to_be_bytes()].concat())
+    }
+
+    /// The Ping was sent.
+    pub(crate) fn start(&mut self) {
+        self.progress = Progress::Sent(now());
+    }
+
+    /// Whether a Pong is the answer to a Ping of ours, be it a late one.
+    pub(crate) fn take(&mut self, payload: &Bytes) -> bool {
+        let Some(number) = payload.strip_prefix(&self.key) else { return false };
+        if let Progress::Sent(at) = self.progress
+            && number == self.number.to_be_bytes()
+        {
+            self.number = self.number.wrapping_add(1);
+            self.progress = Progress::Answered(now().saturating_duration_since(at));
+            self.wake();
+        }
+        true
+    }
+
+    /// The answer, once it is there.
+    pub(crate) fn answer(&mut self) -> Option<Duration> {
+        let Progress::Answered(time) = self.progress else { return None };
+        self.progress = Progress::Idle;
+        Some(time)
+    }
+
+    /// Lets the task wait for a Pong that another one receives.
+    pub(crate) fn wait(&mut self, cx: &Context<'_>) {
+        self.waiter = Some(cx.waker().clone());
+    }
+
+    /// Lets whoever waits look again.
+    pub(crate) fn wake(&mut self) {
+        if let Some(waiter) = self.waiter.take() {
+            waiter.wake();
+        }
+    }
+}
+
+/// Messages that came before a Pong, in their order.
+#[derive(Default)]
+pub(crate) struct Kept {
+    messages: VecDeque<Message>,
+    size: usize,
+}
+
+impl Kept {
+    /// Whether there is room for another.
+    pub(crate) fn has_room(&self) -> bool {
+        self.size < MAX_KEPT
+    }
+
+    pub(crate) fn push(&mut self, message: Message) {
+        self.size += size(&message);
+        self.messages.push_back(message);
+    }
+
+    /// Puts the first of them back.
+    pub(crate) fn push_front(&mut self, message: Message) {
+        self.size += size(&message);
+        self.messages.push_front(message);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Message> {
+        let message = self.messages.pop_front()?;
+        self.size -= size(&message);
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+        }
+        Some(message)
+    }
+
+    pub(crate) fn take(&mut self) -> Self {
+        mem::take(self)
+    }
+}
+
+fn size(message: &Message) -> usize {
+    message.len() + OVERHEAD
+}
