@@ -9,7 +9,7 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use load::{Arguments, Result, enter, fill, measure};
+use load::{Arguments, Result, enter, measure, message};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -61,12 +61,9 @@ async fn open(client: &mut SendRequest<Empty<Bytes>>, address: &str) -> Result<S
 
 async fn echo(mut socket: Socket, number: usize, octets: usize) -> Result {
     for turn in 0.. {
-        let mut message = vec![0; octets];
-        fill(&mut message, number, turn);
-        let message = Message::from(message);
-        socket.send(message.clone()).await?;
+        socket.send(Message::from(message(octets, number, turn))).await?;
         let Some(echo) = socket.next().await.transpose()? else { break };
-        enter(&echo.into_data(), &message.into_data());
+        enter(&echo.into_data(), octets, number, turn);
     }
     Ok(())
 }

@@ -39,9 +39,12 @@ thread_local! {
     static ECHOES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Checks one echo, and counts it.
-pub fn enter(echo: &[u8], sent: &[u8]) {
-    assert_eq!(echo, sent, "the echo is what was sent");
+/// Counts an echo, which is to be the [message] of so many octets of this socket and turn.
+pub fn enter(echo: &[u8], octets: usize, socket: usize, turn: u64) {
+    let stamp = stamp(socket, turn);
+    let (words, rest) = echo.as_chunks();
+    let is_echo = echo.len() == octets && words.iter().all(|word| *word == stamp) && stamp.starts_with(rest);
+    assert!(is_echo, "what comes back is what was sent");
     ECHOES.set(ECHOES.get() + 1);
 }
 
@@ -60,10 +63,18 @@ pub async fn measure(arguments: &Arguments) -> Result {
     Ok(())
 }
 
-/// A message of its own for each socket and turn.
-pub fn fill(message: &mut [u8], socket: usize, turn: u64) {
-    let stamp = ((socket as u64) << 40 | turn).to_be_bytes();
-    message.iter_mut().zip(stamp.into_iter().cycle()).for_each(|(octet, stamp)| *octet = stamp);
+/// The message of a socket and turn, which is like no other.
+pub fn message(octets: usize, socket: usize, turn: u64) -> Vec<u8> {
+    let stamp = stamp(socket, turn);
+    let mut message = vec![0; octets];
+    for word in message.chunks_mut(stamp.len()) {
+        word.copy_from_slice(&stamp[..word.len()]);
+    }
+    message
+}
+
+fn stamp(socket: usize, turn: u64) -> [u8; 8] {
+    ((socket as u64) << 40 | turn).to_be_bytes()
 }
 
 /// What the scheduler has given the first thread of this process, where everything runs: Linux, `schedstat`.

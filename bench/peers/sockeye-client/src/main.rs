@@ -3,7 +3,7 @@
 //!
 //!     sockeye-client ADDRESS SOCKETS OCTETS SECONDS [--in-place]
 
-use load::{Arguments, Result, enter, fill, measure};
+use load::{Arguments, Result, enter, measure, message};
 use sockeye::{Client, Message, WebSocket};
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,12 +29,9 @@ async fn main() -> Result {
 
 async fn echo(mut socket: WebSocket, number: usize, octets: usize) -> sockeye::Result {
     for turn in 0.. {
-        let mut message = vec![0; octets];
-        fill(&mut message, number, turn);
-        let message = Message::from(message);
-        socket.send(message.clone()).await?;
+        socket.send(Message::from(message(octets, number, turn))).await?;
         let Some(echo) = socket.recv().await? else { break };
-        enter(echo.as_bytes(), message.as_bytes());
+        enter(echo.as_bytes(), octets, number, turn);
     }
     Ok(())
 }
