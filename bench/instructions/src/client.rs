@@ -9,13 +9,12 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
+use instructions::{Load, data_frames, runtime};
 use sockeye::{Client, Message, Result, WebSocket, http2};
 use sockeye_proto::h2::{self, Event, StreamId};
 use sockeye_proto::ws;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
-
-use super::Load;
 
 /// Octets of a message's frame that the server's has not: the key (RFC 6455 §5.3).
 const KEY: usize = 4;
@@ -73,7 +72,7 @@ impl Server {
         self.unread = output.freeze();
         let message = frame(self.load.octets);
         if *received == self.load.sockets * (message.len() + KEY) {
-            let round = super::data_frames(ids, &message);
+            let round = data_frames(ids, &message);
             self.stage = Stage::Rounds { round: round.freeze(), left: self.load.rounds, began: Instant::now() };
         }
     }
@@ -136,8 +135,13 @@ impl AsyncWrite for Server {
     }
 }
 
+fn main() {
+    let load = Load::parse();
+    load.report(runtime().block_on(run(load)).expect("the client goes on"));
+}
+
 /// Opens the sockets and lets each go its rounds; the nanoseconds that these took.
-pub async fn run(load: Load) -> Result<u128> {
+async fn run(load: Load) -> Result<u128> {
     let (done, all_done) = oneshot::channel();
     let server = Mutex::new(Some(Server::new(load, done)));
     let connect = move |_| {

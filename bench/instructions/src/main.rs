@@ -1,12 +1,4 @@
-//! One connection of WebSockets that echo, over a transport in memory: what is left is the engine's own work, for a count of
-//! instructions.
-//!
-//!     instructions SOCKETS OCTETS ROUNDS [--client] [--spawned]
-//!
-//! Each round every socket gets one message of so many octets, all in one read, and echoes it: inside the connection's task, or
-//! each in a spawned task of its own. The sockets are a server's, or a client's. `count` beside this crate runs it under valgrind.
-
-mod client;
+//! The server's side: it echoes what a client in memory sends.
 
 use std::io;
 use std::pin::Pin;
@@ -16,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
+use instructions::{Load, data_frames, runtime};
 use sockeye::{Result, Server, WebSocket, http2, websocket};
 use sockeye_proto::Protocol;
-use sockeye_proto::h2::{self, StreamId};
+use sockeye_proto::h2;
 use sockeye_proto::ws;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -88,31 +81,8 @@ async fn echo(mut socket: WebSocket) -> Result {
     Ok(())
 }
 
-/// What is to be done.
-#[derive(Clone, Copy)]
-struct Load {
-    sockets: usize,
-    octets: usize,
-    rounds: usize,
-    /// Each socket in a task of its own.
-    apart: bool,
-}
-
 fn main() {
-    let (flags, numbers): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let mut numbers = numbers.iter().map(|number| number.parse::<usize>().expect("a number"));
-    let mut next = |default| numbers.next().unwrap_or(default);
-    let has = |name| flags.iter().any(|flag| flag == name);
-    let load = Load { sockets: next(1000), octets: next(32), rounds: next(100), apart: has("--spawned") };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    let nanoseconds =
-        if has("--client") { runtime.block_on(client::run(load)).expect("a client") } else { serve(load, &runtime) };
-    let messages = load.sockets * load.rounds;
-    println!("{messages} messages, {:.1} ns each", nanoseconds as f64 / messages as f64);
-}
-
-/// The server's side; the nanoseconds that the rounds took.
-fn serve(load: Load, runtime: &tokio::runtime::Runtime) -> u128 {
+    let load = Load::parse();
     let Load { sockets, octets, rounds, apart } = load;
     let now = Instant::now();
     let config = h2::Config { max_concurrent_streams: u32::MAX, ..h2::Config::default() };
@@ -155,6 +125,7 @@ fn serve(load: Load, runtime: &tokio::runtime::Runtime) -> u128 {
         expected,
     };
 
+    let runtime = runtime();
     let server = Server::new().http2(http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() });
     if apart {
         let handler = |socket| async { tokio::spawn(echo(socket)).await.expect("no panic") };
@@ -165,18 +136,5 @@ fn serve(load: Load, runtime: &tokio::runtime::Runtime) -> u128 {
     let elapsed = began.get().expect("a round").elapsed();
     let echoed = written.load(Ordering::Relaxed);
     assert!(echoed >= expected * rounds, "{echoed} octets of {} came back", expected * rounds);
-    elapsed.as_nanos()
-}
-
-/// The same WebSocket frame on each stream, in a DATA frame of its own (RFC 9113 §6.1), or as many as it takes.
-fn data_frames(ids: &[StreamId], frame: &[u8]) -> BytesMut {
-    let mut round = BytesMut::new();
-    for id in ids {
-        for piece in frame.chunks(16 << 10) {
-            round.extend_from_slice(&[(piece.len() >> 16) as u8, (piece.len() >> 8) as u8, piece.len() as u8, 0, 0]);
-            round.extend_from_slice(&id.value().to_be_bytes());
-            round.extend_from_slice(piece);
-        }
-    }
-    round
+    load.report(elapsed.as_nanos());
 }

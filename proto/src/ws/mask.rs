@@ -45,11 +45,23 @@ pub(super) fn copy(octets: &[u8], key: u32) -> (Vec<u8>, u32) {
 /// Appends `octets`, masked, to `output`.
 #[inline]
 pub(super) fn append(output: &mut BytesMut, octets: &[u8], key: u32) {
-    for piece in octets.chunks(PIECE) {
-        let start = output.len();
-        output.put_slice(piece);
-        apply(&mut output[start..], key);
+    if octets.len() <= PIECE {
+        append_piece(output, octets, key);
+    } else {
+        append_pieces(output, octets, key);
     }
+}
+
+#[inline(never)]
+fn append_pieces(output: &mut BytesMut, octets: &[u8], key: u32) {
+    octets.chunks(PIECE).for_each(|piece| append_piece(output, piece, key));
+}
+
+#[inline]
+fn append_piece(output: &mut BytesMut, piece: &[u8], key: u32) {
+    let start = output.len();
+    output.put_slice(piece);
+    apply(&mut output[start..], key);
 }
 
 #[cfg(test)]

@@ -20,6 +20,8 @@ pub(crate) use limits::{Limits, PingTimes};
 /// The shared part of a connection.
 pub(crate) struct Link {
     ready: Mutex<Ready>,
+    /// What there is under that lock, which is changed under it and read without it: [`TOLD`] and [`FLUSHING`].
+    news: AtomicU8,
     /// Octets that stayed in outboxes after their connection had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
@@ -37,6 +39,11 @@ pub(crate) struct Link {
     pub(crate) requests: AtomicU64,
     listing: Arc<dyn Listing>,
 }
+
+/// There are slots or groups' messages that the connection has not taken.
+const TOLD: u8 = 1;
+/// There are cells that wait for a flush.
+const FLUSHING: u8 = 2;
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -140,6 +147,7 @@ impl Link {
     pub(crate) fn new(listing: Arc<dyn Listing>, number: u64, limits: Limits, info: ConnectionInfo) -> Self {
         Self {
             ready: Mutex::default(),
+            news: AtomicU8::new(0),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
@@ -199,6 +207,7 @@ impl Link {
                 return ready.end;
             }
             ready.flushes.push(cell);
+            self.set_news(self.news() | FLUSHING);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -210,7 +219,14 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
-        let flushes = std::mem::take(&mut self.ready().flushes);
+        if self.news() & FLUSHING == 0 {
+            return false;
+        }
+        let flushes = {
+            let mut ready = self.ready();
+            self.set_news(self.news() & !FLUSHING);
+            std::mem::take(&mut ready.flushes)
+        };
         for cell in &flushes {
             cell.flushed(Flush::Done);
         }
@@ -221,11 +237,21 @@ impl Link {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn news(&self) -> u8 {
+        self.news.load(Ordering::Relaxed)
+    }
+
+    /// To be called under the lock of `ready`.
+    fn set_news(&self, news: u8) {
+        self.news.store(news, Ordering::Relaxed);
+    }
+
     /// Tells the connection to look at a slot.
     pub(crate) fn push_ready(&self, slot: u32) {
         let sleeper = {
             let mut ready = self.ready();
             ready.slots.push(slot);
+            self.set_news(self.news() | TOLD);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -247,6 +273,7 @@ impl Link {
             }
             ready.broadcast_size += broadcast.size();
             ready.broadcasts.push(broadcast);
+            self.set_news(self.news() | TOLD);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -254,10 +281,22 @@ impl Link {
         }
     }
 
+    /// For the connection: whether other tasks have told it of something that it has not taken. What is told at this moment
+    /// may not be seen yet; [`sleep`](Self::sleep) sees it, under the lock.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news() != 0
+    }
+
     /// For the connection: what groups have for it.
     pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
+        if self.news() & TOLD == 0 {
+            return Vec::new();
+        }
         let mut ready = self.ready();
         ready.broadcast_size = 0;
+        if ready.slots.is_empty() {
+            self.set_news(self.news() & !TOLD);
+        }
         std::mem::take(&mut ready.broadcasts)
     }
 
@@ -282,13 +321,16 @@ impl Link {
     /// For the connection as it wakes up: whether another task has woken it, and not its transport. That is a moment to let
     /// more of them run first: what they have to say then goes out with one write.
     pub(crate) fn was_called(&self) -> bool {
-        std::mem::take(&mut self.ready().called)
+        self.has_news() && std::mem::take(&mut self.ready().called)
     }
 
-    /// For the connection: exchanges an empty list for the slots that changed.
+    /// For the connection: exchanges an empty list for the slots that changed. What groups have is to be
+    /// [taken](Self::take_broadcasts) next.
     pub(crate) fn take_ready(&self, slots: &mut Vec<u32>) {
         debug_assert!(slots.is_empty(), "the slots of the last turn were all looked at");
-        std::mem::swap(&mut self.ready().slots, slots);
+        if self.news() & TOLD != 0 {
+            std::mem::swap(&mut self.ready().slots, slots);
+        }
     }
 
     /// For a connection without streams, as it goes to sleep: false if the phase is not the one that it has seen.
@@ -307,6 +349,7 @@ impl Link {
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
         let told = !ready.slots.is_empty() || !ready.broadcasts.is_empty();
+        debug_assert!(!told || self.has_news(), "what stands under the lock is told of");
         let asked = told || has_written && !ready.flushes.is_empty();
         // As in `watch`.
         if asked || self.phase() != seen {
@@ -314,7 +357,11 @@ impl Link {
         }
         // An idle connection owns no buffers.
         ready.slots = Vec::new();
-        ready.sleeper = Some(cx.waker().clone());
+        match &mut ready.sleeper {
+            // Which the transport has woken: it is the same, most likely.
+            Some(before) => before.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
         true
     }
 
