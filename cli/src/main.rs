@@ -17,6 +17,7 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 /// WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
@@ -39,9 +40,24 @@ enum Command {
     Probe(probe::Arguments),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Arguments { command } = Arguments::parse();
+/// Of how many turns of a worker one goes to the queue that all workers share. A worker's own queue holds 256 tasks, and those
+/// that find no room there go to the shared one. By default (up to 61, or more) a thousand busy connections of HTTP/1.1 would
+/// make some of them wait a hundred times as long as the others; so they all wait alike, for a few instructions.
+const SHARED_QUEUE_INTERVAL: u32 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = Builder::new_multi_thread().enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(run(arguments)),
+        Err(error) => {
+            eprintln!("error: no threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Arguments { command }: Arguments) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
     let result = match command {

@@ -1,19 +1,14 @@
-//! One connection of WebSockets that echo, over a transport in memory: what is left is the engine's own work, for a count of
-//! instructions.
-//!
-//!     instructions SOCKETS OCTETS ROUNDS [--spawned]
-//!
-//! Each round every socket gets one message of so many octets, all in one read, and echoes it: inside the connection's task, or
-//! each in a spawned task of its own. `count` beside this crate runs it under valgrind.
+//! The server's side: it echoes what a client in memory sends.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
+use instructions::{Load, data_frames, runtime};
 use sockeye::{Result, Server, WebSocket, http2, websocket};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
@@ -88,12 +83,8 @@ async fn echo(mut socket: WebSocket) -> Result {
 }
 
 fn main() {
-    let (flags, numbers): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
-    let mut numbers = numbers.iter().map(|number| number.parse::<usize>().expect("a number"));
-    let mut next = |default| numbers.next().unwrap_or(default);
-    let (sockets, octets, rounds) = (next(1000), next(32), next(100));
-    let spawned = flags.iter().any(|flag| flag == "--spawned");
-
+    let load = Load::parse();
+    let Load { sockets, octets, rounds, apart } = load;
     let now = Instant::now();
     let config = h2::Config { max_concurrent_streams: u32::MAX, ..h2::Config::default() };
     // Room for all that is echoed.
@@ -112,18 +103,11 @@ fn main() {
     let ids: Vec<_> = (0..sockets).map(|_| client.open(&request, false).expect("a stream")).collect();
     client.poll_transmit(&mut opening);
     // Masked messages, a DATA frame each.
-    let mut round = BytesMut::new();
-    for id in &ids {
-        let mut socket = ws::WebSocket::new(ws::Role::Client { mask_key: || [1, 2, 3, 4] }, ws::Config::default());
-        socket.send(&vec![b'x'; octets].into()).expect("open");
-        let mut frame = BytesMut::new();
-        socket.poll_transmit(&mut frame);
-        for piece in frame.chunks(16 << 10) {
-            round.extend_from_slice(&[(piece.len() >> 16) as u8, (piece.len() >> 8) as u8, piece.len() as u8, 0, 0]);
-            round.extend_from_slice(&id.value().to_be_bytes());
-            round.extend_from_slice(piece);
-        }
-    }
+    let mut socket = ws::WebSocket::new(ws::Role::Client { mask_key: || [1, 2, 3, 4] }, ws::Config::default());
+    socket.send(&vec![b'x'; octets].into()).expect("open");
+    let mut frame = BytesMut::new();
+    socket.poll_transmit(&mut frame);
+    let round = data_frames(&ids, &frame);
     // What comes back has no mask: four octets less for each message.
     let expected = round.len() - 4 * sockets;
     // Nothing here gives credit back (RFC 9113 §6.9.1): past the window the echo would wait for ever.
@@ -142,17 +126,16 @@ fn main() {
         expected,
     };
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    let runtime = runtime();
     let server = Server::new().http2(http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() });
-    let result = if spawned {
+    if apart {
         let handler = |socket| async { tokio::spawn(echo(socket)).await.expect("no panic") };
-        runtime.block_on(server.serve_connection(transport, websocket(handler)))
+        runtime.block_on(server.serve_connection(transport, websocket(handler))).ok();
     } else {
-        runtime.block_on(server.serve_connection(transport, websocket(echo)))
-    };
+        runtime.block_on(server.serve_connection(transport, websocket(echo))).ok();
+    }
     let elapsed = began.get().expect("a round").elapsed();
     let echoed = written.load(Ordering::Relaxed);
     assert!(echoed >= expected * rounds, "{echoed} octets of {} came back", expected * rounds);
-    let messages = sockets * rounds;
-    println!("{messages} messages, {:.1} ns each ({result:?})", elapsed.as_nanos() as f64 / messages as f64);
+    load.report(elapsed.as_nanos());
 }

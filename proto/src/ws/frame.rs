@@ -9,6 +9,8 @@ pub(super) const MAX_HEADER_SIZE: usize = 14;
 
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
+/// Of the second octet.
+const MASK: u8 = 0x80;
 
 /// The longest payload of a control frame (RFC 6455 §5.5).
 pub(super) const MAX_CONTROL_SIZE: usize = 125;
@@ -80,7 +82,7 @@ impl Header {
         };
         let Ok(Some((length, mut size))) = decode_length(octets, second & 0x7F) else { return None };
         let length = usize::try_from(length).ok()?;
-        if expected.masked != (second & 0x80 != 0) || expected.continuation || length > expected.room {
+        if expected.masked != (second & MASK != 0) || expected.continuation || length > expected.room {
             return None;
         }
         let mut key = 0;
@@ -101,7 +103,7 @@ impl Header {
         let (fin, opcode, compressed) = decode_first(first, expected)?;
         let Some(&second) = octets.get(1) else { return Ok(None) };
         // RFC 6455 §5.1: a client masks all its frames, a server none.
-        match (expected.masked, second & 0x80 != 0) {
+        match (expected.masked, second & MASK != 0) {
             (true, false) => return Err(Violation::Unmasked),
             (false, true) => return Err(Violation::Masked),
             _ => {}
@@ -222,13 +224,17 @@ pub(super) fn encode_fragment_head(output: &mut BytesMut, fragment: Fragment, le
 
 fn encode_first(output: &mut BytesMut, first: u8, payload: &[u8], key: Option<[u8; 4]>) {
     output.reserve(MAX_HEADER_SIZE + payload.len());
-    let mask = if key.is_some() { 0x80 } else { 0 };
-    encode_length(output, first, mask, payload.len());
-    let Some(key) = key else { return output.put_slice(payload) };
-    output.put_slice(&key);
-    let start = output.len();
-    output.put_slice(payload);
-    mask::apply(&mut output[start..], u32::from_le_bytes(key));
+    let Some(key @ [one, two, three, four]) = key else {
+        encode_length(output, first, 0, payload.len());
+        return output.put_slice(payload);
+    };
+    if payload.len() < 126 {
+        output.put_slice(&[first, MASK | payload.len() as u8, one, two, three, four]);
+    } else {
+        encode_length(output, first, MASK, payload.len());
+        output.put_slice(&key);
+    }
+    mask::append(output, payload, u32::from_le_bytes(key));
 }
 
 /// Inlined by force, since it stands between the two writes of each message.

@@ -1,3 +1,9 @@
+use bytes::{BufMut, BytesMut};
+
+/// Octets that are copied before they are masked: with more of them the copy would have left the nearest cache. A multiple of the
+/// key's four, which goes on where it began.
+const PIECE: usize = 4096;
+
 /// Masks or unmasks `octets` in place (RFC 6455 §5.3) and returns the key that goes on where they end.
 ///
 /// The key is as [`u32::from_le_bytes`] reads it. A key of zero changes nothing, and stands for a frame without a mask.
@@ -41,6 +47,28 @@ pub(super) fn copy(octets: &[u8], key: u32) -> (Vec<u8>, u32) {
     (copy, key)
 }
 
+/// Appends `octets`, masked, to `output`.
+#[inline]
+pub(super) fn append(output: &mut BytesMut, octets: &[u8], key: u32) {
+    if octets.len() <= PIECE {
+        append_piece(output, octets, key);
+    } else {
+        append_pieces(output, octets, key);
+    }
+}
+
+#[inline(never)]
+fn append_pieces(output: &mut BytesMut, octets: &[u8], key: u32) {
+    octets.chunks(PIECE).for_each(|piece| append_piece(output, piece, key));
+}
+
+#[inline]
+fn append_piece(output: &mut BytesMut, piece: &[u8], key: u32) {
+    let start = output.len();
+    output.put_slice(piece);
+    apply(&mut output[start..], key);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +98,18 @@ mod tests {
                 let (back, _) = copy(&plain[cut..length], rotated);
                 assert_eq!([front, back].concat(), expected[..length], "{length} octets cut at {cut}, copied");
             }
+        }
+    }
+
+    /// A payload of several pieces is masked as one.
+    #[test]
+    fn pieces_are_masked_as_the_whole() {
+        let key = u32::from_le_bytes([0x01, 0x82, 0x43, 0xC4]);
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 3] {
+            let plain: Vec<u8> = (0..length).map(|octet| octet as u8).collect();
+            let mut output = BytesMut::from("before");
+            append(&mut output, &plain, key);
+            assert_eq!(output, [b"before", &copy(&plain, key).0[..]].concat(), "{length} octets");
         }
     }
 

@@ -211,7 +211,7 @@ impl Terms {
         let (mut request, ()) = request.into_parts();
         request.extensions.clear();
         let (response, ()) = answer.response.into_parts();
-        let role = Role::Client { mask_key: rand::random };
+        let role = Role::Client { mask_key };
         let version = response.version;
         tracing::debug!(
             path = request.uri.path(),
@@ -222,4 +222,10 @@ impl Terms {
         let machine = ws::WebSocket::new(role, self.config).with_extensions(answer.accepted.extensions);
         WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(response)
     }
+}
+
+/// The key of one frame, which must be unpredictable (RFC 6455 §5.3): the thread's generator draws blocks of them in advance,
+/// from ChaCha. It is asked for one word, since for an array it would draw a word for each octet.
+fn mask_key() -> [u8; 4] {
+    rand::random::<u32>().to_ne_bytes()
 }

@@ -37,9 +37,11 @@ fn lend() -> BytesMut {
 
 /// Takes a buffer back; what it holds stays, in one that is no larger than it must be.
 pub(crate) fn give_back(buffer: &mut BytesMut) {
-    let held = BytesMut::from(&buffer[..]);
-    let mut lent = std::mem::replace(buffer, held);
-    lent.clear();
+    let mut lent = std::mem::take(buffer);
+    if !lent.is_empty() {
+        buffer.extend_from_slice(&lent);
+        lent.clear();
+    }
     // The start may have moved: with nothing in it this gives the whole back.
     if lent.try_reclaim(SIZE) {
         POOL.with_borrow_mut(|pool| {

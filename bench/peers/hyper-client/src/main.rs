@@ -9,9 +9,8 @@ use hyper::client::conn::http2::{self, SendRequest};
 use hyper::ext::Protocol;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use load::{Account, Arguments, Result, fill};
+use load::{Arguments, Result, enter, measure, message};
 use tokio::net::TcpStream;
-use tokio::task::{LocalSet, spawn_local};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -24,10 +23,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result {
-    LocalSet::new().run_until(run(Arguments::parse()?)).await
-}
-
-async fn run(arguments: Arguments) -> Result {
+    let arguments = Arguments::parse()?;
     let transport = TcpStream::connect(&arguments.address).await?;
     transport.set_nodelay(true)?;
     let (mut client, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(transport)).await?;
@@ -39,11 +35,10 @@ async fn run(arguments: Arguments) -> Result {
     for _ in 0..arguments.sockets {
         sockets.push(open(&mut client, &arguments.address).await?);
     }
-    let account = Account::default();
     for (number, socket) in sockets.into_iter().enumerate() {
-        spawn_local(echo(socket, number, arguments.octets, account.clone()));
+        tokio::spawn(echo(socket, number, arguments.octets));
     }
-    account.measure(&arguments).await
+    measure(&arguments).await
 }
 
 /// Opens a WebSocket by an extended CONNECT (RFC 8441 §5).
@@ -64,14 +59,11 @@ async fn open(client: &mut SendRequest<Empty<Bytes>>, address: &str) -> Result<S
     Ok(WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, Some(config)).await)
 }
 
-async fn echo(mut socket: Socket, number: usize, octets: usize, account: Account) -> Result {
+async fn echo(mut socket: Socket, number: usize, octets: usize) -> Result {
     for turn in 0.. {
-        let mut message = vec![0; octets];
-        fill(&mut message, number, turn);
-        let message = Message::from(message);
-        socket.send(message.clone()).await?;
+        socket.send(Message::from(message(octets, number, turn))).await?;
         let Some(echo) = socket.next().await.transpose()? else { break };
-        account.enter(&echo.into_data(), &message.into_data());
+        enter(&echo.into_data(), octets, number, turn);
     }
     Ok(())
 }

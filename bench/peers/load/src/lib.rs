@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fs;
-use std::rc::Rc;
 use std::time::Duration;
 
 pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -11,56 +10,71 @@ pub type Result<T = ()> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// Until memory, caches and windows have found their size.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// `ADDRESS SOCKETS OCTETS SECONDS`
+/// `ADDRESS SOCKETS OCTETS SECONDS`, and flags of the client's own.
 pub struct Arguments {
     pub address: String,
     pub sockets: usize,
     pub octets: usize,
     seconds: f64,
+    flags: Vec<String>,
 }
 
 impl Arguments {
     pub fn parse() -> Result<Self> {
-        let arguments: Vec<_> = std::env::args().skip(1).collect();
+        let (flags, arguments): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
         let [address, sockets, octets, seconds] = &arguments[..] else {
             return Err("arguments: ADDRESS SOCKETS OCTETS SECONDS".into());
         };
         let address = address.clone();
-        Ok(Self { address, sockets: sockets.parse()?, octets: octets.parse()?, seconds: seconds.parse()? })
+        Ok(Self { address, sockets: sockets.parse()?, octets: octets.parse()?, seconds: seconds.parse()?, flags })
+    }
+
+    pub fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|given| given == flag)
     }
 }
 
-/// Counts the echoes of all sockets, which one thread runs.
-#[derive(Clone, Default)]
-pub struct Account(Rc<Cell<u64>>);
-
-impl Account {
-    /// Checks one echo, and counts it.
-    pub fn enter(&self, echo: &[u8], sent: &[u8]) {
-        assert_eq!(echo, sent, "the echo is what was sent");
-        self.0.set(self.0.get() + 1);
-    }
-
-    /// Waits, and prints the echoes and the processor time of this thread per echo, as a line of JSON.
-    pub async fn measure(&self, arguments: &Arguments) -> Result {
-        tokio::time::sleep(WARM_UP).await;
-        let (echoes, time) = (self.0.get(), processor_time()?);
-        tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
-        let (echoes, time) = (self.0.get() - echoes, processor_time()? - time);
-        if echoes == 0 {
-            return Err("nothing comes back".into());
-        }
-        let microseconds = time.as_nanos() as f64 / 1000.0 / echoes as f64;
-        let rate = echoes as f64 / arguments.seconds;
-        println!("{{\"echoes\": {echoes}, \"echoes_per_s\": {rate:.0}, \"client_us_per_echo\": {microseconds:.4}}}");
-        Ok(())
-    }
+thread_local! {
+    /// The echoes of all sockets, which one thread runs.
+    static ECHOES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A message of its own for each socket and turn.
-pub fn fill(message: &mut [u8], socket: usize, turn: u64) {
-    let stamp = ((socket as u64) << 40 | turn).to_be_bytes();
-    message.iter_mut().zip(stamp.into_iter().cycle()).for_each(|(octet, stamp)| *octet = stamp);
+/// Counts an echo, which is to be the [message] of so many octets of this socket and turn.
+pub fn enter(echo: &[u8], octets: usize, socket: usize, turn: u64) {
+    let stamp = stamp(socket, turn);
+    let (words, rest) = echo.as_chunks();
+    let is_echo = echo.len() == octets && words.iter().all(|word| *word == stamp) && stamp.starts_with(rest);
+    assert!(is_echo, "what comes back is what was sent");
+    ECHOES.set(ECHOES.get() + 1);
+}
+
+/// Waits, and prints the echoes and the processor time of this thread per echo, as a line of JSON.
+pub async fn measure(arguments: &Arguments) -> Result {
+    tokio::time::sleep(WARM_UP).await;
+    let (echoes, time) = (ECHOES.get(), processor_time()?);
+    tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
+    let (echoes, time) = (ECHOES.get() - echoes, processor_time()? - time);
+    if echoes == 0 {
+        return Err("nothing comes back".into());
+    }
+    let microseconds = time.as_nanos() as f64 / 1000.0 / echoes as f64;
+    let rate = echoes as f64 / arguments.seconds;
+    println!("{{\"echoes\": {echoes}, \"echoes_per_s\": {rate:.0}, \"client_us_per_echo\": {microseconds:.4}}}");
+    Ok(())
+}
+
+/// The message of a socket and turn, which is like no other.
+pub fn message(octets: usize, socket: usize, turn: u64) -> Vec<u8> {
+    let stamp = stamp(socket, turn);
+    let mut message = vec![0; octets];
+    for word in message.chunks_mut(stamp.len()) {
+        word.copy_from_slice(&stamp[..word.len()]);
+    }
+    message
+}
+
+fn stamp(socket: usize, turn: u64) -> [u8; 8] {
+    ((socket as u64) << 40 | turn).to_be_bytes()
 }
 
 /// What the scheduler has given the first thread of this process, where everything runs: Linux, `schedstat`.

@@ -1,35 +1,37 @@
-//! Our client: one connection, and a task for each socket that waits for the echo of what it sent.
+//! Our client: one connection, whose sockets wait each for the echo of what it sent: each in a task of its own, or by a handler
+//! inside the connection's task.
+//!
+//!     sockeye-client ADDRESS SOCKETS OCTETS SECONDS [--in-place]
 
-use load::{Account, Arguments, Result, fill};
+use load::{Arguments, Result, enter, measure, message};
 use sockeye::{Client, Message, WebSocket};
-use tokio::task::{LocalSet, spawn_local};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result {
-    LocalSet::new().run_until(run(Arguments::parse()?)).await
-}
-
-async fn run(arguments: Arguments) -> Result {
+    let arguments = Arguments::parse()?;
     let client = Client::builder().http2_only().connect(&format!("http://{}", arguments.address)).await?;
-    let mut sockets = Vec::new();
-    for _ in 0..arguments.sockets {
-        sockets.push(client.open("/echo").await?);
+    let octets = arguments.octets;
+    if arguments.has("--in-place") {
+        for number in 0..arguments.sockets {
+            client.open("/echo").run(move |socket| echo(socket, number, octets)).await?;
+        }
+    } else {
+        let mut sockets = Vec::new();
+        for _ in 0..arguments.sockets {
+            sockets.push(client.open("/echo").await?);
+        }
+        for (number, socket) in sockets.into_iter().enumerate() {
+            tokio::spawn(echo(socket, number, octets));
+        }
     }
-    let account = Account::default();
-    for (number, socket) in sockets.into_iter().enumerate() {
-        spawn_local(echo(socket, number, arguments.octets, account.clone()));
-    }
-    account.measure(&arguments).await
+    measure(&arguments).await
 }
 
-async fn echo(mut socket: WebSocket, number: usize, octets: usize, account: Account) -> sockeye::Result {
+async fn echo(mut socket: WebSocket, number: usize, octets: usize) -> sockeye::Result {
     for turn in 0.. {
-        let mut message = vec![0; octets];
-        fill(&mut message, number, turn);
-        let message = Message::from(message);
-        socket.send(message.clone()).await?;
+        socket.send(Message::from(message(octets, number, turn))).await?;
         let Some(echo) = socket.recv().await? else { break };
-        account.enter(echo.as_bytes(), message.as_bytes());
+        enter(echo.as_bytes(), octets, number, turn);
     }
     Ok(())
 }

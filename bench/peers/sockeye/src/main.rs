@@ -7,11 +7,19 @@ use common::{Arguments, HTTP2, MAX_CONCURRENT_STREAMS};
 use http::{Request, Response, StatusCode};
 use sockeye::{Body, Group, Server, Upgrade, WebSocket, http2};
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 use tower::service_fn;
 
-#[tokio::main]
-async fn main() -> common::Result {
-    let arguments = Arguments::parse()?;
+/// As in `sockeye serve`: of how many turns of a worker one goes to the queue that all workers share, where the tasks stand
+/// that find no room among the 256 of its own.
+const SHARED_QUEUE_INTERVAL: u32 = 2;
+
+fn main() -> common::Result {
+    let runtime = Builder::new_multi_thread().enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build()?;
+    runtime.block_on(run(Arguments::parse()?))
+}
+
+async fn run(arguments: Arguments) -> common::Result {
     let config = http2::Config { max_concurrent_streams: MAX_CONCURRENT_STREAMS, ..http2::Config::default() };
     let mut server = Server::new().http2(config);
     if arguments.tls {

@@ -89,6 +89,15 @@ impl<M> Application<M> for NoMore {
     }
 }
 
+/// What was before a turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// A turn that left nothing undone but what it could not write.
+    Whole,
+    /// Whatever woke the task, or a timeout.
+    Elsewhere,
+}
+
 /// One connection, as a future that is done when it is over.
 pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// None once it was [left](Driver::leave) to somebody else.
@@ -156,14 +165,21 @@ where
         if self.link.info.version == Version::HTTP_2 { PeersEnd::OfItsHalf } else { PeersEnd::OfAll }
     }
 
-    /// One batch; whether anything happened.
-    fn turn(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// One batch; whether anything happened. One that follows another mostly finds nothing, and is over at once:
+    /// for a connection of one socket that is every other turn.
+    fn turn(&mut self, cx: &mut Context<'_>, now: Instant, last: Last) -> bool {
         if let Some(pulse) = &self.pulse {
             self.stamp = pulse.stamp(now);
         }
+        let phase = self.phase;
         self.follow(now);
         let mut progress = self.receive(cx, now);
         progress |= self.open(cx);
+        progress |= self.handle_events(now);
+        let is_idle = !progress && phase == self.phase && !self.link.has_news() && self.output.is_with_transport();
+        if is_idle && last == Last::Whole {
+            return false;
+        }
         progress |= self.run(now);
         progress |= self.transmit(cx, now);
         if progress {
@@ -172,10 +188,10 @@ where
         progress
     }
 
-    /// Handles what the machine has to say, then looks at every stream that changed; whether anything happened.
+    /// Sends what tasks have handed over, looks at every stream that changed, then handles what the machine has to say; whether
+    /// anything happened.
     fn run(&mut self, now: Instant) -> bool {
-        let mut progress = self.handle_events(now);
-        progress |= self.send_handed();
+        let mut progress = self.send_handed();
         let mut ready = mem::take(&mut self.ready);
         self.link.take_ready(&mut ready);
         progress |= !ready.is_empty();
@@ -237,8 +253,10 @@ where
         }
         let mut now = now();
         let end = now + SLICE;
+        let mut last = Last::Elsewhere;
         for _ in 0..MAX_TURNS {
-            let progress = this.turn(cx, now);
+            let progress = this.turn(cx, now, last);
+            last = if progress { Last::Whole } else { Last::Elsewhere };
             if this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
                 return Poll::Ready(this.failure.take().map_or(Ok(()), |error| Err(*error)));

@@ -5,7 +5,7 @@ mod info;
 mod limits;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -22,8 +22,8 @@ pub(crate) use limits::{Limits, PingTimes};
 /// The shared part of a connection.
 pub(crate) struct Link {
     ready: Mutex<Ready>,
-    /// Whether anything was handed over; changed with `ready`.
-    has_handed: AtomicBool,
+    /// What there is under that lock, which is changed under it and read without it: [`TOLD`], [`HANDED`] and [`FLUSHING`].
+    news: AtomicU8,
     /// Octets that stayed in outboxes after their connection had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
@@ -45,6 +45,13 @@ pub(crate) struct Link {
 
 /// A server of a million sockets over HTTP/1.1 has a million of these.
 const _: () = assert!(size_of::<Link>() <= 192);
+
+/// There are slots or groups' messages that the connection has not taken.
+const TOLD: u8 = 1;
+/// There is what tasks have handed over.
+const HANDED: u8 = 2;
+/// There are cells that wait for a flush.
+const FLUSHING: u8 = 4;
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -184,7 +191,7 @@ impl Link {
         let budget = Budget::new(limits.unfinished_messages);
         Self {
             ready: Mutex::default(),
-            has_handed: AtomicBool::new(false),
+            news: AtomicU8::new(0),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
@@ -244,6 +251,7 @@ impl Link {
                 return ready.end;
             }
             ready.rare().flushes.push(cell);
+            self.set_news(self.news() | FLUSHING);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -255,12 +263,16 @@ impl Link {
     /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
     /// for that. Whether there were any.
     pub(crate) fn settle_flushes(&self) -> bool {
+        if self.news() & FLUSHING == 0 {
+            return false;
+        }
         let flushes = {
             let mut ready = self.ready();
             if ready.has_handed() {
                 // It was handed over before this was asked, and is still to be written.
                 return false;
             }
+            self.set_news(self.news() & !FLUSHING);
             ready.take_flushes()
         };
         for cell in &flushes {
@@ -273,11 +285,21 @@ impl Link {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn news(&self) -> u8 {
+        self.news.load(Ordering::Relaxed)
+    }
+
+    /// To be called under the lock of `ready`.
+    fn set_news(&self, news: u8) {
+        self.news.store(news, Ordering::Relaxed);
+    }
+
     /// Tells the connection to look at a slot.
     pub(crate) fn push_ready(&self, slot: u32) {
         let sleeper = {
             let mut ready = self.ready();
             ready.slots.push(slot);
+            self.set_news(self.news() | TOLD);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -292,18 +314,18 @@ impl Link {
     pub(crate) fn hand_over(&self, address: Address, octets: BytesMut) -> Result<Sleeper, BytesMut> {
         let mut ready = self.ready();
         ready.handed.get_or_insert_default().push(address, octets)?;
-        self.has_handed.store(true, Ordering::Relaxed);
+        self.set_news(self.news() | HANDED);
         Ok(Sleeper(ready.call()))
     }
 
     /// For the connection: what was handed over, if anything was.
     pub(crate) fn take_handed(&self) -> Option<Box<HandedOver>> {
         // What is handed over meanwhile is seen next time: the connection does not go to sleep over it.
-        if !self.has_handed.load(Ordering::Relaxed) {
+        if self.news() & HANDED == 0 {
             return None;
         }
         let mut ready = self.ready();
-        self.has_handed.store(false, Ordering::Relaxed);
+        self.set_news(self.news() & !HANDED);
         ready.handed.take()
     }
 
@@ -316,12 +338,14 @@ impl Link {
 
     /// For the connection, under the lock of a cell: takes back what was handed over from there, or the outbox would go before.
     pub(crate) fn take_back(&self, address: Address) -> Option<BytesMut> {
-        if !self.has_handed.load(Ordering::Relaxed) {
+        if self.news() & HANDED == 0 {
             return None;
         }
         let mut ready = self.ready();
         let octets = ready.handed.as_mut().and_then(|handed| handed.take_from(address));
-        self.has_handed.store(ready.has_handed(), Ordering::Relaxed);
+        if !ready.has_handed() {
+            self.set_news(self.news() & !HANDED);
+        }
         octets
     }
 
@@ -340,6 +364,7 @@ impl Link {
             }
             rare.broadcast_size += broadcast.size();
             rare.broadcasts.push(broadcast);
+            self.set_news(self.news() | TOLD);
             ready.call()
         };
         if let Some(sleeper) = sleeper {
@@ -347,9 +372,22 @@ impl Link {
         }
     }
 
+    /// For the connection: whether other tasks have told it of something that it has not taken. What is told at this moment
+    /// may not be seen yet; [`sleep`](Self::sleep) sees it, under the lock.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news() != 0
+    }
+
     /// For the connection: what groups have for it.
     pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
-        self.ready().take_broadcasts()
+        if self.news() & TOLD == 0 {
+            return Vec::new();
+        }
+        let mut ready = self.ready();
+        if ready.slots.is_empty() {
+            self.set_news(self.news() & !TOLD);
+        }
+        ready.take_broadcasts()
     }
 
     /// For the connection: gives up room that is not used.
@@ -380,13 +418,16 @@ impl Link {
     /// For the connection as it wakes up: whether another task has woken it, and not its transport. That is a moment to let
     /// more of them run first: what they have to say then goes out with one write.
     pub(crate) fn was_called(&self) -> bool {
-        std::mem::take(&mut self.ready().called)
+        self.has_news() && std::mem::take(&mut self.ready().called)
     }
 
-    /// For the connection: exchanges an empty list for the slots that changed.
+    /// For the connection: exchanges an empty list for the slots that changed. What groups have is to be
+    /// [taken](Self::take_broadcasts) next.
     pub(crate) fn take_ready(&self, slots: &mut Vec<u32>) {
         debug_assert!(slots.is_empty(), "the slots of the last turn were all looked at");
-        std::mem::swap(&mut self.ready().slots, slots);
+        if self.news() & TOLD != 0 {
+            std::mem::swap(&mut self.ready().slots, slots);
+        }
     }
 
     /// For a connection without streams, as it goes to sleep: false if the phase is not the one that it has seen.
@@ -405,6 +446,7 @@ impl Link {
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
         let told = !ready.slots.is_empty() || ready.has_handed() || ready.has_broadcasts();
+        debug_assert!(!told || self.has_news(), "what stands under the lock is told of");
         let asked = told || has_written && ready.has_flushes();
         // As in `watch`.
         if asked || self.phase() != seen {
@@ -412,7 +454,11 @@ impl Link {
         }
         // An idle connection owns no buffers.
         ready.slots = Vec::new();
-        ready.sleeper = Some(cx.waker().clone());
+        match &mut ready.sleeper {
+            // Which the transport has woken: it is the same, most likely.
+            Some(before) => before.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
         true
     }
 
