@@ -17,6 +17,7 @@ pub(crate) mod read_ahead;
 pub(crate) mod registry;
 pub(crate) mod stream;
 pub(crate) mod switch;
+pub(crate) mod sync;
 #[cfg(feature = "http2")]
 pub(crate) mod transport;
 pub(crate) mod tunnel;

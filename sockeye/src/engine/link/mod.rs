@@ -4,14 +4,15 @@ mod info;
 mod limits;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
 
 use crate::engine::budget::Budget;
 use crate::engine::metrics::{Counter, Metrics};
+use crate::engine::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::engine::sync::{Mutex, MutexGuard};
 
 pub(crate) use info::ConnectionInfo;
 pub use info::Side;
@@ -225,6 +226,7 @@ impl Link {
     pub(crate) fn push_ready(&self, slot: u32) {
         let sleeper = {
             let mut ready = self.ready();
+            debug_assert!(!cfg!(sockeye_model) || !ready.slots.contains(&slot), "a cell is listed once");
             ready.slots.push(slot);
             ready.call()
         };

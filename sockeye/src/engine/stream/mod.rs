@@ -11,7 +11,7 @@ pub(crate) mod outbox;
 pub(crate) mod port;
 mod state;
 
-pub(crate) use cell::StreamCell;
+pub(crate) use cell::{Start, StreamCell};
 pub(crate) use ends::{Awaited, Closer, Death, ErrorCode, Input, Parting, Received};
 pub(crate) use handle::StreamHandle;
 use outbox::Outbox;
