@@ -61,6 +61,8 @@
 mod client;
 mod engine;
 mod error;
+#[cfg(all(test, sockeye_model))]
+mod model;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
