@@ -13,6 +13,10 @@ check:
 test:
     .ci/run test
 
+# The tests of each set of features, which are part of `just test`
+test-features:
+    .ci/run features
+
 # Browsers, other people's clients, and the HTTP/2 and WebSocket suites against the release build
 conformance:
     .ci/run conformance

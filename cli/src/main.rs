@@ -3,6 +3,7 @@
 mod bench;
 mod certificate;
 mod connect;
+mod dial;
 mod escape;
 mod handshake;
 mod probe;
@@ -10,7 +11,6 @@ mod serve;
 mod signals;
 mod site;
 mod style;
-mod target;
 mod tls;
 
 use std::io::{IsTerminal, stderr};

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use sockeye::ClientBuilder;
 
 /// A client's configuration, without protocols for ALPN.
 ///
@@ -15,20 +16,14 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 ///
 /// The system has no roots.
 pub(crate) fn client_config(insecure: bool) -> Result<ClientConfig> {
-    let builder = ClientConfig::builder();
-    if insecure {
-        eprintln!(
-            "warning: the server's certificate is not checked (-k): anyone on the way may read and change it all"
-        );
-        let schemes = builder.crypto_provider().signature_verification_algorithms.supported_schemes();
-        let verifier = Arc::new(AnyCertificate { schemes });
-        return Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth());
+    if !insecure {
+        return Ok(ClientBuilder::system_tls()?);
     }
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    ensure!(!roots.is_empty(), "this system has no root certificates (Debian: apt install ca-certificates)");
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    eprintln!("warning: the server's certificate is not checked (-k): anyone on the way may read and change it all");
+    let builder = ClientConfig::builder();
+    let schemes = builder.crypto_provider().signature_verification_algorithms.supported_schemes();
+    let verifier = Arc::new(AnyCertificate { schemes });
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
 /// Takes every certificate. To check the signature of a key that nobody vouches for would prove nothing.

@@ -16,6 +16,8 @@ mod loan;
 #[cfg(feature = "http2")]
 mod machine;
 mod protocol;
+#[cfg(feature = "http2")]
+mod pump;
 #[cfg_attr(not(any(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod rate;
 mod reason;
@@ -37,5 +39,7 @@ pub use loan::Loan;
 #[cfg(feature = "http2")]
 pub use machine::{Machine, MachineStream};
 pub use protocol::Protocol;
+#[cfg(feature = "http2")]
+pub use pump::{Pump, Step};
 pub use rate::Rate;
 pub use reason::Reason;

@@ -56,6 +56,11 @@ pub trait Machine {
         false
     }
 
+    /// Whether the peer is known to have received all that streams have sent.
+    fn is_all_received(&self) -> bool {
+        false
+    }
+
     /// A stream, `None` once it was released.
     fn stream(&mut self, id: StreamId) -> Option<Self::Stream<'_>>;
     /// Streams held: open, or closed and not released.
@@ -164,6 +169,10 @@ impl Machine for h2::Connection {
     #[inline]
     fn is_stopped(&self) -> bool {
         self.is_stopped()
+    }
+
+    fn is_all_received(&self) -> bool {
+        self.is_all_received()
     }
 
     #[inline]

@@ -1,9 +1,15 @@
 //! What HTTP and WebSocket read out of a URI, said once.
 
+#[cfg(feature = "web-socket")]
+mod target;
+
 use std::borrow::Cow;
 
 use http::Uri;
 use http::uri::PathAndQuery;
+
+#[cfg(feature = "web-socket")]
+pub use self::target::{Target, TargetError};
 
 /// The port that a scheme implies (RFC 9110 §4.2.1, §4.2.2; RFC 6455 §3), `None` where the scheme is none of the four. A
 /// scheme is compared in lower case, in which [`http::uri::Scheme`] and [`Uri`] keep those of HTTP.

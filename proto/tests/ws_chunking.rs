@@ -1,6 +1,8 @@
 //! Any split of the octets of a session gives the same events and the same answers: frames and reads have nothing to do
 //! with each other (RFC 6455 §5.4; over HTTP/2, RFC 8441 §5).
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use sockeye_proto::ws::{Event, State};

@@ -1,5 +1,7 @@
 //! RFC 6455 §7: closing the connection.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use sockeye_proto::ws::{CloseCode, CloseError, Event, PingError, SendError, State, Violation};

@@ -1,5 +1,7 @@
 //! RFC 6455 §5.4 and §10.4: how many frames a message may come in, by its size.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use sockeye_proto::ws::{CloseCode, Config, Event, Violation, WebSocket};

@@ -1,5 +1,7 @@
 //! RFC 6455 §5: data framing.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use std::time::Instant;

@@ -1,5 +1,7 @@
 //! RFC 6455 §10.4: limits of an implementation, and what they let one socket make us hold.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use std::time::{Duration, Instant};

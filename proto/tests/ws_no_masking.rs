@@ -1,5 +1,7 @@
 //! no-masking (draft-damjanovic-websockets-nomasking-02) on the wire: each test holds one rule.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use sockeye_proto::ws::{CloseCode, Config, Event, Extensions, Role, Violation, WebSocket};

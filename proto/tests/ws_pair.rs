@@ -1,5 +1,7 @@
 //! A client and a server machine, back to back.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use std::time::Instant;

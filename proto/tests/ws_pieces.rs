@@ -1,5 +1,7 @@
 //! Messages that are received in pieces: RFC 6455 §5.4 to §5.7 and §8.1, and the limits (§10.4).
 
+#![cfg(feature = "web-socket")]
+
 #[path = "ws_common/pieces.rs"]
 mod pieces;
 mod ws_common;

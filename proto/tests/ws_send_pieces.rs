@@ -1,5 +1,7 @@
 //! Messages that are sent in pieces (RFC 6455 §5.4; RFC 7692 §6.1), and compressed ones that are received so.
 
+#![cfg(feature = "web-socket")]
+
 #[path = "ws_common/pieces.rs"]
 mod pieces;
 mod ws_common;

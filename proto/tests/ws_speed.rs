@@ -1,5 +1,7 @@
 //! What a message costs, for people to read: `cargo test --release --test ws_speed -- --ignored --nocapture`.
 
+#![cfg(feature = "web-socket")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -1,5 +1,7 @@
 //! RFC 6455 §8: text is UTF-8, judged octet by octet.
 
+#![cfg(feature = "web-socket")]
+
 mod ws_common;
 
 use std::str;

@@ -192,6 +192,7 @@ impl Error {
     }
 
     /// What is wrong, for an error that is told of later.
+    #[cfg(all(feature = "http2", feature = "web-socket"))]
     pub(crate) fn reason(&self) -> String {
         error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string)
     }
@@ -201,10 +202,12 @@ impl Error {
         Self::Application(error.into())
     }
 
+    #[cfg(feature = "web-socket")]
     pub(crate) fn handshake(error: impl Into<BoxError>) -> Self {
         Self::Handshake(error.into())
     }
 
+    #[cfg(feature = "web-socket")]
     pub(crate) fn invalid(error: impl Into<BoxError>) -> Self {
         Self::Invalid(error.into())
     }

@@ -3,7 +3,8 @@
 //! [`serve`] runs any tower service on an HTTP/2 engine of its own, with HTTP/1.1 beside it on the same port; the service
 //! that [`websocket`] makes from an async function answers handshakes, here or in hyper and axum.
 //!
-//! ```no_run
+#![cfg_attr(all(feature = "http2", feature = "web-socket"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), doc = "```ignore")]
 //! use sockeye::{Result, WebSocket, serve, websocket};
 //!
 //! #[tokio::main]
@@ -54,16 +55,15 @@
 //! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 
-// What the halves of the crate share has parts that one half alone does not use.
-#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code, unused_imports))]
-
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;
+// The engine is one, whoever uses it: half of the crate alone uses a part of it. All else is cut where its features are.
+#[cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod engine;
 mod error;
 #[cfg(all(test, sockeye_model))]
 mod model;
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http2", feature = "web-socket"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}
 mod server;

@@ -1,33 +1,27 @@
-//! Connections to the server: TCP and TLS.
+//! Connections to the server: which of its addresses, from which of ours, and what goes wrong.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::client::TlsStream;
-use tokio_util::either::Either;
 
 use super::failure::{Failure, Kind};
 use super::plan::{Plan, alpn};
+use crate::dial::{self, Transport};
 
 /// Connections from one address of this machine's: fewer than the ports that systems give out (Linux: 28,232).
 const CONNECTIONS_PER_SOURCE: usize = 20_000;
-
-/// Octets in cleartext or under TLS.
-pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Plan {
     /// Makes the connection of this number.
     pub(super) async fn dial(&self, number: usize) -> Result<Transport, Failure> {
         let stream = timeout(self.timeout, self.connect(number)).await;
         let stream = stream.map_err(|_| Failure::timeout("TCP"))?.map_err(|error| refusal(&error))?;
-        // A message is not to wait for the acknowledgement of the one before.
-        stream.set_nodelay(true).ok();
-        let Some((connector, name)) = &self.tls else { return Ok(Either::Left(stream)) };
-        let secured = timeout(self.timeout, connector.connect(name.clone(), stream)).await;
-        let secured = secured.map_err(|_| Failure::timeout("TLS"))?.map_err(|error| untrusted(&error))?;
+        let Some(tls) = &self.tls else { return Ok(Transport::Left(stream)) };
+        let secured = timeout(self.timeout, tls.secure(stream)).await;
+        let secured = secured.map_err(|_| Failure::timeout("TLS"))?.map_err(|what| Failure::new(Kind::Tls, what))?;
         let wanted = alpn(self.http);
         match secured.get_ref().1.alpn_protocol() {
             Some(chosen) if chosen == wanted => {}
@@ -38,7 +32,7 @@ impl Plan {
                 return Err(Failure::new(Kind::Tls, what));
             }
         }
-        Ok(Either::Right(Box::new(secured)))
+        Ok(Transport::Right(secured))
     }
 
     /// Tries the address that worked last, then the others.
@@ -46,7 +40,8 @@ impl Plan {
         let preferred = self.address.load(Ordering::Relaxed);
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for index in (preferred..self.addresses.len()).chain(0..preferred) {
-            result = connect(self.addresses[index], number).await;
+            let address = self.addresses[index];
+            result = dial::connect(address, source(address.ip(), number)).await;
             if result.is_ok() {
                 self.address.store(index, Ordering::Relaxed);
                 break;
@@ -54,14 +49,6 @@ impl Plan {
         }
         result
     }
-}
-
-async fn connect(address: SocketAddr, number: usize) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(source) = source(address.ip(), number) {
-        socket.bind(SocketAddr::new(source, 0))?;
-    }
-    socket.connect(address).await
 }
 
 /// Where a connection to this machine itself comes from, once the ports of the usual address are used up: the whole of
@@ -83,20 +70,12 @@ fn refusal(error: &io::Error) -> Failure {
     Failure::new(Kind::Connect, what)
 }
 
-fn untrusted(error: &io::Error) -> Failure {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    let what = match inner {
-        Some(error @ rustls::Error::InvalidCertificate(_)) => format!("{error} (-k takes any certificate)"),
-        _ => error.to_string(),
-    };
-    Failure::new(Kind::Tls, what)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
 
-    use super::{CONNECTIONS_PER_SOURCE, connect, source};
+    use super::{CONNECTIONS_PER_SOURCE, source};
+    use crate::dial::connect;
 
     #[test]
     #[cfg(target_os = "linux")]
@@ -116,7 +95,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         for (number, expected) in [(0, "127.0.0.1"), (CONNECTIONS_PER_SOURCE, "127.0.0.2")] {
-            let _connection = connect(address, number).await.unwrap();
+            let _connection = connect(address, source(address.ip(), number)).await.unwrap();
             let (_, peer) = listener.accept().await.unwrap();
             assert_eq!(peer.ip().to_string(), expected);
         }

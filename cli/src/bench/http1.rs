@@ -12,13 +12,13 @@ use hyper_util::rt::TokioIo;
 use sockeye_proto::ws::handshake::{Carrier, ResponseError};
 use tokio::time::timeout;
 
-use super::dial::Transport;
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::pace::Schedule;
+use super::pipe::Pipe;
 use super::socket::{Received, Socket};
-use super::wire::Wire;
 use super::worker::Worker;
+use crate::dial::Transport;
 
 /// Octets that may wait to be written before another message is added.
 const MAX_OUTPUT: usize = 64 << 10;
@@ -35,7 +35,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
     let mut connection = Connection {
         number,
         socket: Socket::new(number as u32, worker.plan.task(), &worker.plan),
-        wire: Wire::new(transport),
+        pipe: Pipe::new(transport),
         input,
         phase: Phase::Opening,
         schedule: None,
@@ -77,7 +77,7 @@ struct Connection {
     worker: Rc<Worker>,
     number: usize,
     socket: Socket,
-    wire: Wire,
+    pipe: Pipe,
     /// What came with the answer to the handshake.
     input: BytesMut,
     phase: Phase,
@@ -125,13 +125,13 @@ impl Connection {
 
     /// Reads once, and takes all of it; whether there was anything.
     fn receive(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Result<bool, Failure> {
-        let mut input = self.worker.lend(&self.input);
-        let read = self.wire.poll_read(cx, &mut input);
+        let mut input = std::mem::take(&mut self.input);
+        self.worker.read_buffer.lend(&mut input);
+        let read = self.pipe.poll_read(cx, &mut input);
         ledger.begin_batch();
         let has_more = !input.is_empty();
-        self.input = BytesMut::new();
         let received = self.socket.receive(&mut input, &self.worker.plan, ledger);
-        self.worker.take_back(input);
+        self.worker.read_buffer.keep(input);
         self.is_closed |= received? == Received::Closed;
         match read {
             Poll::Ready(Ok(0)) if !self.is_closed => {
@@ -157,7 +157,7 @@ impl Connection {
                 }
                 Phase::Hold => {
                     self.socket.shrink();
-                    self.wire.shrink();
+                    self.pipe.shrink();
                 }
                 Phase::Draining => self.schedule = None,
                 Phase::Closing => self.socket.close(),
@@ -176,9 +176,9 @@ impl Connection {
     /// Sends what there is. Ready when all is written.
     fn send(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Result<Poll<()>, Failure> {
         loop {
-            let output = self.wire.output();
+            let output = self.pipe.output();
             while output.len() < MAX_OUTPUT && self.socket.encode(output, &self.worker.plan, ledger) {}
-            match self.wire.poll_write(cx) {
+            match self.pipe.poll_write(cx) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Ok(Poll::Ready(())),
                 Poll::Ready(Err(error)) => return Err(Failure::new(Kind::Broken, error.to_string())),

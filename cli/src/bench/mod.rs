@@ -2,16 +2,20 @@
 
 mod alarm;
 mod broadcast;
+mod buffers;
 mod dial;
 mod due;
+mod exchange;
 mod failure;
 mod http1;
 mod http2;
 mod ledger;
 mod limits;
+mod load;
 mod measured;
 mod messages;
 mod pace;
+mod pipe;
 mod plan;
 mod process;
 mod progress;
@@ -19,6 +23,7 @@ mod report;
 mod run;
 mod sizes;
 mod socket;
+mod units;
 mod wire;
 mod worker;
 
@@ -36,7 +41,7 @@ use self::run::Run;
 use self::sizes::Sizes;
 use crate::handshake::HandshakeOptions;
 use crate::style;
-use crate::target::Target;
+use sockeye_proto::uri::Target;
 
 const AFTER_HELP: &str = "\
 The server is to send every message back as it is; `sockeye serve` does so at /echo. All sockets

@@ -1,23 +1,35 @@
 //! What is to be done: the arguments, made ready.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use http::header::AUTHORIZATION;
 use http::{Request, Version};
-use rustls::pki_types::ServerName;
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
-use tokio_rustls::TlsConnector;
 
 use super::Arguments;
 use super::ledger::Phase;
 use super::messages::Messages;
 use super::pace::{Rate, Schedule};
-use super::socket::Task;
+use crate::dial::{self, Tls};
 use crate::tls;
+
+/// What a socket is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Task {
+    /// Its messages come back to it.
+    Echo,
+    /// It gets the messages of the first socket, which itself gets them too.
+    Broadcast,
+    /// As an echo, one message at a time, of another size and outside all figures.
+    Beside,
+    /// It is open, and that is all.
+    Silent,
+    /// It sends what its server takes, and is never read.
+    Stall,
+}
 
 /// What every thread of the load works by.
 pub(super) struct Plan {
@@ -46,7 +58,7 @@ pub(super) struct Plan {
     pub(super) addresses: Vec<SocketAddr>,
     /// Which of the addresses answers.
     pub(super) address: AtomicUsize,
-    pub(super) tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub(super) tls: Option<Tls>,
     /// All times are counted from here.
     pub(super) epoch: Instant,
 }
@@ -72,18 +84,14 @@ impl Plan {
             handshake.request(Carrier::Http1 { key: [0; 16] })?;
         }
         let tls = if url.is_secure {
-            let mut config = tls::client_config(options.insecure)?;
-            config.alpn_protocols = vec![alpn(http).to_vec()];
-            let name = ServerName::try_from(url.host.clone()).context("the host is no name of a certificate")?;
-            Some((TlsConnector::from(Arc::new(config)), name))
+            let tls = Tls::new(&tls::client_config(options.insecure)?, &url.host, &[alpn(http)]);
+            Some(tls.context("the host is no name of a certificate")?)
         } else {
             None
         };
-        let place = (&*url.host, url.port);
-        let found = tokio::time::timeout(arguments.timeout, tokio::net::lookup_host(place)).await;
+        let found = tokio::time::timeout(arguments.timeout, dial::look_up(url)).await;
         let found = found.context("the look-up of the host took too long")?;
-        let addresses: Vec<_> = found.with_context(|| format!("cannot look {} up", url.host))?.collect();
-        ensure!(!addresses.is_empty(), "{} has no address", url.host);
+        let addresses = found.with_context(|| format!("cannot look {} up", url.host))?;
         Ok(Self {
             http,
             connections,

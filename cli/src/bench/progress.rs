@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::report::thousands;
+use super::units::thousands;
 
 /// The line, which goes away in the end.
 pub(super) struct Progress {

@@ -12,11 +12,11 @@ use tokio::sync::watch;
 use super::Arguments;
 use super::failure::Failures;
 use super::ledger::{Phase, Published, Step, Totals};
+use super::load;
 use super::measured::Measured;
 use super::plan::Plan;
 use super::process::Process;
 use super::progress::Progress;
-use super::worker;
 use crate::signals::Signals;
 
 /// How often the threads are looked at.
@@ -111,7 +111,7 @@ impl Run {
             let published = Arc::new(Published::default());
             run.published.push(published.clone());
             let (plan, phases) = (run.plan.clone(), seen.clone());
-            let work = move || worker::run(plan, index, phases, published);
+            let work = move || load::run(plan, index, phases, published);
             let thread = thread::Builder::new().name(format!("load {index}")).spawn(work);
             run.threads.push(thread.context("cannot start a thread")?);
         }

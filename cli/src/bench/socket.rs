@@ -11,26 +11,11 @@ use super::due::Due;
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::messages::mix;
-use super::plan::Plan;
+use super::plan::{Plan, Task};
 use crate::escape::printable;
 
 /// Octets in a message of the server's, however small ours are: merged ones are to be seen.
 const MIN_MESSAGE_LIMIT: usize = 1 << 20;
-
-/// What a socket is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Task {
-    /// Its messages come back to it.
-    Echo,
-    /// It gets the messages of the first socket, which itself gets them too.
-    Broadcast,
-    /// As an echo, one message at a time, of another size and outside all figures.
-    Beside,
-    /// It is open, and that is all.
-    Silent,
-    /// It sends what its server takes, and is never read.
-    Stall,
-}
 
 /// What a batch of octets did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

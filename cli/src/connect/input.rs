@@ -2,9 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::{self, BufRead as _, Read as _};
-use std::sync::mpsc::{RecvTimeoutError, TryRecvError};
 use std::thread;
-use std::time::Duration;
 
 use bytes::Bytes;
 use rustyline::error::ReadlineError;
@@ -14,6 +12,7 @@ use sockeye::{CloseCode, Message};
 use tokio::sync::mpsc;
 
 use super::command::{self, Command};
+use super::editor_end::EditorEnd;
 use super::output::Console;
 use super::stop::{INTERRUPTED, Stop};
 
@@ -44,7 +43,7 @@ impl LineEditor {
         let mut editor = Editor::with_config(config)?;
         let printer = editor.create_external_printer()?;
         let (running, ended) = std::sync::mpsc::channel();
-        Ok((Self { editor, running }, printer, EditorEnd { ended, stop }))
+        Ok((Self { editor, running }, printer, EditorEnd::new(ended, stop)))
     }
 
     /// Reads lines until the conversation is over, as it is the editor that prints what is received.
@@ -81,39 +80,6 @@ impl LineEditor {
         });
     }
 }
-
-/// Ends a line editor, which else waits for a key and keeps the terminal as it needs it.
-pub(super) struct EditorEnd {
-    ended: std::sync::mpsc::Receiver<Infallible>,
-    stop: Stop,
-}
-
-impl EditorEnd {
-    /// Whether it had not ended by itself.
-    pub(super) fn end(&self) -> bool {
-        self.stop.over();
-        if self.ended.try_recv() == Err(TryRecvError::Disconnected) {
-            return false;
-        }
-        for _ in 0..50 {
-            interrupt_editor();
-            if self.ended.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Disconnected) {
-                break;
-            }
-        }
-        true
-    }
-}
-
-/// Has a line editor that is at work read Ctrl-C.
-#[cfg(unix)]
-pub(super) fn interrupt_editor() {
-    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).ok();
-}
-
-/// Elsewhere nothing can, and the shell puts the terminal back.
-#[cfg(not(unix))]
-pub(super) fn interrupt_editor() {}
 
 /// Reads lines of a pipe, each a message; or of a terminal, where they may be commands.
 pub(super) fn read_lines(commands: Commands, console: Option<Console>, binary: bool) {

@@ -1,6 +1,7 @@
 //! `sockeye connect`: a conversation in a terminal, or between two pipes.
 
 mod command;
+mod editor_end;
 mod input;
 mod output;
 mod session;
@@ -26,8 +27,8 @@ use self::output::{Console, Screen};
 use self::session::{Manner, Session};
 use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::target::Target;
 use crate::tls;
+use sockeye_proto::uri::Target;
 
 /// What may wait for one socket.
 const QUEUE_SIZE: usize = 16;
@@ -228,7 +229,7 @@ async fn open_all(arguments: &Arguments, builder: ClientBuilder) -> Vec<Result<W
     let mut origins: Vec<(&Target, Arc<OnceCell<Client>>)> = Vec::new();
     let mut opening = Vec::new();
     for target in &arguments.urls {
-        let known = origins.iter().find(|(other, _)| other.origin() == target.origin());
+        let known = origins.iter().find(|(other, _)| origin(other) == origin(target));
         let client = known.map_or_else(Arc::default, |(_, client)| client.clone());
         if known.is_none() {
             origins.push((target, client.clone()));
@@ -254,6 +255,11 @@ async fn open_all(arguments: &Arguments, builder: ClientBuilder) -> Vec<Result<W
         opened.push(opening.await.unwrap_or_else(|error| resume_unwind(error.into_panic())));
     }
     opened
+}
+
+/// What shares a client: scheme, host and port (RFC 6454 §4).
+fn origin(target: &Target) -> (bool, &str, u16) {
+    (target.is_secure, &target.host, target.port)
 }
 
 impl Source {

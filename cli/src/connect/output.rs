@@ -8,7 +8,7 @@ use rustyline::ExternalPrinter;
 use sockeye::{CloseCode, Message};
 use tokio::sync::mpsc;
 
-use super::input::EditorEnd;
+use super::editor_end::EditorEnd;
 use super::stop::Stop;
 use crate::escape::printable;
 use crate::style::{self, Style};

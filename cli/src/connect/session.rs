@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use sockeye::{CloseCode, CloseFrame, Error, Receiver, Sender, WebSocket};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::command::Command;
 use super::output::Console;
 use super::stop::Stopped;
 use super::{Status, explain};
-
-/// Time for the server's Close, once ours is sent.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a conversation goes, whatever its socket.
 #[derive(Clone, Copy, Debug)]
@@ -61,11 +58,13 @@ impl Session {
         let (mut sender, mut receiver) = socket.split();
         let mut received = false;
         let end = self.talk(&mut sender, &mut receiver, &mut received).await;
+        // They are halves of one socket.
+        let Ok(mut socket) = sender.reunite(receiver) else { return Status::Broken };
         let (by_server, result) = match end {
             End::Theirs(result) => (true, result),
-            End::Close(code, reason) => (false, close(&mut sender, &mut receiver, code, &reason).await),
+            End::Close(code, reason) => (false, socket.close_with(code, &reason).await),
         };
-        let frame = sender.reunite(receiver).ok().and_then(|socket| socket.close_frame().cloned());
+        let frame = socket.close_frame().cloned();
         let status = self.conclude(by_server, result, frame).await;
         if status == Status::Clean && self.manner.once && !received { Status::NoMessage } else { status }
     }
@@ -181,14 +180,4 @@ async fn send(
         Ok(()) => Sent::NoInput,
         Err(_) => Sent::Failed,
     }
-}
-
-/// Closes, and waits for the server's Close.
-async fn close(sender: &mut Sender, receiver: &mut Receiver, code: CloseCode, reason: &str) -> Result<(), Error> {
-    sender.close(code, reason)?;
-    let answered = async {
-        while receiver.recv().await?.is_some() {}
-        Ok(())
-    };
-    timeout(CLOSE_TIMEOUT, answered).await.unwrap_or(Err(Error::Timeout("the closing handshake")))
 }

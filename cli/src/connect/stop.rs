@@ -8,7 +8,6 @@ use std::time::Duration;
 use sockeye::CloseCode;
 use tokio::sync::watch;
 
-use super::input::interrupt_editor;
 use crate::signals::Signals;
 
 /// The exit status of who does not wait.
@@ -80,3 +79,13 @@ pub(super) fn stop_on_signals(stop: Stop) -> anyhow::Result<()> {
     });
     Ok(())
 }
+
+/// Has a line editor that is at work read Ctrl-C.
+#[cfg(unix)]
+pub(super) fn interrupt_editor() {
+    nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).ok();
+}
+
+/// Elsewhere nothing can, and the shell puts the terminal back.
+#[cfg(not(unix))]
+pub(super) fn interrupt_editor() {}

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, Version};
 use sockeye::WebSocket;
 
-use crate::target::Target;
+use sockeye_proto::uri::Target;
 
 /// Where a socket leads, by what.
 pub(super) fn opened(target: &Target, socket: &WebSocket) -> String {

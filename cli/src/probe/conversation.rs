@@ -3,19 +3,12 @@
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use sockeye_proto::Machine;
 use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Extensions, Message, Role, WebSocket};
 use tokio::time::timeout;
 
-use super::report::{Attempt, Close, Ending, Problem, Step};
-
-/// What carries a WebSocket: a stream of HTTP/2, or a connection that was HTTP/1.1's.
-pub(crate) trait Tunnel {
-    /// Sends octets; with `last` nothing will follow. Fails where the server has ended the tunnel.
-    async fn send(&mut self, octets: &[u8], last: bool) -> Result<(), Ending>;
-
-    /// Waits for octets, and appends them. Dropping the future loses none.
-    async fn receive(&mut self, input: &mut BytesMut) -> Result<(), Ending>;
-}
+use super::attempt::{Attempt, Close, Ending, Problem, Step};
+use super::tunnel::Tunnel;
 
 /// The longest that a message's echo is waited for: a server that echoes does so at once, one that does not never.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,8 +19,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(1);
 const PING: &[u8] = b"sockeye probe";
 
 /// Pings, says the message (unless it is empty), closes, and writes down what comes of it.
-pub(crate) async fn converse<T: Tunnel>(
-    tunnel: T,
+pub(crate) async fn converse<M: Machine>(
+    tunnel: Tunnel<'_, M>,
     extensions: Extensions,
     message: &str,
     limit: Duration,
@@ -45,8 +38,8 @@ pub(crate) async fn converse<T: Tunnel>(
     attempt.messages = conversation.messages;
 }
 
-struct Conversation<T> {
-    tunnel: T,
+struct Conversation<'a, M> {
+    tunnel: Tunnel<'a, M>,
     machine: WebSocket,
     input: BytesMut,
     ended: Option<Ended>,
@@ -61,7 +54,7 @@ enum Ended {
     Broken(Option<Ending>),
 }
 
-impl<T: Tunnel> Conversation<T> {
+impl<M: Machine> Conversation<'_, M> {
     async fn ping(&mut self, limit: Duration, attempt: &mut Attempt) {
         let start = Instant::now();
         let pong = async {

@@ -1,6 +1,5 @@
 //! The probe over HTTP/1.1: an upgrade (RFC 6455 §4), on a connection of its own.
 
-use std::io;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -8,16 +7,19 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use sockeye_proto::h1::{Connection, STREAM};
+use sockeye_proto::h2::{Config, Role};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::conversation::{Tunnel, converse};
-use super::report::{Attempt, Ending, Problem, Step};
-use super::transport::{Dialer, Transport, describe};
+use super::attempt::{Attempt, Problem, Step};
+use super::conversation::converse;
+use super::dialer::Dialer;
+use super::link::Link;
+use super::tunnel::Tunnel;
 use super::{BODY_SIZE, Result, answered, within};
+use crate::dial::Transport;
 
 /// Does all of it, and fails where it cannot go on.
 pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &str, attempt: &mut Attempt) -> Result {
@@ -45,13 +47,18 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let upgraded = within(Step::Handshake, dialer.timeout, async {
         hyper::upgrade::on(response).await.map_err(|error| describe_hyper(&error))
     });
-    let tunnel = UpgradedTunnel(TokioIo::new(upgraded.await?));
+    let parts =
+        upgraded.await?.downcast::<TokioIo<Transport>>().map_err(|_| wrong("it yields no connection".to_owned()))?;
+    let machine = Connection::tunnel(Role::Client, &Config::default(), Instant::now());
+    let mut link = Link::new(parts.io.into_inner(), machine, parts.read_buf.into());
+    let tunnel = Tunnel::of_connection(&mut link, STREAM);
     converse(tunnel, accepted.extensions, message, dialer.timeout, attempt).await;
+    timeout(dialer.timeout, link.finish()).await.ok();
     Ok(())
 }
 
 /// Sends the request and waits for the answer's head.
-async fn exchange(transport: Box<dyn Transport>, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
+async fn exchange(transport: Transport, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
     let connected = http1::handshake(TokioIo::new(transport)).await;
     let (mut sender, connection) = connected.map_err(|error| describe_hyper(&error))?;
     tokio::spawn(connection.with_upgrades());
@@ -66,37 +73,6 @@ async fn read_body(response: Response<Incoming>, body: &mut BytesMut) {
             Some(Ok(frame)) => body.extend(frame.into_data().ok()),
             _ => return,
         }
-    }
-}
-
-/// An upgraded connection as a WebSocket's tunnel.
-struct UpgradedTunnel(TokioIo<Upgraded>);
-
-impl Tunnel for UpgradedTunnel {
-    /// Never ends TCP: RFC 6455 §7.1.1 leaves that to the server.
-    async fn send(&mut self, octets: &[u8], _last: bool) -> Result<(), Ending> {
-        let sent = async {
-            self.0.write_all(octets).await?;
-            self.0.flush().await
-        };
-        sent.await.map_err(end)
-    }
-
-    async fn receive(&mut self, input: &mut BytesMut) -> Result<(), Ending> {
-        match self.0.read_buf(input).await {
-            Ok(0) => Err(Ending::Fin),
-            Ok(_) => Ok(()),
-            Err(error) => Err(end(error)),
-        }
-    }
-}
-
-fn end(error: io::Error) -> Ending {
-    match error.kind() {
-        // What TLS calls the end of TCP without a close_notify, which the Close frame makes up for.
-        io::ErrorKind::UnexpectedEof => Ending::Fin,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ending::Broken("TCP reset".to_owned()),
-        _ => Ending::Broken(describe(&error)),
     }
 }
 

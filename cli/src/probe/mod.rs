@@ -1,11 +1,14 @@
 //! `sockeye probe`: what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
 
+mod attempt;
 mod conversation;
+mod dialer;
 mod http1;
 mod http2;
+mod link;
 mod report;
 mod table;
-mod transport;
+mod tunnel;
 mod verdict;
 
 use std::future::Future;
@@ -19,12 +22,13 @@ use http::{HeaderMap, Response};
 use sockeye_proto::ws::handshake::{Accepted, Carrier, ClientHandshake, ResponseError};
 use sockeye_proto::ws::{Deflate, DeflateContext, Extensions};
 
-use self::report::{Attempt, Handshake, Problem, Report, Step};
-use self::transport::Dialer;
+use self::attempt::{Attempt, Handshake, Problem, Step};
+use self::dialer::Dialer;
+use self::report::Report;
 use self::verdict::Verdict;
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::target::Target;
 use crate::{style, tls};
+use sockeye_proto::uri::Target;
 
 /// Octets of a refusal's content that are read.
 const BODY_SIZE: usize = 1024;

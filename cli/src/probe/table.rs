@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::report::{Attempt, Close, Handshake, Milliseconds, Report, Settings, Tls};
+use super::attempt::{Attempt, Close, Handshake, Milliseconds, Settings, Tls};
+use super::report::Report;
 use super::verdict::Kind;
 use crate::escape::printable;
 use crate::style::Style;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::report::{Attempt, Ending, Problem, Step};
+use super::attempt::{Attempt, Ending, Problem, Step};
 
 /// What a probe comes to.
 #[derive(Serialize, Debug, PartialEq, Eq)]
@@ -196,7 +196,7 @@ mod tests {
 
     use sockeye_proto::h2::{self, Reason};
 
-    use super::super::report::{Attempt, Close, Ending, Handshake, Problem, Settings, Step, Tls};
+    use super::super::attempt::{Attempt, Close, Ending, Handshake, Problem, Settings, Step, Tls};
     use super::{Kind, Verdict};
 
     fn handshake(status: u16, accepted: bool) -> Handshake {

@@ -23,10 +23,16 @@ pub(super) enum Phase {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shutdown {
     No,
-    /// A GOAWAY that still lets every stream in, so that none that is on its way is lost.
-    Announced,
-    /// The GOAWAY with the last stream; a client's comes at the end.
-    Final,
+    /// A GOAWAY that still lets every stream in, so that none that is on its way is lost, and a PING behind it. Where no stream
+    /// was left then, that is behind all that streams have sent: `idle` is the last stream that the peer had opened.
+    Announced {
+        idle: Option<u32>,
+    },
+    /// The GOAWAY with the last stream; a client's comes at the end. `received` says that the peer has answered a PING behind all
+    /// that streams have sent.
+    Final {
+        received: bool,
+    },
 }
 
 impl Life {
@@ -67,14 +73,24 @@ impl Life {
     }
 
     /// Our first GOAWAY was sent.
-    pub(super) fn announce(&mut self) {
+    pub(super) fn announce(&mut self, idle: Option<u32>) {
         debug_assert_eq!(self.shutdown, Shutdown::No, "an end is announced once");
-        self.shutdown = Shutdown::Announced;
+        self.shutdown = Shutdown::Announced { idle };
+    }
+
+    #[inline]
+    pub(super) fn is_announced(&self) -> bool {
+        matches!(self.shutdown, Shutdown::Announced { .. })
+    }
+
+    #[inline]
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self.shutdown, Shutdown::Final { .. })
     }
 
     /// Our final GOAWAY is due.
-    pub(super) fn finish(&mut self) {
-        self.shutdown = Shutdown::Final;
+    pub(super) fn finish(&mut self, received: bool) {
+        self.shutdown = Shutdown::Final { received };
     }
 
     /// The connection is over. Whether it was not before.

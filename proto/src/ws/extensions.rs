@@ -3,7 +3,8 @@ use super::deflate::Deflate;
 /// The extensions of a WebSocket (RFC 6455 §9): those that an endpoint is willing to use, and after the handshake those
 /// that are in use. By default none.
 ///
-/// ```
+#[cfg_attr(feature = "deflate", doc = "```")]
+#[cfg_attr(not(feature = "deflate"), doc = "```ignore")]
 /// use sockeye_proto::ws::{Deflate, Extensions};
 ///
 /// let willing = Extensions { deflate: Some(Deflate::default()), ..Extensions::default() };

@@ -146,6 +146,17 @@ impl ClientBuilder {
         self
     }
 
+    /// What is used without [`tls`](Self::tls), to be changed and given there: the system's certificates are trusted, and there
+    /// is none of the client.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`] where the system has no certificate to trust.
+    #[cfg(feature = "tls")]
+    pub fn system_tls() -> Result<ClientConfig> {
+        super::tls::by_system_roots()
+    }
+
     /// Goes through an HTTP proxy: `http://host:port`, with user information where it asks for some (RFC 7617). It is
     /// asked for a tunnel (CONNECT, RFC 9110 §9.3.6) in cleartext, whatever the origin's scheme.
     #[must_use]
@@ -221,7 +232,9 @@ impl ClientBuilder {
     /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
     #[must_use]
     pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.edit().limits.set_close_timeout(time);
+        let limits = &mut self.edit().limits;
+        limits.set_close_timeout(time);
+        limits.shutdown_timeout = time;
         self
     }
 

@@ -1,6 +1,9 @@
 //! Sockets as upgraded connections of HTTP/1.1 (RFC 6455 §4.1), by hyper.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
+use tokio::io::ReadBuf;
 
 use super::open::{Answer, Terms, collect};
 use super::transport::Established;
@@ -27,18 +31,24 @@ impl Shared {
     /// Opens a socket on a connection of its own.
     pub(super) async fn open_upgrade(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
         let spare = self.spare().take();
-        if let Some(spare) = spare {
+        if let Some(mut spare) = spare
+            && !is_lost(&mut *spare.transport).await
+        {
             match self.upgrade(spare, handshake, terms).await {
-                // The server may have closed it in the meantime.
-                Err(Error::Io(_) | Error::Disconnected) => {}
-                result => return result,
+                Err(Unanswered { was_sent: false, error }) => tracing::debug!(%error, "a kept connection was lost"),
+                result => return Ok(result?),
             }
         }
         let established = self.settings.establish(&self.origin, Versions::Http1).await?;
-        self.upgrade(established, handshake, terms).await
+        Ok(self.upgrade(established, handshake, terms).await?)
     }
 
-    async fn upgrade(&self, established: Established, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
+    async fn upgrade(
+        &self,
+        established: Established,
+        handshake: &ClientHandshake,
+        terms: &Terms,
+    ) -> Result<WebSocket, Unanswered> {
         let link = self.link(&established);
         link.count_request();
         let way = Carrier::Http1 { key: rand::random() };
@@ -50,9 +60,9 @@ impl Shared {
         let accepted = match handshake.check(way, &response) {
             Ok(accepted) => accepted,
             Err(ResponseError::Status(_)) => {
-                return Err(Error::Refused(Box::new(read_refusal(response, time).await)));
+                return Err(Error::Refused(Box::new(read_refusal(response, time).await)).into());
             }
-            Err(error) => return Err(Error::handshake(error)),
+            Err(error) => return Err(Error::handshake(error).into()),
         };
         let (parts, body) = response.into_parts();
         let mut head = Response::new(());
@@ -74,7 +84,7 @@ pub(super) async fn send(
     transport: Box<dyn Transport>,
     request: Request<Empty<Bytes>>,
     max_head: usize,
-) -> Result<Response<Incoming>> {
+) -> Result<Response<Incoming>, Unanswered> {
     let mut builder = http1::Builder::new();
     builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_HYPER_SIZE));
     let (mut sender, connection) = builder.handshake(TokioIo::new(transport)).await.map_err(failed)?;
@@ -84,7 +94,41 @@ pub(super) async fn send(
             tracing::debug!(%error, "an HTTP/1.1 connection ended");
         }
     });
-    sender.send_request(request).await.map_err(failed)
+    sender.try_send_request(request).await.map_err(|error| {
+        // What hyper gives back it has not begun to send.
+        let was_sent = error.message().is_none();
+        Unanswered { error: failed(error.into_error()), was_sent }
+    })
+}
+
+/// A request without a response.
+pub(super) struct Unanswered {
+    pub(super) error: Error,
+    /// Whether the server may have seen any of the request. A handshake that it has seen may have begun a socket, whose handler
+    /// does what it does: though a GET is idempotent by its name (RFC 9110 §9.2.2), this one is not made twice on a guess (RFC
+    /// 9112 §9.3.1). The caller may try again, as for any [retryable](Error::is_retryable) error.
+    was_sent: bool,
+}
+
+impl From<Error> for Unanswered {
+    fn from(error: Error) -> Self {
+        Self { error, was_sent: true }
+    }
+}
+
+impl From<Unanswered> for Error {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.error
+    }
+}
+
+/// Whether the server has let go of a connection on which nothing was asked: it has ended it, or says that it is about to.
+async fn is_lost(transport: &mut dyn Transport) -> bool {
+    // What has come is known once the runtime has looked at its network.
+    tokio::task::yield_now().await;
+    let mut octet = [0];
+    let mut buffer = ReadBuf::new(&mut octet);
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *transport).poll_read(cx, &mut buffer).is_ready())).await
 }
 
 /// The transport behind a response that switched protocols.

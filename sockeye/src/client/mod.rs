@@ -33,7 +33,7 @@ use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
 use self::transport::Established;
-use crate::engine::link::{ConnectionInfo, Link, Phase, Side};
+use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::registry::{Handle, Registry};
 use crate::error::{Error, Result};
 
@@ -139,7 +139,9 @@ impl Client {
     /// the step that failed. [`Error::Reset`], [`Error::GoAway`] and [`Error::Disconnected`] where the stream broke off before it
     /// was open, [`Error::Violation`] where the server broke a rule of HTTP/2 then:
     /// one that the server did not act on (REFUSED_STREAM, or above the last of its GOAWAY) was tried once elsewhere
-    /// before. [`Error::Closed`] after [`close`](Self::close).
+    /// before, and so was one over HTTP/1.1 of which nothing was sent, as the server had closed the connection that was kept for
+    /// it. A handshake that the server may have seen is not made twice: [`Error::is_retryable`] says whether to.
+    /// [`Error::Closed`] after [`close`](Self::close).
     ///
     /// Dropping the future before it is ready gives the stream up.
     pub fn open(&self, path: &str) -> Open {
@@ -154,10 +156,8 @@ impl Client {
         self.handle().shutdown();
         pool.clear();
         self.0.spare().take();
-        if timeout(settings.limits.close_timeout, registry.wait_empty()).await.is_err() {
-            registry.advance(Phase::Ending);
-            timeout(settings.limits.failed_timeout, registry.wait_empty()).await.ok();
-        }
+        let time = settings.limits.shutdown_timeout.saturating_add(settings.limits.failed_timeout);
+        timeout(time, registry.wait_empty()).await.ok();
     }
 
     /// A view of the client's connections and counters.

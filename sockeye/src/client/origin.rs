@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Uri};
-use percent_encoding::percent_decode_str;
+use sockeye_proto::uri::{self, TargetError, request_path};
 
 use crate::error::{Error, Result};
 
@@ -49,30 +47,12 @@ pub(super) struct Target {
 impl Target {
     /// Reads a `wss`, `ws`, `https` or `http` URL.
     pub(super) fn parse(url: &str) -> Result<Self> {
-        let uri = parse_uri(url)?;
-        // RFC 3986 §3.1: the case of a scheme has no meaning.
-        let scheme = uri.scheme_str().unwrap_or_default().to_ascii_lowercase();
-        let (secure, default_port) = match scheme.as_str() {
-            "wss" | "https" => (true, 443),
-            "ws" | "http" => (false, 80),
-            _ => return Err(invalid(url, "begins with none of wss://, ws://, https:// and http://")),
-        };
-        let Some(authority) = uri.authority().filter(|authority| !authority.host().is_empty()) else {
-            return Err(invalid(url, "names no host"));
-        };
-        let (user_information, place) = authority.as_str().rsplit_once('@').unzip();
-        let host = authority.host().to_ascii_lowercase();
-        // What follows the host: nothing, a colon, or a colon with the port (RFC 3986 §3.2.3).
-        let port = match &place.unwrap_or(authority.as_str())[host.len()..] {
-            "" | ":" => default_port,
-            port => port[1..].parse::<u16>().map_err(|_| invalid(url, "has a port above 65535"))?,
-        };
-        let authority = Authority::try_from(format!("{host}:{port}")).map_err(Error::invalid)?;
-        Ok(Self {
-            origin: Origin { secure, authority },
-            path: path_of(&uri)?,
-            authorization: user_information.map(basic_authorization).transpose()?,
-        })
+        let uri::Target { uri, is_secure, port, authorization, .. } =
+            url.parse().map_err(|error| invalid(url, error))?;
+        // RFC 6454 §4: an origin has its port, whether or not the URL says it.
+        let authority = format!("{}:{port}", uri.host().unwrap_or_default());
+        let authority = Authority::try_from(authority).map_err(Error::invalid)?;
+        Ok(Self { origin: Origin { secure: is_secure, authority }, path: path_of(&uri)?, authorization })
     }
 }
 
@@ -81,7 +61,7 @@ pub(super) fn parse_path(path: &str, origin: &Origin) -> Result<PathAndQuery> {
     if path.contains("://") {
         let target = Target::parse(path)?;
         if target.origin != *origin {
-            return Err(invalid(path, &format!("is not of the client's origin, {origin}")));
+            return Err(invalid(path, format!("it is not of the client's origin, {origin}")));
         }
         if target.authorization.is_some() {
             return Err(Error::invalid("user information belongs in the URL that the client connects to"));
@@ -91,41 +71,24 @@ pub(super) fn parse_path(path: &str, origin: &Origin) -> Result<PathAndQuery> {
     match path.as_bytes().first() {
         Some(b'/') => path_of(&parse_uri(path)?),
         Some(b'?') | None => path_of(&parse_uri(&format!("/{path}"))?),
-        Some(_) => Err(invalid(path, "is neither an URL nor a path that begins with /")),
+        Some(_) => Err(invalid(path, "it is neither an URL nor a path that begins with /")),
     }
 }
 
 fn parse_uri(text: &str) -> Result<Uri> {
-    // RFC 6455 §3: a fragment has no meaning here and must not be used.
+    // RFC 6455 §3
     if text.contains('#') {
-        return Err(invalid(text, "has a fragment, which a WebSocket's URL may not: write # as %23"));
+        return Err(invalid(text, TargetError::Fragment));
     }
-    text.parse().map_err(|error| Error::invalid(format!("{text:?} is no URL: {error}")))
+    text.parse().map_err(|error| invalid(text, TargetError::Uri(error)))
 }
 
-/// The path with the query; "/" where there is none (RFC 6455 §3).
 fn path_of(uri: &Uri) -> Result<PathAndQuery> {
-    let path = uri.path_and_query().map_or("/".into(), PathAndQuery::to_string);
-    PathAndQuery::try_from(path).map_err(Error::invalid)
+    PathAndQuery::try_from(&*request_path(uri)).map_err(Error::invalid)
 }
 
-/// RFC 7617 §2.
-pub(super) fn basic_authorization(user_information: &str) -> Result<HeaderValue> {
-    let (user, password) = user_information.split_once(':').unwrap_or((user_information, ""));
-    let mut credentials: Vec<u8> = percent_decode_str(user).collect();
-    // A colon would move the border between the two.
-    if credentials.contains(&b':') {
-        return Err(Error::invalid("a user's name may not hold a colon (RFC 7617 §2)"));
-    }
-    credentials.push(b':');
-    credentials.extend(percent_decode_str(password));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(credentials))).map_err(Error::invalid)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn invalid(url: &str, why: &str) -> Error {
-    Error::invalid(format!("{url:?} {why}"))
+fn invalid(url: &str, why: impl fmt::Display) -> Error {
+    Error::invalid(format!("{url:?}: {why}"))
 }
 
 #[cfg(test)]
@@ -166,16 +129,6 @@ mod tests {
             let Err(Error::Invalid(error)) = Target::parse(url) else { panic!("{url} was taken") };
             assert!(error.to_string().contains(why), "{url}: {error}");
         }
-    }
-
-    /// RFC 7617 §2, with the octets of RFC 3986 §2.1 taken out of their escapes.
-    #[test]
-    fn user_information_becomes_basic_authorization() {
-        let target = Target::parse("wss://Aladdin:open%20sesame@example.com").unwrap();
-        let value = target.authorization.unwrap();
-        assert_eq!(value, "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert!(value.is_sensitive());
-        assert!(Target::parse("wss://example.com").unwrap().authorization.is_none());
     }
 
     #[test]

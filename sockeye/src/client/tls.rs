@@ -73,7 +73,7 @@ fn is_refused_by_alpn(error: &io::Error) -> bool {
     error.get_ref().and_then(|error| error.downcast_ref()) == Some(&refusal)
 }
 
-fn by_system_roots() -> Result<ClientConfig> {
+pub(super) fn by_system_roots() -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     // A store holds certificates that nobody can read any more.

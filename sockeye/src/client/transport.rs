@@ -120,7 +120,7 @@ async fn tunnel(
     }
     let request = request.body(Empty::new()).map_err(Error::invalid)?;
     let sent = within(time, STEP, http1::send(transport, request, MAX_PROXY_HEAD)).await?;
-    let response = sent.map_err(|error| failed(STEP, error))?;
+    let response = sent.map_err(|unanswered| failed(STEP, Error::from(unanswered)))?;
     if response.status().is_success() {
         let transport = http1::take_over(response).await.map_err(|error| failed(STEP, error))?;
         Ok(Box::new(transport))

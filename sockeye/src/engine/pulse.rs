@@ -12,13 +12,50 @@ use crate::engine::link::PingTimes;
 use crate::engine::stream::StreamCell;
 use bytes::Bytes;
 
-/// What the Pings of the keep-alive carry: it tells their Pongs from others.
-pub(crate) const PAYLOAD: &[u8] = b"keep-alive@sockeye";
+/// What the Pings of the keep-alive carry: it tells their Pongs from others, and those that are sent while a socket awaits a
+/// Pong of its own from those before, since a peer may answer only the last Ping that it has seen (RFC 6455 §5.5.3).
+const PAYLOADS: [(&[u8], Mark); 3] =
+    [(b"keep-alive@sockeye", Mark::None), (b"keep-alive@sockeye 0", Mark::Even), (b"keep-alive@sockeye 1", Mark::Odd)];
+
+/// The round trip that a socket awaits while a Ping of the keep-alive is sent. Pongs come in the order of their Pings, so that
+/// one that answers an earlier round trip's time is told from this one's by a single bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// None.
+    #[default]
+    None,
+    /// One of an even number.
+    Even,
+    /// One of an odd number.
+    Odd,
+}
+
+impl Mark {
+    /// As flags of a cell.
+    pub(crate) const fn bits(self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::Even => 32,
+            Self::Odd => 64,
+        }
+    }
+
+    pub(crate) fn from_bits(bits: u8) -> Self {
+        [Self::Even, Self::Odd].into_iter().find(|mark| mark.bits() == bits).unwrap_or_default()
+    }
+}
+
+/// Whether a Pong answers the keep-alive, and which round trip was awaited when that asked.
+pub(crate) fn answered(payload: &[u8]) -> Option<Mark> {
+    PAYLOADS.iter().find(|(sent, _)| *sent == payload).map(|&(_, mark)| mark)
+}
 
 /// A Ping for a socket. That of a client is masked, with a key of its own (RFC 6455 §5.3).
 #[cfg(feature = "web-socket")]
 pub(crate) fn ping_frame(cell: &StreamCell) -> Bytes {
-    sockeye_proto::ws::encode_ping(PAYLOAD, cell.is_masking().then(rand::random))
+    let mark = cell.round_trip();
+    let (payload, _) = PAYLOADS.iter().find(|(_, sent)| *sent == mark).unwrap_or(&PAYLOADS[0]);
+    sockeye_proto::ws::encode_ping(payload, cell.is_masking().then(rand::random))
 }
 
 /// Where there are no WebSockets, nobody asks for Pings.
@@ -199,7 +236,7 @@ impl Pulse {
                 if backlog.unread > 0 {
                     self.unread.insert(slot, backlog.unread);
                 }
-                cell.append_frame(&ping_frame(cell));
+                cell.append_frame_with(|| ping_frame(cell));
                 cell.set_stamp(now.asked());
                 return self.wait(self.timeout);
             }

@@ -13,9 +13,11 @@
 //!
 //! A waker may run foreign code: so nobody is woken under the last two, where a waker is only cloned, and dropped for another.
 
+#[cfg(all(feature = "web-socket", not(sockeye_model)))]
+pub(crate) use std::sync::Arc;
 #[cfg(not(sockeye_model))]
 pub(crate) use std::{
-    sync::{Arc, Mutex, MutexGuard, atomic},
+    sync::{Mutex, MutexGuard, atomic},
     thread_local,
 };
 

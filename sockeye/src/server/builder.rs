@@ -30,7 +30,8 @@ use crate::server::http1::serve as serve_http1;
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
 ///
-/// ```no_run
+#[cfg_attr(feature = "web-socket", doc = "```no_run")]
+#[cfg_attr(not(feature = "web-socket"), doc = "```ignore")]
 /// use sockeye::{Result, WebSocket, serve, websocket};
 ///
 /// #[tokio::main]
@@ -79,7 +80,6 @@ pub struct Server {
     limits: Limits,
     keep_alive: Option<(Duration, Duration)>,
     handshake_timeout: Duration,
-    shutdown_timeout: Duration,
     pub(crate) secure: Option<Secure>,
     registry: Arc<Registry>,
 }
@@ -109,7 +109,6 @@ impl Server {
             limits: Limits::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
-            shutdown_timeout: Duration::from_secs(5),
             secure: None,
             registry: Arc::default(),
         }
@@ -211,7 +210,7 @@ impl Server {
     /// that are under way end at once.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
-        self.shutdown_timeout = time;
+        self.limits.shutdown_timeout = time;
         self
     }
 
@@ -229,6 +228,8 @@ impl Server {
         let server = self.settled();
         loop {
             tokio::select! {
+                biased;
+                () = server.registry.wait_shutdown() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let span = tracing::debug_span!("connection", %peer);
@@ -238,15 +239,13 @@ impl Server {
                     }
                     Err(error) => wait_out(&error).await,
                 },
-                () = server.registry.wait_shutdown() => break,
             }
         }
         drop(listener);
         server.registry.advance(Phase::Draining);
-        if timeout(server.shutdown_timeout, server.registry.wait_empty()).await.is_err() {
-            server.registry.advance(Phase::Ending);
-            timeout(server.limits.failed_timeout, server.registry.wait_empty()).await.ok();
-        }
+        // Each connection cuts off by itself what has not ended in time.
+        let time = server.limits.shutdown_timeout.saturating_add(server.limits.failed_timeout);
+        timeout(time, server.registry.wait_empty()).await.ok();
         Ok(())
     }
 

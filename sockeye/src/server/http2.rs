@@ -1,6 +1,7 @@
 //! The low-level way: one HTTP/2 connection over any transport, its streams one by one.
 //!
-//! ```no_run
+#![cfg_attr(feature = "web-socket", doc = "```no_run")]
+#![cfg_attr(not(feature = "web-socket"), doc = "```ignore")]
 //! use sockeye::{Result, http2};
 //!
 //! async fn accept(transport: tokio::net::TcpStream) -> Result {
@@ -157,6 +158,8 @@ async fn run(tunnel: Tunnel, handle: StreamHandle) {
         link.metrics().count(Counter::HandlersDropped);
     };
     tokio::select! {
+        // What has ended was not dropped.
+        biased;
         () = run => {}
         () = outlive => {}
     }

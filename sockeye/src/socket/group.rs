@@ -1,6 +1,6 @@
 //! One message to many sockets.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
@@ -28,14 +28,20 @@ use crate::socket::members::{Members, ToMembers};
 /// }
 /// ```
 ///
-/// What one sender sends arrives in its order, and so do several messages to the group. Between what the group and what the
+/// A socket gets what is sent from the moment at which [`join`](Self::join) returns until its [`Member`] is dropped, and nothing
+/// that was sent before or after. What one sender sends arrives in its order, and so do several messages to the group. Between what the group and what the
 /// socket itself sends there is no order. Members with [compression](crate::WebSocketService::deflate) get the message as
 /// it is, which RFC 7692 §6 leaves to the sender.
 #[derive(Clone, Default)]
 pub struct Group(Arc<Mutex<Crowds>>);
 
-/// By the address of the connection's connection, which is held beside its members.
-type Crowds = HashMap<usize, Crowd>;
+#[derive(Default)]
+struct Crowds {
+    /// By the serial number of the connection: the order in which connections are told, the same whenever the same is done.
+    by_link: BTreeMap<u64, Crowd>,
+    /// Messages sent so far.
+    sent: u64,
+}
 
 /// The members on one connection.
 #[derive(Clone)]
@@ -73,9 +79,10 @@ impl Group {
         }
         let link = cell.link();
         let mut crowds = self.crowds();
+        let Crowds { by_link, sent } = &mut *crowds;
         let new = || Crowd { link: link.clone(), members: Arc::default() };
-        let crowd = crowds.entry(Arc::as_ptr(link) as usize).or_insert_with(new).clone();
-        let key = crowd.members.insert(cell.address());
+        let crowd = by_link.entry(link.serial).or_insert_with(new).clone();
+        let key = crowd.members.insert(cell.address(), *sent);
         drop(crowds);
         Ok(Member { group: self.clone(), crowd, key })
     }
@@ -85,20 +92,25 @@ impl Group {
     pub fn send(&self, message: impl Into<Message>) {
         let frame = ws::encode(&message.into());
         // Whoever is woken may leave the group at once.
-        let crowds: Vec<_> = self.crowds().values().cloned().collect();
+        let (crowds, number) = {
+            let mut crowds = self.crowds();
+            let number = crowds.sent;
+            crowds.sent += 1;
+            (crowds.by_link.values().cloned().collect::<Vec<_>>(), number)
+        };
         for Crowd { link, members } in crowds {
-            link.broadcast(Box::new(ToMembers::new(members, frame.clone())));
+            link.broadcast(Box::new(ToMembers { members, number, frame: frame.clone() }));
         }
     }
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.crowds().values().map(|crowd| crowd.members.len()).sum()
+        self.crowds().by_link.values().map(|crowd| crowd.members.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.crowds().is_empty()
+        self.crowds().by_link.is_empty()
     }
 
     fn crowds(&self) -> MutexGuard<'_, Crowds> {
@@ -119,7 +131,7 @@ impl Drop for Member {
         let mut crowds = self.group.crowds();
         self.crowd.members.remove(self.key);
         if self.crowd.members.len() == 0 {
-            crowds.remove(&(Arc::as_ptr(&self.crowd.link) as usize));
+            crowds.by_link.remove(&self.crowd.link.serial);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Sender {
     ///
     /// As [`WebSocket::send_ping`].
     pub async fn send_ping(&mut self, payload: &[u8]) -> Result {
-        poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.ping(payload))).await
+        poll_fn(|cx| lock(&self.0).poll_send_ping(cx, payload)).await
     }
 
     /// Sends a Pong that answers no Ping; see [`WebSocket::pong`]. Cancel safe.
@@ -78,7 +78,7 @@ impl Sender {
     ///
     /// As [`WebSocket::pong`].
     pub async fn pong(&mut self, payload: &[u8]) -> Result {
-        poll_fn(|cx| lock(&self.0).poll_control(cx, |machine| machine.pong(payload))).await
+        poll_fn(|cx| lock(&self.0).poll_send_pong(cx, payload)).await
     }
 
     /// Waits until the transport has taken everything that was sent; see [`WebSocket::flush`]. Cancel safe.

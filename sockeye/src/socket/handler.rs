@@ -59,6 +59,7 @@ impl<E: Display> Outcome for Result<(), E> {
 }
 
 /// Lets the connection's task of an open socket poll the handler from now on.
+#[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) fn run_in_place<H: Handler>(socket: WebSocket, handler: H) {
     let handle = StreamHandle::new(socket.cell());
     let (supervisor, time) = (handle.share(), handle.link().limits.close_timeout);

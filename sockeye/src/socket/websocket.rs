@@ -12,18 +12,20 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use futures_sink::Sink;
 use http::{Extensions, Version, request, response};
-use sockeye_proto::ws::{self, CloseCode, CloseFrame, Event, Message, MessageKind, Piece, SendError, State, Violation};
+use sockeye_proto::ws::{
+    self, CloseCode, CloseFrame, Event, Message, MessageKind, Piece, PingError, SendError, State, Violation,
+};
 
 use crate::engine::budget;
 use crate::engine::budget::{Ticket, Verdict};
 use crate::engine::link::Side;
 use crate::engine::metrics::Counter;
-use crate::engine::pulse;
+use crate::engine::pulse::{self, Mark};
 use crate::engine::stream::outbox::LEAST_SHARED;
 use crate::engine::stream::{Closer, Ending, Input, Parting, Room, StreamCell, StreamHandle};
 use crate::error::{BoxError, Error, Result};
 use crate::socket::head::Head;
-use crate::socket::round_trip::RoundTrip;
+use crate::socket::round_trip::{Pong, RoundTrip};
 
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
@@ -102,6 +104,7 @@ impl WebSocket {
     }
 
     /// Client: keeps the head of the response.
+    #[cfg(all(feature = "http2", feature = "web-socket"))]
     pub(crate) fn with_response(self, response: response::Parts) -> Self {
         self.rare().response.get_or_init(|| response);
         self
@@ -207,7 +210,7 @@ impl WebSocket {
     ///
     /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
     pub async fn send_ping(&mut self, payload: &[u8]) -> Result {
-        poll_fn(|cx| self.poll_control(cx, |machine| machine.ping(payload))).await
+        poll_fn(|cx| self.poll_send_ping(cx, payload)).await
     }
 
     /// Sends a Pong of at most 125 octets that answers no Ping: a heartbeat (RFC 6455 §5.5.3). Pings are answered without
@@ -217,7 +220,7 @@ impl WebSocket {
     ///
     /// As [`send_ping`](Self::send_ping).
     pub async fn pong(&mut self, payload: &[u8]) -> Result {
-        poll_fn(|cx| self.poll_control(cx, |machine| machine.pong(payload))).await
+        poll_fn(|cx| self.poll_send_pong(cx, payload)).await
     }
 
     /// Closes the socket with code 1000 and waits for the peer's Close, and until the transport has taken all that is ours to
@@ -237,7 +240,11 @@ impl WebSocket {
     ///
     /// [`Error::Invalid`] for another code or a longer reason; otherwise as [`close`](Self::close).
     pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
-        self.start_close(code, reason)?;
+        match self.start_close(code, reason) {
+            // The peer's Close may have come before the end of the stream, and is there to be read: then nothing is amiss.
+            Ok(()) | Err(Error::Abnormal | Error::Reset { .. } | Error::Disconnected | Error::Timeout(_)) => {}
+            Err(error) => return Err(error),
+        }
         let timeout = self.0.handle.link().limits.close_timeout;
         let answered = async {
             while self.recv().await?.is_some() {}
@@ -420,8 +427,21 @@ impl WebSocket {
     /// Whether a Pong is none of the application's: it answers the keep-alive, or a round trip.
     fn take_pong(&mut self, payload: &Bytes) -> bool {
         let is_kept_alive = self.0.handle.link().limits.pings.is_some();
-        is_kept_alive && payload == pulse::PAYLOAD
-            || self.known_round_trip().is_some_and(|round_trip| round_trip.take(payload))
+        let kept_alive = pulse::answered(payload).filter(|_| is_kept_alive);
+        let Some(round_trip) = self.known_round_trip() else { return kept_alive.is_some() };
+        let (is_answer, is_ours) = match kept_alive {
+            Some(mark) => (round_trip.take_marked(mark), true),
+            None => match round_trip.take(payload) {
+                Pong::Awaited => (true, true),
+                Pong::OfLater => (true, false),
+                Pong::Late => (false, true),
+                Pong::OfNone => (false, false),
+            },
+        };
+        if is_answer {
+            self.0.handle.set_round_trip(Mark::None);
+        }
+        is_ours
     }
 
     /// The next message is the first of those that were kept. The machine holds it, so that it is not at rest.
@@ -436,20 +456,36 @@ impl WebSocket {
         self.round_trip().forget_answer();
     }
 
-    /// Sends a Ping, unless one is under way; ready when that is done.
-    fn poll_send_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
-        let Some(payload) = self.round_trip().next() else { return Poll::Ready(Ok(())) };
-        if self.0.machine.state() != State::Open {
-            return Poll::Ready(Err(Error::Closed));
+    /// Sends a Ping of the application's.
+    pub(crate) fn poll_send_ping(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<Result> {
+        ready!(self.poll_control(cx, |machine, _| machine.ping(payload)))?;
+        if let Some(round_trip) = self.known_round_trip() {
+            round_trip.follow(payload);
         }
-        ready!(self.poll_control(cx, |machine| machine.ping(&payload)))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a Pong of the application's.
+    pub(crate) fn poll_send_pong(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<Result> {
+        self.poll_control(cx, |machine, _| machine.pong(payload))
+    }
+
+    /// Sends the Ping of a round trip, unless one is under way; ready when that is done.
+    fn poll_begin_round_trip(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+        let Some(payload) = self.round_trip().next() else { return Poll::Ready(Ok(())) };
+        let mark = self.round_trip().mark();
+        ready!(self.poll_control(cx, |machine, handle| {
+            // With the Ping: what the keep-alive sends before it does not answer it.
+            handle.set_round_trip(mark);
+            machine.ping(&payload)
+        }))?;
         self.round_trip().start();
         Poll::Ready(Ok(()))
     }
 
     /// Sends a Ping and receives until its Pong has come.
     pub(crate) fn poll_ping(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration>> {
-        let is_waiting = self.poll_send_ping(cx)?.is_pending();
+        let is_waiting = self.poll_begin_round_trip(cx)?.is_pending();
         let mut kept = self.round_trip().kept.take();
         if let Some(first) = self.0.machine.take_back() {
             kept.push_front(first);
@@ -488,7 +524,7 @@ impl WebSocket {
 
     /// Sends a Ping, and waits until another task has received its Pong.
     pub(crate) fn poll_ping_received_elsewhere(&mut self, cx: &mut Context<'_>) -> Poll<Result<Duration>> {
-        ready!(self.poll_send_ping(cx))?;
+        ready!(self.poll_begin_round_trip(cx))?;
         let ended = self.0.ended;
         let round_trip = self.round_trip();
         match round_trip.answer() {
@@ -549,6 +585,9 @@ impl WebSocket {
     /// The machine's last event: what is left to say goes out with the END_STREAM.
     fn end(&mut self, event: Event) -> Result {
         self.mark_ended();
+        if !matches!(event, Event::Eof) {
+            self.0.handle.start_closing();
+        }
         self.0.handle.link().budget.release(&mut self.0.ticket);
         match event {
             Event::Failed(_) => self.0.handle.part(Parting::Failed),
@@ -625,6 +664,7 @@ impl WebSocket {
     /// Sends a message by the cell, once there is room for it.
     #[inline(never)]
     fn poll_send_in_cell(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
+        self.check_open()?;
         let Inner { machine, handle, input, .. } = &mut *self.0;
         let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| {
             // The buffer of the message that this one answers will do.
@@ -655,6 +695,18 @@ impl WebSocket {
         self.0.machine.state() == State::Open
     }
 
+    /// Whether a verb that sends may go on, whichever it is. After a Close was sent or received none does, whatever became of
+    /// the stream since (RFC 6455 §5.5.1); before that the stream says what broke it off.
+    pub(crate) fn check_open(&self) -> Result {
+        if self.is_open() {
+            return Ok(());
+        }
+        if !self.0.handle.is_closing() {
+            self.0.handle.check_open()?;
+        }
+        Err(Error::Closed)
+    }
+
     /// The kind of the message that is being sent in pieces.
     pub(crate) fn unfinished_kind(&self) -> Option<MessageKind> {
         self.0.machine.unfinished_kind()
@@ -662,6 +714,7 @@ impl WebSocket {
 
     /// Sends a piece of a message, or its first, once there is room for it.
     pub(crate) fn poll_send_piece(&mut self, cx: &mut Context<'_>, piece: &Message, is_last: bool) -> Poll<Result> {
+        self.check_open()?;
         let Inner { machine, handle, .. } = &mut *self.0;
         let size = piece.len() + HEADER;
         let sent = ready!(
@@ -672,20 +725,25 @@ impl WebSocket {
 
     /// The same, whatever the room.
     pub(crate) fn send_piece_now(&mut self, piece: &Message, is_last: bool) -> Result {
+        self.check_open()?;
         let Inner { machine, handle, .. } = &mut *self.0;
         let size = piece.len() + HEADER;
         handle.append_now(size, |outbox| encode_piece(machine, handle, piece, is_last, outbox))?
     }
 
     /// Sends what `queue` puts into the machine.
-    pub(crate) fn poll_control(
+    fn poll_control(
         &mut self,
         cx: &mut Context<'_>,
-        queue: impl FnOnce(&mut ws::WebSocket) -> Result<(), ws::PingError>,
+        queue: impl FnOnce(&mut ws::WebSocket, &StreamHandle) -> Result<(), PingError>,
     ) -> Poll<Result> {
+        self.check_open()?;
         let Inner { machine, handle, .. } = &mut *self.0;
         let sent = ready!(handle.poll_append(0, Room::Wait(cx), |outbox| {
-            let queued = queue(machine).map_err(Error::invalid);
+            let queued = queue(machine, handle).map_err(|error| match error {
+                PingError::Closed => Error::Closed,
+                PingError::PayloadTooLong => Error::invalid(error),
+            });
             machine.poll_transmit(outbox);
             (queued, None)
         }))?;
@@ -808,10 +866,12 @@ impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
     fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        self.check_open()?;
         self.0.handle.poll_append(0, Room::Wait(cx), |_| ((), None))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: M) -> Result {
+        self.check_open()?;
         let message = message.into();
         let Inner { handle, machine, .. } = &mut *self.0;
         handle.append_now(message.len() + HEADER, |outbox| encode(machine, &message, outbox))?

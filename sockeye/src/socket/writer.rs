@@ -125,6 +125,7 @@ impl MessageWriter<'_> {
 
     /// Whether a piece may be sent as one of this message.
     fn check(&mut self, piece: &Message) -> Result {
+        self.with(|socket| socket.check_open())?;
         if piece.kind() != self.kind {
             return Err(Error::invalid("the pieces of a message are all text, or all binary"));
         }

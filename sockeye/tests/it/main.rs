@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod after_close;
 mod back_pressure;
 mod cancel;
 mod client;
@@ -23,8 +24,10 @@ mod http1;
 mod http1_ends;
 mod http1_host;
 mod keep_alive;
+mod later_pongs;
 mod limits;
 mod lives;
+mod membership;
 mod outlasting;
 mod peers;
 mod pieces;
@@ -35,6 +38,7 @@ mod requests;
 mod round_trip;
 mod semantics;
 mod shutdown;
+mod shutdown_alone;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{Error, Message};
+use sockeye::Message;
 
 use crate::common::{Carrier, Socket, hand_over, start, within};
 
@@ -22,7 +22,7 @@ async fn a_violation_in_compressed_pieces_is_told_at_once() {
         peer.send_octets(b"\xC1\x82\0\0\0\0\xFF\xFF").await;
         let mut message = within(socket.recv_stream()).await.unwrap().unwrap();
         let error = within(message.next()).await.unwrap_err();
-        assert!(matches!(error, Error::Violation { code: 1007, .. }), "{error}");
+        assert!(matches!(error, sockeye::Error::Violation { code: 1007, .. }), "{error}");
         assert_eq!(within(message.next()).await.unwrap(), None);
         assert_eq!(within(socket.recv()).await.unwrap(), None);
         assert_eq!(peer.close_code().await, 1007);

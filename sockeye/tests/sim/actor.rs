@@ -138,7 +138,7 @@ impl Actor {
                 self.receive(socket, longest).await;
             }
             14 if self.plan.awaits_pongs => self.ping(socket).await,
-            15 if !self.plan.awaits_pongs => {
+            15 => {
                 let sent = self.attempt(socket.send_ping(b"are you there?"), Some(LONG)).await;
                 self.check("send_ping", sent);
             }
@@ -222,7 +222,7 @@ impl Actor {
     async fn ping(&mut self, socket: &mut WebSocket) {
         let now = self.world.scheduler.now();
         let since = *self.ping_since.get_or_insert(now);
-        match self.attempt(socket.ping(), self.ping_patience()).await {
+        match self.attempt(socket.ping(), None).await {
             None => {}
             // A peer whose messages are not received meanwhile.
             Some(Err(Error::Invalid(_)))
@@ -236,11 +236,6 @@ impl Actor {
                 }
             }
         }
-    }
-
-    /// A Ping of the keep-alive may come in between, and be the one that is answered (RFC 6455 §5.5.3).
-    pub(crate) fn ping_patience(&self) -> Option<u64> {
-        self.world.settings.pings.map(|_| LONG)
     }
 
     async fn flush(&mut self, socket: &mut WebSocket) {

@@ -106,8 +106,7 @@ async fn send(mut actor: Actor, mut sender: Sender) -> Sender {
                 actor.world.sent(actor.socket, actor.side, size);
             }
             7 if actor.plan.awaits_pongs => {
-                let patience = actor.ping_patience();
-                let pinged = actor.attempt(sender.ping(), patience).await;
+                let pinged = actor.attempt(sender.ping(), None).await;
                 actor.check("ping", pinged);
             }
             8 => {
@@ -116,7 +115,7 @@ async fn send(mut actor: Actor, mut sender: Sender) -> Sender {
                     actor.world.flushed(actor.socket, actor.side);
                 }
             }
-            9 if !actor.plan.awaits_pongs => {
+            9 => {
                 let sent = actor.attempt(sender.send_ping(b"well?"), None).await;
                 actor.check("send_ping", sent);
             }

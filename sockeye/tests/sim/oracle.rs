@@ -3,7 +3,6 @@
 use sockeye::{Error, Message};
 
 use crate::content;
-use crate::program::Version;
 use crate::wire::{CLIENT, SERVER, Seen};
 use crate::world::{Heard, Record, World};
 
@@ -20,8 +19,8 @@ impl World {
             record.is_second = std::mem::replace(&mut record.is_open, true);
             record.is_second
         });
-        // RFC 9113 §8.7: what is tried again was not acted on.
-        if is_second && self.settings.version == Version::Http2 && !self.is_any_rough() {
+        // RFC 9113 §8.7, RFC 9112 §9.3.1: what is tried again was not acted on.
+        if is_second {
             self.fail(socket, side, "it was opened twice");
         }
     }
@@ -134,6 +133,9 @@ impl World {
             }
             Heard::Error(why) if !is_rough => {
                 self.fail(socket, side, &format!("it ended by {why:?}, and nothing happened that would explain it"));
+            }
+            Heard::Error(why) if !self.has_cause(&why) => {
+                self.fail(socket, side, &format!("it ended by {why:?}, which was never counted"));
             }
             Heard::Error(_) => {}
         }

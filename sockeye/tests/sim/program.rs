@@ -88,7 +88,7 @@ pub(crate) struct Side {
     pub(crate) is_fickle: bool,
     /// Joins the groups there are.
     pub(crate) joins: bool,
-    /// Waits for the answers to its Pings. Who does sends no others: the peer answers the last of several (RFC 6455 §5.5.3).
+    /// Waits for the answers to its Pings: be they to later ones, as the peer answers the last of several (RFC 6455 §5.5.3).
     pub(crate) awaits_pongs: bool,
 }
 

@@ -218,11 +218,12 @@ async fn befall(world: World, client: Client, mut random: Random) {
             }
             Chaos::DrainServer => {
                 world.drain(SERVER);
+                world.cut_off_soon();
                 world.server.shutdown();
             }
             Chaos::CloseClient => {
                 world.drain(CLIENT);
-                world.cut_off.store(world.scheduler.now() + 4900, Ordering::Relaxed);
+                world.cut_off_soon();
                 client.close().await;
             }
             Chaos::SendToGroup if !world.groups.is_empty() => crate::groups::send(&world, &mut random),

@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     /// Which sides were told to end: 1001 may come from them at any moment.
     drained: [AtomicBool; 2],
     /// The millisecond from which on what is open may be cut off.
-    pub(crate) cut_off: AtomicU64,
+    cut_off: AtomicU64,
 }
 
 #[derive(Default)]
@@ -55,8 +55,7 @@ pub(crate) struct Record {
     pub(crate) end: Option<Heard>,
     /// There is a socket, or was one.
     pub(crate) is_open: bool,
-    /// There was another before. Over HTTP/1.1 a client whose connection is lost before its request is answered tries it again:
-    /// two sockets of the server have one number, and nobody can tell whose messages are whose.
+    /// There was another before, which breaks a rule: two sockets have one number, and nobody can tell whose messages are whose.
     pub(crate) is_second: bool,
     /// A call has told of the end already: receiving tells of nothing more.
     pub(crate) has_failed: bool,
@@ -178,6 +177,11 @@ impl World {
         self.state().group_messages[group]
     }
 
+    /// A shutdown has begun, which has some time.
+    pub(crate) fn cut_off_soon(&self) {
+        self.cut_off.fetch_min(self.scheduler.now() + CLOSE_TIMEOUT - 100, Ordering::Relaxed);
+    }
+
     /// From now on the sockets of one side may be closed with 1001.
     pub(crate) fn drain(&self, side: usize) {
         self.drained[side].store(true, Ordering::Relaxed);
@@ -211,6 +215,20 @@ impl World {
     /// Whether a socket may fail to be opened, on whatever connection.
     pub(crate) fn is_any_rough(&self) -> bool {
         self.links().iter().any(Link::is_lost) || self.is_cut_off() || self.timeouts() > 0
+    }
+
+    /// Whether an error, as it is printed, has a cause of its own, of which there is a counter. What else there is may come of
+    /// many things.
+    pub(crate) fn has_cause(&self, why: &str) -> bool {
+        let cause = match why {
+            // Both sides keep to the protocols, but for messages that do not go on.
+            why if why.starts_with("Violation") => Counter::UnfinishedMessagesGivenUp,
+            "Timeout(\"the answer to a Ping\")" => Counter::PingTimeouts,
+            _ => return true,
+        };
+        let handles = [Some(&self.server), self.client.get()];
+        // The low-level way counts for itself.
+        self.settings.is_low_level || handles.into_iter().flatten().any(|handle| handle.counter(cause) > 0)
     }
 
     /// How often somebody was given up for taking too long.

@@ -2,11 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::super::failure::{Failure, Kind};
 use super::super::ledger::{Ledger, Phase};
-use super::super::socket::{Socket, Task};
+use super::super::plan::Task;
+use super::super::socket::Socket;
 use super::Connection;
 use super::tunnel::{State, Tunnel};
 
@@ -69,9 +68,7 @@ impl Connection {
 
     /// Frees what a quiet connection does not need. Where it matters thousands of them are quiet most of the time.
     pub(super) fn shrink(&mut self) {
-        self.machine.shrink();
-        self.wire.shrink();
-        self.rest = BytesMut::from(&self.rest[..]);
+        self.wire.pump.shrink();
     }
 
     /// Resets the streams that are not read: no Close of theirs could come.
@@ -90,10 +87,7 @@ impl Connection {
 
     /// Gives up what has taken too long.
     fn check_time(&mut self, ledger: &mut Ledger) {
-        let now = Instant::now();
-        if self.machine.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.machine.handle_timeout(now);
-        }
+        self.wire.pump.handle_timeout(Instant::now());
         let plan = self.worker.plan.clone();
         let timeout = u64::try_from(plan.timeout.as_nanos()).unwrap_or(u64::MAX);
         self.end_opening(&Failure::timeout("the answer to the handshake"), timeout, ledger);

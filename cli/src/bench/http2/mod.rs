@@ -12,18 +12,18 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use sockeye_proto::Loan;
 use sockeye_proto::h2::{Config, Connection as Machine, Event, Reason, Role, StreamId};
+use sockeye_proto::{Loan, Pump, Step};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::failure::{ended, reset};
-use self::tunnel::{Means, State, Tunnel};
+use self::tunnel::{State, Tunnel};
+use super::exchange::Means;
 use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::pace::Schedule;
-use super::plan::Plan;
-use super::socket::{Received, Task};
+use super::plan::{Plan, Task};
+use super::socket::Received;
 use super::wire::Wire;
 use super::worker::Worker;
 
@@ -44,8 +44,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
     };
     let mut connection = Connection {
         number,
-        wire: Wire::new(transport),
-        machine: Machine::new(Role::Client, config(&worker.plan), Instant::now()),
+        wire: Wire::new(transport, Pump::new(Machine::new(Role::Client, config(&worker.plan), Instant::now()))),
         turn,
         is_offered: false,
         to_open: worker.plan.sockets_each(),
@@ -54,8 +53,6 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
         tunnels: Vec::new(),
         beside: Beside::default(),
         loan: Loan::default(),
-        rest: BytesMut::new(),
-        is_behind: false,
         phase: Phase::Opening,
         schedule: None,
         ticks: worker.ticks(),
@@ -84,8 +81,7 @@ fn config(plan: &Plan) -> Config {
 struct Connection {
     worker: Rc<Worker>,
     number: usize,
-    wire: Wire,
-    machine: Machine,
+    wire: Wire<Machine>,
     /// Held until all sockets are opened.
     turn: Option<OwnedSemaphorePermit>,
     /// The server takes extended CONNECTs.
@@ -100,10 +96,6 @@ struct Connection {
     beside: Beside,
     /// Empty between two uses.
     loan: Loan,
-    /// Octets of a frame that is not whole.
-    rest: BytesMut,
-    /// The machine has left some of the rest until its answers are sent.
-    is_behind: bool,
     phase: Phase,
     schedule: Option<Schedule>,
     ticks: u64,
@@ -134,7 +126,7 @@ impl Connection {
 
     fn batches(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> Poll<()> {
         for _ in 0..MAX_BATCHES {
-            let received = self.receive(cx, ledger);
+            let received = self.wire.receive(cx, &self.worker.read_buffer, ledger);
             self.follow(ledger);
             self.handle_events(ledger);
             if self.worker.plan.is_broadcast && self.number == 0 {
@@ -145,8 +137,8 @@ impl Connection {
                 self.turn = None;
             }
             // Of what is not read where it stands nothing is left now.
-            self.worker.take_back(self.machine.take_batch());
-            let sent = self.transmit(cx);
+            self.worker.read_buffer.keep(self.wire.pump.machine().take_batch());
+            let sent = self.transmit(cx, ledger);
             if self.is_over {
                 // One of the last events may come of the end itself.
                 self.handle_events(ledger);
@@ -163,85 +155,69 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Reads once, and hands over what there is; whether there was anything.
-    fn receive(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> bool {
-        if self.machine.is_stopped() {
-            ledger.begin_batch();
-            return false;
-        }
-        let mut input = self.worker.lend(&self.rest);
-        self.rest.clear();
-        // What the machine has left comes first: to read on would gather whatever the server sends.
-        let read = if self.is_behind { Poll::Pending } else { self.wire.poll_read(cx, &mut input) };
-        ledger.begin_batch();
-        let received = self.is_behind || read.is_ready();
-        if received {
-            let now = Instant::now();
-            self.machine.handle_data(now, &mut input);
-            self.is_behind = self.machine.is_stopped();
-            if !matches!(read, Poll::Pending | Poll::Ready(Ok(1..))) {
-                self.machine.handle_eof(now);
-            }
-        }
-        self.rest.extend_from_slice(&input);
-        self.worker.take_back(input);
-        received
-    }
-
-    /// Sends what there is; whether there was anything.
-    fn transmit(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut sent = false;
-        loop {
-            match self.wire.poll_write(cx) {
-                Poll::Ready(Ok(wrote)) => sent |= wrote,
-                Poll::Ready(Err(_)) => {
-                    self.machine.handle_eof(Instant::now());
-                    self.is_over = true;
+    /// Sends what there is; whether there was anything to do.
+    fn transmit(&mut self, cx: &mut Context<'_>, ledger: &mut Ledger) -> bool {
+        let mut progress = false;
+        while let Poll::Ready(step) = self.wire.poll_step(cx) {
+            match step {
+                Step::Write | Step::Shutdown => progress = true,
+                // Those that follow it have their turn in the next batch.
+                Step::Event(event) => {
+                    self.handle(event, ledger);
                     return true;
                 }
-                Poll::Pending => return sent,
-            }
-            self.machine.poll_transmit(self.wire.output());
-            if self.wire.output().is_empty() {
-                self.is_over |= self.machine.is_closed();
-                return sent;
+                Step::Await => break,
+                Step::Closed => {
+                    self.is_over = true;
+                    break;
+                }
             }
         }
+        progress
+    }
+
+    fn machine(&mut self) -> &mut Machine {
+        self.wire.pump.machine()
     }
 
     fn handle_events(&mut self, ledger: &mut Ledger) {
-        while let Some(event) = self.machine.poll_event() {
-            match event {
-                Event::Readable(id) => self.read(id, ledger),
-                Event::Writable(id) => self.pump(id.slot(), ledger),
-                Event::Response { id, response, .. } => self.respond(id, &response, ledger),
-                Event::Finished { id, .. } => {
-                    self.read(id, ledger);
-                    self.end(id, Failure::new(Kind::Broken, "the server ended the stream without a Close"), ledger);
-                }
-                Event::Reset { id, reason, remote } => {
-                    self.read(id, ledger);
-                    self.end(id, reset(reason, remote), ledger);
-                }
-                Event::Settings if !self.is_offered => self.begin(ledger),
-                Event::Closed(error) => self.end_all(&ended(error), ledger),
-                Event::Pong(_) => {
-                    self.beside.is_waiting = false;
-                    if let Some(slot) = self.beside.slot {
-                        self.pump(slot, ledger);
-                    }
-                }
-                Event::Settings | Event::GoAway { .. } | Event::Request { .. } => {}
+        while let Some(event) = self.wire.pump.poll_event() {
+            self.handle(event, ledger);
+        }
+    }
+
+    #[inline]
+    fn handle(&mut self, event: Event, ledger: &mut Ledger) {
+        match event {
+            Event::Readable(id) => self.read(id, ledger),
+            Event::Writable(id) => self.pump(id.slot(), ledger),
+            Event::Response { id, response, .. } => self.respond(id, &response, ledger),
+            Event::Finished { id, .. } => {
+                self.read(id, ledger);
+                self.end(id, Failure::new(Kind::Broken, "the server ended the stream without a Close"), ledger);
             }
+            Event::Reset { id, reason, remote } => {
+                self.read(id, ledger);
+                self.end(id, reset(reason, remote), ledger);
+            }
+            Event::Settings if !self.is_offered => self.begin(ledger),
+            Event::Closed(error) => self.end_all(&ended(error), ledger),
+            Event::Pong(_) => {
+                self.beside.is_waiting = false;
+                if let Some(slot) = self.beside.slot {
+                    self.pump(slot, ledger);
+                }
+            }
+            Event::Settings | Event::GoAway { .. } | Event::Request { .. } => {}
         }
     }
 
     /// Takes what came on a stream, and sends what comes of it.
     #[inline]
     fn read(&mut self, id: StreamId, ledger: &mut Ledger) {
-        let Self { machine, tunnels, worker, loan, .. } = self;
+        let Self { wire, tunnels, worker, loan, .. } = self;
         let Some(Tunnel { state: State::Open(socket), unsent, .. }) = tunnel(tunnels, id) else { return };
-        let Some(mut stream) = machine.stream(id) else { return };
+        let Some(mut stream) = wire.pump.machine().stream(id) else { return };
         if socket.task() == Task::Stall {
             return;
         }
@@ -256,7 +232,8 @@ impl Connection {
 
     /// Takes what is no message as it was sent, and whatever follows.
     fn read_on(&mut self, id: StreamId, ledger: &mut Ledger) {
-        let Self { machine, tunnels, worker, .. } = self;
+        let Self { wire, tunnels, worker, .. } = self;
+        let machine = wire.pump.machine();
         let Some(Tunnel { state: State::Open(socket), .. }) = tunnel(tunnels, id) else { return };
         let Some(mut input) = machine.stream(id).map(|mut stream| stream.read()) else { return };
         let received = socket.receive(&mut input, &worker.plan, ledger);
@@ -270,7 +247,8 @@ impl Connection {
 
     /// Sends what a socket has, as far as it goes.
     fn pump(&mut self, slot: usize, ledger: &mut Ledger) {
-        let Self { machine, tunnels, worker, loan, beside, .. } = self;
+        let Self { wire, tunnels, worker, loan, beside, .. } = self;
+        let machine = wire.pump.machine();
         let Some(Some(Tunnel { id, state: State::Open(socket), unsent })) = tunnels.get_mut(slot) else { return };
         let Some(mut stream) = machine.stream(*id) else { return };
         let mut means = Means { loan, spares: &worker.spares, plan: &worker.plan, ledger };
@@ -290,7 +268,7 @@ impl Connection {
         if let State::Open(socket) = std::mem::replace(&mut tunnel.state, State::Closed) {
             socket.abandon(&self.worker.plan, ledger);
         }
-        let is_closed = self.machine.stream(id).is_none_or(|mut stream| {
+        let is_closed = self.machine().stream(id).is_none_or(|mut stream| {
             stream.write(&[], true);
             stream.is_closed()
         });
@@ -319,7 +297,7 @@ impl Connection {
     }
 
     fn release(&mut self, id: StreamId) {
-        if let Some(stream) = self.machine.stream(id) {
+        if let Some(stream) = self.machine().stream(id) {
             stream.release();
         }
         self.tunnels[id.slot()] = None;
@@ -330,7 +308,7 @@ impl Connection {
     /// Without a socket there is no reason for the connection.
     fn close_if_empty(&mut self) {
         if self.to_open + self.held == 0 {
-            self.machine.close(Reason::NO_ERROR);
+            self.machine().close(Reason::NO_ERROR);
         }
     }
 

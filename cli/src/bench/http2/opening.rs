@@ -6,7 +6,8 @@ use sockeye_proto::ws::handshake::Carrier;
 
 use super::super::failure::{Failure, Kind};
 use super::super::ledger::Ledger;
-use super::super::socket::{Socket, Task};
+use super::super::plan::Task;
+use super::super::socket::Socket;
 use super::failure::not_opened;
 use super::tunnel::{State, Tunnel};
 use super::{Connection, tunnel};
@@ -17,7 +18,7 @@ const MAX_OPENING: usize = 1000;
 impl Connection {
     /// The server's first SETTINGS have come.
     pub(super) fn begin(&mut self, ledger: &mut Ledger) {
-        if !self.machine.extended_connect_allowed() {
+        if !self.machine().extended_connect_allowed() {
             // RFC 8441 §3
             let what = "the server does not offer the extended CONNECT by its SETTINGS";
             return self.end_all(&Failure::new(Kind::NotOffered, what), ledger);
@@ -32,10 +33,10 @@ impl Connection {
     fn open(&mut self, ledger: &mut Ledger) {
         while self.to_open > 0 && self.opening < MAX_OPENING {
             let plan = &self.worker.plan;
-            let id = match self.machine.open(&plan.request, false) {
+            let id = match self.wire.pump.machine().open(&plan.request, false) {
                 Ok(id) => id,
                 Err(error) => {
-                    let failure = not_opened(error, self.machine.peer_settings());
+                    let failure = not_opened(error, self.machine().peer_settings());
                     ledger.count_unopened(failure, std::mem::take(&mut self.to_open));
                     return self.close_if_empty();
                 }

@@ -1,7 +1,6 @@
 //! The report: what is in it, which is how it looks as JSON.
 
 mod page;
-mod units;
 
 use std::time::Duration;
 
@@ -13,8 +12,6 @@ use super::failure::{Kind, Line};
 use super::plan::Plan;
 use super::run::Outcome;
 use super::{Arguments, Status, run};
-
-pub(super) use units::thousands;
 
 /// The fields are those of the JSON report, as the help describes them.
 #[derive(Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::super::failure::Line;
-use super::units::{octets, plural, thousands, time};
+use super::super::units::{octets, plural, thousands, time};
 use super::{Beside, Bucket, Cpu, Idle, Load, Memory, Opening, Percentiles, Report, Verdict, per};
 use crate::style::Style;
 

@@ -89,7 +89,7 @@ impl Connection {
         }
         self.reset_streams_without_progress();
         if self.timers.is_drain_due(now) {
-            self.finish_drain();
+            self.finish_drain(false);
         }
     }
 

@@ -7,7 +7,7 @@ use bytes::{Buf, BytesMut};
 use super::Connection;
 use crate::h2::frame::{Frame, HEAD_LENGTH, Head, PREFACE, flag, kind};
 use crate::h2::input::{self, Block, DataFrame, Effect, Fault, Handled, Messages, OwnPings};
-use crate::h2::life::{Phase, Shutdown};
+use crate::h2::life::Phase;
 use crate::h2::settings::max_frame_size;
 use crate::h2::{Scope, Violation};
 
@@ -192,7 +192,7 @@ impl Connection {
             kind::PUSH_PROMISE => Err(Violation::PushPromise.into()),
             kind::PING => {
                 let is_asking = self.config.keep_alive_interval.is_some();
-                let own = OwnPings { drain: self.life.shutdown() == Shutdown::Announced, keep_alive: is_asking };
+                let own = OwnPings { drain: self.life.is_announced(), keep_alive: is_asking };
                 input::handle_ping(frame, own, peer, output, events)
             }
             kind::GOAWAY => input::handle_goaway(frame, peer, streams, events),
@@ -236,7 +236,7 @@ impl Connection {
             events: &mut self.events,
             counters: self.guard.counters_mut(),
             is_limit_known: self.peer.has_acknowledged(),
-            has_drained: self.life.shutdown() == Shutdown::Final,
+            has_drained: self.life.is_final(),
         };
         messages.handle_block(block)
     }
@@ -294,7 +294,7 @@ impl Connection {
             Ok(Effect::Block(octets)) => self.guard.receive_block(octets),
             Ok(Effect::Nothing) => self.guard.glitch(now)?,
             Ok(Effect::EarlyReset) => self.guard.early_reset(now)?,
-            Ok(Effect::Drained) => self.finish_drain(),
+            Ok(Effect::Drained) => self.finish_drain(true),
             Err(Fault::Stream(stream_id, violation)) => self.reset_for_fault(stream_id, violation)?,
             Err(Fault::Connection(violation)) => return Err(violation),
         }

@@ -27,9 +27,10 @@ impl Connection {
         }
         if self.role == Role::Client {
             // A server opens no streams: there are none to wait for.
-            return self.finish_drain();
+            return self.finish_drain(false);
         }
-        self.life.announce();
+        let numbers = self.streams.numbers();
+        self.life.announce(self.streams.is_empty().then(|| numbers.last_accepted()));
         self.timers.await_drain(&self.config, now);
         self.output.put_goaway(MAX_WINDOW, Reason::NO_ERROR, "");
         self.output.put_ping(DRAIN);
@@ -61,14 +62,22 @@ impl Connection {
     }
 
     /// The peer knows that we go away: what comes from now on is not acted on.
-    pub(super) fn finish_drain(&mut self) {
+    pub(super) fn finish_drain(&mut self, is_answered: bool) {
         self.timers.end_drain();
-        self.life.finish();
+        let is_idle = matches!(self.life.shutdown(), Shutdown::Announced { idle: Some(last) }
+            if self.streams.is_empty() && last == self.streams.numbers().last_accepted());
+        self.life.finish(is_answered && is_idle);
         // A client's says nothing of its own streams, and there are servers that take it for the end of them.
         if self.role == Role::Server {
             self.output.put_goaway(self.streams.numbers().last_accepted(), Reason::NO_ERROR, "");
         }
         self.end_if_drained();
+    }
+
+    /// Whether the peer is known to have received all that streams have sent: the connection had none when it began to
+    /// [drain](Self::drain), and the peer has answered since. It may miss nothing then but our last GOAWAY.
+    pub fn is_all_received(&self) -> bool {
+        self.life.shutdown() == (Shutdown::Final { received: true }) && self.streams.is_empty()
     }
 
     /// Ends a connection on which nothing can happen any more.
@@ -77,8 +86,8 @@ impl Connection {
             return;
         }
         match (self.life.shutdown(), self.peer.goaway().map(|goaway| goaway.reason)) {
-            (Shutdown::Final, _) if self.role == Role::Server => self.end(None),
-            (Shutdown::Final, _) | (_, Some(Reason::NO_ERROR)) => self.close(Reason::NO_ERROR),
+            (Shutdown::Final { .. }, _) if self.role == Role::Server => self.end(None),
+            (Shutdown::Final { .. }, _) | (_, Some(Reason::NO_ERROR)) => self.close(Reason::NO_ERROR),
             (_, Some(reason)) => self.end(Some(ConnectionError::GoAway(reason))),
             _ => {}
         }

@@ -98,11 +98,13 @@ where
             self.application.observe(&self.machine);
         }
         if self.phase < Phase::Draining && phase >= Phase::Draining {
+            self.cut_off = now.checked_add(self.link.limits.shutdown_timeout);
             for slot in self.streams.iter_mut() {
                 slot.cell.go_away();
             }
         }
         if phase == Phase::Ending {
+            self.cut_off = None;
             for index in 0..self.streams.slots.len() {
                 if let Some(slot) = self.streams.at(index) {
                     slot.drop_handler();
@@ -126,7 +128,7 @@ where
     pub(super) fn handle_timeouts(&mut self, cx: &mut Context<'_>, hearing: Hearing) -> bool {
         let pulse = self.pulse.as_ref().and_then(|pulse| pulse.due());
         let (parting, machine) = (self.streams.partings.next(), self.machine.poll_timeout());
-        let dues = [parting, self.write_deadline(), self.idle_deadline(), machine, pulse];
+        let dues = [parting, self.write_deadline(), self.idle_deadline(), self.cut_off, machine, pulse];
         let Some(due) = dues.into_iter().flatten().min() else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
@@ -142,6 +144,9 @@ where
                 self.link.metrics().count(Counter::WriteTimeouts);
             }
             self.give_up_transport(io::ErrorKind::TimedOut.into());
+        }
+        if self.cut_off.take_if(|due| *due <= now).is_some() {
+            self.link.enter(Phase::Ending);
         }
         if self.idle_deadline().is_some_and(|due| due <= now) {
             self.active = None;
@@ -219,8 +224,14 @@ where
             // What is left of the response goes out first.
             return if self.output.is_with_transport() { Poll::Ready(()) } else { Poll::Pending };
         }
-        let time = self.link.limits.close_timeout;
-        let linger = self.linger.get_or_insert_with(|| Linger::new(time, self.output.is_shut_down()));
+        let linger = match &mut self.linger {
+            Some(linger) => linger,
+            none => none.insert(Linger::new(self.link.limits.close_timeout, self.output.is_shut_down())),
+        };
+        if self.phase == Phase::Ending || self.machine.is_all_received() {
+            // What the peer has not read by now is little, or is cut off.
+            linger.hasten(self.link.limits.failed_timeout);
+        }
         let read_ended = self.input.state == Reading::Ended;
         let is_written = self.output.is_with_transport();
         let shut_down = is_written && linger.poll_shutdown(cx, &mut pinned(&mut self.transport), read_ended).is_ready();

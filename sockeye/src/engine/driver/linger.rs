@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// Shuts a transport down and reads on to the peer's end, for some time: a transport that is closed with octets unread
 /// would take back the last that was sent.
@@ -54,6 +54,14 @@ impl Linger {
             }
         }
         Poll::Ready(())
+    }
+
+    /// No more than this is left of the time.
+    pub(super) fn hasten(&mut self, time: Duration) {
+        if let Some(deadline) = Instant::now().checked_add(time).filter(|deadline| *deadline < self.deadline.deadline())
+        {
+            self.deadline.as_mut().reset(deadline);
+        }
     }
 
     /// Ready when there is no more time.

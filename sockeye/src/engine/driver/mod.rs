@@ -38,6 +38,7 @@ use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
 use crate::error::Result;
 
+#[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) use self::streams::connection_error;
 
 /// Time that one poll of the task takes at most, give or take a batch: then the other tasks of its thread have their turn,
@@ -105,6 +106,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// What a cell is stamped with for which something comes in this batch.
     stamp: Stamp,
     phase: Phase,
+    /// When a drain that has begun is over.
+    cut_off: Option<Instant>,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
     counted: h2::Counters,
@@ -135,6 +138,7 @@ where
             pulse,
             stamp: Stamp::default(),
             phase: Phase::Running,
+            cut_off: None,
             active: None,
             counted: h2::Counters::default(),
             linger: None,

@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     /// Handlers of tunnels that may outlive their stream, each for `close_timeout`; past it the oldest is dropped. As many
     /// as a connection has streams may end all at once.
     pub(crate) outliving_handlers: usize,
+    /// How long what is open may take to end once the connection drains; then it is cut off.
+    pub(crate) shutdown_timeout: Duration,
     /// How long a transport may take none of what there is to write.
     pub(crate) write_timeout: Duration,
     /// When silent WebSockets are asked for a sign of life; `None` never asks.
@@ -32,6 +34,7 @@ impl Default for Limits {
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
+            shutdown_timeout: Duration::from_secs(5),
             outliving_handlers: 100,
             write_timeout: Duration::from_secs(60),
             pings: None,

@@ -26,6 +26,8 @@ pub(crate) struct Link {
     phase: AtomicU8,
     /// Among all connections of its server or client.
     pub(crate) number: u64,
+    /// Among all connections that there were: their order where they are of several servers and clients.
+    pub(crate) serial: u64,
     pub(crate) limits: Limits,
     pub(crate) info: ConnectionInfo,
     /// For messages that are not yet whole.
@@ -38,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) requests: AtomicU64,
     listing: Arc<dyn Listing>,
 }
+
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -144,6 +148,7 @@ impl Link {
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             number,
+            serial: NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
             limits,
             info,
             budget: Arc::new(Budget::new(limits.unfinished_messages)),

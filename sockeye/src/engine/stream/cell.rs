@@ -13,7 +13,7 @@ use super::ends::Received;
 use super::state::waiters::{Waiter, Waiting};
 use super::state::{Delivered, StreamState};
 use crate::engine::link::{Address, Flush, Flusher, Link};
-use crate::engine::pulse::Stamp;
+use crate::engine::pulse::{Mark, Stamp};
 use crate::engine::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 
@@ -23,7 +23,7 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`] and [`FRAGMENTING`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`] and [`ROUND_TRIPS`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -42,6 +42,8 @@ const CLOSING: u8 = 4;
 const MASKING: u8 = 8;
 /// A WebSocket has sent a fragment of a message and not the last: no other message may go between (RFC 6455 §5.4).
 const FRAGMENTING: u8 = 16;
+/// A WebSocket awaits the Pong of its own Ping (RFC 6455 §5.5.2): which one, as far as two bits tell.
+const ROUND_TRIPS: u8 = Mark::Even.bits() | Mark::Odd.bits();
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -149,6 +151,17 @@ impl StreamCell {
 
     pub(super) fn start_masking(&self) {
         self.flags.fetch_or(MASKING, Ordering::Relaxed);
+    }
+
+    /// The [mark](crate::pulse::Mark) of the round trip that the WebSocket awaits.
+    pub(crate) fn round_trip(&self) -> Mark {
+        Mark::from_bits(self.flags.load(Ordering::Relaxed) & ROUND_TRIPS)
+    }
+
+    /// From what is sent next the WebSocket awaits this round trip, or none.
+    pub(super) fn set_round_trip(&self, mark: Mark) {
+        self.flags.fetch_and(!ROUND_TRIPS, Ordering::AcqRel);
+        self.flags.fetch_or(mark.bits() & ROUND_TRIPS, Ordering::AcqRel);
     }
 
     pub(crate) fn stamp(&self) -> Stamp {
@@ -283,6 +296,11 @@ impl StreamCell {
     /// Appends a whole frame from elsewhere to what waits to be sent, where messages may be sent still; whether there was
     /// room.
     pub(crate) fn append_frame(&self, frame: &Bytes) -> bool {
+        self.append_frame_with(|| frame.clone())
+    }
+
+    /// The same of a frame that depends on what the WebSocket has sent before it.
+    pub(crate) fn append_frame_with(&self, frame: impl FnOnce() -> Bytes) -> bool {
         let mut state = self.lock();
         if self.is_closing() || !state.takes_frames() {
             return true;
@@ -290,7 +308,7 @@ impl StreamCell {
         if self.takes_no_message() || !self.link.admits(state.waiting_octets()) {
             return false;
         }
-        state.append_frame(frame);
+        state.append_frame(frame());
         state.rebook(&self.link);
         drop(state);
         self.queue();

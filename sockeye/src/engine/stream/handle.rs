@@ -11,6 +11,7 @@ use super::StreamCell;
 use super::ends::{Closer, Parting};
 use super::state::waiters::Who;
 use crate::engine::link::{End, Link};
+use crate::engine::pulse::Mark;
 use crate::engine::tunnel::Handler;
 use crate::error::{Error, Result};
 
@@ -52,6 +53,11 @@ impl StreamHandle {
     /// Whether what is sent next, while the outbox is held, is followed by other fragments of the same message.
     pub(crate) fn set_fragmenting(&self, fragmenting: bool) {
         self.0.set_fragmenting(fragmenting);
+    }
+
+    /// From what is sent next the WebSocket awaits this round trip of a Ping, or none.
+    pub(crate) fn set_round_trip(&self, mark: Mark) {
+        self.0.set_round_trip(mark);
     }
 
     /// The WebSocket's frames are masked.
@@ -167,6 +173,16 @@ impl StreamHandle {
     /// Waits until the stream is over: dead, or ended both ways. One task may wait so.
     pub(crate) fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
         if self.0.lock().watch(cx.waker()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether the application may send still.
+    pub(crate) fn check_open(&self) -> Result {
+        self.0.lock().check_open()
+    }
+
+    /// Whether the WebSocket has sent its Close, or has nothing to say any more.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.is_closing()
     }
 
     /// Whether the stream is dead.

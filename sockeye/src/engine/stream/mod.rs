@@ -12,8 +12,15 @@ pub(crate) mod port;
 mod state;
 
 pub(crate) use cell::{Start, StreamCell};
-pub(crate) use ends::{Awaited, Closer, Death, ErrorCode, Input, Parting, Received};
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+pub(crate) use ends::Closer;
+#[cfg(feature = "web-socket")]
+pub(crate) use ends::Parting;
+pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Received};
 pub(crate) use handle::StreamHandle;
 use outbox::Outbox;
+#[cfg(any(feature = "http2", feature = "web-socket"))]
 pub(crate) use port::Room;
-pub(crate) use state::{Ending, Look, Next, PeersEnd};
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+pub(crate) use state::Ending;
+pub(crate) use state::{Look, Next, PeersEnd};

@@ -364,7 +364,7 @@ mod tests {
     /// A closer that takes note of what it hears.
     struct Ear(Arc<std::sync::Mutex<Vec<u8>>>);
 
-    impl crate::engine::stream::Closer for Ear {
+    impl crate::engine::stream::ends::Closer for Ear {
         fn close(&mut self, _: u16, _: &mut BytesMut) {}
 
         fn hear(&mut self, input: BytesMut) -> bool {

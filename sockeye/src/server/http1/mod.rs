@@ -72,7 +72,7 @@ where
         answer(service.clone(), request, shared.clone(), lines.clone())
     });
     let http = builder(limits).serve_connection(wire, answer);
-    let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, draining: false };
+    let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, cut_off: None };
     let ended = poll_fn(|cx| {
         tunnel::catch(link.metrics(), || task.poll(cx, &link))
             .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
@@ -152,7 +152,8 @@ struct Task<T, S: HyperService> {
     line: Line,
     /// When a client that ended its half had its time.
     gone: Option<Pin<Box<Sleep>>>,
-    draining: bool,
+    /// When a drain that has begun is over.
+    cut_off: Option<Pin<Box<Sleep>>>,
 }
 
 /// Hyper gives a connection to whoever holds the upgrade of a request, whatever its response was. So it is told of upgrades
@@ -186,12 +187,16 @@ impl<T: Transport + 'static, S: HyperService> Task<T, S> {
             cx.waker().wake_by_ref();
         }
         match phase {
-            Phase::Draining if !self.draining => {
-                self.draining = true;
+            Phase::Draining if self.cut_off.is_none() => {
+                self.cut_off = Some(Box::pin(tokio::time::sleep(link.limits.shutdown_timeout)));
                 self.http.shut_down();
             }
             Phase::Ending => return Poll::Ready(Ok(())),
             Phase::Running | Phase::Closing | Phase::Draining => {}
+        }
+        if self.cut_off.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready()) {
+            link.enter(Phase::Ending);
+            return Poll::Ready(Ok(()));
         }
         loop {
             self.line.lock().reading = false;

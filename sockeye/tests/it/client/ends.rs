@@ -179,6 +179,29 @@ async fn a_kept_connection_may_have_ended() {
     }
 }
 
+/// A handshake that the server may have seen is made once, though the connection was a kept one: it may have begun a socket
+/// (RFC 9112 §9.3.1). The caller may try again.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_was_seen_is_not_made_twice() {
+    for octets in [1, usize::MAX] {
+        let (builder, mut wires) = wires();
+        let client = builder.connect(URL).await.unwrap();
+        let mut kept = wires.next().await;
+        let serving = async {
+            if octets == 1 {
+                kept.read_exact(&mut [0]).await.unwrap();
+            } else {
+                http1_request(&mut kept).await;
+            }
+            drop(kept);
+        };
+        let (opened, ()) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
+        let error = opened.unwrap_err();
+        assert!(matches!(error, Error::Disconnected | Error::Io(_)) && error.is_retryable(), "{error:?}");
+        assert_eq!(wires.waiting(), 0, "it is not tried again");
+    }
+}
+
 /// It is kept no longer than its client.
 #[tokio::test(start_paused = true)]
 async fn a_kept_connection_ends_with_its_client() {

@@ -3,6 +3,7 @@
 mod answers;
 mod cancel;
 mod ends;
+mod ends_last;
 mod errors;
 #[cfg(feature = "tls")]
 mod fall_back;
@@ -10,7 +11,7 @@ pub(crate) mod far;
 mod hostile;
 mod in_place;
 mod key;
-mod peer;
+pub(crate) mod peer;
 mod pool;
 mod requests;
 mod retries;

@@ -46,6 +46,7 @@ impl Wires {
     }
 
     /// The same, however long that takes.
+    #[cfg(feature = "tls")]
     pub(crate) async fn wait(&mut self) -> DuplexStream {
         match self.0.recv().await {
             Some(wire) => wire,

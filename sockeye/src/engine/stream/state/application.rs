@@ -260,7 +260,11 @@ impl StreamState {
             let code = rare.close_code.unwrap_or(GOING_AWAY);
             outbox.append(|outbox| (closer.close(code, outbox), None));
         }
-        self.sent = Sent::Finishing;
+        self.sent = match (side, self.received) {
+            // RFC 6455 §7.1.1: the server ends first.
+            (Side::Client, Received::Open) => Sent::Following,
+            _ => Sent::Finishing,
+        };
         // The peer's last words may be there already.
         self.hear(BytesMut::new());
     }

@@ -99,9 +99,9 @@ impl StreamState {
     }
 
     /// Appends a frame from elsewhere, such as a group's.
-    pub(in crate::engine::stream) fn append_frame(&mut self, frame: &Bytes) {
+    pub(in crate::engine::stream) fn append_frame(&mut self, frame: Bytes) {
         self.forget_flush();
-        self.outbox.append_shared(frame.clone());
+        self.outbox.append_shared(frame);
     }
 
     /// Whether messages from elsewhere may be sent still.

@@ -338,7 +338,7 @@ impl Case {
             }
             Frame => {
                 if self.state.takes_frames() && self.state.is_tunnel() {
-                    self.state.append_frame(&Bytes::from_static(b"f"));
+                    self.state.append_frame(Bytes::from_static(b"f"));
                     self.appended.push(b'f');
                 }
             }

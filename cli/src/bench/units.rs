@@ -33,7 +33,7 @@ fn three_digits(number: f64) -> String {
 }
 
 /// A number with commas.
-pub(in super::super) fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
     groups.join(",")

@@ -1,0 +1,84 @@
+//! The way to a server, for every command that speaks the protocols itself: its addresses, TCP, and TLS.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::pki_types::{InvalidDnsNameError, ServerName};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+use sockeye_proto::uri::Target;
+
+/// Octets in cleartext or under TLS.
+pub(crate) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// All addresses of a host: one at least.
+pub(crate) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
+    let addresses: Vec<_> = lookup_host((&*target.host, target.port)).await?.collect();
+    if addresses.is_empty() { Err(io::Error::other("the host has no address")) } else { Ok(addresses) }
+}
+
+/// Connects by TCP, from an address of this machine's if one is given.
+pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(source) = source {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    let stream = socket.connect(address).await?;
+    // A message is not to wait for the acknowledgement of the one before.
+    stream.set_nodelay(true).ok();
+    Ok(stream)
+}
+
+/// TLS with one server.
+pub(crate) struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl Tls {
+    /// Offers these protocols by ALPN (RFC 7301).
+    ///
+    /// # Errors
+    ///
+    /// The host is no name that a certificate can have.
+    pub(crate) fn new(config: &ClientConfig, host: &str, alpn: &[&[u8]]) -> Result<Self, InvalidDnsNameError> {
+        let name = ServerName::try_from(host.to_owned())?;
+        let mut config = config.clone();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
+    }
+
+    /// Does the handshake; or says in words what is wrong.
+    pub(crate) async fn secure(&self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, String> {
+        match self.connector.connect(self.name.clone(), stream).await {
+            Ok(secured) => Ok(Box::new(secured)),
+            Err(error) => Err(self.describe(&error)),
+        }
+    }
+
+    fn describe(&self, error: &io::Error) -> String {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error @ rustls::Error::InvalidCertificate(_)) => format!("{error} (-k takes any certificate)"),
+            // RFC 7301 §3.2
+            Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)) => {
+                let offered = self.connector.config().alpn_protocols.join(&b" or "[..]);
+                format!("by ALPN the server does not take {}", String::from_utf8_lossy(&offered))
+            }
+            Some(error) => error.to_string(),
+            None => describe(error),
+        }
+    }
+}
+
+/// An error in few words, without its number.
+pub(crate) fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
