@@ -4,6 +4,7 @@ mod info;
 mod limits;
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 
 use crate::engine::budget::Budget;
 use crate::engine::metrics::{Counter, Metrics};
-use crate::engine::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::engine::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 
 pub(crate) use info::ConnectionInfo;
