@@ -35,6 +35,11 @@ fuzz iterations="3000000":
 simulate seeds="0..1000000":
     SOCKEYE_SIM_SEEDS={{seeds}} cargo test --profile simulation -p sockeye --test sim -- --nocapture
 
+# Every schedule of what crosses tasks, by loom, in a build of its own (or: just model visits)
+model tests="":
+    RUSTFLAGS='--cfg sockeye_model' CARGO_TARGET_DIR=target/model \
+        cargo test --profile simulation -p sockeye --lib 'model::{{tests}}'
+
 # The peers and us, under the same load: tables and plots, some 25 minutes (or: just bench --quick; just bench '1 × 1' idle)
 bench *arguments:
     bench/run "$@"

@@ -61,6 +61,8 @@ mod client;
 #[cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod engine;
 mod error;
+#[cfg(all(test, sockeye_model))]
+mod model;
 #[cfg(all(doctest, feature = "http2", feature = "web-socket"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}

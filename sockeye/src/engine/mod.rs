@@ -19,6 +19,7 @@ pub(crate) mod registry;
 pub(crate) mod relay;
 pub(crate) mod stream;
 pub(crate) mod switch;
+pub(crate) mod sync;
 #[cfg(feature = "http2")]
 pub(crate) mod transport;
 pub(crate) mod tunnel;

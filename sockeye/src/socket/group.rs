@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use sockeye_proto::ws::{self, Message};
 
 use crate::engine::link::{Link, Side};
+use crate::engine::sync::{Mutex, MutexGuard};
 use crate::error::{Error, Result};
 use crate::socket::WebSocket;
 use crate::socket::members::{Members, ToMembers};

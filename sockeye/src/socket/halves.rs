@@ -1,11 +1,12 @@
 use std::future::{Future, poll_fn};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
 use sockeye_proto::ws::{CloseCode, Message};
 
+use crate::engine::sync::atomic::{AtomicBool, Ordering};
+use crate::engine::sync::{Arc, Mutex, MutexGuard};
 use crate::error::Result;
 use crate::socket::WebSocket;
 

@@ -1,11 +1,12 @@
 //! A message of a group, on its way to those of its members that one connection carries.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
 use slab::Slab;
 
 use crate::engine::link::{Address, Broadcast};
+use crate::engine::sync::{Mutex, MutexGuard};
 
 /// The members of a group on one connection.
 #[derive(Default)]

@@ -255,7 +255,7 @@ where
         for slot in self.streams.iter_mut() {
             if !slot.cell.lock().is_tunnel() {
                 // Nobody awaits the answer any more.
-                if slot.cell.start() {
+                if slot.cell.start().is_woken {
                     slot.poll_handler();
                 }
                 slot.drop_handler();

@@ -20,7 +20,7 @@ use crate::engine::link::{Address, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::stream::port::{Visit, send_frame};
-use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, StreamCell, StreamHandle};
+use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle};
 use crate::engine::tunnel;
 use crate::engine::tunnel::{Handler, Panicked};
 use crate::error::Error;
@@ -47,7 +47,6 @@ impl<P> Slot<P> {
     /// was done.
     #[inline]
     fn poll_at_desk<M: Machine>(&mut self, machine: &mut M) -> bool {
-        debug_assert!(self.cell.is_quiet(), "only a quiet cell gets the desk");
         let Some(stream) = machine.stream(self.id) else { return false };
         let Some(_visit) = Visit::begin(&self.cell, stream) else { return false };
         poll(&mut self.handler, &self.cell);
@@ -196,14 +195,14 @@ where
         };
         let mut request = request.map(|()| body);
         request.extensions_mut().insert(Peer { link: self.link.clone(), cell: Some(cell.clone()) });
-        cell.start();
+        let start = Start { is_woken: true, ..cell.start() };
         self.insert(id, cell, A::Permit::default());
         // A service is cloned for each request, which is foreign code.
         let handler = tunnel::catch(self.link.metrics(), || self.application.accept(request, handle));
         if let Some(slot) = self.streams.at(id.slot()) {
             slot.handler = handler.unwrap_or_default();
         }
-        self.look_after(id.slot(), true, now);
+        self.look_after(id.slot(), start, now);
     }
 
     fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
@@ -274,8 +273,8 @@ where
             return;
         }
         if slot.cell.deliver(|| read(machine, id)) {
-            slot.cell.start();
-            self.look_after(id.slot(), true, now);
+            let start = Start { is_woken: true, ..slot.cell.start() };
+            self.look_after(id.slot(), start, now);
         }
     }
 
@@ -284,25 +283,30 @@ where
         if let Some(slot) = streams.find(id) {
             slot.cell.end(read(machine, id), trailers, received);
             // Who waits for the stream sees its end before an answer that nobody awaits is dropped.
-            self.visit(id.slot(), now);
+            let start = slot.cell.start();
+            self.look_after(id.slot(), start, now);
         }
     }
 
     /// Looks at a stream of the ready list.
     pub(super) fn visit(&mut self, index: usize, now: Instant) {
         if let Some(slot) = self.streams.at(index) {
-            let woken = slot.cell.start();
-            self.look_after(index, woken, now);
+            // It is off the list.
+            let start = Start { is_queued: false, ..slot.cell.start() };
+            self.look_after(index, start, now);
         }
     }
 
-    /// Polls the handler of a stream if it was woken, then exchanges what there is.
-    fn look_after(&mut self, index: usize, woken: bool, now: Instant) {
+    /// Polls the handler of a stream if it was woken, then exchanges what there is. A cell that stands on the ready list stays
+    /// there, and is looked at once more: it is never listed twice.
+    fn look_after(&mut self, index: usize, start: Start, now: Instant) {
         let Some(slot) = self.streams.at(index) else { return };
-        if woken && !(slot.cell.is_quiet() && slot.poll_at_desk(&mut self.machine)) {
+        if start.is_woken && !(slot.cell.is_quiet() && slot.poll_at_desk(&mut self.machine)) {
             slot.poll_handler();
         }
-        slot.cell.unqueue();
+        if !start.is_queued {
+            slot.cell.unqueue();
+        }
         if !slot.cell.is_quiet() {
             self.exchange(index, now);
         }

@@ -2,8 +2,8 @@
 //!
 //! Whoever changes something that the connection must see puts the cell on its ready list.
 
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_task::ArcWake;
@@ -14,6 +14,8 @@ use super::state::waiters::{Waiter, Waiting};
 use super::state::{Delivered, StreamState};
 use crate::engine::link::{Address, Flush, Flusher, Link};
 use crate::engine::pulse::{Mark, Stamp};
+use crate::engine::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use crate::engine::sync::{Mutex, MutexGuard};
 
 pub(crate) struct StreamCell {
     link: Arc<Link>,
@@ -49,7 +51,7 @@ const QUIET: u8 = 1;
 const LISTENING: u8 = 2;
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<StreamCell>() <= 144);
+const _: () = assert!(size_of::<StreamCell>() <= 144 || cfg!(sockeye_model));
 
 /// The key of the next cell; nobody's is 0.
 static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
@@ -177,14 +179,24 @@ impl StreamCell {
     }
 }
 
+/// What the connection finds as it starts on a cell.
+pub(crate) struct Start {
+    /// The handler asked to be polled.
+    pub(crate) is_woken: bool,
+    /// The cell stood on the ready list. It stands there still, unless the list is where the connection has it from.
+    pub(crate) is_queued: bool,
+}
+
 /// The ready list.
 impl StreamCell {
     /// Puts the cell on the ready list, unless it stands there. To be called after what the connection is to see was done
-    /// under the lock: if the connection looked before that, the flag is seen to be down.
+    /// under the lock.
+    ///
+    /// The flag is written even where it is up. The connection takes it down by [`unqueue`](Self::unqueue) and then asks whether
+    /// the cell [is quiet](Self::is_quiet), without the lock: either that comes after this, and sees what was done, or this comes
+    /// after that, and sees the flag down. To read the flag would promise neither: each side could miss what the other wrote.
     pub(crate) fn queue(&self) {
-        if self.flags.load(Ordering::Relaxed) & QUEUED == 0 {
-            self.set(QUEUED);
-        }
+        self.set(QUEUED);
     }
 
     fn set(&self, flags: u8) {
@@ -193,14 +205,14 @@ impl StreamCell {
         }
     }
 
-    /// For the connection as it starts on a cell: whether to poll the handler. Until [`unqueue`](Self::unqueue), what
-    /// happens to the cell puts it on no list.
-    pub(crate) fn start(&self) -> bool {
+    /// For the connection as it starts on a cell. Until [`unqueue`](Self::unqueue), what happens to the cell puts it on no list.
+    pub(crate) fn start(&self) -> Start {
         let mut flags = self.flags.load(Ordering::Acquire);
         if flags & QUEUED == 0 {
             flags = self.flags.fetch_or(QUEUED, Ordering::AcqRel);
         }
-        flags & WOKEN != 0 && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0
+        let is_woken = flags & WOKEN != 0 && self.flags.fetch_and(!WOKEN, Ordering::AcqRel) & WOKEN != 0;
+        Start { is_woken, is_queued: flags & QUEUED != 0 }
     }
 
     /// For the connection after it polled the handler and before it looks into the cell: from here on a change queues the

@@ -11,7 +11,7 @@ pub(crate) mod outbox;
 pub(crate) mod port;
 mod state;
 
-pub(crate) use cell::StreamCell;
+pub(crate) use cell::{Start, StreamCell};
 #[cfg(any(feature = "http2", feature = "web-socket"))]
 pub(crate) use ends::Closer;
 #[cfg(feature = "web-socket")]

@@ -36,9 +36,11 @@ use sockeye_proto::{Loan, MachineStream};
 use super::ends::Input;
 use super::state::Ending;
 use super::{StreamCell, StreamHandle};
+#[cfg(sockeye_model)]
+use crate::engine::sync::keys::{CellKey as _, RefCellKey as _};
 use crate::error::Result;
 
-thread_local! {
+crate::engine::sync::thread_local! {
     /// Whose visit it is, by its key; 0 is nobody's.
     static VISITED: Cell<u64> = const { Cell::new(0) };
     /// Whether something on the desk is not read yet.
