@@ -51,7 +51,7 @@ pub enum TargetError {
     Scheme,
     /// It names no host.
     Host,
-    /// Its port is none of 1 to 65535.
+    /// Its port is 0, or above 65535.
     Port,
     /// RFC 7617 §2: the colon ends the user's name.
     UserName,
@@ -105,7 +105,7 @@ impl fmt::Display for TargetError {
             Self::Uri(error) => write!(f, "it is no URL: {error}"),
             Self::Scheme => f.write_str("it begins with none of wss://, ws://, https:// and http://"),
             Self::Host => f.write_str("it names no host"),
-            Self::Port => f.write_str("its port is none of 1 to 65535"),
+            Self::Port => f.write_str("it has a port above 65535, or port 0"),
             Self::UserName => f.write_str("a user's name may not hold a colon (RFC 7617 §2)"),
         }
     }

@@ -31,7 +31,7 @@ impl Peer {
         self.link.info.peer
     }
 
-    /// The number of the connection, among all that this process has had; the one in [`Connections`](crate::ConnectionStats).
+    /// The number of the connection among all of its server; the one in [`Connections`](crate::ConnectionStats).
     pub fn connection(&self) -> u64 {
         self.link.number
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Version;
@@ -23,18 +23,17 @@ pub(crate) struct Registry {
 }
 
 struct Book {
+    /// The number of the next connection.
+    next: u64,
     phase: Phase,
     connections: BTreeMap<u64, Weak<Link>>,
     /// Those that have not said yet what they speak.
     arriving: usize,
 }
 
-/// The number of the next connection.
-static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
-
 impl Default for Book {
     fn default() -> Self {
-        Self { phase: Phase::Running, connections: BTreeMap::new(), arriving: 0 }
+        Self { next: 1, phase: Phase::Running, connections: BTreeMap::new(), arriving: 0 }
     }
 }
 
@@ -47,7 +46,8 @@ impl Registry {
     pub(crate) fn enter(self: &Arc<Self>, limits: Arc<Limits>, info: ConnectionInfo) -> Arc<Link> {
         self.metrics.count(Counter::Connections);
         let mut book = self.book();
-        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = book.next;
+        book.next += 1;
         let link = Arc::new(Link::new(self.clone(), number, limits, info));
         book.connections.insert(number, Arc::downgrade(&link));
         let phase = book.phase;
@@ -165,7 +165,7 @@ impl std::fmt::Debug for Handle {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectionStats {
-    /// Its number among all that this process has had, from 1.
+    /// Its number among all of its server, from 1.
     pub id: u64,
     /// Its address, where the transport has one.
     pub peer: Option<SocketAddr>,

@@ -29,18 +29,25 @@ use crate::socket::members::{Members, ToMembers};
 /// ```
 ///
 /// A socket gets what is sent from the moment at which [`join`](Self::join) returns until its [`Member`] is dropped, and nothing
-/// that was sent before or after. What one sender sends arrives in its order, and so do several messages to the group. Between what the group and what the
-/// socket itself sends there is no order. Members with [compression](crate::WebSocketService::deflate) get the message as
+/// that was sent before or after. What one sender sends arrives in its order, and so do several messages to the group. Between
+/// what the group and what the socket itself sends there is no order. Members with [compression](crate::WebSocketService::deflate) get the message as
 /// it is, which RFC 7692 §6 leaves to the sender.
 #[derive(Clone, Default)]
 pub struct Group(Arc<Mutex<Crowds>>);
 
 #[derive(Default)]
 struct Crowds {
-    /// By the number of the connection: the order in which connections are told, the same whenever the same is done.
-    by_link: BTreeMap<u64, Crowd>,
+    by_link: BTreeMap<Place, Crowd>,
     /// Messages sent so far.
     sent: u64,
+}
+
+/// A connection's place in the order in which connections are told: by its number, so that it is the same whenever the same is
+/// done, and by its address, since connections of several servers may have the same number.
+type Place = (u64, usize);
+
+fn place(link: &Arc<Link>) -> Place {
+    (link.number, Arc::as_ptr(link).addr())
 }
 
 /// The members on one connection.
@@ -81,7 +88,7 @@ impl Group {
         let mut crowds = self.crowds();
         let Crowds { by_link, sent } = &mut *crowds;
         let new = || Crowd { link: link.clone(), members: Arc::default() };
-        let crowd = by_link.entry(link.number).or_insert_with(new).clone();
+        let crowd = by_link.entry(place(link)).or_insert_with(new).clone();
         let key = crowd.members.insert(cell.address(), *sent);
         drop(crowds);
         Ok(Member { group: self.clone(), crowd, key })
@@ -131,7 +138,7 @@ impl Drop for Member {
         let mut crowds = self.group.crowds();
         self.crowd.members.remove(self.key);
         if self.crowd.members.len() == 0 {
-            crowds.by_link.remove(&self.crowd.link.number);
+            crowds.by_link.remove(&place(&self.crowd.link));
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Link {
     /// Octets that stayed in outboxes after their connection had taken what it could.
     blocked: AtomicUsize,
     phase: AtomicU8,
-    /// Among all connections of all servers and clients that there were.
+    /// Among all connections of its server or client.
     pub(crate) number: u64,
     /// Shared by all connections of the server.
     pub(crate) limits: Arc<Limits>,
