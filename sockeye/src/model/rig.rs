@@ -183,7 +183,7 @@ impl Tunnel {
 
     pub(super) fn limited(limits: Limits, steps: impl Into<VecDeque<Step>>) -> Self {
         let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_11, secure: false };
-        let link = Arc::new(Link::new(Arc::<Nowhere>::default(), 1, limits, info));
+        let link = Arc::new(Link::new(Arc::<Nowhere>::default(), 1, Arc::new(limits), info));
         let got = Seen::default();
         let wire = Wire { steps: steps.into(), got: got.clone(), reader: None };
         Self { cell: StreamCell::new_tunnel(link), got, wire }

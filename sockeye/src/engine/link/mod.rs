@@ -234,9 +234,12 @@ impl Link {
     pub(crate) fn end(&self, end: End) -> Vec<Box<dyn Broadcast>> {
         let (end, broadcasts, flushes) = {
             let mut ready = self.ready();
+            // What was handed over and not taken by now is lost.
+            let end = if ready.handed.take().is_some_and(|handed| !handed.is_empty()) { End::Lost } else { end };
             if ready.end == End::None {
                 ready.end = end;
             }
+            self.set_news(if ready.slots.is_empty() { 0 } else { TOLD });
             (ready.end, ready.take_broadcasts(), ready.take_flushes())
         };
         for cell in flushes {
