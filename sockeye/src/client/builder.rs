@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::origin::Target;
 use super::settings::{Proxy, Settings, field};
+#[cfg(feature = "tls")]
 use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
 use crate::engine::link::Limits;
