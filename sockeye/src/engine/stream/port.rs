@@ -140,7 +140,8 @@ impl StreamHandle {
     /// how many.
     #[inline(always)]
     pub(crate) fn read_in_place<T>(&self, read: impl FnOnce(&mut [u8]) -> (usize, T)) -> Option<T> {
-        if VISITED.get() != self.cell().key() || !UNREAD.get() {
+        // In this order: behind the last message of a visit nothing is left, whosever visit it is.
+        if !UNREAD.get() || VISITED.get() != self.cell().key() {
             return None;
         }
         DESK.with_borrow_mut(|loan| {
