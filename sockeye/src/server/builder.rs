@@ -154,7 +154,7 @@ impl Server {
 
     /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
     /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
-    /// [`Error::Timeout`], which RFC 6455 §7.1.5 calls code 1006, its stream is reset with CANCEL or its connection of
+    /// [`Error::Timeout`](crate::Error::Timeout), which RFC 6455 §7.1.5 calls code 1006, its stream is reset with CANCEL or its connection of
     /// HTTP/1.1 is closed, and [`Counter::PingTimeouts`](crate::Counter::PingTimeouts) counts it. Off by default, and with an
     /// `interval` of zero; 25 and 20 seconds do well, since proxies cut off what is silent for 60.
     ///

@@ -117,7 +117,7 @@ impl Upgrade {
         &self.request
     }
 
-    /// The subprotocols spoken here; see [`WebSocketService::protocols`].
+    /// The subprotocols spoken here; see [`WebSocketService::protocols`](crate::WebSocketService::protocols).
     #[must_use]
     pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
         self.edit().protocols = protocols.into_iter().map(Into::into).collect();
@@ -138,7 +138,7 @@ impl Upgrade {
         self
     }
 
-    /// Lets the client leave out its masking; see [`WebSocketService::no_masking`].
+    /// Lets the client leave out its masking; see [`WebSocketService::no_masking`](crate::WebSocketService::no_masking).
     #[must_use]
     pub fn no_masking(mut self) -> Self {
         self.edit().extensions.no_masking = true;

@@ -1,0 +1,304 @@
+mod closing;
+mod pinging;
+mod receiving;
+mod sending;
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Extensions, Version, request, response};
+use sockeye_proto::ws::{self, CloseCode, CloseFrame, Message};
+
+use crate::engine::budget::Ticket;
+use crate::engine::metrics::Counter;
+use crate::engine::stream::{StreamCell, StreamHandle};
+use crate::error::{Error, Result};
+use crate::socket::head::Head;
+use crate::socket::round_trip::RoundTrip;
+
+pub(crate) use receiving::Incoming;
+
+/// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
+///
+/// Pings are answered and the closing handshake is done while [`recv`](Self::recv) or [`close`](Self::close) waits, so
+/// one of them should. Every async function is cancel safe: dropping its future before it is ready loses no message and
+/// sends none in part.
+///
+/// A dropped socket is closed: with code 1000 after its handler returned `Ok`, 1011 after it returned an error, and 1001
+/// where it is dropped without a handler's result.
+///
+/// ```
+/// # use sockeye::{Result, WebSocket};
+/// async fn echo(mut socket: WebSocket) -> Result {
+///     while let Some(message) = socket.recv().await? {
+///         socket.send(message).await?;
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct WebSocket(Box<Inner>);
+
+/// Octets of a frame's header, at most (RFC 6455 §5.2).
+const HEADER: usize = 14;
+
+/// Boxed, since a handler's future holds its argument twice.
+struct Inner {
+    machine: ws::WebSocket,
+    handle: StreamHandle,
+    /// Received and not yet looked at; empty while the socket is idle.
+    input: BytesMut,
+    /// Whether the end was reported.
+    ended: bool,
+    ticket: Ticket,
+    head: Head,
+    rare: OnceLock<Box<Rare>>,
+}
+
+/// A server of a million sockets has a million of these.
+const _: () = assert!(size_of::<Inner>() <= 216);
+
+/// What most sockets have nothing of while they are open.
+#[derive(Default)]
+struct Rare {
+    /// Of the request.
+    extensions: Extensions,
+    /// Made when it is first asked for.
+    request: OnceLock<Box<request::Parts>>,
+    /// Of a client's socket.
+    response: OnceLock<response::Parts>,
+    close_frame: OnceLock<CloseFrame>,
+    /// Of a socket that was asked for one.
+    round_trip: Option<RoundTrip>,
+}
+
+impl WebSocket {
+    pub(crate) fn new(
+        machine: ws::WebSocket,
+        handle: StreamHandle,
+        request: request::Parts,
+        protocol: Option<String>,
+    ) -> Self {
+        let link = handle.link();
+        link.sockets.fetch_add(1, Ordering::Relaxed);
+        link.metrics().count(Counter::WebSockets);
+        let head = Head::new(&request, protocol.as_deref());
+        let rare = OnceLock::new();
+        let extensions = request.extensions;
+        if !extensions.is_empty() {
+            rare.get_or_init(|| Box::new(Rare { extensions, ..Rare::default() }));
+        }
+        if machine.is_masking() {
+            handle.start_masking();
+        }
+        let (input, ticket) = (BytesMut::new(), Ticket::default());
+        Self(Box::new(Inner { machine, handle, input, ended: false, ticket, head, rare }))
+    }
+
+    /// Client: keeps the head of the response.
+    #[cfg(all(feature = "http2", feature = "web-socket"))]
+    pub(crate) fn with_response(self, response: response::Parts) -> Self {
+        self.rare().response.get_or_init(|| response);
+        self
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<StreamCell> {
+        self.0.handle.cell()
+    }
+
+    fn rare(&self) -> &Rare {
+        self.0.rare.get_or_init(Box::default)
+    }
+
+    /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violation`] where the peer broke a rule or a limit (it was sent a Close with the code),
+    /// [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`] and [`Error::Disconnected`] where it
+    /// or its connection broke off, [`Error::Timeout`] where the peer did not answer a Ping of the keep-alive. RFC 6455
+    /// §7.1.5 calls the last four code 1006. Messages that had arrived before are delivered first.
+    #[inline]
+    pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    /// [`recv`](Self::recv), which tells of every Pong that comes meanwhile, by its payload: the answers to
+    /// [`send_ping`](Self::send_ping), and those that come unasked (RFC 6455 §5.5.3). The answers to [`ping`](Self::ping)
+    /// and to the Pings of the keep-alive are not told.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_with(&mut self, mut on_pong: impl FnMut(Bytes)) -> Result<Option<Message>> {
+        poll_fn(|cx| self.poll_recv_with(cx, &mut on_pong)).await
+    }
+
+    /// Sends a message, once there is room for it: while the peer does not read, this waits. Octets wait in a buffer of
+    /// 64 KiB per socket and 1 MiB per connection, or one whole message where that is more.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] after a Close was sent or received; [`Error::Reset`] or [`Error::Disconnected`] where the stream
+    /// broke off.
+    pub fn send(&mut self, message: impl Into<Message>) -> impl Future<Output = Result> {
+        // An async function would keep the message twice, in every handler that sends.
+        let message = message.into();
+        poll_fn(move |cx| self.poll_send(cx, &message))
+    }
+
+    /// Waits until the transport has taken everything that was sent, TLS included: a program that ends then loses nothing of
+    /// it. While the peer does not read, this waits; it does not wait for the peer to have read. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Reset`], [`Error::Disconnected`] or [`Error::Timeout`] where the stream broke off before.
+    pub async fn flush(&mut self) -> Result {
+        poll_fn(|cx| self.0.handle.poll_flush(cx)).await
+    }
+
+    /// Sends a Ping and waits for its Pong (RFC 6455 §5.5.2); returns the time between. For a peer that may be gone give it
+    /// a limit by [`tokio::time::timeout`]; to ask silent peers all the time, see the server's and the client's `ping`.
+    ///
+    /// Messages that come before the Pong are kept for the next [`recv`](Self::recv), up to 1 MiB, each counted with 64
+    /// octets more. Cancel safe: where the future is dropped before the Pong has come, the next call waits for the same one.
+    /// A peer may answer only the last Ping that it has seen (RFC 6455 §5.5.3): the Pong for one that was sent later, by
+    /// [`send_ping`](Self::send_ping) or the keep-alive, is the answer too.
+    ///
+    /// ```
+    /// # async fn check(socket: &mut sockeye::WebSocket) -> sockeye::Result {
+    /// let time = socket.ping().await?;
+    /// println!("the peer answers within {time:?}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`] after a Close was sent, or where the peer's comes first; [`Error::Invalid`] where more messages come
+    /// first than are kept: receive meanwhile, by a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver). Otherwise
+    /// as [`recv`](Self::recv).
+    pub async fn ping(&mut self) -> Result<Duration> {
+        self.start_round_trip();
+        poll_fn(|cx| self.poll_ping(cx)).await
+    }
+
+    /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2), and does not wait. Its Pong is taken silently, unless
+    /// [`recv_with`](Self::recv_with) waits for it. [`ping`](Self::ping) waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a longer payload; otherwise as [`send`](Self::send).
+    pub async fn send_ping(&mut self, payload: &[u8]) -> Result {
+        poll_fn(|cx| self.poll_send_ping(cx, payload)).await
+    }
+
+    /// Sends a Pong of at most 125 octets that answers no Ping: a heartbeat (RFC 6455 §5.5.3). Pings are answered without
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_ping`](Self::send_ping).
+    pub async fn pong(&mut self, payload: &[u8]) -> Result {
+        poll_fn(|cx| self.poll_send_pong(cx, payload)).await
+    }
+
+    /// Closes the socket with code 1000 and waits for the peer's Close, and until the transport has taken all that is ours to
+    /// send, the end of our half included unless it is to follow the peer's; messages that still arrive are dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Timeout`] where the peer does not answer within 5 seconds; otherwise as [`recv`](Self::recv).
+    pub async fn close(&mut self) -> Result {
+        self.close_with(CloseCode::NORMAL, "").await
+    }
+
+    /// Closes the socket with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 octets, and waits for
+    /// the peer's Close.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for another code or a longer reason; otherwise as [`close`](Self::close).
+    pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
+        match self.start_close(code, reason) {
+            // The peer's Close may have come before the end of the stream, and is there to be read: then nothing is amiss.
+            Ok(()) | Err(Error::Abnormal | Error::Reset { .. } | Error::Disconnected | Error::Timeout(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let timeout = self.0.handle.link().limits.close_timeout;
+        let answered = async {
+            while self.recv().await?.is_some() {}
+            // The handshake is complete, whatever becomes of the stream that has done its service.
+            self.flush().await.or(Ok(()))
+        };
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(result) => result,
+            Err(_) => {
+                self.mark_ended();
+                self.finish();
+                Err(Error::Timeout("the closing handshake"))
+            }
+        }
+    }
+
+    /// What the peer's Close said, once it has come.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.0.rare.get()?.close_frame.get()
+    }
+
+    /// The subprotocol that the handshake settled on (RFC 6455 §1.9).
+    pub fn protocol(&self) -> Option<&str> {
+        self.0.head.protocol()
+    }
+
+    /// The extensions that the handshake settled on (RFC 6455 §9): compression and no masking.
+    pub fn extensions(&self) -> ws::Extensions {
+        self.0.machine.extensions()
+    }
+
+    /// The head of the request that opened the socket. It is kept in little memory until it is first asked for; from then
+    /// on the socket holds it a second time, which is a kilobyte or two with a browser's fields.
+    pub fn request(&self) -> &request::Parts {
+        let rare = self.rare();
+        rare.request.get_or_init(|| {
+            let mut request = self.0.head.request();
+            request.extensions = rare.extensions.clone();
+            Box::new(request)
+        })
+    }
+
+    /// The head of the response that opened the socket; of a client's socket alone.
+    pub fn response(&self) -> Option<&response::Parts> {
+        self.0.rare.get()?.response.get()
+    }
+
+    /// The version of HTTP that carries the socket.
+    pub fn version(&self) -> Version {
+        self.0.handle.link().info.version
+    }
+
+    /// The peer's address, where the transport has one.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.handle.link().info.peer
+    }
+
+    /// Splits the socket into halves for two tasks.
+    pub fn split(self) -> (crate::socket::Sender, crate::socket::Receiver) {
+        crate::socket::halves::split(self)
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("version", &self.version())
+            .field("uri", &self.0.head.uri())
+            .field("protocol", &self.protocol())
+            .field("state", &self.0.machine.state())
+            .finish_non_exhaustive()
+    }
+}
