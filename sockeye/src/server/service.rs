@@ -14,8 +14,8 @@ use crate::engine::body::Body;
 use crate::server::upgrade::{Settings, Upgrade, refused};
 use crate::socket::handler::Handler;
 
-/// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a [`WebSocket`](crate::WebSocket)
-/// that returns nothing or a `Result`.
+/// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a
+/// [`WebSocket`](crate::WebSocket) that returns nothing or a `Result`.
 ///
 /// It is a tower [`Service`] that [`serve`](crate::serve) takes, that an axum `Router` takes by `route_service`, and that
 /// runs in hyper. On Sockeye's own server the handler runs inside its connection's task, which makes it cheap to wake;
