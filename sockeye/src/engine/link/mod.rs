@@ -1,5 +1,7 @@
 //! What all streams of one connection share, on both sides of their cells.
 
+mod broadcast;
+mod flush;
 mod handed_over;
 mod info;
 mod limits;
@@ -9,13 +11,15 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::engine::budget::Budget;
 use crate::engine::metrics::{Counter, Metrics};
 use crate::engine::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 
+pub(crate) use broadcast::{Address, Broadcast};
+pub(crate) use flush::{End, Flush, Flusher};
 pub(crate) use handed_over::HandedOver;
 pub(crate) use info::ConnectionInfo;
 pub use info::Side;
@@ -113,65 +117,11 @@ impl Ready {
     }
 }
 
-/// How a connection has ended, to those who flush.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It has not.
-    #[default]
-    None,
-    /// The transport took all that it was given.
-    Flushed,
-    /// The transport failed, or was given up.
-    Lost,
-}
-
 /// Where a connection is listed, and what counts for it.
 pub(crate) trait Listing: Send + Sync {
     fn metrics(&self) -> &Metrics;
     /// Lists the connection of this number no more.
     fn leave(&self, number: u64);
-}
-
-/// Whoever waits until all that a connection has taken is with the transport.
-pub(crate) trait Flusher: Send + Sync {
-    fn flushed(&self, flush: Flush);
-}
-
-/// How far it is that whoever flushes waits for. A cell is not quiet meanwhile, so that what is sent passes by its outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Flush {
-    /// Nobody has asked.
-    #[default]
-    None,
-    /// The connection is to tell.
-    Asked,
-    /// All that the connection had taken is with the transport, and it has taken nothing since.
-    Done,
-    /// The transport did not take it, and never will.
-    Lost,
-}
-
-/// A message to many streams of one connection, as a frame.
-pub(crate) trait Broadcast: Send {
-    /// Octets that it holds, with what goes with them.
-    fn size(&self) -> usize;
-    /// Gives the frame to each member by `send`, which says whether there was room. Under a lock: nothing in it may end a
-    /// stream.
-    fn deliver(&self, send: &mut dyn FnMut(Address, &Bytes) -> bool);
-}
-
-/// Which stream of a connection something is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    /// Tells its cell from every other that there was or will be.
-    pub(crate) key: u64,
-    pub(crate) slot: u32,
-}
-
-impl Address {
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
-    }
 }
 
 /// How far its end is.
@@ -228,62 +178,6 @@ impl Link {
     pub(crate) fn leave(&self, end: End) {
         drop(self.end(end));
         self.listing.leave(self.number);
-    }
-
-    /// The transport takes nothing more: whoever flushes is told so. Returns what groups had for it.
-    pub(crate) fn end(&self, end: End) -> Vec<Box<dyn Broadcast>> {
-        let (end, broadcasts, flushes) = {
-            let mut ready = self.ready();
-            // What was handed over and not taken by now is lost.
-            let end = if ready.handed.take().is_some_and(|handed| !handed.is_empty()) { End::Lost } else { end };
-            if ready.end == End::None {
-                ready.end = end;
-            }
-            self.set_news(if ready.slots.is_empty() { 0 } else { TOLD });
-            (ready.end, ready.take_broadcasts(), ready.take_flushes())
-        };
-        for cell in flushes {
-            cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
-        }
-        broadcasts
-    }
-
-    /// Asks the connection to tell a cell once all that it has taken is with the transport; says how it has ended, if it has.
-    pub(crate) fn ask_flush(&self, cell: Arc<dyn Flusher>) -> End {
-        let sleeper = {
-            let mut ready = self.ready();
-            if ready.end != End::None {
-                return ready.end;
-            }
-            ready.rare().flushes.push(cell);
-            self.set_news(self.news() | FLUSHING);
-            ready.call()
-        };
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
-        End::None
-    }
-
-    /// For the connection at a moment when it has nothing left to write and the transport is flushed: tells those who wait
-    /// for that. Whether there were any.
-    pub(crate) fn settle_flushes(&self) -> bool {
-        if self.news() & FLUSHING == 0 {
-            return false;
-        }
-        let flushes = {
-            let mut ready = self.ready();
-            if ready.has_handed() {
-                // It was handed over before this was asked, and is still to be written.
-                return false;
-            }
-            self.set_news(self.news() & !FLUSHING);
-            ready.take_flushes()
-        };
-        for cell in &flushes {
-            cell.flushed(Flush::Done);
-        }
-        !flushes.is_empty()
     }
 
     fn ready(&self) -> MutexGuard<'_, Ready> {
