@@ -12,7 +12,7 @@ use tower::service_fn;
 
 /// As in `sockeye serve`: of how many turns of a worker one goes to the queue that all workers share, where the tasks stand
 /// that find no room among the 256 of its own.
-const SHARED_QUEUE_INTERVAL: u32 = 2;
+const SHARED_QUEUE_INTERVAL: u32 = 4;
 
 fn main() -> common::Result {
     let runtime = Builder::new_multi_thread().enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build()?;
