@@ -42,8 +42,8 @@ enum Command {
 
 /// Of how many turns of a worker one goes to the queue that all workers share. A worker's own queue holds 256 tasks, and those
 /// that find no room there go to the shared one. By default (up to 61, or more) a thousand busy connections of HTTP/1.1 would
-/// make some of them wait a hundred times as long as the others; so they all wait alike. At 2 the sockets would take turns so evenly that each is
-/// out of the cache when its turn comes, which costs a fifth more.
+/// make some of them wait a hundred times as long as the others; so all wait about alike. At 2 they would take turns so evenly
+/// that each is out of the cache when its turn comes, which costs a fifth more.
 const SHARED_QUEUE_INTERVAL: u32 = 4;
 
 fn main() -> ExitCode {
