@@ -14,21 +14,10 @@ const INTERVAL: Duration = Duration::from_secs(25);
 const TIMEOUT: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(10);
 
-/// The payload of the next Ping that a client sends.
-async fn next_ping(far: &mut Far) -> Vec<u8> {
-    let (masked, opcode, payload) = far.frames(Some(9)).await.pop().unwrap();
-    assert_eq!((masked, opcode), (true, 9));
-    payload
-}
-
-async fn pong(far: &mut Far, payload: &[u8]) {
-    far.send(&[&[0x8A, u8::try_from(payload.len()).unwrap()], payload].concat()).await;
-}
-
 async fn pinged(version: Version) -> (sockeye::Client, WebSocket, Far) {
     let (client, mut socket, mut far) = far::open(version).await;
     assert!(timeout(SHORT, socket.ping()).await.is_err());
-    next_ping(&mut far).await;
+    far.next_ping().await;
     (client, socket, far)
 }
 
@@ -44,8 +33,8 @@ async fn a_later_ping_of_the_application_answers() {
             let answering = async {
                 sleep(SHORT).await;
                 // Far behind, a peer answers some Ping of those that are on their way, and the last when it has read all.
-                pong(&mut far, &[answered]).await;
-                pong(&mut far, &[99]).await;
+                far.pong(&[answered]).await;
+                far.pong(&[99]).await;
             };
             let (time, ()) = within(async { tokio::join!(socket.ping(), answering) }).await;
             assert!((SHORT * 2..SHORT * 3).contains(&time.unwrap()), "{version:?}");
@@ -69,7 +58,7 @@ async fn the_later_pong_is_told() {
         });
         let answering = async {
             sleep(SHORT).await;
-            pong(&mut far, b"later").await;
+            far.pong(b"later").await;
         };
         let (time, ()) = within(async { tokio::join!(sender.ping(), answering) }).await;
         assert!((SHORT * 2..SHORT * 3).contains(&time.unwrap()), "{version:?}");
@@ -86,7 +75,7 @@ async fn a_half_alone_takes_the_later_pong() {
         let (mut sender, receiver) = socket.split();
         drop(receiver);
         sender.send_ping(b"").await.unwrap();
-        pong(&mut far, b"").await;
+        far.pong(b"").await;
         within(sender.ping()).await.unwrap();
     }
 }
@@ -97,12 +86,12 @@ async fn an_earlier_ping_answers_nothing() {
     for version in VERSIONS {
         let (_client, mut socket, mut far) = far::open(version).await;
         socket.send_ping(b"before").await.unwrap();
-        assert_eq!(next_ping(&mut far).await, b"before");
+        assert_eq!(far.next_ping().await, b"before");
         let answering = async {
-            let ours = next_ping(&mut far).await;
-            pong(&mut far, b"before").await;
+            let ours = far.next_ping().await;
+            far.pong(b"before").await;
             sleep(SHORT).await;
-            pong(&mut far, &ours).await;
+            far.pong(&ours).await;
         };
         let (time, ()) = within(async { tokio::join!(socket.ping(), answering) }).await;
         assert!(time.unwrap() >= SHORT, "{version:?}");
@@ -119,10 +108,10 @@ async fn a_later_ping_of_the_keep_alive_answers() {
             // Each round trip is told from the one before.
             let rounds = async {
                 for _ in 0..3 {
-                    next_ping(&mut far).await;
-                    let kept_alive = next_ping(&mut far).await;
+                    far.next_ping().await;
+                    let kept_alive = far.next_ping().await;
                     sleep(SHORT).await;
-                    pong(&mut far, &kept_alive).await;
+                    far.pong(&kept_alive).await;
                 }
             };
             let pinging = async {
@@ -156,28 +145,28 @@ async fn an_earlier_ping_of_the_keep_alive_answers_nothing() {
         let set = |builder: sockeye::ClientBuilder| builder.ping(INTERVAL, TIMEOUT);
         let (_client, mut socket, mut far) = far::open_with(version, set).await;
         assert!(timeout(INTERVAL + SHORT * 100, socket.recv()).await.is_err());
-        let before = next_ping(&mut far).await;
+        let before = far.next_ping().await;
         for _ in 0..2 {
             let mut pinging = Box::pin(socket.ping());
             assert!(poll_now(&mut pinging).await.is_pending());
-            let ours = next_ping(&mut far).await;
-            pong(&mut far, &before).await;
+            let ours = far.next_ping().await;
+            far.pong(&before).await;
             settle().await;
             assert!(poll_now(&mut pinging).await.is_pending(), "{version:?}");
             sleep(INTERVAL + SHORT * 100).await;
-            let during = next_ping(&mut far).await;
+            let during = far.next_ping().await;
             assert_ne!(during, before);
-            pong(&mut far, &ours).await;
+            far.pong(&ours).await;
             within(&mut pinging).await.unwrap();
             drop(pinging);
             // The next round trip has begun when the Pong comes.
             let mut next = Box::pin(socket.ping());
             assert!(poll_now(&mut next).await.is_pending());
-            let ours = next_ping(&mut far).await;
-            pong(&mut far, &during).await;
+            let ours = far.next_ping().await;
+            far.pong(&during).await;
             settle().await;
             assert!(poll_now(&mut next).await.is_pending(), "{version:?}");
-            pong(&mut far, &ours).await;
+            far.pong(&ours).await;
             within(next).await.unwrap();
         }
         assert!(poll_now(&mut pin!(socket.recv())).await.is_pending());

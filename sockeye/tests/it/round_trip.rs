@@ -6,19 +6,8 @@ use std::time::Duration;
 use sockeye::{Error, Fault, Message, WebSocket};
 use tokio::time::{sleep, timeout};
 
-use crate::client::far::{self, Far, VERSIONS};
+use crate::client::far::{self, VERSIONS};
 use crate::common::{Carrier, Socket, hand_over, poll_now, restarted, settle, start, within};
-
-/// The payload of the next Ping that a client sends.
-async fn next_ping(far: &mut Far) -> Vec<u8> {
-    let (masked, opcode, payload) = far.frames(Some(9)).await.pop().unwrap();
-    assert_eq!((masked, opcode), (true, 9));
-    payload
-}
-
-async fn pong(far: &mut Far, payload: &[u8]) {
-    far.send(&[&[0x8A, u8::try_from(payload.len()).unwrap()], payload].concat()).await;
-}
 
 #[tokio::test(start_paused = true)]
 async fn ping_gives_the_round_trip() {
@@ -28,12 +17,12 @@ async fn ping_gives_the_round_trip() {
         let mut payloads = Vec::new();
         for _ in 0..3 {
             let answering = async {
-                let payload = next_ping(&mut far).await;
+                let payload = far.next_ping().await;
                 // Pongs that answer something else (RFC 6455 §5.5.3).
-                pong(&mut far, b"").await;
-                pong(&mut far, b"else").await;
+                far.pong(b"").await;
+                far.pong(b"else").await;
                 sleep(TIME).await;
-                pong(&mut far, &payload).await;
+                far.pong(&payload).await;
                 payload
             };
             let (time, payload) = tokio::join!(socket.ping(), answering);
@@ -76,10 +65,10 @@ async fn ping_keeps_messages() {
         let (_client, mut socket, mut far) = far::open(version).await;
         for round in 0..3_u8 {
             let answering = async {
-                let payload = next_ping(&mut far).await;
+                let payload = far.next_ping().await;
                 far.send(&[0x81, 1, b'a' + round, 0x82, 1, round, 0x01, 1, b'x']).await;
                 settle().await;
-                pong(&mut far, &payload).await;
+                far.pong(&payload).await;
                 far.send(b"\x80\x01y").await;
             };
             let (time, ()) = tokio::join!(socket.ping(), answering);
@@ -106,7 +95,7 @@ async fn ping_keeps_messages_up_to_a_bound() {
         let (_client, mut socket, mut far) = far::open(version).await;
         const MESSAGES: usize = 30;
         let flooding = async {
-            let payload = next_ping(&mut far).await;
+            let payload = far.next_ping().await;
             for _ in 0..MESSAGES {
                 far.send(&[&b"\x82\x7E\xC3\x50"[..], &[7; 50_000]].concat()).await;
                 if version == http::Version::HTTP_2 {
@@ -114,7 +103,7 @@ async fn ping_keeps_messages_up_to_a_bound() {
                     settle().await;
                 }
             }
-            pong(&mut far, &payload).await;
+            far.pong(&payload).await;
             far
         };
         let flooding = async { timeout(Duration::from_secs(20), flooding).await.ok() };
@@ -137,12 +126,12 @@ async fn ping_is_cancel_safe() {
     for version in VERSIONS {
         let (_client, mut socket, mut far) = far::open(version).await;
         let answering = async {
-            let payload = next_ping(&mut far).await;
+            let payload = far.next_ping().await;
             for text in [&b"\x81\x01a"[..], b"\x81\x01b", b"\x81\x01c"] {
                 far.send(text).await;
                 settle().await;
             }
-            pong(&mut far, &payload).await;
+            far.pong(&payload).await;
         };
         let ((time, dropped), ()) =
             within(async { tokio::join!(restarted(async || socket.ping().await), answering) }).await;
@@ -153,18 +142,18 @@ async fn ping_is_cancel_safe() {
         }
         // The Pong of one that was given up comes late, and answers no other.
         assert!(timeout(Duration::from_secs(1), socket.ping()).await.is_err());
-        let first = next_ping(&mut far).await;
-        pong(&mut far, &first).await;
+        let first = far.next_ping().await;
+        far.pong(&first).await;
         far.send(b"\x81\x01d").await;
         let received = within(socket.recv_with(|pong| panic!("{pong:?}"))).await;
         assert_eq!(received.unwrap(), Some("d".into()));
         let answering = async {
-            let second = next_ping(&mut far).await;
+            let second = far.next_ping().await;
             assert_ne!(first, second);
             sleep(Duration::from_millis(10)).await;
-            pong(&mut far, &first).await;
+            far.pong(&first).await;
             sleep(Duration::from_millis(10)).await;
-            pong(&mut far, &second).await;
+            far.pong(&second).await;
         };
         let (time, ()) = within(async { tokio::join!(socket.ping(), answering) }).await;
         assert!((20..30).contains(&time.unwrap().as_millis()));
@@ -186,16 +175,16 @@ async fn a_half_pings_while_the_other_receives() {
             (messages, pongs)
         });
         let answering = async {
-            let payload = next_ping(&mut far).await;
+            let payload = far.next_ping().await;
             far.send(b"\x81\x01a\x8A\x01x").await;
             sleep(Duration::from_millis(10)).await;
-            pong(&mut far, &payload).await;
+            far.pong(&payload).await;
         };
         let (time, ()) = within(async { tokio::join!(sender.ping(), answering) }).await;
         assert!((10..20).contains(&time.unwrap().as_millis()), "{version:?}");
         // The end comes before an answer.
         let ending = async {
-            next_ping(&mut far).await;
+            far.next_ping().await;
             far.send(b"\x88\x02\x03\xE8").await;
         };
         let (result, ()) = within(async { tokio::join!(sender.ping(), ending) }).await;
@@ -214,9 +203,9 @@ async fn a_half_pings_alone() {
         let (mut sender, receiver) = socket.split();
         drop(receiver);
         let answering = async {
-            let payload = next_ping(&mut far).await;
+            let payload = far.next_ping().await;
             far.send(b"\x81\x01a").await;
-            pong(&mut far, &payload).await;
+            far.pong(&payload).await;
         };
         within(async { tokio::join!(sender.ping(), answering) }).await.0.unwrap();
     }
@@ -228,7 +217,7 @@ async fn ping_ends_with_its_socket() {
     for version in VERSIONS {
         let (_client, mut socket, mut far) = far::open(version).await;
         let ending = async {
-            next_ping(&mut far).await;
+            far.next_ping().await;
             far.send(b"\x81\x01a\x81\x01b\x88\x02\x03\xE8").await;
         };
         let (result, ()) = within(async { tokio::join!(socket.ping(), ending) }).await;
@@ -240,7 +229,7 @@ async fn ping_ends_with_its_socket() {
 
         let (_client, mut socket, mut far) = far::open(version).await;
         let ending = async {
-            next_ping(&mut far).await;
+            far.next_ping().await;
             // A reserved opcode (RFC 6455 §5.2).
             far.send(b"\x81\x01a\x8F\0").await;
         };

@@ -64,6 +64,17 @@ impl Far {
         }
     }
 
+    /// The payload of the next Ping that the client sends.
+    pub(crate) async fn next_ping(&mut self) -> Vec<u8> {
+        let (masked, opcode, payload) = self.frames(Some(9)).await.pop().unwrap();
+        assert_eq!((masked, opcode), (true, 9));
+        payload
+    }
+
+    pub(crate) async fn pong(&mut self, payload: &[u8]) {
+        self.send(&[&[0x8A, u8::try_from(payload.len()).unwrap()], payload].concat()).await;
+    }
+
     /// Ends the server's half.
     pub(crate) async fn end(&mut self) {
         match self {
