@@ -13,8 +13,7 @@ use super::settings::{Proxy, Settings, field};
 #[cfg(feature = "tls")]
 use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
-use crate::engine::link::Limits;
-use crate::engine::link::PingTimes;
+use crate::engine::link::{Limits, PingTimes};
 use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
 

@@ -14,8 +14,7 @@ pub(super) use rustls::ClientConfig;
 
 use super::Versions;
 use crate::engine::read_ahead::ReadAhead;
-use crate::engine::transport::Transport;
-use crate::engine::transport::{H2, HTTP_1_1};
+use crate::engine::transport::{H2, HTTP_1_1, Transport};
 use crate::error::{Error, Result};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.

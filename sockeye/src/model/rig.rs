@@ -16,8 +16,7 @@ use sockeye_proto::ws::{self, CloseCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::engine::driver::{Driver, NoMore};
-use crate::engine::link::{ConnectionInfo, Limits, Link, Listing, Side};
-use crate::engine::metrics::Metrics;
+use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
 use crate::engine::stream::{Closer, Input, Room, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::error::Result;
@@ -150,18 +149,6 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// Lists nothing.
-#[derive(Default)]
-struct Nowhere(Metrics);
-
-impl Listing for Nowhere {
-    fn metrics(&self) -> &Metrics {
-        &self.0
-    }
-
-    fn leave(&self, _: u64) {}
-}
-
 /// A tunnel through a connection that is driven by nobody yet.
 pub(super) struct Tunnel {
     cell: Arc<StreamCell>,
@@ -183,7 +170,7 @@ impl Tunnel {
 
     pub(super) fn limited(limits: Limits, steps: impl Into<VecDeque<Step>>) -> Self {
         let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_11, secure: false };
-        let link = Arc::new(Link::new(Arc::<Nowhere>::default(), 1, Arc::new(limits), info));
+        let link = Link::alone(limits, info);
         let got = Seen::default();
         let wire = Wire { steps: steps.into(), got: got.clone(), reader: None };
         Self { cell: StreamCell::new_tunnel(link), got, wire }

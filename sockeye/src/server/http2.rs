@@ -41,11 +41,9 @@ use crate::engine::machine::machine;
 use crate::engine::metrics::Counter;
 use crate::engine::registry::Registry;
 use crate::engine::stream::StreamHandle;
-use crate::engine::tunnel;
-use crate::engine::tunnel::{Handler, Panicked, Tunnel};
+use crate::engine::tunnel::{self, Handler, Panicked, Tunnel};
 use crate::error::{BoxError, Error, Result};
-use crate::server::answer;
-use crate::server::answer::{Form, Responded};
+use crate::server::answer::{self, Form, Responded};
 
 pub use sockeye_proto::h2::{Config, Rate, Reason};
 

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
 use http::Version;
-use sockeye_proto::h1::{self, Head, HeadReader, NotOurs};
+use sockeye_proto::h1::{Head, HeadReader, NotOurs};
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::engine::date;
 use crate::engine::driver::Driver;
 use crate::engine::link::{ConnectionInfo, Link, Side};
-use crate::engine::machine::machine;
+use crate::engine::machine::{exchange, machine};
 use crate::engine::metrics::Counter;
 use crate::engine::registry::Arrival;
 use crate::engine::relay::{self, Step, Then};
@@ -123,8 +122,7 @@ impl Server {
         match self.read_head(&mut transport, &mut read).await {
             Ok(Head::WebSocket { request, length }) => {
                 read.advance(length);
-                let config = h2::Config { date: self.http2.date.or(Some(date::now)), ..self.http2.clone() };
-                let machine = h1::Connection::server(request, &config, crate::engine::now());
+                let machine = exchange(request, &self.http2);
                 let served = Served { service: ByService(service), server: self };
                 Then::Follows(Box::pin(First::new(transport, read, machine, link, served)))
             }

@@ -29,8 +29,7 @@ use self::linger::Linger;
 use self::streams::Streams;
 use self::transport::{Input, Output};
 use crate::engine::body::Body;
-use crate::engine::link::Side;
-use crate::engine::link::{End, Link, Phase};
+use crate::engine::link::{End, Link, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::pulse::{Hearing, Pulse, Stamp};
 use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
@@ -123,7 +122,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     counted: Option<Box<h2::Counters>>,
     /// What is left when the machine is done.
     linger: Option<Linger>,
-    /// What ends the connection otherwise than cleanly; the first that did.
+    /// What ended the connection otherwise than cleanly.
     failure: Option<Box<Error>>,
 }
 

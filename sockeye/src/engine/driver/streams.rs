@@ -15,14 +15,12 @@ use super::partings::Partings;
 use super::{Application, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
-use crate::engine::link::Side;
-use crate::engine::link::{Address, Phase};
+use crate::engine::link::{Address, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::stream::port::{Visit, send_frame};
 use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle};
-use crate::engine::tunnel;
-use crate::engine::tunnel::{Handler, Panicked};
+use crate::engine::tunnel::{self, Handler, Panicked};
 use crate::error::Error;
 
 /// The streams, and the times that are given to those at their end.

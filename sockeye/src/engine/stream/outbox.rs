@@ -33,9 +33,13 @@ impl Outbox {
     #[inline]
     pub(crate) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
         if let Self::Payload(_) = self {
+            // What is appended goes behind the payload, which has to be copied for that.
             *self = Self::Octets(mem::take(self).into_octets());
         }
-        let Self::Octets(octets) = self else { unreachable!("a payload was copied behind what it follows") };
+        let octets = match self {
+            Self::Octets(octets) => octets,
+            Self::Payload(both) => &mut both.0,
+        };
         let (value, payload) = fill(octets);
         if let Some(payload) = payload {
             *self = Self::Payload(Box::new((mem::take(octets), payload)));

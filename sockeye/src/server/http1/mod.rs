@@ -36,8 +36,7 @@ use crate::engine::read_ahead::ReadAhead;
 use crate::engine::relay::{self, Then};
 use crate::engine::switch::Switch;
 use crate::engine::transport::Transport;
-use crate::engine::tunnel;
-use crate::engine::tunnel::Panicked;
+use crate::engine::tunnel::{self, Panicked};
 use crate::error::{BoxError, Error, Result};
 use crate::server::answer::{HttpService, trace};
 

@@ -8,8 +8,7 @@ use futures_core::Stream;
 use sockeye_proto::ws::{self, CloseCode, Event, Message, Piece};
 
 use super::{Inner, WebSocket};
-use crate::engine::budget;
-use crate::engine::budget::Verdict;
+use crate::engine::budget::{self, Verdict};
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{Input, Room};
 use crate::error::Result;

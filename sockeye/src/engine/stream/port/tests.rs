@@ -8,8 +8,7 @@ use sockeye_proto::h1::{Connection, STREAM};
 use sockeye_proto::{Machine, h2};
 
 use super::*;
-use crate::engine::link::Side;
-use crate::engine::link::{ConnectionInfo, Limits, Link};
+use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
 use crate::engine::stream::{Look, PeersEnd};
 
 /// A tunnel of a machine of its own, and its handle.

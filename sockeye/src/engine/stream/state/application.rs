@@ -8,8 +8,7 @@ use http::{HeaderMap, Response};
 
 use super::waiters::Who;
 use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
-use crate::engine::link::Flush;
-use crate::engine::link::Side;
+use crate::engine::link::{Flush, Side};
 use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
 use crate::engine::tunnel::Handler;

@@ -8,8 +8,7 @@ use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
-use crate::engine::link::Side;
-use crate::engine::link::{Flush, Link};
+use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
 

@@ -11,8 +11,7 @@ use sockeye_proto::{Loan, MachineStream};
 
 use super::waiters::{Waiter, Waiting, Who};
 use super::{Ending, Exchanged, Look, Next, PeersEnd, StreamState};
-use crate::engine::link::Side;
-use crate::engine::link::{ConnectionInfo, Limits, Link};
+use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
 use crate::engine::stream::ends::{Closer, Death, ErrorCode, Input, Parting, Received};
 use sockeye_proto::Reason;
 
