@@ -93,6 +93,8 @@ pub trait MachineStream {
     fn unread(&self) -> usize;
     /// Octets that the peer may still send.
     fn recv_window(&self) -> i32;
+    /// Whether any octets may be sent now.
+    fn has_room(&self) -> bool;
     /// Lends the connection's buffers out until [`settle`](Self::settle).
     fn lend(&mut self, loan: &mut Loan);
     /// Takes the buffers back.
@@ -242,6 +244,10 @@ impl MachineStream for h2::Stream<'_> {
     #[inline]
     fn recv_window(&self) -> i32 {
         self.recv_window()
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room()
     }
 
     #[inline]

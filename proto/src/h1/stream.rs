@@ -35,6 +35,10 @@ impl MachineStream for Stream<'_> {
         i32::try_from(self.0.window()).unwrap_or(i32::MAX)
     }
 
+    fn has_room(&self) -> bool {
+        self.0.room() > 0
+    }
+
     /// There is no room to send in anything but a tunnel.
     #[inline]
     fn lend(&mut self, loan: &mut Loan) {

@@ -12,14 +12,15 @@ pub(super) const DEFAULT_WINDOW: u32 = 65_535;
 pub(super) const MIN_MAX_FRAME_SIZE: u32 = 1 << 14;
 /// The largest SETTINGS_MAX_FRAME_SIZE, in octets (RFC 9113 §6.5.2).
 pub(super) const MAX_MAX_FRAME_SIZE: u32 = (1 << 24) - 1;
+/// The smallest window that a stream begins with, however many there may be: more than most messages take.
+const MIN_WINDOW: u32 = 64;
 /// What goes past a soft limit of header lists by this factor is an attack.
 pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
-/// What one connection can make its holder store is bounded by `(max_concurrent_streams + max_closed_streams) ×
-/// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header
-/// block, 64 requests to be heard, and about 80 octets for each stream.
+/// What one connection can make its holder store is bounded by `max_unread` octets of unread DATA, `max_send_buffer` and some
+/// 128 KiB of frames to send, one header block, 64 requests to be heard, and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
 ///
@@ -41,13 +42,19 @@ pub struct Config {
     /// does not count as the peer's fault. Default: as many as `max_concurrent_streams`, and 100 at least: all of a page's
     /// sockets may end at once. Fewer than 2 count as 2.
     pub max_closed_streams: Option<u32>,
-    /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own.
+    /// Octets of DATA that were received and not read, of all streams together: the connection's receive window, 65,535 to
+    /// 2³¹−1. Default: 3 MiB. All streams that there may be fit into it with their windows, so that none that is left unread
+    /// stops another. A service whose peers have thousands of busy streams on a connection sets some KiB for each.
+    pub max_unread: u32,
+    /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own. It is less
+    /// where `max_concurrent_streams` such windows and the pool do not fit into `max_unread`: 23 KiB for 100 streams, 2300
+    /// octets for 1024, and 64 at least. A peer that sends as if it were not is at no fault.
     pub initial_window_size: u32,
-    /// Octets that all receive windows together may grow beyond their initial size. Default: 1.5 MiB, enough for one
-    /// upload at full speed over a long path beside a few smaller ones.
+    /// Octets that all receive windows together may grow beyond their initial size; a part of `max_unread`, at most half of it.
+    /// Default: 768 KiB, enough for one upload at full speed over a long path beside a few smaller ones.
     pub window_pool: u32,
     /// Octets to which a receive window may grow, by doubling, for a reader that keeps up. Default: 1 MiB, some 80 Mbit/s
-    /// over a path of 100 ms.
+    /// over a path of 100 ms; of the default pool a window gets half of that.
     pub max_window_size: u32,
     /// Octets of payload of the largest frame taken, 2¹⁴ to 2²⁴−1. Default: 16,384, the smallest allowed: a larger frame
     /// only delays others.
@@ -116,8 +123,9 @@ impl Default for Config {
             enable_connect_protocol: true,
             max_concurrent_streams: 100,
             max_closed_streams: None,
+            max_unread: 3 << 20,
             initial_window_size: DEFAULT_WINDOW,
-            window_pool: 1536 << 10,
+            window_pool: 768 << 10,
             max_window_size: 1 << 20,
             max_frame_size: MIN_MAX_FRAME_SIZE,
             max_header_list_size: 16 << 10,
@@ -144,6 +152,23 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The connection's receive window. Nothing takes away from what the protocol gives each connection.
+    pub(super) fn connection_window(&self) -> u32 {
+        self.max_unread.clamp(DEFAULT_WINDOW, MAX_WINDOW)
+    }
+
+    /// The window that each stream begins with.
+    pub(super) fn initial_window(&self) -> u32 {
+        let all = self.connection_window() - self.fitting_window_pool();
+        let fitting = (all / self.max_concurrent_streams.max(1)).max(MIN_WINDOW);
+        self.initial_window_size.min(MAX_WINDOW).min(fitting)
+    }
+
+    /// [`window_pool`](Self::window_pool), as far as there is room for it.
+    pub(super) fn fitting_window_pool(&self) -> u32 {
+        self.window_pool.min(self.connection_window() / 2)
+    }
+
     /// [`max_closed_streams`](Self::max_closed_streams), or its default.
     pub fn max_closed_streams(&self) -> usize {
         // One is about to be let go of, and one may wait.

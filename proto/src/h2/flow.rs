@@ -1,12 +1,16 @@
 //! Flow-control windows (RFC 9113 §5.2, §6.9).
 //!
-//! The connection's receive window is as large as can be and credited on receipt, so that a stream that nobody reads
-//! never stops its siblings. What bounds memory is the window of each stream, credited when the application reads.
+//! Both the windows of the streams and the connection's are credited when the application reads. What all streams may hold
+//! together fits into the connection's window, so that those that nobody reads stop no sibling: where there may be many, the
+//! window that each begins with is smaller, and grows for a reader that keeps up. The connection's window is what bounds
+//! memory, whatever the peer does.
 
-use super::config::{Config, MAX_WINDOW};
+use super::config::{Config, DEFAULT_WINDOW, MAX_WINDOW};
 
 /// A window that its reader empties by half within this time, in milliseconds, is too small for its peer: it doubles.
 const GROWTH_MILLISECONDS: u32 = 250;
+/// The same of a window below the protocol's own: that is soon empty on the slowest path.
+const SMALL_GROWTH_MILLISECONDS: u32 = 2000;
 
 /// What we may still send on a stream, kept relative to the peer's SETTINGS_INITIAL_WINDOW_SIZE, so that a change of
 /// that costs nothing here (RFC 9113 §6.9.2).
@@ -60,10 +64,10 @@ impl RecvWindow {
         Self { credit: credit as i32, size, returned: 0, updated_at: 0 }
     }
 
-    /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them.
+    /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them, nor so many more.
     #[inline]
-    pub(super) fn receive(&mut self, octets: usize) -> bool {
-        let fits = octets as i64 <= i64::from(self.credit);
+    pub(super) fn receive(&mut self, octets: usize, more: u32) -> bool {
+        let fits = octets as i64 <= i64::from(self.credit) + i64::from(more);
         if fits {
             self.credit -= octets as i32;
         }
@@ -83,7 +87,9 @@ impl RecvWindow {
             return None;
         }
         let now = clock();
-        let growth = if now.wrapping_sub(self.updated_at) < GROWTH_MILLISECONDS { pool.take(self.size) } else { 0 };
+        let is_small = self.size < DEFAULT_WINDOW;
+        let quick = if is_small { SMALL_GROWTH_MILLISECONDS } else { GROWTH_MILLISECONDS };
+        let growth = if now.wrapping_sub(self.updated_at) < quick { pool.take(self.size) } else { 0 };
         let increment = self.returned + growth;
         self.size += growth;
         self.credit += increment as i32;
@@ -111,6 +117,50 @@ impl RecvWindow {
     }
 }
 
+/// What the peer may still send on the connection, all streams together.
+pub(super) struct ConnectionWindow {
+    credit: u32,
+    size: u32,
+    /// Octets read, or of no stream, and not yet credited.
+    returned: u32,
+}
+
+impl ConnectionWindow {
+    /// Beside it, the WINDOW_UPDATE to begin with.
+    pub(super) fn new(config: &Config) -> (Self, u32) {
+        let size = config.connection_window();
+        (Self { credit: size, size, returned: 0 }, size - DEFAULT_WINDOW)
+    }
+
+    /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them.
+    #[inline]
+    pub(super) fn receive(&mut self, octets: usize) -> bool {
+        let fits = octets as u64 <= u64::from(self.credit);
+        if fits {
+            self.credit -= octets as u32;
+        }
+        fits
+    }
+
+    /// Gives back what was read. Returns the WINDOW_UPDATE to send, once as much has gathered as the peer has credit left: half
+    /// of what the window has beyond that which nobody reads.
+    #[inline]
+    pub(super) fn give_back(&mut self, octets: usize) -> Option<u32> {
+        self.returned += octets as u32;
+        if self.returned == 0 || self.returned < self.credit {
+            return None;
+        }
+        self.credit += self.returned;
+        Some(std::mem::take(&mut self.returned))
+    }
+
+    /// `unread` are the octets that streams hold.
+    pub(super) fn check(&self, unread: u64) {
+        let sum = u64::from(self.credit) + u64::from(self.returned) + unread;
+        assert_eq!(sum, u64::from(self.size), "octets of the connection's window are lost or made");
+    }
+}
+
 /// The octets by which all receive windows of a connection together may grow.
 pub(super) struct WindowPool {
     left: u32,
@@ -122,9 +172,9 @@ pub(super) struct WindowPool {
 impl WindowPool {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            left: config.window_pool,
-            whole: config.window_pool,
-            initial: config.initial_window_size.min(MAX_WINDOW),
+            left: config.fitting_window_pool(),
+            whole: config.fitting_window_pool(),
+            initial: config.initial_window(),
             max_window_size: config.max_window_size.min(MAX_WINDOW),
         }
     }

@@ -14,6 +14,7 @@ mod limits;
 mod semantics;
 mod sending;
 mod waiting;
+mod windows;
 
 mod chunking;
 mod exhaustive;

@@ -335,7 +335,7 @@ fn stream_window_is_enforced() {
 /// §6.9: credit comes back with the reading, half a window at a time, and padding counts as read.
 #[test]
 fn reading_gives_credit() {
-    let mut tested = Tested::server();
+    let mut tested = Tested::server_with(Config { max_concurrent_streams: 10, ..Config::default() });
     let id = tested.accept(1, false, POST);
     tested.after(Duration::from_secs(1));
     tested.receive(&data(1, false, &[0; 16_384]));
@@ -358,6 +358,8 @@ fn windows_grow_for_fast_readers() {
         initial_window_size: window,
         max_window_size: 4 * window,
         window_pool: 4 * window,
+        // Of which no credit comes back here.
+        max_unread: 1 << 30,
         ..Config::default()
     };
     let mut tested = Tested::server_with(config);

@@ -159,10 +159,12 @@ fn run(seed: u64) {
         seed,
         ..Config::default()
     };
-    let (client, server) = (config(&mut random), config(&mut random));
+    // The client's window is said to be of its full size below.
+    let client = Config { max_unread: 1 << 30, ..config(&mut random) };
+    let max_unread = [0, 100_000, 1 << 20, 3 << 20][random.below(4)];
+    let server = Config { max_unread, ..config(&mut random) };
     let max_output = client.max_send_buffer.max(server.max_send_buffer) + (128 << 10);
-    let server_window = server.initial_window_size.max(65_535) as usize;
-    let max_unread = 20 * server_window + server.window_pool as usize;
+    let max_unread = server.max_unread.max(65_535) as usize;
     let client_initial_window = client.initial_window_size;
     let mut pair = Pair::unacquainted(client, server);
     let (mut client_side, mut server_side) = (Side::new(true), Side::new(false));

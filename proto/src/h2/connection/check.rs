@@ -12,7 +12,7 @@ impl Connection {
     pub fn check(&self) {
         let is_open = !self.life.is_closed();
         self.events.check(!is_open);
-        self.output.check();
+        self.output.check(is_open.then(|| self.streams.unread()));
         self.streams.check(is_open);
         self.turns.check(&self.streams, is_open.then(|| self.peer.initial_window()));
         if is_open {

@@ -38,12 +38,13 @@ impl Connection {
         }
     }
 
-    /// Gives credit back to a stream whose peer may still send.
+    /// Gives credit back to the connection, and to a stream whose peer may still send.
     #[inline]
     fn give_back(&mut self, id: StreamId, octets: usize) {
         if self.life.is_closed() {
             return;
         }
+        self.output.give_back(octets);
         if let Some(increment) = self.streams.give_back(id, octets, &self.clock) {
             self.output.put_window_update(id.value(), increment);
         }
@@ -51,7 +52,7 @@ impl Connection {
 
     /// Octets that a stream may send now, in one DATA frame.
     #[inline]
-    fn room(&self, id: StreamId) -> usize {
+    pub(super) fn room(&self, id: StreamId) -> usize {
         if self.life.is_closed() {
             return 0;
         }
@@ -159,7 +160,11 @@ impl Connection {
         let is_answered = !self.streams.numbers().is_ours(id.value()) && entry.state().send() == Side::Ended;
         let reason =
             if is_answered && entry.exchange() != Exchange::Tunnel { Reason::NO_ERROR } else { Reason::CANCEL };
+        let unread = entry.unread();
         self.reset(id, reason);
+        if !self.life.is_closed() {
+            self.output.give_back(unread);
+        }
         // One that is not closed then is of a connection that is: nothing more is received.
         self.streams.remove(id, Ending::ResetByUs);
         self.end_if_drained();

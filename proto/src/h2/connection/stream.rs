@@ -84,6 +84,11 @@ impl<'a> Stream<'a> {
         self.entry().recv_credit()
     }
 
+    /// Whether windows and buffers allow to send anything now.
+    pub fn has_room(&self) -> bool {
+        self.connection.room(self.id) > 0
+    }
+
     /// Sends what windows and buffers allow of `data` in one DATA frame, at most 16 KiB, and returns how much that was.
     ///
     /// END_STREAM goes with the last octet, only when all was taken; `write(&[], true)` ends a side without more data.

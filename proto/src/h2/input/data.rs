@@ -30,16 +30,25 @@ pub(in crate::h2) fn handle_data(
     let payload = &input[start..start + head.length];
     let stream_id = checked_stream_id(head)?;
     let data = strip_padding(head, payload)?;
-    output.credit_connection(payload.len());
+    // RFC 9113 §6.9.1: the padding counts as well, and so do frames that no stream takes.
+    if !output.receive(payload.len()) {
+        return Err(Violation::ConnectionWindowExceeded.into());
+    }
     let Some(Place::Held(slot)) = streams.place(stream_id) else {
+        output.give_back(payload.len());
         return handle_stray(stream_id, streams);
     };
     let end_stream = head.has(flag::END_STREAM);
     let (length, padding) = (data.len(), payload.len() - data.len());
-    match streams.receive(slot, payload.len(), length, end_stream) {
-        Ok(()) => {}
-        Err(NotTaken::Fault(violation)) => return Err(Fault::Stream(stream_id, violation)),
-        Err(NotTaken::Late(ending)) => return handle_late(stream_id, ending),
+    if let Err(not_taken) = streams.receive(slot, payload.len(), length, end_stream) {
+        output.give_back(payload.len());
+        return match not_taken {
+            NotTaken::Fault(violation) => Err(Fault::Stream(stream_id, violation)),
+            NotTaken::Late(ending) => handle_late(stream_id, ending),
+        };
+    }
+    if padding > 0 {
+        output.give_back(padding);
     }
     let id = StreamId::new(stream_id, slot);
     // The length of its padding is one octet before, the padding behind.

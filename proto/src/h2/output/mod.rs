@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::config::{Config, DEFAULT_WINDOW, MAX_WINDOW};
+use super::flow::ConnectionWindow;
 use super::frame::{self, HEAD_LENGTH, QUANTUM};
 use super::streams::{Entry, Exchange, Side};
 use super::{Reason, Role, StreamId, Violation, settings};
@@ -21,8 +22,6 @@ pub(super) use self::turns::{QUEUE_SLACK, Turns};
 
 /// Octets beyond [`Config::max_send_buffer`] that answers and control frames may take before reading stops.
 const CONTROL_ROOM: usize = 64 << 10;
-/// Octets of the connection's window that gather before they are credited: never so many that the peer would wait.
-const CREDIT_BATCH: u32 = 1 << 30;
 
 /// The frames to send, and what bounds them.
 pub(super) struct Output {
@@ -31,8 +30,8 @@ pub(super) struct Output {
     encoder: Encoder,
     /// What we may still send on the connection.
     window: u32,
-    /// Octets received since the connection's window was last credited.
-    uncredited: u32,
+    /// What the peer may still send on the connection.
+    recv_window: ConnectionWindow,
     /// The answer of this kind waits in the output; a second one must wait for it to be sent.
     settings_ack_waits: bool,
     ping_ack_waits: bool,
@@ -47,13 +46,15 @@ impl Output {
             output.extend_from_slice(frame::PREFACE);
         }
         frame::put_settings(&mut output, &settings::ours(role, config));
-        // The window of the connection is as large as can be: what bounds memory are those of the streams.
-        frame::put_window_update(&mut output, 0, MAX_WINDOW - DEFAULT_WINDOW);
+        let (recv_window, increment) = ConnectionWindow::new(config);
+        if increment > 0 {
+            frame::put_window_update(&mut output, 0, increment);
+        }
         Self {
             buffers: Box::new(Buffers { batch: BytesMut::new(), output }),
             encoder: Encoder::new(config.max_hpack_len_encoder as usize),
             window: DEFAULT_WINDOW,
-            uncredited: 0,
+            recv_window,
             settings_ack_waits: false,
             ping_ack_waits: false,
             max_send_buffer: config.max_send_buffer,
@@ -113,9 +114,12 @@ impl Output {
         }
     }
 
-    pub(super) fn check(&self) {
+    /// `unread` are the octets that streams hold, where the connection is not closed: then what was read is credited.
+    pub(super) fn check(&self, unread: Option<u64>) {
         assert!(self.window <= MAX_WINDOW, "the connection's window is above 2^31-1");
-        assert!(self.uncredited < CREDIT_BATCH, "the connection's window was not credited");
+        if let Some(unread) = unread {
+            self.recv_window.check(unread);
+        }
         let has_answer = self.settings_ack_waits || self.ping_ack_waits;
         assert!(!has_answer || !self.buffers.output.is_empty(), "an answer waits in an empty output");
     }
@@ -191,13 +195,17 @@ impl Output {
         Ok(())
     }
 
-    /// The connection's window is credited on receipt.
+    /// Books the octets of a DATA frame, its padding included; false where the connection's window does not allow them.
     #[inline]
-    pub(super) fn credit_connection(&mut self, octets: usize) {
-        self.uncredited += octets as u32;
-        if self.uncredited >= CREDIT_BATCH {
-            frame::put_window_update(&mut self.buffers.output, 0, self.uncredited);
-            self.uncredited = 0;
+    pub(super) fn receive(&mut self, octets: usize) -> bool {
+        self.recv_window.receive(octets)
+    }
+
+    /// Gives the connection's window back what was received and is not held any more.
+    #[inline]
+    pub(super) fn give_back(&mut self, octets: usize) {
+        if let Some(increment) = self.recv_window.give_back(octets) {
+            frame::put_window_update(&mut self.buffers.output, 0, increment);
         }
     }
 

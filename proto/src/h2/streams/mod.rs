@@ -61,6 +61,8 @@ pub(super) struct Streams {
     /// peer may not know of it (RFC 9113 §6.5.3).
     initial_window: u32,
     initial_credit: u32,
+    /// Octets by which the initial window is smaller than it would be if there were few streams.
+    tolerance: u32,
     pool: WindowPool,
     /// The slots of the DATA in the batch.
     in_batch: Vec<u32>,
@@ -88,7 +90,7 @@ impl Admission {
 
 impl Streams {
     pub(super) fn new(role: Role, config: &Config) -> Self {
-        let initial_window = config.initial_window_size.min(MAX_WINDOW);
+        let initial_window = config.initial_window();
         Self {
             slots: Slab::new(),
             held: HashMap::with_hasher(FixedState::with_seed(config.seed)),
@@ -100,6 +102,7 @@ impl Streams {
             max_difference: 0,
             initial_window,
             initial_credit: initial_window.max(DEFAULT_WINDOW),
+            tolerance: config.initial_window_size.min(MAX_WINDOW) - initial_window,
             pool: WindowPool::new(config),
             in_batch: Vec::new(),
             spares: Vec::new(),

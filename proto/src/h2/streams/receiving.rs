@@ -32,6 +32,7 @@ impl Streams {
         content: usize,
         end_stream: bool,
     ) -> Result<(), NotTaken> {
+        let tolerance = self.tolerance;
         let entry = self.slot_mut(slot);
         match entry.state {
             State::Active { recv: Side::Body, .. } => {}
@@ -39,8 +40,9 @@ impl Streams {
             State::Active { recv: Side::Ended, .. } => return Err(NotTaken::Fault(Violation::StreamHalfClosed)),
             State::Closed(ending) => return Err(NotTaken::Late(ending)),
         }
-        // RFC 9113 §6.9.1: the padding counts as well.
-        if !entry.recv_window.receive(length) {
+        // RFC 9113 §6.9.1: the padding counts as well. What simple peers send beyond, which take every window for as large as it
+        // would be, has room in the connection's.
+        if !entry.recv_window.receive(length, tolerance) {
             return Err(NotTaken::Fault(Violation::StreamWindowExceeded));
         }
         // RFC 9113 §8.1.1
@@ -144,6 +146,11 @@ impl Streams {
             return None;
         }
         entry.recv_window.give_back(octets, &mut self.pool, || clock.milliseconds())
+    }
+
+    /// Octets that were received and not read.
+    pub(in crate::h2) fn unread(&self) -> u64 {
+        self.iter().map(|entry| entry.unread.len() as u64).sum()
     }
 
     /// The peer has acknowledged our SETTINGS. RFC 9113 §6.9.2: a smaller window holds from now on, for the streams that
