@@ -30,25 +30,29 @@
 //!
 //! # Memory
 //!
-//! An idle socket owns no buffers. What one HTTP/2 connection can hold is at most
+//! An idle socket owns no buffers. What one HTTP/2 connection can hold besides its idle sockets is at most
 //!
 //! ```text
-//!   streams × (2 × window + send buffer + message + header list)
-//! + streams × (64 KiB + window) of messages that are not whole
-//! + 2 × unfinished messages + one message of the largest size     2 × 4 MiB + 1 MiB
-//! + 2 × window pool                                               2 × 1.5 MiB
-//! + 2 × 320 KiB of frames to send + 2 × 48.5 KiB being read
-//! + 64 KiB of records, with TLS; 1 MiB of messages to groups, or one
+//!   what was received and not read: max_unread                            2.25 MiB
+//! + streams × window, of what handlers have just begun to read            1.7 MiB
+//! + 7/8 × unfinished messages + one message of the largest size           3.5 MiB + 1 MiB
+//! + connection send buffer + two messages of the largest size             4 MiB + 2 MiB
+//! + 320 KiB of frames to send, 97 KiB being read, 64 KiB with TLS         0.5 MiB
 //! ```
 //!
-//! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one
-//! message), a message of 1 MiB and a header list of 16 KiB (and some 100 octets for each field) at most, each by its
-//! setting. Streams are those that are open, and closed ones whose handler has not ended yet
-//! ([`max_closed_streams`](http2::Config::max_closed_streams), as many again by default): they hold what had arrived. A
-//! message that is not whole holds 64 KiB and what one read brought without being counted; what it holds beyond
-//! that shares [`unfinished_messages`](Server::unfinished_messages) with the others of its connection. There small and
-//! middling messages pass large ones, and who makes no progress while others wait gives its place up. The memory reserved
-//! for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
+//! which is 15 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
+//! ([`max_unread`](http2::Config::max_unread), [`unfinished_messages`](Server::unfinished_messages),
+//! [`connection_send_buffer`](Server::connection_send_buffer)). The window of a stream is small where there may be many, so that
+//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds it.
+//!
+//! - A peer that does not read what it is sent is not read from: see
+//!   [`connection_send_buffer`](Server::connection_send_buffer). What a handler itself makes up to be sent, and holds while it
+//!   waits for room, is its own.
+//! - Of unfinished messages small and middling ones pass large ones, and who makes no progress while others wait gives its place
+//!   up. The memory reserved for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
+//! - A handler that goes on after its stream ended keeps what had arrived: there are as many such streams at most
+//!   ([`max_closed_streams`](http2::Config::max_closed_streams)) as there may be open.
+//! - What waits for groups is bounded beside that; see [`Group`].
 //!
 //! A WebSocket keeps its request's header list, which HPACK may have brought in a few octets, and a second time once
 //! [`request`](WebSocket::request) has been called. With

@@ -43,15 +43,15 @@ pub struct Config {
     /// sockets may end at once. Fewer than 2 count as 2.
     pub max_closed_streams: Option<u32>,
     /// Octets of DATA that were received and not read, of all streams together: the connection's receive window, 65,535 to
-    /// 2³¹−1. Default: 3 MiB. All streams that there may be fit into it with their windows, so that none that is left unread
+    /// 2³¹−1. Default: 2.25 MiB. All streams that there may be fit into it with their windows, so that none that is left unread
     /// stops another. A service whose peers have thousands of busy streams on a connection sets some KiB for each.
     pub max_unread: u32,
     /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own. It is less
-    /// where `max_concurrent_streams` such windows and the pool do not fit into `max_unread`: 23 KiB for 100 streams, 2300
+    /// where `max_concurrent_streams` such windows and the pool do not fit into `max_unread`: 17 KiB for 100 streams, 1728
     /// octets for 1024, and 64 at least. A peer that sends as if it were not is at no fault.
     pub initial_window_size: u32,
     /// Octets that all receive windows together may grow beyond their initial size; a part of `max_unread`, at most half of it.
-    /// Default: 768 KiB, enough for one upload at full speed over a long path beside a few smaller ones.
+    /// Default: 576 KiB, enough for one upload at full speed over a long path beside a few smaller ones.
     pub window_pool: u32,
     /// Octets to which a receive window may grow, by doubling, for a reader that keeps up. Default: 1 MiB, some 80 Mbit/s
     /// over a path of 100 ms; of the default pool a window gets half of that.
@@ -123,9 +123,9 @@ impl Default for Config {
             enable_connect_protocol: true,
             max_concurrent_streams: 100,
             max_closed_streams: None,
-            max_unread: 3 << 20,
+            max_unread: 2304 << 10,
             initial_window_size: DEFAULT_WINDOW,
-            window_pool: 768 << 10,
+            window_pool: 576 << 10,
             max_window_size: 1 << 20,
             max_frame_size: MIN_MAX_FRAME_SIZE,
             max_header_list_size: 16 << 10,

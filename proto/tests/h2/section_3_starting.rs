@@ -15,7 +15,7 @@ fn server_speaks_settings_first() {
     let Some(Sent::Settings(values)) = sent.first() else { panic!("{sent:?}") };
     assert!(values.contains(&(8, 1)), "the extended CONNECT is offered in the first SETTINGS (RFC 8441 §3)");
     assert!(values.contains(&(3, 100)));
-    assert_eq!(sent[1], Sent::WindowUpdate { id: 0, increment: (3 << 20) - 65_535 });
+    assert_eq!(sent[1], Sent::WindowUpdate { id: 0, increment: (2304 << 10) - 65_535 });
 }
 
 /// §3.4: the client sends 24 octets and SETTINGS, without waiting; §6.5.2: it does not want pushes.
@@ -26,7 +26,7 @@ fn client_speaks_preface_and_settings_first() {
     tested.machine.poll_transmit(&mut output);
     assert!(output.starts_with(PREFACE));
     // The window that a hundred streams leave to each.
-    let values = [(2, 0), (4, 23_592), (6, 16 << 10)];
+    let values = [(2, 0), (4, 17_694), (6, 16 << 10)];
     assert!(output[PREFACE.len()..].starts_with(&settings(&values)), "{output:?}");
 }
 

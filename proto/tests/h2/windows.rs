@@ -56,7 +56,7 @@ fn the_windows_of_all_streams_fit() {
         let window = tested.machine.stream(ids[0]).unwrap().recv_window();
         assert_eq!(
             window,
-            [65_535, 23_592, 2304, 78][[10, 100, 1024, 30_000].iter().position(|n| *n == count).unwrap()]
+            [65_535, 17_694, 1728, 64][[10, 100, 1024, 30_000].iter().position(|n| *n == count).unwrap()]
         );
         for index in 1..ids.len() as u32 {
             for octets in vec![0; window as usize].chunks(16_384) {

@@ -62,6 +62,8 @@ counters! {
     CloseTimeouts => "close_timeouts",
     /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.
     HandlersDropped => "handlers_dropped",
+    /// Streams reset since their peer left more unread than may wait for a connection.
+    UnreadStreamsReset => "unread_streams_reset",
     /// Connections cut off since they took nothing of what there was to write.
     WriteTimeouts => "write_timeouts",
     /// WebSockets given up since a Ping of the keep-alive was not answered.

@@ -124,7 +124,12 @@ impl Server {
         self
     }
 
-    /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
+    /// Octets that wait to be sent on one connection beyond which a sender waits that has some unsent itself; 4 MiB by default.
+    ///
+    /// Where three quarters of that wait, since the peer does not read, streams on which something waits are given nothing to
+    /// read either: what they would answer would have to wait as well. What comes for them stays in their windows, and the
+    /// others go on. One of these whose peer stops to read as well is reset with ENHANCE_YOUR_CALM after a second, where such
+    /// streams hold a quarter of it together ([`Counter::UnreadStreamsReset`](crate::Counter::UnreadStreamsReset)).
     #[must_use]
     pub fn connection_send_buffer(mut self, octets: usize) -> Self {
         self.limits().connection_send = octets;
@@ -133,8 +138,9 @@ impl Server {
 
     /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
     ///
-    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
-    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// An eighth of it is for small messages, of up to 24 KiB. Past three eighths of it large messages wait, and one of them at a
+    /// time goes on to its end, which is not counted; those of up to a tenth of it (400 KiB) go on as long as they leave room
+    /// for others, in as many octets again.
     /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {

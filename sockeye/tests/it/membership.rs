@@ -60,7 +60,7 @@ async fn who_joins_has_missed_nothing() {
     let (second, _second_peer) = open(&mut connection, &client).await;
     let group = Group::new();
     let early = group.join(&first).unwrap();
-    for _ in 0..4 {
+    for _ in 0..6 {
         group.send(vec![0; 1 << 20]);
     }
     let late = group.join(&second).unwrap();

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::num::NonZeroU64;
+use std::num::NonZeroU32;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{Message, Verdict};
 
 /// A message's number, by the order in which they came to hold more than their own.
-pub(super) type Number = NonZeroU64;
+pub(super) type Number = NonZeroU32;
 
 /// How long a message is young: one that is quick has come by then.
 const YOUTH: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const WATCH: Duration = Duration::from_secs(1);
 /// How much is whose.
 #[derive(Clone, Copy)]
 pub(super) struct Shares {
-    /// A message of so many octets does not come here. It is also what a socket takes at a time.
+    /// A message of so many octets comes here where all such together hold too much. It is also what a socket takes at a time.
     pub(super) own: usize,
     /// Up to this all may grow.
     pub(super) max: usize,
@@ -78,7 +78,7 @@ enum Kind {
 }
 
 struct Holding {
-    /// What it held when it was entered: its own and what one read brought.
+    /// What it held as a small one, which is counted elsewhere.
     base: usize,
     /// Octets that it took since.
     octets: usize,
@@ -106,9 +106,9 @@ enum Turn {
 }
 
 impl Book {
-    pub(super) fn new(max: usize) -> Self {
+    pub(super) fn new(shares: Shares) -> Self {
         Self {
-            shares: Shares::new(max),
+            shares,
             counted: 0,
             last: None,
             holdings: BTreeMap::new(),
@@ -120,9 +120,14 @@ impl Book {
         }
     }
 
-    /// Enters a message that is not small, of which `base` octets are there.
+    /// Enters a message that is not small, of which `base` octets are counted elsewhere.
     pub(super) fn enter(&mut self, base: usize, now: Instant) -> Number {
-        let number = self.last.map_or(Number::MIN, |last| last.saturating_add(1));
+        let after = |number: Number| number.checked_add(1).unwrap_or(Number::MIN);
+        let mut number = self.last.map_or(Number::MIN, after);
+        // After four thousand million messages.
+        while self.holdings.contains_key(&number) {
+            number = after(number);
+        }
         self.last = Some(number);
         let (began, mark, stopped, turn) = (now, (now, 0), now, Turn::Away);
         self.holdings.insert(number, Holding { base, octets: 0, counts: 0, began, mark, stopped, turn });

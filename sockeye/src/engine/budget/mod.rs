@@ -1,22 +1,22 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
 //!
-//! - A message of 64 KiB or less is its socket's own business: such a socket comes here never.
-//! - Up to the budget (4 MiB) all may grow, where what those that may be large were let take and have not taken yet is taken
-//!   for held.
-//! - From there to twice as much small and middling messages may, those of 1 MiB at most, as long as each leaves free a
+//! - An eighth of the budget (of 4 MiB) is for small messages, of 24 KiB or less.
+//! - Others, and small ones that find no room there, may grow up to three eighths of it, where what those that may be large
+//!   were let take and have not taken yet is taken for held.
+//! - From there to twice as much small and middling messages may, those of 400 KiB or so, as long as each leaves free a
 //!   multiple of its size: whatever is parked here, there is room for a smaller one, and for one that comes quickly.
 //! - One message goes on whatever the others hold: it has the lane, and waiting ends. The rest wait, and who needs the least
 //!   room goes first; the lane goes to the oldest.
 //! - While somebody waits, a message whose peer lets ten seconds pass without sending 16 KiB gives its place up: its socket
 //!   fails with 1008.
 //!
-//! So unfinished messages hold 64 KiB and one read each, twice the budget together, and one of them its size.
+//! So unfinished messages hold seven eighths of the budget together, one of them its size, and each what one read brings.
 
 mod book;
 #[cfg(test)]
 mod simulation;
 
-use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Instant;
@@ -26,11 +26,13 @@ use tokio::task::AbortHandle;
 
 use crate::engine::now;
 
-use book::{Book, Shares};
+use book::{Book, Number, Shares};
 
 /// A bound on unfinished messages, so that many sockets that each stay within their own limit do not fill the memory.
 pub(crate) struct Budget {
-    max: usize,
+    max: u32,
+    /// What small messages hold of their eighth.
+    small: AtomicU32,
     /// Made for the first message that is large, which few connections see.
     shared: OnceLock<Arc<Shared>>,
 }
@@ -41,9 +43,14 @@ struct Shared(Mutex<(Book, Watch)>);
 /// The task that looks after those that wait, while somebody does.
 type Watch = Option<AbortHandle>;
 
-/// What one socket holds; none while its messages arrive whole, or are small.
+/// What one socket holds: nothing while its messages arrive whole.
 #[derive(Default)]
-pub(crate) struct Ticket(Option<NonZeroU64>);
+pub(crate) struct Ticket {
+    /// In the book, once its message is not small any more, or small ones hold too much.
+    number: Option<Number>,
+    /// Octets of what is there for small messages.
+    small: u32,
+}
 
 /// What is known of an unfinished message.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +64,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Whether it needs to ask for nothing, as far as is known.
+    /// Whether it is small, as far as is known.
     fn is_small(self, own: usize) -> bool {
         self.held.saturating_add(self.announced) <= own
     }
@@ -77,21 +84,39 @@ pub(crate) enum Verdict {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Self {
-        Self { max, shared: OnceLock::new() }
+        let max = u32::try_from(max).unwrap_or(u32::MAX);
+        Self { max, small: AtomicU32::new(0), shared: OnceLock::new() }
     }
 
-    /// Whether a message is to be [held](Self::hold).
-    pub(crate) fn counts(&self, message: Message) -> bool {
-        !message.is_small(Shares::new(self.max).own)
+    fn shares(&self) -> Shares {
+        Shares::new(self.max as usize / 8 * 3)
+    }
+
+    /// Whether a message is to be [held](Self::hold): not where it is small, and finds room among those.
+    pub(crate) fn counts(&self, ticket: &mut Ticket, message: Message) -> bool {
+        let is_small = ticket.number.is_none() && message.is_small(self.shares().own);
+        !is_small || !self.take_small(ticket, message.held as u32)
+    }
+
+    /// Takes so many octets for a small message, in place of what it had; whether they are there.
+    fn take_small(&self, ticket: &mut Ticket, octets: u32) -> bool {
+        let before = ticket.small;
+        let exchange = |all: u32| Some(all - before + octets).filter(|all| *all <= self.max / 8 || octets <= before);
+        let is_taken = self.small.fetch_update(Ordering::Relaxed, Ordering::Relaxed, exchange).is_ok();
+        if is_taken {
+            ticket.small = octets;
+        }
+        is_taken
     }
 
     /// Books what a socket holds; says whether it may take more, and otherwise wakes it when it may.
     pub(crate) fn hold(&self, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
         let now = now();
-        let shared = self.shared.get_or_init(|| Arc::new(Shared(Mutex::new((Book::new(self.max), None)))));
+        let shared = self.shared.get_or_init(|| Arc::new(Shared(Mutex::new((Book::new(self.shares()), None)))));
         let mut guard = shared.book();
         let (book, watch) = &mut *guard;
-        let number = *ticket.0.get_or_insert_with(|| book.enter(message.held, now));
+        let small = ticket.small as usize;
+        let number = *ticket.number.get_or_insert_with(|| book.enter(small, now));
         let (verdict, wakers) = book.hold(number, message, now, cx.waker());
         if matches!(verdict, Verdict::Wait | Verdict::StillWait)
             && watch.as_ref().is_none_or(AbortHandle::is_finished)
@@ -108,7 +133,10 @@ impl Budget {
     /// The socket's message is whole, or given up.
     #[inline]
     pub(crate) fn release(&self, ticket: &mut Ticket) {
-        if let Some(number) = ticket.0.take()
+        if ticket.small > 0 {
+            self.take_small(ticket, 0);
+        }
+        if let Some(number) = ticket.number.take()
             && let Some(shared) = self.shared.get()
         {
             let wakers = shared.book().0.release(number);

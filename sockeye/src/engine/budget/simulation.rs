@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
-use super::book::{Book, Number, STALL};
+use super::book::{Book, Number, STALL, Shares};
 use super::{Message, Verdict};
 
 const KIB: usize = 1 << 10;
@@ -79,7 +79,7 @@ impl Simulation {
     fn new() -> Self {
         let (start, time) = (Instant::now(), Duration::ZERO);
         let step = Duration::from_millis(1);
-        Self { book: Book::new(MAX), start, time, step, watch: None, sockets: Vec::new() }
+        Self { book: Book::new(Shares::new(MAX)), start, time, step, watch: None, sockets: Vec::new() }
     }
 
     /// A message that comes whole at this pace, in octets a millisecond; its index.

@@ -40,7 +40,7 @@ where
 
     fn wait_for(&mut self, id: StreamId, awaited: Awaited, now: Instant) {
         let count = self.machine.stream_count();
-        let Streams { slots, partings } = &mut self.streams;
+        let Streams { slots, partings, .. } = &mut self.streams;
         let is_waiting = |id, awaited| find(slots, id).is_some_and(|slot| slot.cell.lock().awaited() == awaited);
         partings.push(awaited, now, &self.link.limits, id, count, is_waiting);
         self.output.forget_written();
@@ -68,7 +68,7 @@ where
     }
 
     /// Resets a stream, which is told of its death as of the reset, or otherwise. What had arrived for it is its own still.
-    fn reset(&mut self, id: StreamId, reason: Reason, death: Option<Death>) {
+    pub(super) fn reset(&mut self, id: StreamId, reason: Reason, death: Option<Death>) {
         let was_closed = self.machine.is_closed();
         let Some(slot) = self.streams.find(id) else { return };
         let rest = read(&mut self.machine, id);

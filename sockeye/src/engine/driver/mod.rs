@@ -3,6 +3,7 @@
 //! A turn is one batch: one read, all of its frames, all the handlers that they wake, one write. Nothing but the cells
 //! of [`crate::engine::stream`] crosses to other tasks, so no lock stands around protocol state.
 
+mod crowd;
 mod ending;
 mod linger;
 mod partings;
@@ -127,7 +128,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
 }
 
 /// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 344);
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 352);
 
 impl<T, M, A> Driver<T, M, A>
 where
@@ -199,7 +200,9 @@ where
         }
         self.ready = ready;
         progress |= self.send_frames();
-        progress | self.handle_events(now)
+        progress |= self.handle_events(now);
+        self.relieve(now);
+        progress
     }
 
     /// Goes to sleep, without buffers; false if there is something to do.

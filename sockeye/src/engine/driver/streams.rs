@@ -11,6 +11,7 @@ use sockeye_proto::h2::{self, Event, StreamId};
 use sockeye_proto::{Machine, MachineStream as _, content_length};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::crowd::Crowd;
 use super::partings::Partings;
 use super::{Application, Driver, Opening};
 use crate::engine::body::Body;
@@ -28,6 +29,8 @@ pub(super) struct Streams<P> {
     /// By [`StreamId::slot`].
     pub(super) slots: Vec<Option<Slot<P>>>,
     pub(super) partings: Partings,
+    /// None while the peer reads what it is sent.
+    pub(super) crowd: Option<Box<Crowd>>,
 }
 
 /// What belongs to one stream.
@@ -84,7 +87,7 @@ fn poll(handler: &mut Option<Handler>, cell: &Arc<StreamCell>) {
 
 impl<P> Default for Streams<P> {
     fn default() -> Self {
-        Self { slots: Vec::new(), partings: Partings::default() }
+        Self { slots: Vec::new(), partings: Partings::default(), crowd: None }
     }
 }
 
@@ -258,12 +261,17 @@ where
         }
     }
 
-    /// Moves what has arrived into the cell, if that is empty, and lets the handler have it at once, while it is in the
+    /// Moves what has arrived into the cell, if somebody waits for it, and lets the handler have it at once, while it is in the
     /// processor's cache.
     fn handle_readable(&mut self, id: StreamId, now: Instant) {
+        let is_kept = self.link.is_crowded() && !self.admit(id, now);
         let Self { streams, machine, stamp, .. } = self;
         let Some(slot) = streams.at(id.slot()) else { return };
         slot.cell.set_stamp(*stamp);
+        if is_kept {
+            slot.cell.hold_back();
+            return;
+        }
         if slot.handler.is_some() && slot.cell.is_listening() && slot.poll_at_desk(machine) {
             if !slot.cell.is_quiet() {
                 self.exchange(id.slot(), now);

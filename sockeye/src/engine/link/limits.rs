@@ -7,7 +7,8 @@ use std::time::Duration;
 pub(crate) struct Limits {
     /// Octets in one stream's outbox beyond which a sender waits.
     pub(crate) stream_send: usize,
-    /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
+    /// Octets that wait to be sent, on all streams together, beyond which a sender waits unless its own outbox is empty. Three
+    /// quarters of it are a [crowd](super::Link::is_crowded).
     pub(crate) connection_send: usize,
     /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
@@ -30,7 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             stream_send: 64 * 1024,
-            connection_send: 1024 * 1024,
+            connection_send: 4 * 1024 * 1024,
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),

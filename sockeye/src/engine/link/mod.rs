@@ -30,7 +30,8 @@ pub(crate) struct Link {
     ready: Mutex<Ready>,
     /// What there is under that lock, which is changed under it and read without it: [`TOLD`], [`HANDED`] and [`FLUSHING`].
     news: AtomicU8,
-    /// Octets that stayed in outboxes after their connection had taken what it could.
+    /// Octets that wait for a peer to read: in outboxes after their connection had taken what it could, and with senders who
+    /// wait for room there.
     blocked: AtomicUsize,
     phase: AtomicU8,
     /// Among all connections of its server or client.
@@ -368,7 +369,14 @@ impl Link {
             || outbox < self.limits.stream_send && self.blocked.load(Ordering::Relaxed) < self.limits.connection_send
     }
 
-    /// For the connection: what stays in an outbox grew or shrank.
+    /// Whether so much waits for the peer that streams on which something waits are not read from: what they received might
+    /// have to wait as well.
+    #[inline]
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) >= self.limits.connection_send / 4 * 3
+    }
+
+    /// For the connection: what waits on a stream grew or shrank.
     pub(crate) fn rebook(&self, before: usize, after: usize) {
         if after > before {
             self.blocked.fetch_add(after - before, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use http::{HeaderMap, Response};
 
 use super::ends::Received;
 use super::state::waiters::{Waiter, Waiting};
-use super::state::{Delivered, StreamState};
+use super::state::{Delivered, StreamState, Waits};
 use crate::engine::link::{Address, Flush, Flusher, Link};
 use crate::engine::pulse::{Mark, Stamp};
 use crate::engine::sync::atomic::{AtomicU8, AtomicU16, Ordering};
@@ -23,7 +23,7 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`] and [`ROUND_TRIPS`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`], [`ROUND_TRIPS`] and [`KEPT`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -44,6 +44,9 @@ const MASKING: u8 = 8;
 const FRAGMENTING: u8 = 16;
 /// A WebSocket awaits the Pong of its own Ping (RFC 6455 §5.5.2): which one, as far as two bits tell.
 const ROUND_TRIPS: u8 = Mark::Even.bits() | Mark::Odd.bits();
+
+/// The connection keeps what has come for the stream, since too much waits for its peer.
+const KEPT: u8 = 128;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -177,6 +180,21 @@ impl StreamCell {
     pub(crate) fn takes_ping(&self) -> bool {
         self.lock().takes_ping() && !self.is_closing()
     }
+
+    /// What waits on the stream.
+    pub(crate) fn waits(&self) -> Waits {
+        self.lock().waits()
+    }
+
+    /// For the connection: it keeps what has come. Whether it did not before.
+    pub(crate) fn keep(&self) -> bool {
+        self.flags.fetch_or(KEPT, Ordering::AcqRel) & KEPT == 0
+    }
+
+    /// For the connection: it keeps nothing any more, unless it finds that it has to.
+    pub(crate) fn let_go_on(&self) {
+        self.flags.fetch_and(!KEPT, Ordering::AcqRel);
+    }
 }
 
 /// What the connection finds as it starts on a cell.
@@ -269,9 +287,16 @@ impl StreamCell {
         false
     }
 
-    pub(super) fn put_back(&self, rest: BytesMut) {
-        let waiting = self.lock().put_back(rest);
-        self.wake(waiting);
+    /// For the connection: it keeps octets that have come, for now.
+    pub(crate) fn hold_back(&self) {
+        self.lock().hold_back();
+    }
+
+    /// A handler has left octets unread, which the connection keeps until somebody waits for them. That may be another task.
+    pub(super) fn leave_unread(&self) {
+        if self.lock().leave_unread() {
+            self.queue();
+        }
     }
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.

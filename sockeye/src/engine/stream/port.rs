@@ -12,8 +12,8 @@
 //!   said or done. The connection finds this out under the lock, and whoever takes the lock afterwards ends it
 //!   ([`StreamCell::lock`]).
 //! - **What is received stays in order.** Nobody but the connection fills the inbox, and during a visit the connection is
-//!   busy with the handler. What is left on the desk goes to the inbox, before anything that comes later, and wakes whoever
-//!   waits there.
+//!   busy with the handler. What is left on the desk stays with the machine, before anything that comes later, until somebody
+//!   asks the cell for it.
 //! - **What is sent stays in order.** The connection sends what was put on the desk before it looks into the outbox. So
 //!   nothing may be put on the desk once the outbox has been used. It is then quiet no more, which every sender sees: to send
 //!   at all it must have, or have been given, the socket that was used, and that orders it behind what was done with it.
@@ -78,13 +78,6 @@ impl<'a, S: MachineStream> Visit<'a, S> {
     }
 }
 
-#[cold]
-fn take_unread(loan: &mut Loan) -> BytesMut {
-    let left = BytesMut::from(&*loan.unread());
-    loan.read(left.len());
-    left
-}
-
 /// For a visit within a visit.
 #[cold]
 fn clear_desk() {
@@ -103,20 +96,18 @@ fn uncover_desk() {
 }
 
 impl<S: MachineStream> Drop for Visit<'_, S> {
-    /// Clears the desk: what the handler left there waits in the cell.
+    /// Clears the desk: what the handler left there stays with the connection.
     #[inline]
     fn drop(&mut self) {
         debug_assert_eq!(VISITED.get(), self.cell.key(), "a visit within this one has ended");
         VISITED.set(self.outer);
         let is_left = UNREAD.get();
-        let left = DESK.with_borrow_mut(|loan| {
+        DESK.with_borrow_mut(|loan| {
             debug_assert_eq!(is_left, loan.has_unread(), "the handler reads by the port alone");
-            let left = is_left.then(|| take_unread(loan));
             self.stream.settle(loan);
-            left
         });
-        if let Some(left) = left {
-            self.cell.put_back(left);
+        if is_left {
+            self.cell.leave_unread();
         }
         if self.outer != 0 {
             uncover_desk();
@@ -165,7 +156,7 @@ impl StreamHandle {
         let cell = self.cell();
         let mut state = cell.lock();
         let received = state.receive_few(self.who(cx), rest, read);
-        let wants_refill = received.is_ready() && state.wants_refill();
+        let wants_refill = state.wants_refill();
         drop(state);
         if wants_refill {
             cell.queue();
@@ -175,13 +166,14 @@ impl StreamHandle {
 
     /// Appends what has arrived, and is not to be read in place, to `input`.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
-        let received = self.cell().lock().receive(self.who(cx), input);
-        received.map_ok(|(input, held_back)| {
-            if held_back {
-                self.cell().queue();
-            }
-            input
-        })
+        let mut state = self.cell().lock();
+        let received = state.receive(self.who(cx), input);
+        let wants_refill = state.wants_refill();
+        drop(state);
+        if wants_refill {
+            self.cell().queue();
+        }
+        received
     }
 
     /// Lets `fill` append `size` octets, or not many more, to what is sent, and what it returns behind that, where the
@@ -227,7 +219,7 @@ impl StreamHandle {
     ) -> Poll<Result<T>> {
         match self.append_in_place(size, fill) {
             Ok(value) => Poll::Ready(Ok(value)),
-            Err(fill) => self.poll_append_in_cell(room, fill),
+            Err(fill) => self.poll_append_in_cell(size, room, fill),
         }
     }
 
@@ -235,6 +227,7 @@ impl StreamHandle {
     #[inline(never)]
     pub(crate) fn poll_append_in_cell<T>(
         &self,
+        size: usize,
         room: Room<'_, '_>,
         fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>),
     ) -> Poll<Result<T>> {
@@ -245,6 +238,7 @@ impl StreamHandle {
         match room {
             Room::Wait(cx) if !has_room => {
                 state.put_sender(self.who(cx));
+                state.hold_sender(size, cell.link());
                 return Poll::Pending;
             }
             Room::Answer(cx) => {
@@ -253,7 +247,8 @@ impl StreamHandle {
                     return Poll::Pending;
                 }
             }
-            Room::Wait(_) | Room::Now => {}
+            Room::Wait(_) => state.admit_sender(cell.link()),
+            Room::Now => {}
         }
         let is_elsewhere = match room {
             Room::Wait(cx) | Room::Answer(cx) => !self.is_handler(cx),

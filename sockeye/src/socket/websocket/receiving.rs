@@ -142,7 +142,7 @@ impl WebSocket {
         let Inner { machine, handle, ticket, .. } = &mut *self.0;
         let message = machine.unfinished();
         match message.map(|ws::Unfinished { held, announced, is_last }| budget::Message { held, announced, is_last }) {
-            Some(message) if handle.link().budget.counts(message) => {
+            Some(message) if handle.link().budget.counts(ticket, message) => {
                 let link = handle.link();
                 let verdict = link.budget.hold(cx, ticket, message);
                 if verdict == Verdict::Wait {

@@ -32,7 +32,8 @@ impl WebSocket {
     pub(super) fn poll_send_in_cell(&mut self, cx: &mut Context<'_>, message: &Message) -> Poll<Result> {
         self.check_open()?;
         let Inner { machine, handle, .. } = &mut *self.0;
-        let sent = ready!(handle.poll_append_in_cell(Room::Wait(cx), |outbox| encode(machine, message, outbox)))?;
+        let size = message.len() + HEADER;
+        let sent = ready!(handle.poll_append_in_cell(size, Room::Wait(cx), |outbox| encode(machine, message, outbox)))?;
         Poll::Ready(sent)
     }
 

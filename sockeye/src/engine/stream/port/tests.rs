@@ -77,7 +77,7 @@ fn octets_go_in_and_out_in_place() {
 }
 
 fn send_elsewhere(handle: &StreamHandle, octets: &[u8]) {
-    let sent = handle.poll_append_in_cell(Room::Wait(&Context::from_waker(Waker::noop())), |output| {
+    let sent = handle.poll_append_in_cell(octets.len(), Room::Wait(&Context::from_waker(Waker::noop())), |output| {
         (output.extend_from_slice(octets), None)
     });
     assert!(matches!(sent, Poll::Ready(Ok(()))));
@@ -105,14 +105,22 @@ fn what_is_handed_over_keeps_its_place() {
     assert_eq!(tunnel.transmitted(), "a frame, handed");
 }
 
-/// What a handler leaves unread is the first that is read by the cell.
+/// What a handler leaves unread stays with the machine, without credit for its peer, while something waits to be sent; then it
+/// is the first that is read by the cell.
 #[test]
-fn what_is_left_waits_in_the_cell() {
+fn what_is_left_waits_with_the_connection() {
     let mut tunnel = Tunnel::new(b"first rest");
     tunnel.visit(|handle| assert_eq!(handle.read_in_place(|octets| (6, octets[..6].to_vec())).unwrap(), b"first "));
     assert!(!tunnel.handle.cell().is_quiet());
+    assert_eq!(tunnel.machine.stream(STREAM).unwrap().unread(), 4);
+    let cell = tunnel.handle.cell().clone();
+    cell.append_frame(&Bytes::from_static(b"waits"));
+    cell.deliver(|| panic!("something waits to be sent"));
+    tunnel.look();
+    cell.deliver(|| tunnel.machine.stream(STREAM).unwrap().read());
+    let cx = &mut Context::from_waker(Waker::noop());
     let mut input = BytesMut::new();
-    let read = tunnel.handle.poll_read(&mut Context::from_waker(Waker::noop()), &mut input);
+    let read = tunnel.handle.poll_read(cx, &mut input);
     assert!(matches!(read, Poll::Ready(Ok(Input::Octets))) && input == "rest");
 }
 
@@ -155,7 +163,7 @@ fn nothing_overtakes_what_waits() {
     let mut tunnel = Tunnel::new(b"");
     tunnel.visit(|handle| {
         assert!(append(handle, b"1 "));
-        let by_cell = handle.poll_append_in_cell(Room::Now, |output| (output.extend_from_slice(b"2 "), None));
+        let by_cell = handle.poll_append_in_cell(2, Room::Now, |output| (output.extend_from_slice(b"2 "), None));
         assert!(matches!(by_cell, Poll::Ready(Ok(()))));
         assert!(!append(handle, b"3"), "the outbox goes first");
     });

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response};
 
 use super::waiters::Who;
 use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
-use crate::engine::link::{Flush, Side};
+use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
 use crate::engine::tunnel::Handler;
@@ -30,22 +30,18 @@ impl StreamState {
         may
     }
 
-    /// Appends what has arrived to `input`. Beside it, whether the connection holds more back.
-    pub(in crate::engine::stream) fn receive(
-        &mut self,
-        who: Who<'_>,
-        input: &mut BytesMut,
-    ) -> Poll<Result<(Input, bool)>> {
+    /// Appends what has arrived to `input`. Then the connection may be to give [more](Self::wants_refill).
+    pub(in crate::engine::stream) fn receive(&mut self, who: Who<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
         if !self.inbox.is_empty() {
             if input.is_empty() {
                 mem::swap(input, &mut self.inbox);
             } else {
                 input.unsplit(mem::take(&mut self.inbox));
             }
-            return Poll::Ready(Ok((Input::Octets, self.held_back)));
+            return Poll::Ready(Ok(Input::Octets));
         }
         match self.received {
-            Received::Open if mem::take(&mut self.going_away) => Poll::Ready(Ok((Input::GoingAway, false))),
+            Received::Open if mem::take(&mut self.going_away) => Poll::Ready(Ok(Input::GoingAway)),
             Received::Open => {
                 self.put_receiver(who);
                 // Even when it is empty, a buffer holds memory. The connection, which is about to look, has a use for it.
@@ -57,7 +53,7 @@ impl StreamState {
                 }
                 Poll::Pending
             }
-            Received::Finished => Poll::Ready(Ok((Input::End, false))),
+            Received::Finished => Poll::Ready(Ok(Input::End)),
             Received::Dead(death) => Poll::Ready(Err(death.into())),
         }
     }
@@ -96,10 +92,10 @@ impl StreamState {
         Poll::Ready(Some(value))
     }
 
-    /// Whether the connection holds octets back until the inbox is empty, which it is.
+    /// Whether somebody waits for octets that the connection keeps.
     #[inline]
     pub(in crate::engine::stream) fn wants_refill(&self) -> bool {
-        self.held_back && self.inbox.is_empty()
+        self.held_back && self.awaits_octets()
     }
 
     /// Whether all that the peer sends is there; otherwise `who` is woken when something arrives.
@@ -107,6 +103,7 @@ impl StreamState {
         let is_open = self.received == Received::Open;
         if is_open {
             self.put_receiver(who);
+            self.waits.for_end_alone = true;
         }
         !is_open
     }
@@ -170,8 +167,18 @@ impl StreamState {
     }
 
     pub(super) fn reset(&mut self, code: ErrorCode) {
-        self.outbox = Outbox::default();
+        self.void_outbox();
         self.sent = Sent::Resetting(code);
+    }
+
+    /// Nothing of what waits goes out.
+    pub(super) fn void_outbox(&mut self) {
+        self.outbox = Outbox::default();
+        self.take_pending();
+    }
+
+    fn take_pending(&mut self) -> Option<u32> {
+        self.take_rare(|rare| Some(mem::take(&mut rare.pending)).filter(|pending| *pending > 0))
     }
 
     /// Lets `fill` append to what is sent, and behind that what it returns.
@@ -184,6 +191,19 @@ impl StreamState {
             self.outbox.take_room(&mut self.inbox);
         }
         self.outbox.append(fill)
+    }
+
+    /// What finds no room waits with its sender, and counts for the connection as if it stood in the outbox.
+    pub(in crate::engine::stream) fn hold_sender(&mut self, octets: usize, link: &Link) {
+        self.rare().pending = u32::try_from(octets).unwrap_or(u32::MAX);
+        self.rebook(link);
+    }
+
+    /// It has found room.
+    pub(in crate::engine::stream) fn admit_sender(&mut self, link: &Link) {
+        if self.take_pending().is_some() {
+            self.rebook(link);
+        }
     }
 
     /// Whether what is sent next may be [handed over](crate::engine::link::Link::hand_over) at once: nothing waits that was sent

@@ -9,19 +9,19 @@ use sockeye_proto::MachineStream;
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
 use crate::engine::link::{Flush, Link, Side};
-use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
 
 /// The connection's verbs.
 impl StreamState {
-    /// Fills an empty inbox from `read`, where octets find room; an inbox in use is left alone, and the connection keeps the
-    /// octets until it is empty. Where nobody reads any more, credit for a tunnel's last frames lets its peer get to its end.
+    /// Fills an empty inbox from `read`. While it is in use, and while something waits to be sent and nobody for octets, the
+    /// connection keeps them, and their peer gets no credit for them. Where nobody reads any more, credit for a tunnel's last
+    /// frames lets its peer get to its end.
     pub(in crate::engine::stream) fn deliver(&mut self, read: impl FnOnce() -> BytesMut) -> Delivered {
         if self.is_abandoned() && self.is_tunnel() {
             self.hear(read());
             return Delivered::Heard;
         }
-        if !self.inbox.is_empty() {
+        if !self.takes_octets() {
             self.held_back = true;
             return Delivered::HeldBack;
         }
@@ -29,12 +29,17 @@ impl StreamState {
         Delivered::Put(self.take_receiver())
     }
 
-    /// Takes what the handler left unread, and wakes the receiver if that is another task by now. A handler that left it
-    /// waits for something else, and for the end of the stream.
-    pub(in crate::engine::stream) fn put_back(&mut self, rest: BytesMut) -> Waiting {
-        debug_assert!(self.inbox.is_empty(), "what is put back comes before all else");
-        self.inbox = rest;
-        Waiting { receiver: self.take_receiving_task(), ..Waiting::default() }
+    /// The connection keeps octets that have come, for now.
+    pub(in crate::engine::stream) fn hold_back(&mut self) {
+        self.held_back = true;
+    }
+
+    /// A handler has left octets unread, which the connection keeps: it does not wait for them, though it did before. Whether
+    /// another task does.
+    pub(in crate::engine::stream) fn leave_unread(&mut self) -> bool {
+        self.held_back = true;
+        self.waits.handler_receives &= self.waits.for_end_alone;
+        self.awaits_octets()
     }
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
@@ -66,7 +71,7 @@ impl StreamState {
             Received::Dead(_) if self.sent == Sent::Finished => {}
             Received::Dead(death) => {
                 self.sent = Sent::Dead(death);
-                self.outbox = Outbox::default();
+                self.void_outbox();
             }
             Received::Finished if self.sent == Sent::Following => self.sent = Sent::Finishing,
             Received::Finished | Received::Open => {}
@@ -115,9 +120,9 @@ impl StreamState {
         }
     }
 
-    /// Tells the connection how much stays in the outbox.
+    /// Tells the connection how much waits to be sent.
     pub(in crate::engine::stream) fn rebook(&mut self, link: &Link) {
-        let left = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX);
+        let left = u32::try_from(self.outbox.len()).unwrap_or(u32::MAX).saturating_add(self.pending());
         link.rebook(mem::replace(&mut self.booked, left) as usize, left as usize);
     }
 
@@ -149,7 +154,8 @@ impl StreamState {
                 self.hear(stream.read());
             }
         } else if self.inbox.is_empty() {
-            refill = mem::take(&mut self.held_back);
+            refill = self.held_back && self.takes_octets();
+            self.held_back &= !refill;
             spare = mem::take(&mut self.inbox);
         }
         let mut waiting = self.send(stream, &mut spare, link);
@@ -160,7 +166,7 @@ impl StreamState {
             Next::GoOn => Awaited::Nothing,
             Next::Await(awaited) => awaited,
             Next::LetGo => {
-                self.outbox = Outbox::default();
+                self.void_outbox();
                 self.rebook(link);
                 waiting.watcher = self.take_watcher();
                 Awaited::Nothing
@@ -256,6 +262,7 @@ impl StreamState {
         if waiting > link.limits.stream_send / 2 || !link.admits(waiting) {
             return Waiting::default();
         }
+        self.admit_sender(link);
         let answers = mem::take(&mut self.waits.answers);
         let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
         Waiting { sender: self.take_sender(), receiver, watcher: None }
@@ -264,6 +271,6 @@ impl StreamState {
     /// As if the machine had taken all.
     #[cfg(test)]
     pub(crate) fn sent_all(&mut self) {
-        self.outbox = Outbox::default();
+        self.outbox = super::Outbox::default();
     }
 }

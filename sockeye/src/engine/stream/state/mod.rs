@@ -15,7 +15,7 @@ use std::task::Waker;
 use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
-use self::waiters::{Waiter, Waiting, Waits};
+use self::waiters::{Waiter, Waiting, WhoWaits};
 use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::link::Flush;
@@ -28,18 +28,18 @@ use sockeye_proto::Reason;
 pub(crate) struct StreamState {
     /// Received, and not yet taken by the application.
     inbox: BytesMut,
-    /// The connection holds octets that found the inbox in use; it wants to know when that has been emptied.
+    /// The connection keeps octets that have come, since the inbox [takes none](Self::takes_octets).
     held_back: bool,
     received: Received,
     /// To be sent, and not yet taken by the connection.
     outbox: Outbox,
-    /// What the connection counts of the outbox as waiting.
+    /// What the connection counts as waiting to be sent.
     booked: u32,
     sent: Sent,
     kind: Kind,
     /// Another task that waits for what comes.
     receiver: Option<Waker>,
-    waits: Waits,
+    waits: WhoWaits,
     /// How many [handles](super::StreamHandle) there are, which are a few; the last to leave ends the stream.
     handles: u8,
     /// The connection is draining: a WebSocket says Close 1001.
@@ -78,6 +78,8 @@ struct Rare {
     handler: Option<Handler>,
     /// Who waits for room, where that is not the handler.
     sender: Option<Waker>,
+    /// Octets that find no room in the outbox: whoever sends them holds them, and waits.
+    pending: u32,
     /// Who is to know that the stream is over, besides those who wait for either half.
     watcher: Option<Waker>,
 }
@@ -88,7 +90,7 @@ impl Rare {
         let no_head = response.is_none() && head.is_none() && !continues;
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
-        no_head && no_trailers && closer.is_none() && close_code.is_none() && nobody
+        no_head && no_trailers && self.pending == 0 && closer.is_none() && close_code.is_none() && nobody
     }
 }
 
@@ -200,7 +202,7 @@ impl StreamState {
 
     /// Whether, besides, the handler waits for what is received.
     pub(in crate::engine::stream) fn is_handler_receiving(&self) -> bool {
-        self.waits.handler_receives
+        self.waits.handler_receives && !self.waits.for_end_alone
     }
 
     /// Whether a Ping may be sent: messages go both ways, and all that was sent before is with the connection.
@@ -208,7 +210,16 @@ impl StreamState {
         self.is_open() && self.outbox.is_empty() && !self.head_waits()
     }
 
-    /// Octets that wait to be sent.
+    pub(in crate::engine::stream) fn waits(&self) -> Waits {
+        Waits { octets: self.waiting_octets() + self.pending() as usize, for_octets: self.awaits_octets() }
+    }
+
+    /// Octets that a sender holds.
+    fn pending(&self) -> u32 {
+        self.rare.as_ref().map_or(0, |rare| rare.pending)
+    }
+
+    /// Octets that wait to be sent in the outbox.
     pub(in crate::engine::stream) fn waiting_octets(&self) -> usize {
         self.outbox.len()
     }
@@ -240,11 +251,8 @@ impl StreamState {
 
     /// What must hold whenever nobody is in the middle of a transition.
     pub(in crate::engine::stream) fn check(&self) {
-        let Self { inbox: _, held_back, received, outbox, booked: _, sent, kind, flush, awaited, .. } = self;
-        debug_assert!(
-            !held_back || *received == Received::Open,
-            "after the peer's end the connection holds nothing back"
-        );
+        let Self { held_back, received, outbox, sent, kind, flush, awaited, .. } = self;
+        debug_assert!(!held_back || *received == Received::Open, "after the peer's end the connection keeps nothing");
         debug_assert!(
             !matches!(sent, Sent::Finished | Sent::Dead(_) | Sent::Resetting(_)) || outbox.is_empty(),
             "nothing goes out any more: {sent:?} with {} octets",
@@ -317,6 +325,15 @@ impl StreamState {
 const SAID: Kind = Kind::Tunnel(Parting::Said);
 const FAILED: Kind = Kind::Tunnel(Parting::Failed);
 
+/// What waits on a stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Waits {
+    /// Octets to be sent, those that a sender holds included.
+    pub(crate) octets: usize,
+    /// Whether somebody waits for what the peer sends.
+    pub(crate) for_octets: bool,
+}
+
 /// How our half ends.
 pub(crate) enum Ending {
     /// As soon as all before it is sent, with these trailers.
@@ -329,7 +346,7 @@ pub(crate) enum Ending {
 pub(in crate::engine::stream) enum Delivered {
     /// Into the inbox; beside it who waited for them.
     Put(Waiter),
-    /// Nowhere: the inbox is in use.
+    /// Nowhere, for now.
     HeldBack,
     /// To the closer of a tunnel that nobody holds.
     Heard,

@@ -25,8 +25,10 @@ pub(in crate::engine::stream) enum Waiter {
 
 /// How the handler waits, which takes no waker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Waits {
+pub(super) struct WhoWaits {
     pub(super) handler_receives: bool,
+    /// The receiver, whoever it is, waits for the end of what comes, and takes no octets before.
+    pub(super) for_end_alone: bool,
     pub(super) handler_sends: bool,
     /// The receiver has an answer that found no room.
     pub(super) answers: bool,
@@ -40,6 +42,19 @@ impl StreamState {
             (Who::Handler, before) => *before = None,
         }
         self.waits.handler_receives = matches!(who, Who::Handler);
+        self.waits.for_end_alone = false;
+    }
+
+    /// Whether somebody waits for octets. Then the inbox is empty.
+    #[inline]
+    pub(super) fn awaits_octets(&self) -> bool {
+        (self.waits.handler_receives || self.receiver.is_some()) && !self.waits.for_end_alone
+    }
+
+    /// Whether octets go into the inbox: not where whoever is to read them waits to send.
+    pub(super) fn takes_octets(&self) -> bool {
+        debug_assert!(!self.awaits_octets() || self.inbox.is_empty(), "who waits has read all");
+        self.awaits_octets() || self.inbox.is_empty() && self.waits().octets == 0
     }
 
     pub(super) fn take_receiver(&mut self) -> Waiter {
@@ -48,11 +63,6 @@ impl StreamState {
             Some(waker) => Waiter::Task(waker),
             None => Waiter::Nobody,
         }
-    }
-
-    /// The receiver where it is another task, which then waits no more.
-    pub(super) fn take_receiving_task(&mut self) -> Waiter {
-        self.receiver.take().map_or(Waiter::Nobody, Waiter::Task)
     }
 
     /// Most senders never wait, so that their waker is a rare thing.
