@@ -74,6 +74,8 @@ struct Rare {
     trailers_in: Option<HeaderMap>,
     closer: Option<Box<dyn Closer>>,
     close_code: Option<u16>,
+    /// Octets that were read and dropped of a peer that broke the tunnel's protocol.
+    dropped: usize,
     /// What the connection is to poll for the stream from now on.
     handler: Option<Handler>,
     /// Who waits for room, where that is not the handler.
@@ -84,11 +86,11 @@ struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, .. } = self;
+        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, dropped, .. } = self;
         let no_head = response.is_none() && head.is_none() && !continues;
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
-        no_head && no_trailers && closer.is_none() && close_code.is_none() && nobody
+        no_head && no_trailers && closer.is_none() && close_code.is_none() && *dropped == 0 && nobody
     }
 }
 
