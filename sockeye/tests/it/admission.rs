@@ -57,26 +57,21 @@ async fn one_connection_too_many_is_refused() {
     http1.check_echo("still here").await;
     http2.check_echo("still here").await;
 
-    for place in [Place::Silent(silent), Place::Http1(http1)] {
-        drop(place);
-        let mut tries = 0;
-        loop {
-            if is_answered(LOCALHOST, server.addr).await {
-                break;
-            }
-            tries += 1;
-            assert!(tries < 1000, "no place is free");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    }
+    drop(silent);
+    until_answered(server.addr).await;
+    http1.disconnect();
+    until_answered(server.addr).await;
     http2.check_echo("still here").await;
 }
 
-/// What takes a place, until it is dropped.
-#[expect(dead_code, reason = "held for its place")]
-enum Place {
-    Silent(TcpStream),
-    Http1(Socket),
+/// Waits until there is a place again.
+async fn until_answered(addr: SocketAddr) {
+    let answered = async {
+        while !is_answered(LOCALHOST, addr).await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(answered).await;
 }
 
 /// Those who come and go never meet the limit, however many they are in all.
@@ -142,11 +137,7 @@ async fn one_address_takes_no_more_than_its_share() {
     counted(&server.handle, Counter::ConnectionsRefusedByAddress, 3).await;
     assert_eq!(server.handle.counter(Counter::ConnectionsRefused), 0);
     held.clear();
-    let mut tries = 0;
-    while !is_answered(LOCALHOST, server.addr).await {
-        tries += 1;
-        assert!(tries < 1000, "no place is free");
-    }
+    until_answered(server.addr).await;
 }
 
 /// A page's connections from one address: fifty tabs, each with a connection of HTTP/2 and a socket over HTTP/1.1.

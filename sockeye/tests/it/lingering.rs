@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Counter, Server, websocket};
+use sockeye::{Body, BoxError, Client, Counter, Error, Server, WebSocket, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::service_fn;
 
+use crate::client::peer;
 use crate::common::{Carrier, Running, Socket, echo, handshake, start, within};
 use crate::counters::counted;
 
@@ -130,4 +131,38 @@ async fn an_honest_socket_hears_why() {
         }
     }
     assert_eq!(server.handle.counter(Counter::LingersGivenUp), 0);
+}
+
+/// A server of HTTP/1.1 that sends interim responses without end (RFC 9110 §15.2), as fast as it can, is given up long before
+/// the time for its answer is.
+#[tokio::test(start_paused = true)]
+async fn an_answer_without_end_is_given_up() {
+    let (builder, mut wires) = peer::wires();
+    let client = builder.connect(peer::URL).await.unwrap();
+    let mut transport = wires.next().await;
+    let mut sent = 0;
+    let flood = async {
+        peer::http1_request(&mut transport).await;
+        let interim = b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100);
+        while transport.write_all(&interim).await.is_ok() {
+            sent += interim.len();
+        }
+    };
+    let (opened, ()) = tokio::join!(client.open("/").into_future(), flood);
+    assert!(matches!(opened, Err(Error::Io(_))), "{opened:?}");
+    // Less the last write, of which a part was taken.
+    assert!((1_000_000..2 << 20).contains(&sent), "{sent} octets were read");
+}
+
+/// Some interim responses, and what a server says right behind its 101, are no such answer.
+#[tokio::test]
+async fn an_honest_answer_is_read_whole() {
+    let message = || vec![b'x'; 500_000];
+    let handler = async move |mut socket: WebSocket| socket.send(message()).await;
+    let server = start(Server::new(), websocket(handler)).await;
+    let client = Client::builder().http1_only().connect(&format!("ws://{}", server.addr)).await.unwrap();
+    for _ in 0..10 {
+        let mut socket = client.open("/").await.unwrap();
+        assert!(within(socket.recv()).await.unwrap() == Some(message().into()));
+    }
 }
