@@ -1,11 +1,13 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
+mod admission;
 mod bench;
 mod certificate;
 mod connect;
 mod dial;
 mod escape;
 mod handshake;
+mod metrics;
 mod probe;
 mod serve;
 mod signals;

@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result, bail};
 use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
 use tokio::net::TcpListener;
 
+use crate::admission::{self, Admission};
 use crate::certificate;
+use crate::metrics;
 use crate::signals::Signals;
 use crate::site::Site;
 
@@ -52,6 +54,12 @@ pub(crate) struct Arguments {
     /// An origin whose pages may open WebSockets, or "any"; may be repeated. By default the same origin.
     #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
     origin: Vec<String>,
+    #[command(flatten)]
+    admission: Admission,
+    /// Where to serve what is counted, in cleartext at /metrics, as Prometheus reads it; port 0 takes a free one. By default
+    /// nowhere.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
 }
 
 fn parse_origin(origin: &str) -> Result<String, String> {
@@ -74,10 +82,12 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let listen = arguments.listen;
+    let (listen, origins) = (arguments.listen, arguments.origins());
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let metrics = metrics::listen(arguments.metrics).await?;
     let config = http2::Config { max_concurrent_streams: arguments.max_streams, ..http2::Config::default() };
-    let mut server = Server::new().http2(config);
+    admission::raise_open_files();
+    let mut server = arguments.admission.apply(Server::new().http2(config));
     if arguments.keep_alive > 0 {
         server = server.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
     }
@@ -95,13 +105,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let scheme = if arguments.cleartext { "http" } else { "https" };
     // A reader of this line may have gone away, which is no reason to stop.
     writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
+    if let Some(listener) = metrics {
+        metrics::serve(listener, handle.clone())?;
+    }
 
     let websockets = WebSocketConfig {
         max_message_size: arguments.max_message_size,
         max_fragments: arguments.max_fragments,
         ..WebSocketConfig::default()
     };
-    let site = Site::new(handle, websockets, arguments.origins(), (!arguments.no_deflate).then(Deflate::default));
+    let site = Site::new(handle, websockets, origins, (!arguments.no_deflate).then(Deflate::default));
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }

@@ -66,6 +66,10 @@ pub trait Machine {
     /// Streams held: open, or closed and not released.
     fn stream_count(&self) -> usize;
 
+    /// The peer has broken the protocol of a tunnel: counts against a limit where a connection may have many of them.
+    fn blame(&mut self, now: Instant) {
+        let _ = now;
+    }
     /// Takes no new streams; those that there are go on.
     fn drain(&mut self, now: Instant);
     /// Ends the connection, and all of its streams, behind what is to be sent.
@@ -196,6 +200,10 @@ impl Machine for h2::Connection {
     #[inline]
     fn stream_count(&self) -> usize {
         self.stream_count()
+    }
+
+    fn blame(&mut self, now: Instant) {
+        self.blame(now);
     }
 
     fn drain(&mut self, now: Instant) {

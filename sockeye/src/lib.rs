@@ -27,6 +27,14 @@
 //! - `web-socket`: [`WebSocket`]; over HTTP/2 where `http2` is on too.
 //! - `deflate`: [`WebSocketService::deflate`], compressed messages.
 //! - `tls`: [`Server::tls`].
+#![cfg_attr(
+    feature = "prometheus",
+    doc = "- `prometheus`: [`Handle::prometheus`], what is counted as Prometheus reads it."
+)]
+#![cfg_attr(
+    not(feature = "prometheus"),
+    doc = "- `prometheus`: `Handle::prometheus`, what is counted as Prometheus reads it."
+)]
 //!
 //! # Memory
 //!

@@ -32,7 +32,7 @@ const MAX_SPARE: usize = 256;
 ///
 /// A response other than a 101 ends the exchange. Where the client and the server would go on with other requests (RFC 9112
 /// §9.3), the connection then [is left](Machine::is_left) to whoever serves them, with [what had come](Self::take_rest); else
-/// it ends, and what the client still sends is dropped. Only a stream
+/// it ends, and what the client still sends is dropped, as much of it as may be unread. Only a stream
 /// that is closed, by the end of both halves, can be released without harm: to release or to reset it before closes the
 /// connection at once, with what is left to transmit (RFC 6455 §7.1.7).
 pub struct Connection {
@@ -41,7 +41,7 @@ pub struct Connection {
     role: Role,
     /// Server: the client goes on with other requests if this one gets no tunnel.
     pub(super) persists: bool,
-    /// Octets that may be received and not read: one at least.
+    /// Octets that may be received and not read: one at least. Of a client that was refused, those that may still be dropped.
     window: u32,
     /// Octets that may wait to be transmitted: one at least.
     pub(super) max_send_buffer: usize,
@@ -211,6 +211,19 @@ impl Connection {
         self.check();
     }
 
+    /// A client that has been refused may go on sending: a window of it is dropped, and the connection stops until it is over.
+    fn drop_input(&mut self, input: &mut BytesMut) {
+        if matches!(self.state, State::Answering(_)) {
+            // Nobody reads any more: the window is there for nothing else.
+            self.window = self.window.saturating_sub(u32::try_from(input.len()).unwrap_or(u32::MAX));
+        }
+        input.clear();
+    }
+
+    fn has_dropped_enough(&self) -> bool {
+        matches!(self.state, State::Answering(_)) && self.window == 0
+    }
+
     fn tell(&mut self, event: Event) {
         self.events.get_or_insert_default().push_back(event);
     }
@@ -307,13 +320,13 @@ pub(super) fn batch(buffers: &Option<Box<Buffers>>) -> &[u8] {
 impl Machine for Connection {
     type Stream<'a> = Stream<'a>;
 
-    /// Leaves what is more than may be unread, and drops all that comes where nothing is received any more.
+    /// Leaves what is more than may be unread, and drops what comes where nothing is received any more.
     #[inline]
     fn handle_data(&mut self, _now: Instant, input: &mut BytesMut) {
         match () {
             () if self.is_receiving() => self.receive(input),
             () if self.is_answered() => {}
-            () => input.clear(),
+            () => self.drop_input(input),
         }
     }
 
@@ -388,7 +401,7 @@ impl Machine for Connection {
 
     #[inline]
     fn is_stopped(&self) -> bool {
-        self.is_receiving() && self.window() == 0 || self.is_answered()
+        self.is_receiving() && self.window() == 0 || self.is_answered() || self.has_dropped_enough()
     }
 
     fn is_send_closed(&self) -> bool {

@@ -99,11 +99,15 @@ pub struct Config {
     /// Streams reset by the peer before their answer had begun, and streams reset for the peer's faults. Default: a
     /// burst of 200, then 100 a second: a page that cancels as one types stays far below, a reset flood far above.
     pub resets: Rate,
+    /// Tunnels in which the peer broke the protocol, as [`Connection::blame`](super::Connection::blame) says: WebSockets that broke a
+    /// rule or a limit of RFC 6455. Default: a burst of 200, then 100 a second: all sockets of a page may fail at once, and
+    /// again when it opens them anew, but who opens sockets to break them does so some thousand times a second.
+    pub failed_tunnels: Rate,
     /// SETTINGS after the first. Default: a burst of 100, then 10 a second: peers that measure their path change their
     /// window a few times, and each change may cost a look at every stream.
     pub settings: Rate,
     /// Frames that do nothing: PRIORITY, unknown types, empty DATA, WINDOW_UPDATE on closed streams, GOAWAY after the
-    /// first. Default: a burst of 1000, then 33 a second; each header block makes up for two, each DATA frame sent for
+    /// first, informational responses. Default: a burst of 1000, then 33 a second; each header block makes up for two, each DATA frame sent for
     /// one.
     pub glitches: Rate,
     /// Octets received, divided by 8, may exceed useful ones (those of non-empty DATA frames both ways and of accepted
@@ -142,6 +146,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(2),
             max_send_buffer: 256 << 10,
             resets: Rate { burst: 200, per_second: 100 },
+            failed_tunnels: Rate { burst: 200, per_second: 100 },
             settings: Rate { burst: 100, per_second: 10 },
             glitches: Rate { burst: 1000, per_second: 33 },
             overhead: Rate { burst: 1 << 20, per_second: 1 << 10 },

@@ -144,6 +144,8 @@ pub enum Violation {
     TooManyContinuations,
     /// Our limit: streams reset, by the peer or for its faults.
     TooManyResets,
+    /// Our limit: tunnels in which the peer broke the protocol.
+    TooManyFailedTunnels,
     /// Our limit: SETTINGS after the first.
     TooManySettings,
     /// Our limit: frames that do nothing.
@@ -253,6 +255,7 @@ impl Violation {
             V::HeaderListFarTooLarge => (C, CALM, "§10.5.1", "header list far too large"),
             V::TooManyContinuations => (C, CALM, "§10.5", "too many CONTINUATION frames"),
             V::TooManyResets => (C, CALM, "§10.5", "too many streams reset"),
+            V::TooManyFailedTunnels => (C, CALM, "§10.5", "too many tunnels whose protocol was broken"),
             V::TooManySettings => (C, CALM, "§10.5", "too many SETTINGS"),
             V::TooManyGlitches => (C, CALM, "§10.5", "too many frames without effect"),
             V::TooMuchOverhead => (C, CALM, "§10.5", "too many octets without content"),

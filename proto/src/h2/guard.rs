@@ -13,6 +13,7 @@ const GLITCHES_PER_MESSAGE: u64 = 2;
 /// The limits on what is cheap for a peer and dear for us.
 pub(super) struct Guard {
     resets: Limit,
+    failed_tunnels: Limit,
     settings: Limit,
     glitches: Limit,
     /// Glitches that useful frames have made up for since the last one.
@@ -42,6 +43,7 @@ impl Guard {
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         Self {
             resets: Limit::new(config.resets),
+            failed_tunnels: Limit::new(config.failed_tunnels),
             settings: Limit::new(config.settings),
             glitches: Limit::new(config.glitches),
             made_up_for: 0,
@@ -76,6 +78,11 @@ impl Guard {
     pub(super) fn fault(&mut self, now: Instant) -> Result<(), Violation> {
         self.counters.resets_for_faults += 1;
         self.resets.take(now, Violation::TooManyResets)
+    }
+
+    /// The peer has broken the protocol of a tunnel.
+    pub(super) fn failed_tunnel(&mut self, now: Instant) -> Result<(), Violation> {
+        self.failed_tunnels.take(now, Violation::TooManyFailedTunnels)
     }
 
     /// SETTINGS came after the first.

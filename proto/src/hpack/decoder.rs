@@ -22,6 +22,9 @@ pub struct Decoder {
     scratch: Vec<u8>,
 }
 
+/// Size updates that may open a block: the smallest maximum since the last one, and the final one (RFC 7541 §4.2).
+const MAX_SIZE_UPDATES: usize = 2;
+
 /// The capacity of [`Decoder::scratch`] that may stay between blocks, in octets: the longest field of most requests.
 const MAX_IDLE_SCRATCH: usize = 512;
 
@@ -67,7 +70,13 @@ impl Decoder {
 
     /// Decodes the updates at a block's beginning and returns what follows them.
     fn decode_size_updates<'a>(&mut self, mut input: &'a [u8]) -> Result<&'a [u8], Error> {
+        let mut updates = 0;
         while let Some(0x20..=0x3f) = input.first() {
+            // RFC 7541 §4.2: "resulting in at most two dynamic table size updates". Each may empty a table and fill it again.
+            updates += 1;
+            if updates > MAX_SIZE_UPDATES {
+                return Err(Error::TooManySizeUpdates);
+            }
             let max_size = integer::decode(&mut input, 5)?;
             // RFC 7541 §6.3: "The new maximum size MUST be lower than or equal to the limit determined by the
             // protocol using HPACK."

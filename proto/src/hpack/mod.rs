@@ -128,6 +128,8 @@ pub enum Error {
     SizeUpdateTooLarge,
     /// A dynamic table size update follows a field (RFC 7541 §4.2).
     SizeUpdateNotAtStart,
+    /// A block opens with more than two dynamic table size updates (RFC 7541 §4.2).
+    TooManySizeUpdates,
     /// The first block after the peer acknowledged a smaller table does not open with a size update (RFC 7541 §4.2,
     /// RFC 9113 §4.3.1).
     SizeUpdateMissing,
@@ -149,6 +151,7 @@ impl fmt::Display for Error {
             Self::IndexOutOfRange => "index is past the end of the tables",
             Self::SizeUpdateTooLarge => "dynamic table size update exceeds the setting",
             Self::SizeUpdateNotAtStart => "dynamic table size update follows a field",
+            Self::TooManySizeUpdates => "more than two dynamic table size updates",
             Self::SizeUpdateMissing => "dynamic table size update is missing",
             Self::ListTooLarge => "header list is too large",
             Self::TooManyFields => "header list has too many fields",

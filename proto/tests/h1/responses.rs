@@ -194,7 +194,7 @@ fn a_refusal_ends_the_connection() {
     tested.stream().respond(&response(403, &[]), false).unwrap();
     assert_eq!(tested.heard(), ["finished"]);
     assert_eq!((tested.stream().unread(), tested.stream().read().len()), (0, 0));
-    tested.receive(&[0; 100_000]);
+    tested.receive(&[0; 60_000]);
     assert!(tested.input.is_empty() && !tested.machine.is_stopped());
     tested.eof();
     assert!(!tested.machine.is_send_closed() && !tested.machine.is_closed());
@@ -205,6 +205,21 @@ fn a_refusal_ends_the_connection() {
     assert!(tested.machine.is_closed() && tested.machine.stream_count() == 0);
     assert_eq!(tested.heard(), ["closed None"]);
     assert!(tested.sent_text().ends_with("2\r\nno\r\n0\r\n\r\n"));
+}
+
+/// A refused client that goes on sending is read no further than a window, until the connection is over.
+#[test]
+fn a_refused_client_is_not_read_for_ever() {
+    let mut tested = Tested::server();
+    tested.stream().respond(&response(403, &[]), false).unwrap();
+    tested.receive(&[0; 65_534]);
+    assert!(!tested.machine.is_stopped());
+    tested.receive(&[0; 1]);
+    assert!(tested.machine.is_stopped());
+    tested.stream().write(b"no", true);
+    tested.stream().release();
+    assert!(tested.machine.is_closed() && !tested.machine.is_stopped());
+    assert!(tested.sent_text().ends_with("2\r\nno\r\n0\r\n\r\n"), "it hears why all the same");
 }
 
 /// Content that breaks off is not whole, which the client sees by the end of the connection (RFC 9112 §8).

@@ -126,6 +126,76 @@ fn fault_flood() {
     assert_eq!(tested.machine.counters().resets_for_faults, 201);
 }
 
+/// Tunnels whose protocol the peer broke, whoever found that out.
+#[test]
+fn failed_tunnel_flood() {
+    for mut tested in [Tested::server(), Tested::client()] {
+        for _ in 0..200 {
+            tested.machine.blame(tested.now);
+            tested.assert_alive();
+        }
+        tested.machine.blame(tested.now);
+        tested.assert_connection_error(Violation::TooManyFailedTunnels);
+        // Who finds out later changes nothing.
+        tested.machine.blame(tested.now);
+        assert_eq!(tested.sent(), []);
+    }
+}
+
+/// All hundred sockets of a page fail once, and again when it has opened them anew, every two seconds.
+#[test]
+fn a_page_whose_sockets_all_fail_is_no_flood() {
+    let mut tested = Tested::server();
+    let mut stream_id = 1;
+    for _ in 0..60 {
+        for _ in 0..100 {
+            let id = tested.accept_and_respond(stream_id, false, CONNECT_WEBSOCKET);
+            stream_id += 2;
+            tested.receive(&data(id.value(), true, b"no frame"));
+            let mut stream = tested.machine.stream(id).unwrap();
+            stream.read();
+            stream.write(b"a Close", true);
+            stream.release();
+            tested.machine.blame(tested.now);
+        }
+        tested.events();
+        tested.after(Duration::from_secs(2));
+    }
+    assert!(!tested.machine.is_closed());
+    assert_eq!(tested.machine.counters().connection_errors, 0);
+}
+
+/// RFC 9110 §15.2: interim responses without end are of no use to a client.
+#[test]
+fn interim_response_flood() {
+    let mut tested = Tested::client();
+    let id = tested.open(&get("https://example.com/"), true);
+    let interim = headers(id.value(), false, &[(":status", "103")]);
+    tested.receive(&interim.repeat(1000));
+    assert!(!tested.machine.is_closed());
+    tested.receive(&interim);
+    tested.assert_connection_error(Violation::TooManyGlitches);
+}
+
+/// A server that tells for an hour that it is at work, and hints early at each of thousands of responses.
+#[test]
+fn honest_interim_responses_are_no_flood() {
+    let mut tested = Tested::client();
+    let slow = tested.open(&get("https://example.com/slow"), true);
+    for _ in 0..1200 {
+        tested.after(Duration::from_secs(3)).receive(&headers(slow.value(), false, &[(":status", "102")]));
+    }
+    for _ in 0..5000 {
+        let id = tested.open(&get("https://example.com/"), true);
+        tested.receive(&headers(id.value(), false, &[(":status", "100")]));
+        tested.receive(&headers(id.value(), false, &[(":status", "103")]));
+        tested.receive(&headers(id.value(), true, &[(":status", "204")]));
+        tested.machine.stream(id).unwrap().release();
+        tested.events();
+    }
+    assert!(!tested.machine.is_closed());
+}
+
 /// Streams past the limit: not the peer's fault before it can know the limit, and a fault after.
 #[test]
 fn refusals_before_and_after_the_acknowledgement() {

@@ -86,6 +86,30 @@ fn size_updates_stand_at_the_beginning_only() {
     }
 }
 
+/// RFC 7541 §4.2: "The final maximum size is always signaled, resulting in at most two dynamic table size updates."
+#[test]
+fn a_third_size_update_is_an_error() {
+    let sizes: [&[u8]; 3] = [&[0x20], &[0x3e], &[0x3f, 0xe1, 0x1f]];
+    for third in sizes {
+        for rest in [&[][..], &[0x82]] {
+            let block = [&[0x20][..], &[0x3f, 0xe1, 0x1f], third, rest].concat();
+            assert_eq!(decode(&mut decoder(), &block), Err(Error::TooManySizeUpdates), "{block:x?}");
+        }
+    }
+    assert_eq!(decode(&mut decoder(), &[0x20; 10_000]), Err(Error::TooManySizeUpdates));
+}
+
+/// Honest encoders flush the table by two updates, as often as they like: the limit is a block's, and so it is a header
+/// block's that has no fields, or trailers.
+#[test]
+fn two_size_updates_in_every_block_are_no_fault() {
+    let mut decoder = decoder();
+    for _ in 0..10_000 {
+        assert_eq!(decode(&mut decoder, &[0x20, 0x3f, 0xe1, 0x1f, 0x82]), Ok(fields(&[(":method", "GET")])));
+        assert_eq!(decode(&mut decoder, &[0x3e]), Ok(vec![]));
+    }
+}
+
 /// RFC 7541 §6.3: "A value that exceeds this limit MUST be treated as a decoding error."
 #[test]
 fn a_size_update_above_the_setting_is_an_error() {

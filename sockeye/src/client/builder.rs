@@ -217,6 +217,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Octets that a connection reads and drops after its end, so that the server gets the last that was sent; 4 MiB by
+    /// default. Past it nothing more is read, and the connection is closed after a second.
+    #[must_use]
+    pub fn linger(mut self, octets: usize) -> Self {
+        self.edit().limits.linger = octets;
+        self
+    }
+
     /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {

@@ -14,6 +14,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::bounded::Bounded;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::read_ahead::ReadAhead;
@@ -28,7 +29,7 @@ pub(super) async fn send(
 ) -> Result<Response<Incoming>, Unanswered> {
     let mut builder = http1::Builder::new();
     builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_HYPER_SIZE));
-    let (mut sender, connection) = builder.handshake(TokioIo::new(transport)).await.map_err(failed)?;
+    let (mut sender, connection) = builder.handshake(TokioIo::new(Bounded::new(transport))).await.map_err(failed)?;
     // It ends when the sender and the response are gone.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -66,9 +67,9 @@ impl From<Unanswered> for Error {
 /// The transport behind a response that switched protocols.
 pub(super) async fn take_over(response: Response<Incoming>) -> Result<ReadAhead<Box<dyn Transport>>> {
     let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
-    let parts = upgraded.downcast::<TokioIo<Box<dyn Transport>>>().expect("the transport that was given to hyper");
+    let parts = upgraded.downcast::<TokioIo<Bounded>>().expect("the transport that was given to hyper");
     // Copied: hyper's buffer would stay for as long as the socket.
-    Ok(ReadAhead::new(parts.io.into_inner(), BytesMut::from(&parts.read_buf[..])))
+    Ok(ReadAhead::new(parts.io.into_inner().into_inner(), BytesMut::from(&parts.read_buf[..])))
 }
 
 /// Reads what a refusal has to say, as far as it comes in time.

@@ -1,5 +1,6 @@
 //! The client: one origin, its connections, and the sockets opened on them.
 
+mod bounded;
 mod builder;
 #[cfg(feature = "deflate")]
 mod deflate;

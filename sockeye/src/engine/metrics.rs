@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Declares the counters once: the enum, all of it, and the names.
 macro_rules! counters {
-    ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
         /// How often something happened that a limit or a policy is about.
         ///
         /// Limits stand far above what honest peers do, so one that is met says that somebody is at fault, or that the
@@ -16,7 +16,7 @@ macro_rules! counters {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum Counter {
-            $($(#[$doc])* $variant,)*
+            $($(#[doc = $doc])* $variant,)*
         }
 
         impl Counter {
@@ -27,6 +27,13 @@ macro_rules! counters {
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                }
+            }
+
+            /// What is counted, in a sentence or two.
+            pub const fn help(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),*).trim_ascii(),)*
                 }
             }
         }
@@ -40,6 +47,16 @@ counters! {
     Requests => "requests",
     /// WebSockets opened.
     WebSockets => "web_sockets",
+    /// WebSockets that were open and are no more.
+    WebSocketsClosed => "web_sockets_closed",
+    /// Connections refused past the limit of all.
+    ConnectionsRefused => "connections_refused",
+    /// Connections refused past the limit of one address.
+    ConnectionsRefusedByAddress => "connections_refused_by_address",
+    /// Connections that left a place which was kept for those of their address, to a later one.
+    ConnectionsDisplaced => "connections_displaced",
+    /// Times that a listener could not accept a connection, for want of descriptors or memory.
+    AcceptErrors => "accept_errors",
     /// Connections closed since they did not finish TLS, say what they speak or send the head of their first request in time.
     HandshakeTimeouts => "handshake_timeouts",
     /// TLS handshakes that failed.
@@ -64,6 +81,8 @@ counters! {
     HandlersDropped => "handlers_dropped",
     /// Streams reset since their peer left more unread than may wait for a connection.
     UnreadStreamsReset => "unread_streams_reset",
+    /// Connections whose peer went on sending after their end, past the limit, and was not read to its end.
+    LingersGivenUp => "lingers_given_up",
     /// Connections cut off since they took nothing of what there was to write.
     WriteTimeouts => "write_timeouts",
     /// WebSockets given up since a Ping of the keep-alive was not answered.
@@ -94,6 +113,8 @@ counters! {
     HeaderCompressionErrors => "header_compression_errors",
     /// HTTP/2: connections ended for the rate of streams reset.
     ResetFloods => "reset_floods",
+    /// HTTP/2: connections ended for the rate of WebSockets that broke a rule or a limit of RFC 6455.
+    ViolationFloods => "violation_floods",
     /// HTTP/2: connections ended for the rate of frames without effect.
     GlitchFloods => "glitch_floods",
     /// HTTP/2: connections ended for the rate of SETTINGS.

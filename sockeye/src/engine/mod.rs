@@ -1,5 +1,6 @@
 //! A connection and its streams, for either role and either version of HTTP: knows no WebSocket, no server and no client.
 
+pub(crate) mod admission;
 pub(crate) mod body;
 pub(crate) mod budget;
 pub(crate) mod buffers;
@@ -12,6 +13,8 @@ pub(crate) mod link;
 pub(crate) mod machine;
 pub(crate) mod metrics;
 pub(crate) mod peer;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 pub(crate) mod pulse;
 pub(crate) mod read_ahead;
 pub(crate) mod registry;

@@ -1,13 +1,15 @@
 //! The connections of one server, and what it counts.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use http::Version;
 use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
 
+use crate::engine::admission::{Admission, Doors, Place, Refused};
 use crate::engine::link::{ConnectionInfo, Limits, Link, Listing, Phase};
 use crate::engine::metrics::{Counter, Metrics};
 
@@ -29,11 +31,24 @@ struct Book {
     connections: BTreeMap<u64, Weak<Link>>,
     /// Those that have not said yet what they speak.
     arriving: usize,
+    /// Of the connections, those of HTTP/2.
+    http2: usize,
+    /// As many connections as there may be; none where nothing limits them.
+    max: Option<usize>,
+    admission: Admission,
 }
 
 impl Default for Book {
     fn default() -> Self {
-        Self { next: 1, phase: Phase::Running, connections: BTreeMap::new(), arriving: 0 }
+        Self {
+            next: 1,
+            phase: Phase::Running,
+            connections: BTreeMap::new(),
+            arriving: 0,
+            http2: 0,
+            max: None,
+            admission: Admission::default(),
+        }
     }
 }
 
@@ -44,8 +59,24 @@ impl Registry {
 
     /// Lists a connection under a number of its own.
     pub(crate) fn enter(self: &Arc<Self>, limits: Arc<Limits>, info: ConnectionInfo) -> Arc<Link> {
+        self.enter_from(None, limits, info)
+    }
+
+    /// The same of one that has [arrived](Self::admit).
+    pub(crate) fn enter_from(
+        self: &Arc<Self>,
+        arrival: Option<Arrival>,
+        limits: Arc<Limits>,
+        info: ConnectionInfo,
+    ) -> Arc<Link> {
         self.metrics.count(Counter::Connections);
         let mut book = self.book();
+        if let Some(mut arrival) = arrival {
+            // From here on it is counted as one that is listed.
+            arrival.registry = None;
+            book.arriving -= 1;
+        }
+        book.http2 += usize::from(info.version == Version::HTTP_2);
         let number = book.next;
         book.next += 1;
         let link = Arc::new(Link::new(self.clone(), number, limits, info));
@@ -56,10 +87,44 @@ impl Registry {
         link
     }
 
-    /// Knows of a connection that is to be [entered](Self::enter) once its handshake has told what it speaks.
-    pub(crate) fn expect(self: &Arc<Self>) -> Arrival {
-        self.book().arriving += 1;
-        Arrival(self.clone())
+    /// Takes a connection that is to be [entered](Self::enter_from) once its handshake has told what it speaks, or counts that it
+    /// was not taken.
+    pub(crate) fn admit(self: &Arc<Self>, doors: &Doors, peer: Option<IpAddr>) -> Result<Arrival, Refused> {
+        let mut book = self.book();
+        book.max = Some(doors.max);
+        let open = book.open();
+        let admitted = book.admission.admit(doors, open, peer);
+        book.arriving += usize::from(admitted.is_ok());
+        drop(book);
+        match admitted {
+            Ok((place, displaced)) => {
+                if let Some(task) = displaced {
+                    self.metrics.count(Counter::ConnectionsDisplaced);
+                    task.abort();
+                }
+                Ok(Arrival { registry: Some(self.clone()), peer, place })
+            }
+            Err(refused) => {
+                self.metrics.count(match refused {
+                    Refused::Full => Counter::ConnectionsRefused,
+                    Refused::ByAddress => Counter::ConnectionsRefusedByAddress,
+                });
+                Err(refused)
+            }
+        }
+    }
+
+    /// The task of a connection that stands in a kept place, which it is to leave when a later one needs that.
+    pub(crate) fn keep(&self, task: AbortHandle) {
+        self.book().admission.keep(task);
+    }
+
+    /// Connections that there are.
+    #[cfg(feature = "prometheus")]
+    pub(crate) fn population(&self) -> Population {
+        let book = self.book();
+        let Book { http2, arriving, max, .. } = *book;
+        Population { http1: book.connections.len() - http2, http2, arriving, max }
     }
 
     fn tell_if_empty(&self, book: &Book) {
@@ -106,27 +171,60 @@ impl Listing for Registry {
         &self.metrics
     }
 
-    fn leave(&self, number: u64) {
+    fn leave(&self, number: u64, info: &ConnectionInfo) {
         let mut book = self.book();
-        book.connections.remove(&number);
+        if book.connections.remove(&number).is_some() {
+            book.http2 -= usize::from(info.version == Version::HTTP_2);
+            book.admission.leave(info.peer.map(|peer| peer.ip()));
+        }
         self.tell_if_empty(&book);
     }
 }
 
 impl Book {
     fn is_empty(&self) -> bool {
-        self.connections.is_empty() && self.arriving == 0
+        self.open() == 0
+    }
+
+    /// All that take a place.
+    fn open(&self) -> usize {
+        self.connections.len() + self.arriving
     }
 }
 
+/// How many connections there are now.
+#[cfg(feature = "prometheus")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Population {
+    pub(crate) http1: usize,
+    pub(crate) http2: usize,
+    /// Those whose handshake is under way.
+    pub(crate) arriving: usize,
+    /// As many as there may be in all; none of a client.
+    pub(crate) max: Option<usize>,
+}
+
 /// A connection whose handshake is under way: its server waits for it until this is dropped.
-pub(crate) struct Arrival(Arc<Registry>);
+pub(crate) struct Arrival {
+    /// None once it is listed as a connection.
+    registry: Option<Arc<Registry>>,
+    peer: Option<IpAddr>,
+    place: Place,
+}
+
+impl Arrival {
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+}
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        let mut book = self.0.book();
+        let Some(registry) = &self.registry else { return };
+        let mut book = registry.book();
         book.arriving -= 1;
-        self.0.tell_if_empty(&book);
+        book.admission.leave(self.peer);
+        registry.tell_if_empty(&book);
     }
 }
 
@@ -157,7 +255,11 @@ impl Handle {
 
 impl std::fmt::Debug for Handle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Handle").field("connections", &self.0.book().connections.len()).finish_non_exhaustive()
+        let (connections, max) = {
+            let book = self.0.book();
+            (book.connections.len(), book.max)
+        };
+        f.debug_struct("Handle").field("connections", &connections).field("max", &max).finish_non_exhaustive()
     }
 }
 

@@ -12,13 +12,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::engine::admission::Place;
 #[cfg(feature = "web-socket")]
 use crate::engine::link::PingTimes;
 use crate::engine::link::{Limits, Phase};
-use crate::engine::registry::{Handle, Registry};
+use crate::engine::registry::{Arrival, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::Transport;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::server::accepting::{Setbacks, accept, turn_away};
+use crate::server::admission::AdmissionSettings;
 use crate::server::answer::HttpService;
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
@@ -72,6 +75,7 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 pub struct Server {
     pub(super) http2: h2::Config,
     pub(super) limits: Arc<Limits>,
+    pub(super) admission: AdmissionSettings,
     keep_alive: Option<(Duration, Duration)>,
     pub(super) handshake_timeout: Duration,
     pub(crate) secure: Option<Secure>,
@@ -101,6 +105,7 @@ impl Server {
         Self {
             http2: h2::Config::default(),
             limits: Arc::default(),
+            admission: AdmissionSettings::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
             secure: None,
@@ -199,6 +204,15 @@ impl Server {
         self
     }
 
+    /// Octets that a connection reads and drops after its end, by an error or by ours, so that the peer gets the last that was
+    /// sent; 4 MiB by default, which is what a fast peer far away has sent before it knows. Past it nothing more is read, and
+    /// the connection is closed after a second ([`Counter::LingersGivenUp`](crate::Counter::LingersGivenUp)).
+    #[must_use]
+    pub fn linger(mut self, octets: usize) -> Self {
+        self.limits().linger = octets;
+        self
+    }
+
     /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
@@ -219,21 +233,25 @@ impl Server {
         Handle(self.registry.clone())
     }
 
-    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`].
+    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`], as many at once as
+    /// [`max_connections`](Self::max_connections) says. Where the listener fails for want of descriptors or memory, it is tried
+    /// again after a while: of a few milliseconds at first, and of a second at last.
     ///
     /// # Errors
     ///
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
     pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
         let server = self.settled();
+        let (doors, mut setbacks) = (server.admission.doors(), Setbacks::default());
         loop {
-            tokio::select! {
+            let (stream, peer) = tokio::select! {
                 biased;
                 () = server.registry.wait_shutdown() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => server.clone().accept(stream, peer, service.clone()),
-                    Err(error) => wait_out(&error).await,
-                },
+                accepted = accept(&listener, &mut setbacks, &server.registry.metrics) => accepted,
+            };
+            match server.registry.admit(&doors, Some(peer.ip())) {
+                Ok(arrival) => server.clone().begin(stream, peer, arrival, service.clone()),
+                Err(refused) => turn_away(stream, peer, refused),
             }
         }
         drop(listener);
@@ -274,22 +292,31 @@ impl Server {
     /// # }
     /// ```
     ///
+    /// The connection counts among those that [`max_connections`](Self::max_connections) allows.
+    ///
     /// # Errors
     ///
-    /// What ended the connection otherwise than cleanly.
+    /// What ended the connection otherwise than cleanly; [`Error::Io`] of the kind
+    /// [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) where there are as many as there may be.
     pub fn serve_connection<T, S>(&self, transport: T, service: S) -> impl Future<Output = Result> + Send + use<T, S>
     where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: HttpService,
     {
-        let arrival = self.registry.expect();
-        Relay::new(self.clone().settled().run(transport, None, arrival, service))
+        let arrival = self.registry.admit(&self.admission.doors(), None);
+        let server = self.clone().settled();
+        Relay::new(async move {
+            match arrival {
+                Ok(arrival) => server.run(transport, None, arrival, service).await,
+                Err(_) => Then::Over(Err(Error::Io(io::ErrorKind::QuotaExceeded.into()))),
+            }
+        })
     }
 
     /// Serves an accepted connection in a task of its own.
-    fn accept<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, service: S) {
+    fn begin<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, arrival: Arrival, service: S) {
         let span = tracing::debug_span!("connection", %peer);
-        let arrival = self.registry.expect();
+        let (place, registry) = (arrival.place(), self.registry.clone());
         let serving = Unattended(Relay::new(async move {
             match stream.set_nodelay(true) {
                 Ok(()) => self.run(stream, Some(peer), arrival, service).await,
@@ -297,20 +324,10 @@ impl Server {
             }
         }));
         // A span that nobody looks at takes no room beside the socket.
-        if span.is_disabled() {
-            tokio::spawn(serving);
-        } else {
-            tokio::spawn(serving.instrument(span));
+        let task = if span.is_disabled() { tokio::spawn(serving) } else { tokio::spawn(serving.instrument(span)) };
+        if place == Place::Kept {
+            registry.keep(task.abort_handle());
         }
-    }
-}
-
-/// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
-async fn wait_out(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-        tracing::warn!(%error, "no connection can be accepted; trying again");
-        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -319,6 +336,7 @@ impl std::fmt::Debug for Server {
         f.debug_struct("Server")
             .field("http2", &self.http2)
             .field("limits", &self.limits)
+            .field("admission", &self.admission)
             .field("tls", &self.secure.is_some())
             .finish_non_exhaustive()
     }

@@ -2,6 +2,10 @@
 //! WebSockets, in a server of ours or in hyper's.
 
 #[cfg(feature = "http2")]
+mod accepting;
+#[cfg(feature = "http2")]
+mod admission;
+#[cfg(feature = "http2")]
 mod answer;
 #[cfg(feature = "http2")]
 mod builder;

@@ -95,9 +95,7 @@ impl Server {
 
     /// Lists a connection, as one that has arrived.
     fn enter(&self, arrival: Arrival, info: ConnectionInfo) -> Arc<Link> {
-        let link = self.registry.enter(self.limits.clone(), info);
-        drop(arrival);
-        link
+        self.registry.enter_from(Some(arrival), self.limits.clone(), info)
     }
 
     fn start_http<T, S>(self: Arc<Self>, transport: T, read: BytesMut, link: Arc<Link>, service: S) -> Step

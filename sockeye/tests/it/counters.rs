@@ -92,7 +92,7 @@ async fn nothing_else_is_counted_of_honest_peers() {
     .await;
     for &counter in Counter::ALL {
         let expected = match counter {
-            Counter::Connections | Counter::Requests | Counter::WebSockets => 2,
+            Counter::Connections | Counter::Requests | Counter::WebSockets | Counter::WebSocketsClosed => 2,
             _ => 0,
         };
         assert_eq!(server.handle.counter(counter), expected, "{counter:?}");

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod admission;
 mod after_close;
 mod back_pressure;
 mod cancel;
@@ -26,12 +27,15 @@ mod http1_host;
 mod keep_alive;
 mod later_pongs;
 mod limits;
+mod lingering;
 mod lives;
 mod membership;
 mod outlasting;
 mod peers;
 mod pieces;
 mod pieces_edges;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod reading;
 mod refusals;
 mod requests;
@@ -43,3 +47,4 @@ mod socket;
 #[cfg(feature = "tls")]
 mod tls;
 mod unfinished;
+mod violations;

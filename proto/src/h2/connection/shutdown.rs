@@ -44,6 +44,19 @@ impl Connection {
         }
     }
 
+    /// The peer has broken the protocol of a tunnel, which HTTP/2 knows nothing of. It counts against
+    /// [`Config::failed_tunnels`](crate::h2::Config::failed_tunnels), past which the connection ends with ENHANCE_YOUR_CALM.
+    /// The stream of the tunnel is left as it is, for the application to tell the peer on.
+    pub fn blame(&mut self, now: Instant) {
+        if self.life.is_closed() {
+            return;
+        }
+        self.clock.set(now);
+        if let Err(violation) = self.guard.failed_tunnel(now) {
+            self.fail(violation);
+        }
+    }
+
     /// A connection error (RFC 9113 §5.4.1): GOAWAY, and not an octet more is parsed.
     #[cold]
     pub(super) fn fail(&mut self, violation: Violation) {

@@ -143,11 +143,14 @@ impl Messages<'_> {
         let list = self.decode(part, block)?;
         let handled = match part {
             _ if opening.depends_on_itself => Err(Violation::SelfDependency),
-            Part::Trailers => self.handle_trailers(id, list, opening.end_stream),
-            _ => self.handle_response(id, list, opening.end_stream),
+            Part::Trailers => self.handle_trailers(id, list, opening.end_stream).map(|()| Effect::Block(block.len())),
+            _ => self.handle_response(id, list, opening.end_stream).map(|status| {
+                // RFC 9110 §15.2: there may be many, and none of them is of use by itself.
+                if status.is_informational() { Effect::Nothing } else { Effect::Block(block.len()) }
+            }),
         };
         match handled {
-            Ok(()) => Ok(Effect::Block(block.len())),
+            Ok(effect) => Ok(effect),
             Err(violation) => {
                 self.counters.header_lists_refused += u64::from(violation == Violation::HeaderListTooLarge);
                 Err(Fault::Stream(id.value(), violation))
@@ -175,17 +178,18 @@ impl Messages<'_> {
         Ok(())
     }
 
-    fn handle_response(&mut self, id: StreamId, list: HeaderList, end_stream: bool) -> Result<(), Violation> {
+    fn handle_response(&mut self, id: StreamId, list: HeaderList, end_stream: bool) -> Result<StatusCode, Violation> {
         let exchange = self.streams.slot(id.slot).exchange();
         let (response, expected) = list.into_response(exchange, end_stream)?;
-        if !response.status().is_informational() {
+        let status = response.status();
+        if !status.is_informational() {
             let entry = self.streams.slot_mut(id.slot);
             entry.expect(expected);
-            entry.set_response(response.status());
+            entry.set_response(status);
             self.streams.set_recv(id.slot, if end_stream { Side::Ended } else { Side::Body });
         }
         self.events.push(Event::Response { id, response: Box::new(response), end_stream });
-        Ok(())
+        Ok(status)
     }
 
     fn decode(&mut self, part: Part, block: &[u8]) -> Result<HeaderList, Violation> {

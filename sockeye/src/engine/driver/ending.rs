@@ -10,7 +10,7 @@ use sockeye_proto::h2::StreamId;
 use sockeye_proto::{Machine, MachineStream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::linger::Linger;
+use super::linger::{Linger, Lingering};
 use super::streams::{Streams, find, read};
 use super::transport::Reading;
 use super::{Application, Driver, IDLE, pinned};
@@ -227,7 +227,7 @@ where
         }
         let linger = match &mut self.linger {
             Some(linger) => linger,
-            none => none.insert(Linger::new(self.link.limits.close_timeout, self.output.is_shut_down())),
+            none => none.insert(Linger::new(&self.link.limits, self.output.is_shut_down())),
         };
         if self.phase == Phase::Ending || self.machine.is_all_received() {
             // What the peer has not read by now is little, or is cut off.
@@ -235,7 +235,18 @@ where
         }
         let read_ended = self.input.state == Reading::Ended;
         let is_written = self.output.is_with_transport();
-        let shut_down = is_written && linger.poll_shutdown(cx, &mut pinned(&mut self.transport), read_ended).is_ready();
+        let shut_down = is_written && {
+            let transport = &mut pinned(&mut self.transport);
+            match linger.poll_shutdown(cx, transport, &self.link.limits, read_ended) {
+                Lingering::On => false,
+                Lingering::PastLimit => {
+                    self.link.metrics().count(Counter::LingersGivenUp);
+                    linger.hasten(self.link.limits.failed_timeout);
+                    false
+                }
+                Lingering::Over => true,
+            }
+        };
         // A socket that is held elsewhere has in its cell all that there will be.
         let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());
         if shut_down && handled {

@@ -5,11 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
+use tokio_util::io::poll_read_buf;
 
-/// Shuts a transport down and reads on to the peer's end, for some time: a transport that is closed with octets unread
-/// would take back the last that was sent.
+use super::yield_now;
+use crate::engine::buffers;
+use crate::engine::link::Limits;
+
+/// Shuts a transport down and reads on to the peer's end, for some time and some octets: a transport that is closed with octets
+/// unread would take back the last that was sent.
 pub(super) struct Linger {
     step: Step,
     deadline: Pin<Box<Sleep>>,
@@ -18,42 +24,88 @@ pub(super) struct Linger {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Write,
-    Read,
+    /// Reads on. So many octets may come before the peer's end.
+    Read(u32),
+    /// The peer sends without end: nothing is read any more, and the last that was sent has what is left of the time to be
+    /// read.
+    Hold,
     Done,
+}
+
+/// What has become of a transport that lingers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lingering {
+    /// It goes on.
+    On,
+    /// The peer has just sent more than it may.
+    PastLimit,
+    /// The transport is at its end.
+    Over,
+}
+
+/// In 32 bits, since every idle connection has room for them.
+fn most(limits: &Limits) -> u32 {
+    u32::try_from(limits.linger).unwrap_or(u32::MAX)
 }
 
 impl Linger {
     /// `is_shut_down` says that our half has ended already.
-    pub(super) fn new(time: Duration, is_shut_down: bool) -> Self {
-        let step = if is_shut_down { Step::Read } else { Step::Write };
-        Self { step, deadline: Box::pin(tokio::time::sleep(time)) }
+    pub(super) fn new(limits: &Limits, is_shut_down: bool) -> Self {
+        let step = if is_shut_down { Step::Read(most(limits)) } else { Step::Write };
+        Self { step, deadline: Box::pin(tokio::time::sleep(limits.close_timeout)) }
     }
 
-    /// Ready at the transport's end. `read_ended` says that the peer's is known already.
-    pub(super) fn poll_shutdown<T>(&mut self, cx: &mut Context<'_>, transport: &mut T, read_ended: bool) -> Poll<()>
+    /// Goes on towards the transport's end. `read_ended` says that the peer's is known already.
+    pub(super) fn poll_shutdown<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut T,
+        limits: &Limits,
+        read_ended: bool,
+    ) -> Lingering
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         if self.step == Step::Write {
             self.step = match Pin::new(&mut *transport).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => Step::Read,
+                Poll::Ready(Ok(())) => Step::Read(most(limits)),
                 Poll::Ready(Err(_)) => Step::Done,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return Lingering::On,
             };
         }
         if read_ended {
             self.step = Step::Done;
         }
-        let mut discarded = [0; 4096];
-        while self.step == Step::Read {
-            let mut buffer = ReadBuf::new(&mut discarded);
-            match Pin::new(&mut *transport).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => self.step = Step::Done,
-                Poll::Pending => return Poll::Pending,
-            }
+        match self.step {
+            Step::Read(left) => self.read(cx, transport, left),
+            Step::Write | Step::Hold => Lingering::On,
+            Step::Done => Lingering::Over,
         }
-        Poll::Ready(())
+    }
+
+    /// Reads once, and lets others have their turn: what comes is of no use to anybody.
+    fn read<T: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, transport: &mut T, left: u32) -> Lingering {
+        let mut discarded = BytesMut::new();
+        buffers::fill(&mut discarded);
+        let read = poll_read_buf(Pin::new(transport), cx, &mut (&mut discarded).limit(buffers::SIZE));
+        discarded.clear();
+        buffers::give_back(&mut discarded);
+        match read {
+            Poll::Ready(Ok(octets @ 1..)) if octets < left as usize => {
+                self.step = Step::Read(left - octets as u32);
+                yield_now(cx);
+                Lingering::On
+            }
+            Poll::Ready(Ok(1..)) => {
+                self.step = Step::Hold;
+                Lingering::PastLimit
+            }
+            Poll::Ready(_) => {
+                self.step = Step::Done;
+                Lingering::Over
+            }
+            Poll::Pending => Lingering::On,
+        }
     }
 
     /// No more than this is left of the time.

@@ -191,7 +191,7 @@ where
     /// Sends what tasks have handed over, looks at every stream that changed, then handles what the machine has to say; whether
     /// anything happened.
     fn run(&mut self, now: Instant) -> bool {
-        let mut progress = self.send_handed();
+        let mut progress = self.send_handed() | self.count_blames(now);
         let mut ready = mem::take(&mut self.ready);
         self.link.take_ready(&mut ready);
         progress |= !ready.is_empty();

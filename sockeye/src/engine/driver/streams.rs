@@ -353,6 +353,16 @@ where
         }
         self.machine.recycle(exchanged.spare);
         self.note_broken_off(was_closed);
+        self.count_blames(now);
+    }
+
+    /// Tells the machine of tunnels in which the peer broke their protocol, which may be one too many; whether there were any.
+    pub(super) fn count_blames(&mut self, now: Instant) -> bool {
+        let blames = self.link.take_blames();
+        for _ in 0..blames {
+            self.machine.blame(now);
+        }
+        blames > 0
     }
 
     /// Sends what tasks have handed over; whether anything was there.
@@ -421,6 +431,7 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
         V::HeaderListFarTooLarge | V::TooManyContinuations => Counter::HeaderBlocksTooLarge,
         V::HeaderCompression => Counter::HeaderCompressionErrors,
         V::TooManyResets => Counter::ResetFloods,
+        V::TooManyFailedTunnels => Counter::ViolationFloods,
         V::TooManyGlitches => Counter::GlitchFloods,
         V::TooManySettings => Counter::SettingsFloods,
         V::TooMuchOverhead => Counter::OverheadFloods,

@@ -45,6 +45,10 @@ impl Link {
             if ready.end == End::None {
                 ready.end = end;
             }
+            if let Some(rare) = &mut ready.rare {
+                // Nobody is to be told any more.
+                rare.blames = 0;
+            }
             self.set_news(if ready.slots.is_empty() { 0 } else { TOLD });
             (ready.end, ready.take_broadcasts(), ready.take_flushes())
         };

@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     /// Handlers of tunnels that may outlive their stream, each for `close_timeout`; past it the oldest is dropped. As many
     /// as a connection has streams may end all at once.
     pub(crate) outliving_handlers: usize,
+    /// Octets that a connection reads of its peer, and drops, once it is over; then it is closed without what is on its way.
+    pub(crate) linger: usize,
     /// How long what is open may take to end once the connection drains; then it is cut off.
     pub(crate) shutdown_timeout: Duration,
     /// How long a transport may take none of what there is to write.
@@ -35,6 +37,7 @@ impl Default for Limits {
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
+            linger: 4 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(5),
             outliving_handlers: 100,
             write_timeout: Duration::from_secs(60),

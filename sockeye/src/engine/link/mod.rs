@@ -28,7 +28,8 @@ pub(crate) use limits::{Limits, PingTimes};
 /// The shared part of a connection.
 pub(crate) struct Link {
     ready: Mutex<Ready>,
-    /// What there is under that lock, which is changed under it and read without it: [`TOLD`], [`HANDED`] and [`FLUSHING`].
+    /// What there is under that lock, which is changed under it and read without it: [`TOLD`], [`HANDED`], [`FLUSHING`]
+    /// and [`BLAMED`].
     news: AtomicU8,
     /// Octets that wait for a peer to read: in outboxes after their connection had taken what it could, and with senders who
     /// wait for room there.
@@ -59,6 +60,8 @@ const TOLD: u8 = 1;
 const HANDED: u8 = 2;
 /// There are cells that wait for a flush.
 const FLUSHING: u8 = 4;
+/// There are tunnels in which the peer broke their protocol.
+const BLAMED: u8 = 8;
 
 /// The slots that changed since the connection last looked, and how to wake it while it sleeps.
 #[derive(Default)]
@@ -82,6 +85,8 @@ struct Rare {
     broadcast_size: usize,
     /// Cells that wait until all that the connection has is with the transport.
     flushes: Vec<Arc<dyn Flusher>>,
+    /// Tunnels in which the peer broke their protocol, which the connection has not counted.
+    blames: u32,
 }
 
 impl Ready {
@@ -113,6 +118,10 @@ impl Ready {
         self.rare.as_ref().is_some_and(|rare| !rare.broadcasts.is_empty())
     }
 
+    fn has_blames(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.blames > 0)
+    }
+
     fn has_flushes(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.flushes.is_empty())
     }
@@ -122,7 +131,7 @@ impl Ready {
 pub(crate) trait Listing: Send + Sync {
     fn metrics(&self) -> &Metrics;
     /// Lists the connection of this number no more.
-    fn leave(&self, number: u64);
+    fn leave(&self, number: u64, info: &ConnectionInfo);
 }
 
 /// How far its end is.
@@ -178,7 +187,7 @@ impl Link {
     /// It is over: what still holds a stream of it finds there all that there will be. The first end counts.
     pub(crate) fn leave(&self, end: End) {
         drop(self.end(end));
-        self.listing.leave(self.number);
+        self.listing.leave(self.number, &self.info);
     }
 
     fn ready(&self) -> MutexGuard<'_, Ready> {
@@ -273,6 +282,33 @@ impl Link {
         }
     }
 
+    /// The peer broke the protocol of a tunnel, whoever found out: the connection is to count it.
+    pub(crate) fn blame(&self) {
+        let sleeper = {
+            let mut ready = self.ready();
+            if ready.end != End::None {
+                return;
+            }
+            ready.rare().blames += 1;
+            self.set_news(self.news() | BLAMED);
+            ready.call()
+        };
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// For the connection: in how many tunnels the peer broke their protocol since this was last asked.
+    #[inline]
+    pub(crate) fn take_blames(&self) -> u32 {
+        if self.news() & BLAMED == 0 {
+            return 0;
+        }
+        let mut ready = self.ready();
+        self.set_news(self.news() & !BLAMED);
+        ready.rare.as_mut().map_or(0, |rare| std::mem::take(&mut rare.blames))
+    }
+
     /// For the connection: whether other tasks have told it of something that it has not taken. What is told at this moment
     /// may not be seen yet; [`sleep`](Self::sleep) sees it, under the lock.
     pub(crate) fn has_news(&self) -> bool {
@@ -294,7 +330,7 @@ impl Link {
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
         let mut ready = self.ready();
-        ready.rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty());
+        ready.rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty() && rare.blames == 0);
         ready.handed.take_if(|handed| handed.is_empty());
     }
 
@@ -346,7 +382,7 @@ impl Link {
     /// it has seen. One that still has something to write looks after flushes when the transport wakes it.
     pub(crate) fn sleep(&self, cx: &Context<'_>, seen: Phase, has_written: bool) -> bool {
         let mut ready = self.ready();
-        let told = !ready.slots.is_empty() || ready.has_handed() || ready.has_broadcasts();
+        let told = !ready.slots.is_empty() || ready.has_handed() || ready.has_broadcasts() || ready.has_blames();
         debug_assert!(!told || self.has_news(), "what stands under the lock is told of");
         let asked = told || has_written && ready.has_flushes();
         // As in `watch`.
@@ -432,7 +468,7 @@ pub(crate) mod tests {
             &self.0
         }
 
-        fn leave(&self, _: u64) {}
+        fn leave(&self, _: u64, _: &ConnectionInfo) {}
     }
 
     impl Link {

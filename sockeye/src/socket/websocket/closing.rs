@@ -36,7 +36,10 @@ impl WebSocket {
         }
         self.0.handle.link().budget.release(&mut self.0.ticket);
         match event {
-            Event::Failed(_) => self.0.handle.part(Parting::Failed),
+            Event::Failed(_) => {
+                self.0.handle.link().blame();
+                self.0.handle.part(Parting::Failed);
+            }
             Event::Close(_) => self.0.handle.part(Parting::Said),
             _ => {}
         }
@@ -112,6 +115,7 @@ impl Drop for WebSocket {
     fn drop(&mut self) {
         let link = self.0.handle.link();
         link.sockets.fetch_sub(1, Ordering::Relaxed);
+        link.metrics().count(Counter::WebSocketsClosed);
         link.budget.release(&mut self.0.ticket);
         if self.0.machine.state() == State::Open {
             // The last handle knows the handler's result, and so the code.

@@ -7,9 +7,12 @@ use http::{HeaderMap, Response, StatusCode};
 use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
-use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
+use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, StreamState};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
+
+/// Octets that are read of a peer after it broke the tunnel's protocol: some windows, in which it has seen our last words.
+const ENOUGH: usize = 256 * 1024;
 
 /// The connection's verbs.
 impl StreamState {
@@ -18,6 +21,9 @@ impl StreamState {
     /// frames lets its peer get to its end.
     pub(in crate::engine::stream) fn deliver(&mut self, read: impl FnOnce() -> BytesMut) -> Delivered {
         if self.is_abandoned() && self.is_tunnel() {
+            if self.has_heard_enough() {
+                return Delivered::HeldBack;
+            }
             self.hear(read());
             return Delivered::Heard;
         }
@@ -129,6 +135,9 @@ impl StreamState {
     /// Takes what the peer of a tunnel sends that nobody holds any more, behind what its last handle had not read. The peer's
     /// last words may be among it.
     pub(super) fn hear(&mut self, input: BytesMut) {
+        if self.kind == FAILED && !input.is_empty() {
+            self.rare().dropped += input.len();
+        }
         let Self { inbox, rare, .. } = self;
         let mut closer = rare.as_mut().and_then(|rare| rare.closer.as_mut());
         let mut is_said = false;
@@ -142,6 +151,12 @@ impl StreamState {
         }
     }
 
+    /// Whether so much has come of a peer that broke the tunnel's protocol that no more of it is read: it waits for its window
+    /// then, for what is left of its time. What comes of others has an end, which is worth waiting for.
+    fn has_heard_enough(&self) -> bool {
+        self.kind == FAILED && self.rare.as_ref().is_some_and(|rare| rare.dropped >= ENOUGH)
+    }
+
     /// Moves octets between the application and the machine, both ways, and finds out what becomes of the stream.
     pub(crate) fn exchange<S>(&mut self, stream: &mut S, link: &Link, look: Look) -> Exchanged
     where
@@ -150,7 +165,7 @@ impl StreamState {
         let (mut refill, mut spare) = (false, BytesMut::new());
         if self.is_abandoned() {
             // Nobody reads any more; credit for a tunnel's last frames lets its peer get to its end.
-            if self.is_tunnel() {
+            if self.is_tunnel() && !self.has_heard_enough() {
                 self.hear(stream.read());
             }
         } else if self.inbox.is_empty() {

@@ -74,6 +74,8 @@ struct Rare {
     trailers_in: Option<HeaderMap>,
     closer: Option<Box<dyn Closer>>,
     close_code: Option<u16>,
+    /// Octets that were read and dropped of a peer that broke the tunnel's protocol.
+    dropped: usize,
     /// What the connection is to poll for the stream from now on.
     handler: Option<Handler>,
     /// Who waits for room, where that is not the handler.
@@ -86,11 +88,12 @@ struct Rare {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, .. } = self;
+        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, dropped, .. } = self;
         let no_head = response.is_none() && head.is_none() && !continues;
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
-        no_head && no_trailers && self.pending == 0 && closer.is_none() && close_code.is_none() && nobody
+        let nothing_waits = self.pending == 0 && *dropped == 0;
+        no_head && no_trailers && nothing_waits && closer.is_none() && close_code.is_none() && nobody
     }
 }
 

@@ -1,0 +1,49 @@
+//! What `sockeye serve` counts, for Prometheus, on a listener of its own.
+
+use std::convert::Infallible;
+use std::io::{Write as _, stdout};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use sockeye::{Body, Handle, Server};
+use tokio::net::TcpListener;
+
+/// Connections to this listener at once: a few who scrape, and a person who looks.
+const MAX_CONNECTIONS: usize = 32;
+
+/// Where it is served, if it is to be.
+pub(crate) async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    Ok(Some(listener))
+}
+
+/// Serves what is counted at /metrics, in cleartext, for as long as the program runs: also while the server drains.
+pub(crate) fn serve(listener: TcpListener, handle: Handle) -> Result<()> {
+    // A reader of this line may have gone away, which is no reason to stop.
+    writeln!(stdout(), "metrics at http://{}/metrics", listener.local_addr()?).ok();
+    let time = Duration::from_secs(10);
+    let server = Server::new().max_connections(MAX_CONNECTIONS).keep_alive(time, time);
+    let service = tower::service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&handle, &request))));
+    tokio::spawn(server.serve(listener, service));
+    Ok(())
+}
+
+fn answer(handle: &Handle, request: &Request<Body>) -> Response<Body> {
+    let (status, content) = match (request.method(), request.uri().path()) {
+        (&Method::GET | &Method::HEAD, "/metrics") => (StatusCode::OK, handle.prometheus()),
+        (_, "/metrics") => (StatusCode::METHOD_NOT_ALLOWED, "Here are only GET, HEAD.\n".to_owned()),
+        _ => (StatusCode::NOT_FOUND, "There is nothing here; try /metrics.\n".to_owned()),
+    };
+    let mut response = Response::new(Body::from(content));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Handle::PROMETHEUS));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

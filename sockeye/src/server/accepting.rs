@@ -1,0 +1,112 @@
+//! From a listener to connections: what is taken, what is turned away, and how long a listener is left alone that fails.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use crate::engine::admission::Refused;
+use crate::engine::metrics::{Counter, Metrics};
+
+/// The next connection, however long it takes.
+pub(super) async fn accept(
+    listener: &TcpListener,
+    setbacks: &mut Setbacks,
+    metrics: &Metrics,
+) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => {
+                setbacks.succeed();
+                return accepted;
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                metrics.count(Counter::AcceptErrors);
+                let time = setbacks.fail(&error, Instant::now());
+                tokio::time::sleep(time).await;
+            }
+        }
+    }
+}
+
+/// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+/// Closes a connection that there is no place for, by a reset: so nothing is left of it on this side, not even an address in
+/// TIME_WAIT (RFC 9293 §3.6.1).
+pub(super) fn turn_away(stream: TcpStream, peer: SocketAddr, refused: Refused) {
+    tracing::debug!(%peer, ?refused, "a connection was refused");
+    // One that is closed without stays for a minute in the system's tables, and is closed all the same.
+    stream.set_zero_linger().ok();
+}
+
+/// The failures of a listener, which is left alone for longer after each of them.
+#[derive(Debug, Default)]
+pub(super) struct Setbacks {
+    /// How long it was left alone last, if nothing has come since.
+    wait: Duration,
+    /// When it failed last.
+    last: Option<Instant>,
+}
+
+/// Time that a listener is left alone after its first failure: some descriptor is free again soon.
+const FIRST_WAIT: Duration = Duration::from_millis(5);
+/// The same at last. Clients wait for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Failures no further apart belong together, and are told of once.
+const EPISODE: Duration = Duration::from_secs(60);
+
+impl Setbacks {
+    fn succeed(&mut self) {
+        self.wait = Duration::ZERO;
+    }
+
+    /// Time to leave the listener alone.
+    fn fail(&mut self, error: &io::Error, now: Instant) -> Duration {
+        let is_told = self.last.replace(now).is_some_and(|last| now.duration_since(last) < EPISODE);
+        if is_told {
+            tracing::debug!(%error, "no connection can be accepted");
+        } else {
+            tracing::warn!(%error, "no connection can be accepted; trying again until one can");
+        }
+        self.wait = (2 * self.wait).clamp(FIRST_WAIT, LONGEST_WAIT);
+        // Between half of it and all: servers that share what is wanting do not come back for it together.
+        let random = RandomState::new().hash_one(0_u8) as u32;
+        self.wait / 2 + self.wait.mul_f64(f64::from(random) / f64::from(u32::MAX) / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_fails_is_left_alone_for_longer_and_longer() {
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        let mut setbacks = Setbacks::default();
+        for _ in 0..2 {
+            let mut expected = FIRST_WAIT;
+            for _ in 0..20 {
+                let wait = setbacks.fail(&error, Instant::now());
+                assert!(wait >= expected / 2 && wait <= expected, "{wait:?} and not {expected:?}");
+                expected = (2 * expected).min(LONGEST_WAIT);
+            }
+            setbacks.succeed();
+        }
+    }
+
+    /// Or servers on one machine would all come back at the same moment.
+    #[tokio::test(start_paused = true)]
+    async fn no_two_wait_for_equally_long() {
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        let waits = [(); 8].map(|()| Setbacks::default().fail(&error, Instant::now()));
+        assert!(waits.iter().any(|wait| *wait != waits[0]), "{waits:?}");
+    }
+}
