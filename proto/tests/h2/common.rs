@@ -407,8 +407,3 @@ impl Random {
         self.below(bound) == 0
     }
 }
-
-/// How many seeds to try: more with `SOCKEYE_FUZZ_ITERATIONS`.
-pub fn iterations() -> u64 {
-    std::env::var("SOCKEYE_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
-}

@@ -17,5 +17,3 @@ mod waiting;
 
 mod chunking;
 mod exhaustive;
-mod mutation;
-mod simulation;

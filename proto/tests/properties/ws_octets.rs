@@ -1,18 +1,18 @@
-//! Random and mutated octets into both roles, with verbs of the application between: no panic, memory within the bound,
-//! the same outcome however the octets are cut; with and without extensions. `SOCKEYE_FUZZ_ITERATIONS` sets how many
-//! inputs.
-#![cfg(feature = "deflate")]
-
-mod ws_common;
+//! Octets of a peer into one WebSocket: however they are cut the outcome is the same, and that of a plain reading of the frames;
+//! with verbs of the application between, memory stays within the bound and the peer can read all that is sent. With and without
+//! extensions, and with messages whole and in pieces.
 
 use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use flate2::{Compress, Compression, FlushCompress};
 use sockeye_proto::ws::{CloseCode, Config, Deflate, DeflateContext, Event, Extensions, Piece, Role, State, WebSocket};
-use ws_common::*;
 
-const CONFIG: Config = Config {
+use super::choices::{Choices, Random};
+use super::ws_common::*;
+use super::ws_model;
+
+pub const CONFIG: Config = Config {
     max_message_size: 300,
     max_streamed_message_size: 300,
     max_fragments: 6,
@@ -20,15 +20,52 @@ const CONFIG: Config = Config {
     pings_per_second: 1,
 };
 
-fn iterations() -> u64 {
-    std::env::var("SOCKEYE_FUZZ_ITERATIONS").map_or(20_000, |count| count.parse().expect("a number"))
+const SERVER: Role = Role::Server;
+const CLIENT: Role = Role::Client { mask_key: || KEY };
+
+pub fn server(choices: &mut Choices<'_>) {
+    check(choices, SERVER, CLIENT);
+}
+
+pub fn client(choices: &mut Choices<'_>) {
+    check(choices, CLIENT, SERVER);
+}
+
+fn check(choices: &mut Choices<'_>, role: Role, peers_role: Role) {
+    let now = Instant::now();
+    let in_use = any_extensions(choices);
+    let is_masked = matches!(role, Role::Server) && !in_use.no_masking;
+    let mut random = choices.random();
+    let wire = choices.rest(|random| any_session(random, is_masked, in_use.deflate.is_some()));
+
+    let new = || WebSocket::new(role, CONFIG).with_extensions(in_use);
+    let mut socket = new();
+    let mut output = BytesMut::new();
+    run(&mut socket, now, &wire, &mut random, Some(&mut output));
+    output.extend(sent(&mut socket));
+    // Whatever it sent, a peer without limits finds no fault with it.
+    let lenient = Config { ping_burst: 1 << 20, ..Config::default() };
+    let mut peer = WebSocket::new(peers_role, lenient).with_extensions(in_use);
+    let answers = feed_at(&mut peer, now, &output);
+    assert!(!answers.iter().any(|event| matches!(event, Event::Failed(_))), "{answers:?}");
+
+    let cut = run(&mut new(), now, &wire, &mut random, None);
+    let mut socket = new();
+    let whole = feed_at(&mut socket, now, &wire);
+    assert_eq!(cut, whole, "the outcome depends on where it is cut");
+    if in_use.deflate.is_none() {
+        ws_model::assert_is_outcome(&whole, &wire, is_masked, &CONFIG);
+    }
+    socket.handle_eof();
+    assert_eq!(socket.poll_event().is_none(), matches!(whole.last(), Some(Event::Close(_) | Event::Failed(_))));
+    assert_eq!(socket.buffered(), 0);
 }
 
 /// Extensions in use, mostly none.
-fn extensions(random: &mut Random) -> Extensions {
-    let context = DeflateContext { takeover: random.below(2) == 0, window_bits: 9 };
+fn any_extensions(choices: &mut Choices<'_>) -> Extensions {
+    let context = DeflateContext { takeover: choices.one_in(2), window_bits: 9 };
     let deflate = Deflate { server: context, client: context, level: 1, min_size: 4 };
-    Extensions { deflate: (random.below(3) == 0).then_some(deflate), no_masking: random.below(4) == 0 }
+    Extensions { deflate: choices.one_in(3).then_some(deflate), no_masking: choices.one_in(4) }
 }
 
 fn compressed(text: &str) -> Vec<u8> {
@@ -37,6 +74,16 @@ fn compressed(text: &str) -> Vec<u8> {
     compress.compress_vec(text.as_bytes(), &mut output, FlushCompress::Sync).unwrap();
     output.truncate(output.len() - 4);
     output
+}
+
+/// A session of frames that are mostly right, so that changes reach far into it; or octets without any structure.
+fn any_session(random: &mut Random, masked: bool, deflate: bool) -> Vec<u8> {
+    if random.one_in(8) {
+        return (0..random.below(64)).map(|_| random.octet()).collect();
+    }
+    let mut wire = session(random, masked, deflate);
+    random.mutate(&mut wire, &[0x00, 0x01, 0x7e, 0x7f, 0x80, 0x81, 0x88, 0xc1, 0xff]);
+    wire
 }
 
 /// A session of frames that are mostly right, so that mutations reach far into it.
@@ -83,19 +130,6 @@ fn session(random: &mut Random, masked: bool, deflate: bool) -> Vec<u8> {
         }
     }
     wire
-}
-
-fn mutate(random: &mut Random, wire: &mut Vec<u8>) {
-    for _ in 0..random.below(4) {
-        let at = random.below(wire.len() + 1);
-        match random.below(4) {
-            0 => wire.truncate(at),
-            1 => wire.insert(at, random.next() as u8),
-            _ if at == wire.len() => {}
-            2 => wire[at] ^= 1 << random.below(8),
-            _ => wire[at] = random.next() as u8,
-        }
-    }
 }
 
 /// Feeds all of `wire`, cut at random, and checks at each step what must always hold.
@@ -145,6 +179,8 @@ fn run(
         }
         if let Some(output) = &mut output {
             act(socket, random, output, &mut pieces);
+            // What came of a message may be more than one in pieces may have.
+            events.extend(socket.poll_event());
         }
     }
     let is_last = |event: &Event| matches!(event, Event::Close(_) | Event::Failed(_));
@@ -201,39 +237,4 @@ fn act(socket: &mut WebSocket, random: &mut Random, output: &mut BytesMut, piece
         _ => return,
     };
     assert_eq!(accepted, expected, "a verb is taken while the socket is open, and only then");
-}
-
-#[test]
-fn octets_of_all_kinds() {
-    let now = Instant::now();
-    for seed in 0..iterations() {
-        let mut random = Random(seed);
-        let (server, client) = (Role::Server, Role::Client { mask_key: || KEY });
-        let (role, peers_role) = [(server, client), (client, server)][random.below(2)];
-        let in_use = extensions(&mut random);
-        let masked = matches!(role, Role::Server) && !in_use.no_masking;
-        let mut wire = session(&mut random, masked, in_use.deflate.is_some());
-        if random.below(8) == 0 {
-            wire = (0..random.below(64)).map(|_| random.next() as u8).collect();
-        }
-        mutate(&mut random, &mut wire);
-
-        let new = || WebSocket::new(role, CONFIG).with_extensions(in_use);
-        let mut socket = new();
-        let mut output = BytesMut::new();
-        run(&mut socket, now, &wire, &mut random, Some(&mut output));
-        output.extend(sent(&mut socket));
-        // Whatever it sent, a peer without limits finds no fault with it.
-        let lenient = Config { ping_burst: 1000, ..Config::default() };
-        let mut peer = WebSocket::new(peers_role, lenient).with_extensions(in_use);
-        let answers = feed(&mut peer, &output);
-        assert!(!answers.iter().any(|event| matches!(event, Event::Failed(_))), "seed {seed}: {answers:?}");
-
-        let whole = run(&mut new(), now, &wire, &mut Random(seed), None);
-        let mut socket = new();
-        assert_eq!(feed_at(&mut socket, now, &wire), whole, "seed {seed}");
-        socket.handle_eof();
-        assert_eq!(socket.poll_event().is_none(), matches!(whole.last(), Some(Event::Close(_) | Event::Failed(_))));
-        assert_eq!(socket.buffered(), 0);
-    }
 }
