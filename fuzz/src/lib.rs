@@ -17,9 +17,9 @@ pub fn check(name: &str, octets: &[u8]) {
     (named(name).check)(&mut Choices::octets(octets));
 }
 
-/// The names of all properties.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    PROPERTIES.iter().map(|property| property.name)
+/// The names of all properties, and how many times as long as the cheapest each of them takes.
+pub fn properties() -> impl Iterator<Item = (&'static str, u64)> {
+    PROPERTIES.iter().map(|property| (property.name, property.cost))
 }
 
 /// An input for the fuzzer to begin with: what a test makes of this seed.

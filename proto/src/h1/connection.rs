@@ -335,7 +335,8 @@ impl Machine for Connection {
                 };
                 self.finish_recv();
             }
-            // A client may end its half and read a response to its end.
+            // A client may end its half and read a response to its end. No other exchange follows, whatever it sent of one.
+            State::Answering(_) => self.unread = Unread::default(),
             _ => {}
         }
         self.check();

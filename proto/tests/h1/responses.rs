@@ -306,3 +306,17 @@ fn no_connection_is_left_within_content() {
         assert!(tested.machine.is_closed() && !tested.machine.is_left());
     }
 }
+
+/// RFC 9112 §9.6: a client that ends its half reads the response to its end; what it had sent of another request goes.
+#[test]
+fn no_request_is_kept_of_a_client_that_ended_its_half() {
+    let mut tested = Tested::persistent();
+    tested.receive(b"GET / HTTP/1.1\r\n");
+    tested.stream().respond(&response(200, &[]), false).unwrap();
+    tested.eof();
+    tested.stream().write(b"to its end", true);
+    assert!(tested.sent_text().ends_with("to its end\r\n0\r\n\r\n"));
+    assert_eq!(tested.stream().unread(), 0);
+    tested.stream().release();
+    assert!(tested.machine.is_closed() && !tested.machine.is_left());
+}

@@ -85,7 +85,8 @@ fn listen<'a>(role: Role, config: &Config, pieces: impl IntoIterator<Item = &'a 
     let mut machine = Connection::new(role, config.clone(), now);
     let mut ids = open_some(&mut machine);
     let (mut events, mut sent, mut input) = (Vec::new(), BytesMut::new(), BytesMut::new());
-    for piece in pieces {
+    // What it says before it has heard anything goes with the first piece: there may be none.
+    for piece in [&[][..]].into_iter().chain(pieces) {
         input.extend_from_slice(piece);
         loop {
             machine.handle_data(now, &mut input);
