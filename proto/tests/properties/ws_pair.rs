@@ -269,7 +269,7 @@ fn joined(begun: &Message, piece: &Message) -> Message {
 }
 
 fn any_message(choices: &mut Choices<'_>, kind: MessageKind) -> Message {
-    let size = choices.pick(&[0, 1, 5, 20, 125, 126, 300, 4000, 65_536]);
+    let size = if choices.one_in(32) { 65_536 } else { choices.pick(&[0, 1, 5, 20, 125, 126, 300, 4000]) };
     match (kind, choices.below(4)) {
         (MessageKind::Text, skip) => {
             "aé€😀, over and over".chars().cycle().skip(skip).take(size).collect::<String>().into()
