@@ -27,9 +27,13 @@ conformance-full:
     cargo build --locked --release -p sockeye --example autobahn_client
     conformance/run --full
 
-# Millions of random and mutated inputs into each protocol machine, in process
-fuzz iterations="3000000":
-    SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto
+# What holds for any input, with inputs that coverage leads to: seconds for each target (or: just fuzz 600 inflate)
+fuzz seconds="60" *targets:
+    fuzz/run {{seconds}} {{targets}}
+
+# The same with millions of seeds, which need no other toolchain
+fuzz-seeds iterations="3000000":
+    SOCKEYE_FUZZ_ITERATIONS={{iterations}} cargo test --release -p sockeye-proto --test fuzz
 
 # A million seeds through the tokio layer: its lives in virtual time (or: just simulate 17, which tells all of one)
 simulate seeds="0..1000000":

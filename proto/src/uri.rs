@@ -1,5 +1,7 @@
 //! What HTTP and WebSocket read out of a URI, said once.
 
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+mod host;
 #[cfg(feature = "web-socket")]
 mod target;
 
@@ -8,6 +10,8 @@ use std::borrow::Cow;
 use http::Uri;
 use http::uri::PathAndQuery;
 
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+pub(crate) use self::host::is_host_and_port;
 #[cfg(feature = "web-socket")]
 pub use self::target::{Target, TargetError};
 

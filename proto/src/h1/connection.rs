@@ -253,6 +253,9 @@ impl Connection {
     /// Our half of the exchange is over.
     pub(super) fn finish_send(&mut self) {
         self.writer = Writer::Idle;
+        // RFC 9112 §8: the client would take another response for the rest of the content. It sees by the end of the
+        // connection that it is not whole.
+        self.persists &= !matches!(self.state, State::Answering(Framing::Length(left)) if left > 0);
         self.state = match self.state {
             State::Tunnel { recv: Half::Open, .. } => State::Tunnel { recv: Half::Open, send: Half::Ended },
             _ => State::Ended,
@@ -345,7 +348,8 @@ impl Machine for Connection {
                 };
                 self.finish_recv();
             }
-            // A client may end its half and read a response to its end.
+            // A client may end its half and read a response to its end. No other exchange follows, whatever it sent of one.
+            State::Answering(_) => self.unread = Unread::default(),
             _ => {}
         }
         self.check();

@@ -9,7 +9,7 @@ use http::uri::{Authority, InvalidUri, Scheme};
 use http::{HeaderValue, Uri};
 use percent_encoding::percent_decode_str;
 
-use super::{default_port, request_path};
+use super::{default_port, is_host_and_port, request_path};
 
 /// What a `wss` or `ws` URL says (RFC 6455 §3), or an `https` or `http` one in its place.
 ///
@@ -49,7 +49,7 @@ pub enum TargetError {
     Uri(InvalidUri),
     /// Its scheme is none of the four, or missing.
     Scheme,
-    /// It names no host.
+    /// It names no host, or what is none (RFC 3986 §3.2.2).
     Host,
     /// Its port is 0, or above 65535.
     Port,
@@ -73,6 +73,10 @@ impl FromStr for Target {
         };
         let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or(TargetError::Host)?;
         let host = authority.host().to_ascii_lowercase();
+        // A server would not take it for one either (RFC 9112 §3.2).
+        if !is_host_and_port(host.as_bytes()) {
+            return Err(TargetError::Host);
+        }
         let implied = default_port(scheme.as_str()).ok_or(TargetError::Scheme)?;
         let port = port(authority, implied)?;
         let place = if port == implied { host.clone() } else { format!("{host}:{port}") };
@@ -183,6 +187,8 @@ mod tests {
             ("wss://", "no URL"),
             ("wss:///chat", "no URL"),
             ("wss://:443/", "no host"),
+            ("ws://[z:1]/", "no host"),
+            ("ws://a,b/", "no host"),
             ("wss://exa mple/", "no URL"),
             ("wss://example.com:0/", "65535"),
             ("wss://example.com:99999/", "65535"),

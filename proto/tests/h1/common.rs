@@ -1,4 +1,4 @@
-//! One machine with its peer in the hands of the test, and a seeded generator.
+//! One machine with its peer in the hands of the test.
 
 #![allow(missing_docs, unreachable_pub)]
 
@@ -138,31 +138,4 @@ pub fn name(event: &Event) -> String {
         Event::Closed(error) => format!("closed {error:?}"),
         other => panic!("{other:?}"),
     }
-}
-
-/// SplitMix64: small, seeded, and good enough to reach odd corners.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
-
-/// How many seeds to try: more with `SOCKEYE_FUZZ_ITERATIONS`.
-pub fn iterations() -> u64 {
-    std::env::var("SOCKEYE_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }

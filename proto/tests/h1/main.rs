@@ -8,5 +8,3 @@ mod responses;
 mod tunnels;
 
 mod exhaustive;
-mod mutation;
-mod simulation;

@@ -304,3 +304,34 @@ fn a_connection_that_ends_is_left_to_nobody() {
         assert!(tested.machine.is_closed() && !tested.machine.is_left());
     }
 }
+
+/// RFC 9112 §8: of content that is shorter than its head announced, the client would take the next response for the rest.
+#[test]
+fn no_connection_is_left_within_content() {
+    let ends: [fn(&mut Tested); 2] = [
+        |tested| _ = tested.stream().write(b"four", true),
+        |tested| tested.stream().send_trailers(&HeaderMap::new()).unwrap(),
+    ];
+    for end in ends {
+        let mut tested = Tested::persistent();
+        tested.receive(b"GET / HTTP/1.1\r\n");
+        tested.stream().respond(&response(200, &[("content-length", "5")]), false).unwrap();
+        end(&mut tested);
+        tested.stream().release();
+        assert!(tested.machine.is_closed() && !tested.machine.is_left());
+    }
+}
+
+/// RFC 9112 §9.6: a client that ends its half reads the response to its end; what it had sent of another request goes.
+#[test]
+fn no_request_is_kept_of_a_client_that_ended_its_half() {
+    let mut tested = Tested::persistent();
+    tested.receive(b"GET / HTTP/1.1\r\n");
+    tested.stream().respond(&response(200, &[]), false).unwrap();
+    tested.eof();
+    tested.stream().write(b"to its end", true);
+    assert!(tested.sent_text().ends_with("to its end\r\n0\r\n\r\n"));
+    assert_eq!(tested.stream().unread(), 0);
+    tested.stream().release();
+    assert!(tested.machine.is_closed() && !tested.machine.is_left());
+}

@@ -402,13 +402,4 @@ impl Random {
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
-
-    pub fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
-
-/// How many seeds to try: more with `SOCKEYE_FUZZ_ITERATIONS`.
-pub fn iterations() -> u64 {
-    std::env::var("SOCKEYE_FUZZ_ITERATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000)
 }

@@ -18,5 +18,3 @@ mod windows;
 
 mod chunking;
 mod exhaustive;
-mod mutation;
-mod simulation;

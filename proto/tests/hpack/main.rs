@@ -1,11 +1,8 @@
-//! HPACK (RFC 7541) by its rules, its examples, other people's output, another implementation and bad bytes.
+//! HPACK (RFC 7541) by its rules, its examples and other people's output.
 
 mod appendix_c;
 mod decoder_rules;
 mod encoder_rules;
-mod mutation;
-mod oracle;
-mod random;
 mod stories;
 
 use bytes::BytesMut;
@@ -85,10 +82,4 @@ fn hex(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> = digits.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
     assert!(digits.len().is_multiple_of(2));
     digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
-
-/// How many inputs a test with random ones takes: `default`, unless SOCKEYE_FUZZ_ITERATIONS is set.
-fn iterations(default: usize) -> usize {
-    std::env::var("SOCKEYE_FUZZ_ITERATIONS")
-        .map_or(default, |number| number.parse().expect("SOCKEYE_FUZZ_ITERATIONS is a number"))
 }

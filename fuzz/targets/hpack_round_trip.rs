@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|octets: &[u8]| sockeye_fuzz::check("hpack_round_trip", octets));
