@@ -7,6 +7,8 @@ use anyhow::Result;
 use crate::target::Target;
 use crate::wire::{Connection, Reading, Seen};
 
+/// How much longer a flood goes on whose limit is one of octets.
+const LONGER: Duration = Duration::from_secs(8);
 /// Units in one write.
 const BATCH: u64 = 64;
 
@@ -14,6 +16,8 @@ pub struct Flood {
     /// The attacker's SETTINGS.
     pub settings: &'static [(u16, u32)],
     pub reading: Reading,
+    /// Octets without which a connection is not left: the limit is one of octets.
+    pub least: u64,
     /// Units that must pass, and how many more do in each second; the next one is refused.
     pub limit: Option<(u64, f64)>,
     /// What is done once on each connection.
@@ -24,7 +28,7 @@ pub struct Flood {
 
 /// One that reads, and has nothing to do first.
 pub const FLOOD: Flood =
-    Flood { settings: &[], reading: Reading::Reads, limit: None, first: |_| Ok(()), unit: |_, _| {} };
+    Flood { settings: &[], least: 0, reading: Reading::Reads, limit: None, first: |_| Ok(()), unit: |_, _| {} };
 
 impl Flood {
     /// Counts what passes where that is known, and then floods for the target's time.
@@ -53,13 +57,21 @@ impl Flood {
             connections += 1;
             (self.first)(&mut connection)?;
             let mut next = 0;
-            let left = deadline.saturating_duration_since(Instant::now());
-            connection.flood(left, self.reading, |batch| {
-                for _ in 0..BATCH {
-                    (self.unit)(next, batch);
-                    next += 1;
+            let mut left = deadline.saturating_duration_since(Instant::now());
+            loop {
+                connection.flood(left, self.reading, |batch| {
+                    for _ in 0..BATCH {
+                        (self.unit)(next, batch);
+                        next += 1;
+                    }
+                });
+                let is_refused = connection.seen.goaway.is_some() || connection.is_over();
+                if is_refused || connections > 1 || connection.sent >= self.least || Instant::now() > deadline + LONGER
+                {
+                    break;
                 }
-            });
+                left = Duration::from_millis(200);
+            }
             units += next;
             octets += connection.sent;
             let was_refused = connection.seen.goaway.is_some() || connection.is_over();
@@ -72,7 +84,11 @@ impl Flood {
             seen.merge(connection.seen);
         }
         let seconds = target.time.as_secs_f64();
-        seen.notes.push(format!("{connections} connections, {:.0} units/s, {:.1} MB/s", units as f64 / seconds, octets as f64 / seconds / 1e6));
+        seen.notes.push(format!(
+            "{connections} connections, {:.0} units/s, {:.1} MB/s",
+            units as f64 / seconds,
+            octets as f64 / seconds / 1e6
+        ));
         Ok(seen)
     }
 

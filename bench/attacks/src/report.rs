@@ -27,10 +27,26 @@ its figures are there to compare.
 pub fn render(sitting: &Sitting, options: &Options) -> String {
     let mut page = String::from("# Attacks\n\nMade by a program: do not edit.\n\n");
     let (passed, failed) = sitting.verdict();
-    let _ = writeln!(page, "`{}`, {}, {:.0} minutes: {passed} rows pass, {failed} fail.\n", options.command(), today(), sitting.minutes);
+    let _ = writeln!(
+        page,
+        "`{}`, {}, {:.0} minutes: {passed} rows pass, {failed} fail.\n",
+        options.command(),
+        today(),
+        sitting.minutes
+    );
     let _ = writeln!(page, "- {}", machine());
-    let _ = writeln!(page, "- sockeye {}, {}; axum 0.8.9 with hyper 1.12.0\n", output("git", &["describe", "--always", "--dirty", "--tags"]), output("rustc", &["--version"]));
+    let _ = writeln!(
+        page,
+        "- sockeye {}, {}; axum 0.8.9 with hyper 1.12.0\n",
+        output("git", &["describe", "--always", "--dirty", "--tags"]),
+        output("rustc", &["--version"])
+    );
     page.push_str(RULES);
+    if options.without_times {
+        page.push_str(
+            "\nThis run was made without the rules about time, and has no p99, as the machine was not its own.\n",
+        );
+    }
     for family in ATTACKS {
         table(&mut page, family.name, family.title, &sitting.attacks);
     }
@@ -51,7 +67,11 @@ fn table(page: &mut String, family: &str, title: &str, rows: &[Row]) {
     page.push_str("| attack | limit | what it sees | growth | CPU | p99 | left | axum: what it sees | growth | CPU | p99 | left |\n");
     page.push_str("|---|---|---|--:|--:|--:|--:|---|--:|--:|--:|--:|\n");
     for row in rows {
-        let verdict = if row.ours.failures.is_empty() { String::new() } else { format!("**FAIL** {}. ", escape(&row.ours.failures.join("; "))) };
+        let verdict = if row.ours.failures.is_empty() {
+            String::new()
+        } else {
+            format!("**FAIL** {}. ", escape(&row.ours.failures.join("; ")))
+        };
         let _ = writeln!(
             page,
             "| {} ({}) | {} | {verdict}{} | {} | {} | {} |",
@@ -88,7 +108,11 @@ fn hostile(page: &mut String, rows: &[HostileRow]) {
     );
     for row in rows {
         let client = &row.client;
-        let verdict = if client.failures.is_empty() { String::new() } else { format!("**FAIL** {}. ", escape(&client.failures.join("; "))) };
+        let verdict = if client.failures.is_empty() {
+            String::new()
+        } else {
+            format!("**FAIL** {}. ", escape(&client.failures.join("; ")))
+        };
         let _ = writeln!(
             page,
             "| {} ({}) | {:.0} s | {verdict}{} | {:.1} s | {} MiB | {:.2} |",

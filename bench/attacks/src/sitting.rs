@@ -108,7 +108,8 @@ fn both(family: &'static str, attack: &'static Attack, programs: &Programs, opti
         let ours = measure(attack, Whose::Ours, programs, options);
         (ours, wants_axum.then(|| measure(attack, Whose::Axum, programs, options)))
     };
-    let verdict = if ours.failures.is_empty() { "pass".to_owned() } else { format!("FAIL {}", ours.failures.join("; ")) };
+    let verdict =
+        if ours.failures.is_empty() { "pass".to_owned() } else { format!("FAIL {}", ours.failures.join("; ")) };
     eprintln!("{family}: {}: {}: {verdict}", attack.name, ours.seen);
     Row { family, name: attack.name, why: attack.why, limit: attack.limit, ours, axum }
 }
@@ -117,7 +118,8 @@ fn run_hostile(victim: &Path, options: &Options) -> Vec<HostileRow> {
     let rows: Vec<&'static Hostile> = hostile::rows().filter(|row| options.wants("hostile", row.name)).collect();
     let mut measured = at_once(HOSTILE_AT_ONCE, &rows, |row| {
         let client = hostile::measure(row, victim);
-        let verdict = if client.failures.is_empty() { "pass".to_owned() } else { format!("FAIL {}", client.failures.join("; ")) };
+        let verdict =
+            if client.failures.is_empty() { "pass".to_owned() } else { format!("FAIL {}", client.failures.join("; ")) };
         eprintln!("hostile: {}: {} after {:.1} s: {verdict}", row.name, client.outcome, client.seconds);
         HostileRow { name: row.name, why: row.why, within: row.within, client }
     });

@@ -24,7 +24,10 @@ async fn main() {
     };
     let growth = status("VmHWM:").saturating_sub(start);
     let seconds = clock.elapsed().as_secs_f64();
-    println!("{}", serde_json::json!({ "outcome": outcome, "seconds": seconds, "growth": growth, "cpu": cpu() / seconds }));
+    println!(
+        "{}",
+        serde_json::json!({ "outcome": outcome, "seconds": seconds, "growth": growth, "cpu": cpu() / seconds })
+    );
     // What still runs is not waited for.
     std::process::exit(0);
 }

@@ -206,7 +206,10 @@ fn many_http1(target: &Target) -> Result<Seen> {
         let mut sockets = Vec::new();
         for _ in 0..500 {
             let mut socket = Http1::dial(target)?;
-            socket.send(&[crate::wire::upgrade_with("").as_bytes(), &websocket::message(websocket::BINARY, &[7; 1000])].concat());
+            socket.send(
+                &[crate::wire::upgrade_with("").as_bytes(), &websocket::message(websocket::BINARY, &[7; 1000])]
+                    .concat(),
+            );
             sockets.push(socket);
         }
         for socket in &mut sockets {
@@ -223,14 +226,41 @@ fn many_http1(target: &Target) -> Result<Seen> {
 
 const PROCESSOR: &str = "their processor time";
 
-const FLOOD: Attack = Attack { name: "", why: "RFC 8446", limit: PROCESSOR, expected: &[GoesOn], setting: TLS, run: Run::Act(handshakes) };
+const FLOOD: Attack = Attack {
+    name: "",
+    why: "RFC 8446",
+    limit: PROCESSOR,
+    expected: &[GoesOn],
+    setting: TLS,
+    run: Run::Act(handshakes),
+};
 
 pub const ROWS: &[Attack] = &[
     Attack { name: "TLS handshakes, one after the other", ..FLOOD },
     Attack { name: "TLS hellos that go no further", run: Run::Act(hellos), ..FLOOD },
-    Attack { name: "KeyUpdate flood", why: "RFC 8446 §4.6.3", expected: &[Anything], run: Run::Act(key_updates), ..FLOOD },
-    Attack { name: "a record that cannot be opened", why: "RFC 8446 §5.2", limit: "none may pass", expected: &[Ends(3)], run: Run::Act(records_without_content), ..FLOOD },
-    Attack { name: "connections opened and closed", why: "accept", limit: PROCESSOR, setting: HTTP2, run: Run::Act(opened_and_closed), ..FLOOD },
+    Attack {
+        name: "KeyUpdate flood",
+        why: "RFC 8446 §4.6.3",
+        expected: &[Anything],
+        run: Run::Act(key_updates),
+        ..FLOOD
+    },
+    Attack {
+        name: "a record that cannot be opened",
+        why: "RFC 8446 §5.2",
+        limit: "none may pass",
+        expected: &[Ends(3)],
+        run: Run::Act(records_without_content),
+        ..FLOOD
+    },
+    Attack {
+        name: "connections opened and closed",
+        why: "accept",
+        limit: PROCESSOR,
+        setting: HTTP2,
+        run: Run::Act(opened_and_closed),
+        ..FLOOD
+    },
     Attack {
         name: "5,000 connections held",
         why: "accept",

@@ -40,6 +40,7 @@ fn unread_megabytes(connection: &mut Connection, streams: u32, messages: usize) 
 fn never_read(target: &Target, messages: usize) -> Result<Seen> {
     let mut connection = Connection::start(target, &[(INITIAL_WINDOW_SIZE, 0)])?;
     unread_megabytes(&mut connection, STREAMS, messages)?;
+    target.wait_until_idle();
     let deadline = Instant::now() + target.time;
     while Instant::now() < deadline && !connection.is_over() {
         let _ = connection.poll_until(deadline);
@@ -85,6 +86,7 @@ fn siblings(target: &Target) -> Result<Seen> {
     };
     let (mut sibling, mut alone) = (open()?, open()?);
     unread_megabytes(&mut sibling, STREAMS, 1)?;
+    target.wait_until_idle();
     let slice = Duration::from_millis(50);
     let mut ratios = Vec::new();
     let clock = Instant::now();
@@ -122,7 +124,8 @@ fn inflating_text(target: &Target) -> Result<Seen> {
     for index in 0..8 {
         connection.open(id(index), OFFER)?;
     }
-    let text: String = (0..2000).map(|n| format!("{{\"id\":{},\"name\":\"a message of many\"}},", n * 7919 % 10_007)).collect();
+    let text: String =
+        (0..2000).map(|n| format!("{{\"id\":{},\"name\":\"a message of many\"}},", n * 7919 % 10_007)).collect();
     let octets = websocket::frame(FIN | COMPRESSED | BINARY, &deflated(text.as_bytes()));
     let ids: Vec<u32> = (0..8).map(id).collect();
     let sent = connection.flood_sockets(target.time, &ids, &octets);
@@ -141,8 +144,18 @@ const ATTACK: Attack = Attack {
 };
 
 pub const ROWS: &[Attack] = &[
-    Attack { name: "a compressed megabyte on each of 1,024 sockets, echoed and never read", why: "44 MiB that held 1 GiB", run: Run::Act(|t| never_read(t, 1)), ..ATTACK },
-    Attack { name: "the same, two messages each", why: "44 MiB that held 2 GiB", run: Run::Act(|t| never_read(t, 2)), ..ATTACK },
+    Attack {
+        name: "a compressed megabyte on each of 1,024 sockets, echoed and never read",
+        why: "44 MiB that held 1 GiB",
+        run: Run::Act(|t| never_read(t, 1)),
+        ..ATTACK
+    },
+    Attack {
+        name: "the same, two messages each",
+        why: "44 MiB that held 2 GiB",
+        run: Run::Act(|t| never_read(t, 2)),
+        ..ATTACK
+    },
     Attack {
         name: "siblings of those that are never read",
         why: "one socket is not to stop another",
@@ -157,5 +170,10 @@ pub const ROWS: &[Attack] = &[
         run: Run::Act(|t| inflating(t, 16)),
         ..ATTACK
     },
-    Attack { name: "inflating text, as fast as it goes", limit: "their processor time", run: Run::Act(inflating_text), ..ATTACK },
+    Attack {
+        name: "inflating text, as fast as it goes",
+        limit: "their processor time",
+        run: Run::Act(inflating_text),
+        ..ATTACK
+    },
 ];

@@ -11,6 +11,8 @@ use crate::wire::{Reading, Seen, fields, websocket};
 const GLITCHES: &str = "a burst of 1,000, then 33 a second";
 const GLITCH_BURST: Option<(u64, f64)> = Some((1000, 33.0));
 const OVERHEAD: &str = "octets ÷ 8 may exceed useful ones by 1 MiB";
+/// Octets that are past it: it is 8 MiB at first.
+const BEYOND_OVERHEAD: u64 = 12 << 20;
 const CALM: &[Expected] = &[GoAway(ENHANCE_YOUR_CALM)];
 
 /// A flood on a connection with one open WebSocket, on stream 1.
@@ -59,7 +61,7 @@ fn refused_sockets(number: u64, batch: &mut Vec<u8>) {
 
 pub const ROWS: &[Attack] = &[
     row("PING flood", "CVE-2019-9512", OVERHEAD, |target| {
-        Flood { unit: |_, batch| batch.extend(ping([1; 8])), ..FLOOD }.run(target)
+        Flood { least: BEYOND_OVERHEAD, unit: |_, batch| batch.extend(ping([1; 8])), ..FLOOD }.run(target)
     }),
     Attack {
         expected: &[Anything],
@@ -71,8 +73,12 @@ pub const ROWS: &[Attack] = &[
         Flood { unit: |_, batch| batch.extend(frame(PING, ACK, 0, &[1; 8])), ..FLOOD }.run(target)
     }),
     row("SETTINGS flood", "CVE-2019-9515", "a burst of 100, then 10 a second", |target| {
-        Flood { limit: Some((100, 10.0)), unit: |_, batch| batch.extend(settings(&[(MAX_CONCURRENT_STREAMS, 100)])), ..FLOOD }
-            .run(target)
+        Flood {
+            limit: Some((100, 10.0)),
+            unit: |_, batch| batch.extend(settings(&[(MAX_CONCURRENT_STREAMS, 100)])),
+            ..FLOOD
+        }
+        .run(target)
     }),
     row("SETTINGS flood, empty", "CVE-2019-9515", "a burst of 100, then 10 a second", |target| {
         Flood { limit: Some((100, 10.0)), unit: |_, batch| batch.extend(settings(&[])), ..FLOOD }.run(target)
@@ -89,7 +95,8 @@ pub const ROWS: &[Attack] = &[
         Flood { unit: |_, batch| batch.extend(settings_ack()), ..FLOOD }.run(target)
     }),
     row("PRIORITY flood", "CVE-2019-9513", GLITCHES, |target| {
-        Flood { limit: GLITCH_BURST, unit: |number, batch| batch.extend(priority(1 + 2 * number as u32, 0)), ..FLOOD }.run(target)
+        Flood { limit: GLITCH_BURST, unit: |number, batch| batch.extend(priority(1 + 2 * number as u32, 0)), ..FLOOD }
+            .run(target)
     }),
     row("RST_STREAM flood on a closed stream", "RFC 9113 §5.1", GLITCHES, |target| {
         Flood {
@@ -104,10 +111,11 @@ pub const ROWS: &[Attack] = &[
         .run(target)
     }),
     row("WINDOW_UPDATE flood, of the connection", "RFC 9113 §6.9", OVERHEAD, |target| {
-        Flood { unit: |_, batch| batch.extend(window_update(0, 1)), ..FLOOD }.run(target)
+        Flood { least: BEYOND_OVERHEAD, unit: |_, batch| batch.extend(window_update(0, 1)), ..FLOOD }.run(target)
     }),
     row("WINDOW_UPDATE flood, of a stream", "RFC 9113 §6.9", OVERHEAD, |target| {
-        Flood { unit: |_, batch| batch.extend(window_update(1, 1)), ..BESIDE_A_SOCKET }.run(target)
+        Flood { least: BEYOND_OVERHEAD, unit: |_, batch| batch.extend(window_update(1, 1)), ..BESIDE_A_SOCKET }
+            .run(target)
     }),
     row("WINDOW_UPDATE flood, of a closed stream", "RFC 9113 §5.1", GLITCHES, |target| {
         Flood {
@@ -127,7 +135,8 @@ pub const ROWS: &[Attack] = &[
         Flood { unit: |_, batch| batch.extend(data(1, b"")), ..BESIDE_A_SOCKET }.run(target)
     }),
     row("flood of DATA that is padding alone", "CVE-2019-9518", GLITCHES, |target| {
-        Flood { unit: |_, batch| batch.extend(frame(DATA, PADDED, 1, &[7, 0, 0, 0, 0, 0, 0, 0])), ..BESIDE_A_SOCKET }.run(target)
+        Flood { unit: |_, batch| batch.extend(frame(DATA, PADDED, 1, &[7, 0, 0, 0, 0, 0, 0, 0])), ..BESIDE_A_SOCKET }
+            .run(target)
     }),
     row("flood of frames of unknown types", "RFC 9113 §5.5", GLITCHES, |target| {
         Flood { limit: GLITCH_BURST, unit: |_, batch| batch.extend(frame(0xFA, 0, 0, b"")), ..FLOOD }.run(target)
@@ -136,7 +145,8 @@ pub const ROWS: &[Attack] = &[
         Flood { unit: |_, batch| batch.extend(frame(0xFA, 0, 0, &[0; 16_384])), ..FLOOD }.run(target)
     }),
     row("PRIORITY_UPDATE flood", "RFC 9218 §7.1", GLITCHES, |target| {
-        Flood { limit: GLITCH_BURST, unit: |_, batch| batch.extend(frame(0x10, 0, 0, b"\0\0\0\x01u=1")), ..FLOOD }.run(target)
+        Flood { limit: GLITCH_BURST, unit: |_, batch| batch.extend(frame(0x10, 0, 0, b"\0\0\0\x01u=1")), ..FLOOD }
+            .run(target)
     }),
     Attack {
         expected: &[GoAway(ENHANCE_YOUR_CALM), Ends(5)],
@@ -158,14 +168,23 @@ pub const ROWS: &[Attack] = &[
     },
     Attack {
         expected: &[Status(404), GoAway(ENHANCE_YOUR_CALM)],
-        ..row("requests for nothing, as many as go", "none: these are honest, but many", "1,024 streams; their processor time", |target| {
-            Flood {
-                unit: |number, batch| {
-                    batch.extend(headers(1 + 2 * number as u32, END_STREAM, &fields::request("GET", "/nothing", &[])));
-                },
-                ..FLOOD
-            }
-            .run(target)
-        })
+        ..row(
+            "requests for nothing, as many as go",
+            "none: these are honest, but many",
+            "1,024 streams; their processor time",
+            |target| {
+                Flood {
+                    unit: |number, batch| {
+                        batch.extend(headers(
+                            1 + 2 * number as u32,
+                            END_STREAM,
+                            &fields::request("GET", "/nothing", &[]),
+                        ));
+                    },
+                    ..FLOOD
+                }
+                .run(target)
+            },
+        )
     },
 ];

@@ -63,8 +63,16 @@ fn broken(target: &Target, before: &[u8], after: &[u8]) -> Result<Seen> {
 
 const BOMBS: &[Shot] = &[
     Shot { title: "4,000 octets twelve times", act: |t| bomb(t, amplified(4000, 12)), expected: &[Status(431)] },
-    Shot { title: "4,000 octets a hundred times", act: |t| bomb(t, amplified(4000, 100)), expected: &[GoAway(ENHANCE_YOUR_CALM)] },
-    Shot { title: "4,000 octets sixteen thousand times", act: |t| bomb(t, amplified(4000, 16_000)), expected: &[GoAway(ENHANCE_YOUR_CALM)] },
+    Shot {
+        title: "4,000 octets a hundred times",
+        act: |t| bomb(t, amplified(4000, 100)),
+        expected: &[GoAway(ENHANCE_YOUR_CALM)],
+    },
+    Shot {
+        title: "4,000 octets sixteen thousand times",
+        act: |t| bomb(t, amplified(4000, 16_000)),
+        expected: &[GoAway(ENHANCE_YOUR_CALM)],
+    },
     Shot { title: "101 fields", act: |t| bomb(t, amplified(1, 98)), expected: &[Status(431)] },
     Shot { title: "500 fields", act: |t| bomb(t, amplified(1, 500)), expected: &[GoAway(ENHANCE_YOUR_CALM)] },
     Shot { title: "400 crumbs", act: |t| bomb(t, crumbs(400)), expected: &[Status(200)] },
@@ -74,18 +82,66 @@ const BOMBS: &[Shot] = &[
 
 const BROKEN: &[Shot] = &[
     Shot { title: "an index of 0", act: |t| broken(t, &[], &[0x80]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "an index past both tables", act: |t| broken(t, &[], &[0xFF, 0xFF, 0x03]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "an integer without an end", act: |t| broken(t, &[], &[0xFF; 40]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "an integer of 2⁶⁴", act: |t| broken(t, &[], &[0xFF, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "a string past the block", act: |t| broken(t, &[], &[0x00, 0x7F, 0xFF, 0x7F, b'x']), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "a Huffman string with EOS", act: |t| broken(t, &[], &[0x00, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0x00]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "Huffman padding of zeros", act: |t| broken(t, &[], &[0x00, 0x81, 0x18, 0x01, b'x']), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "Huffman padding of an octet", act: |t| broken(t, &[], &[0x00, 0x82, 0x1F, 0xFF, 0x01, b'x']), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "a table of more than 4,096", act: |t| broken(t, &[0x3F, 0xE2, 0x1F], &[]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "a table's size after a field", act: |t| broken(t, &[], &[0x20]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "two sizes of a table", act: |t| broken(t, &[0x20, 0x3F, 0xE1, 0x1F], &[]), expected: &[Status(200)] },
-    Shot { title: "three sizes of a table", act: |t| broken(t, &[0x20, 0x20, 0x20], &[]), expected: &[GoAway(COMPRESSION_ERROR)] },
-    Shot { title: "sixteen thousand sizes of a table", act: |t| broken(t, &[0x20; 16_000], &[]), expected: &[GoAway(COMPRESSION_ERROR), GoAway(ENHANCE_YOUR_CALM)] },
+    Shot {
+        title: "an index past both tables",
+        act: |t| broken(t, &[], &[0xFF, 0xFF, 0x03]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "an integer without an end",
+        act: |t| broken(t, &[], &[0xFF; 40]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "an integer of 2⁶⁴",
+        act: |t| broken(t, &[], &[0xFF, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x02]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "a string past the block",
+        act: |t| broken(t, &[], &[0x00, 0x7F, 0xFF, 0x7F, b'x']),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "a Huffman string with EOS",
+        act: |t| broken(t, &[], &[0x00, 0x84, 0xFF, 0xFF, 0xFF, 0xFF, 0x00]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "Huffman padding of zeros",
+        act: |t| broken(t, &[], &[0x00, 0x81, 0x18, 0x01, b'x']),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "Huffman padding of an octet",
+        act: |t| broken(t, &[], &[0x00, 0x82, 0x1F, 0xFF, 0x01, b'x']),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "a table of more than 4,096",
+        act: |t| broken(t, &[0x3F, 0xE2, 0x1F], &[]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "a table's size after a field",
+        act: |t| broken(t, &[], &[0x20]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "two sizes of a table",
+        act: |t| broken(t, &[0x20, 0x3F, 0xE1, 0x1F], &[]),
+        expected: &[Status(200)],
+    },
+    Shot {
+        title: "three sizes of a table",
+        act: |t| broken(t, &[0x20, 0x20, 0x20], &[]),
+        expected: &[GoAway(COMPRESSION_ERROR)],
+    },
+    Shot {
+        title: "sixteen thousand sizes of a table",
+        act: |t| broken(t, &[0x20; 16_000], &[]),
+        expected: &[GoAway(COMPRESSION_ERROR), GoAway(ENHANCE_YOUR_CALM)],
+    },
 ];
 
 /// Requests of some 131 octets that stand for 16 KiB of fields each, on every stream there is, and no window for what they ask.
@@ -150,8 +206,22 @@ pub const ROWS: &[Attack] = &[
             })
         }),
     },
-    Attack { name: "HPACK bombs", why: "CVE-2016-6581", limit: LIST, expected: &[], setting: HTTP2, run: Run::Shots(BOMBS) },
-    Attack { name: "HPACK that breaks its rules", why: "RFC 7541, RFC 9113 §4.3", limit: "none may pass", expected: &[], setting: HTTP2, run: Run::Shots(BROKEN) },
+    Attack {
+        name: "HPACK bombs",
+        why: "CVE-2016-6581",
+        limit: LIST,
+        expected: &[],
+        setting: HTTP2,
+        run: Run::Shots(BOMBS),
+    },
+    Attack {
+        name: "HPACK that breaks its rules",
+        why: "RFC 7541, RFC 9113 §4.3",
+        limit: "none may pass",
+        expected: &[],
+        setting: HTTP2,
+        run: Run::Shots(BROKEN),
+    },
     Attack {
         name: "WebSockets whose requests HPACK amplifies",
         why: "131 octets for 16 KiB, kept for a socket's life",

@@ -130,8 +130,9 @@ fn cancels(target: &Target) -> Result<Seen> {
 /// A request each that is typed, of which all but the last are given up: a burst of 200.
 fn cancels_at_once(target: &Target) -> Result<Seen> {
     let mut connection = Connection::start(target, &[])?;
-    let octets: Vec<u8> =
-        (0..200).flat_map(|n| [headers(id(n), END_STREAM, &fields::get()), rst_stream(id(n), CANCEL)].concat()).collect();
+    let octets: Vec<u8> = (0..200)
+        .flat_map(|n| [headers(id(n), END_STREAM, &fields::get()), rst_stream(id(n), CANCEL)].concat())
+        .collect();
     connection.send(&octets);
     Ok(is_well(connection))
 }
@@ -344,22 +345,115 @@ const ROW: Attack = Attack { name: "", why: "", limit: "", expected: &[GoesOn], 
 const AT_A_HUNDRED: Setting = Setting { arguments: &["--max-streams", "100"], ..HTTP2 };
 
 pub const ROWS: &[Attack] = &[
-    Attack { name: "ten million tiny messages, many in a frame", why: "a slow application", limit: "glitches, overhead", run: Run::Act(|t| tiny_messages(t, 100)), ..ROW },
-    Attack { name: "ten million tiny messages, one in a frame", why: "a slow application", limit: "glitches, overhead", run: Run::Act(|t| tiny_messages(t, 1)), ..ROW },
-    Attack { name: "a page that cancels 100 sockets at once, fifty times", why: "Chromium's tabs", limit: "resets", run: Run::Act(|t| page_that_closes(t, true)), ..ROW },
-    Attack { name: "a page that closes 100 sockets at once, fifty times", why: "a page is left", limit: "streams, resets", run: Run::Act(|t| page_that_closes(t, false)), ..ROW },
-    Attack { name: "Firefox that reloads 60 sockets at a limit of 100", why: "it never ends its half", limit: "streams", setting: AT_A_HUNDRED, run: Run::Act(reloads), ..ROW },
+    Attack {
+        name: "ten million tiny messages, many in a frame",
+        why: "a slow application",
+        limit: "glitches, overhead",
+        run: Run::Act(|t| tiny_messages(t, 100)),
+        ..ROW
+    },
+    Attack {
+        name: "ten million tiny messages, one in a frame",
+        why: "a slow application",
+        limit: "glitches, overhead",
+        run: Run::Act(|t| tiny_messages(t, 1)),
+        ..ROW
+    },
+    Attack {
+        name: "a page that cancels 100 sockets at once, fifty times",
+        why: "Chromium's tabs",
+        limit: "resets",
+        run: Run::Act(|t| page_that_closes(t, true)),
+        ..ROW
+    },
+    Attack {
+        name: "a page that closes 100 sockets at once, fifty times",
+        why: "a page is left",
+        limit: "streams, resets",
+        run: Run::Act(|t| page_that_closes(t, false)),
+        ..ROW
+    },
+    Attack {
+        name: "Firefox that reloads 60 sockets at a limit of 100",
+        why: "it never ends its half",
+        limit: "streams",
+        setting: AT_A_HUNDRED,
+        run: Run::Act(reloads),
+        ..ROW
+    },
     Attack { name: "50 cancels a second", why: "search as one types", limit: "resets", run: Run::Act(cancels), ..ROW },
-    Attack { name: "200 cancels at once", why: "a page is left", limit: "resets", run: Run::Act(cancels_at_once), ..ROW },
+    Attack {
+        name: "200 cancels at once",
+        why: "a page is left",
+        limit: "resets",
+        run: Run::Act(cancels_at_once),
+        ..ROW
+    },
     Attack { name: "10 PINGs a second", why: "keep-alive", limit: "overhead", run: Run::Act(pings), ..ROW },
-    Attack { name: "10 WebSocket Pings a second", why: "keep-alive", limit: "Pings", run: Run::Act(socket_pings), ..ROW },
-    Attack { name: "event streams opened and closed all day", why: "pages come and go", limit: "resets, glitches", run: Run::Act(event_streams), ..ROW },
-    Attack { name: "a frame in 20,008 DATA frames of an octet", why: "peers without buffers", limit: "glitches, overhead", run: Run::Act(|t| octet_by_octet(t, false)), ..ROW },
-    Attack { name: "a frame by single octets over HTTP/1.1", why: "peers without buffers", limit: "none", setting: HTTP1, run: Run::Act(octet_by_octet_http1), ..ROW },
+    Attack {
+        name: "10 WebSocket Pings a second",
+        why: "keep-alive",
+        limit: "Pings",
+        run: Run::Act(socket_pings),
+        ..ROW
+    },
+    Attack {
+        name: "event streams opened and closed all day",
+        why: "pages come and go",
+        limit: "resets, glitches",
+        run: Run::Act(event_streams),
+        ..ROW
+    },
+    Attack {
+        name: "a frame in 20,008 DATA frames of an octet",
+        why: "peers without buffers",
+        limit: "glitches, overhead",
+        run: Run::Act(|t| octet_by_octet(t, false)),
+        ..ROW
+    },
+    Attack {
+        name: "a frame by single octets over HTTP/1.1",
+        why: "peers without buffers",
+        limit: "none",
+        setting: HTTP1,
+        run: Run::Act(octet_by_octet_http1),
+        ..ROW
+    },
     Attack { name: "150 cookies", why: "RFC 9113 §8.2.3", limit: "100 fields, 16 KiB", run: Run::Act(cookies), ..ROW },
-    Attack { name: "WINDOW_UPDATE per DATA frame", why: "simple clients", limit: "glitches, overhead", run: Run::Act(credit_for_each), ..ROW },
-    Attack { name: "a subscriber that gives credit by 100 octets", why: "it sends nothing else", limit: "overhead", run: Run::Act(subscriber), ..ROW },
-    Attack { name: "windows that change five times a second", why: "peers that measure their path", limit: "SETTINGS", run: Run::Act(settings_now_and_then), ..ROW },
-    Attack { name: "an upload of 100 MB beside a socket", why: "as ever", limit: "windows", run: Run::Act(upload), ..ROW },
-    Attack { name: "5,000 sockets opened and closed over HTTP/1.1", why: "as ever", limit: "connections", setting: HTTP1, run: Run::Act(closes_over_http1), ..ROW },
+    Attack {
+        name: "WINDOW_UPDATE per DATA frame",
+        why: "simple clients",
+        limit: "glitches, overhead",
+        run: Run::Act(credit_for_each),
+        ..ROW
+    },
+    Attack {
+        name: "a subscriber that gives credit by 100 octets",
+        why: "it sends nothing else",
+        limit: "overhead",
+        run: Run::Act(subscriber),
+        ..ROW
+    },
+    Attack {
+        name: "windows that change five times a second",
+        why: "peers that measure their path",
+        limit: "SETTINGS",
+        run: Run::Act(settings_now_and_then),
+        ..ROW
+    },
+    Attack {
+        name: "an upload of 100 MB beside a socket",
+        why: "as ever",
+        limit: "windows",
+        run: Run::Act(upload),
+        ..ROW
+    },
+    Attack {
+        name: "5,000 sockets opened and closed over HTTP/1.1",
+        why: "as ever",
+        limit: "connections",
+        setting: HTTP1,
+        run: Run::Act(closes_over_http1),
+        ..ROW
+    },
 ];

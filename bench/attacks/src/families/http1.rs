@@ -15,16 +15,72 @@ fn head(fields: impl AsRef<str>) -> String {
 }
 
 const HEADS: &[Shot] = &[
-    Shot { title: "a field of 1 MiB", act: |t| http1(t, head(format!("X: {}\r\n", "y".repeat(1 << 20)))), expected: &[Status(431), Status(400), Ends(3)] },
-    Shot { title: "ten thousand fields", act: |t| http1(t, head("x: y\r\n".repeat(10_000))), expected: &[Status(431), Status(400), Ends(3)] },
-    Shot { title: "a target of 1 MiB", act: |t| http1(t, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(1 << 20))), expected: &[Status(431), Status(414), Status(400), Ends(3)] },
-    Shot { title: "a method of 1 MiB", act: |t| http1(t, "y".repeat(1 << 20)), expected: &[Status(431), Status(400), Ends(3)] },
-    Shot { title: "empty lines without end", act: |t| http1(t, "\r\n".repeat(1 << 19)), expected: &[Status(431), Status(400), Ends(3)] },
-    Shot { title: "a WebSocket's head of 1 MiB", act: |t| http1(t, crate::wire::upgrade_with(&format!("X: {}\r\n", "y".repeat(1 << 20)))), expected: &[Status(431), Status(400), Ends(3)] },
-    Shot { title: "a chunk's extension of 1 MiB", act: |t| http1(t, format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;{}\r\nx\r\n0\r\n\r\n", "y".repeat(1 << 20))), expected: &[Status(400), Status(413), Status(431), Ends(3)] },
-    Shot { title: "trailers of 1 MiB", act: |t| http1(t, format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: {}\r\n\r\n", "y".repeat(1 << 20))), expected: &[Status(400), Status(413), Status(431), Ends(3)] },
-    Shot { title: "a version that is none", act: |t| http1(t, "GET / HTTP/9.9\r\nHost: a\r\n\r\n"), expected: &[Status(400), Status(505), Ends(3)] },
-    Shot { title: "octets that are no HTTP", act: |t| http1(t, [0x16, 3, 1, 0, 0xFF, 1, 2, 3, 4, 5, 13, 10, 13, 10]), expected: &[Status(400), Ends(3)] },
+    Shot {
+        title: "a field of 1 MiB",
+        act: |t| http1(t, head(format!("X: {}\r\n", "y".repeat(1 << 20)))),
+        expected: &[Status(431), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "ten thousand fields",
+        act: |t| http1(t, head("x: y\r\n".repeat(10_000))),
+        expected: &[Status(431), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "a target of 1 MiB",
+        act: |t| http1(t, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(1 << 20))),
+        expected: &[Status(431), Status(414), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "a method of 1 MiB",
+        act: |t| http1(t, "y".repeat(1 << 20)),
+        expected: &[Status(431), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "empty lines without end",
+        act: |t| http1(t, "\r\n".repeat(1 << 19)),
+        expected: &[Status(431), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "a WebSocket's head of 1 MiB",
+        act: |t| http1(t, crate::wire::upgrade_with(&format!("X: {}\r\n", "y".repeat(1 << 20)))),
+        expected: &[Status(431), Status(400), Ends(3)],
+    },
+    Shot {
+        title: "a chunk's extension of 1 MiB",
+        act: |t| {
+            http1(
+                t,
+                format!(
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;{}\r\nx\r\n0\r\n\r\n",
+                    "y".repeat(1 << 20)
+                ),
+            )
+        },
+        expected: &[Status(400), Status(413), Status(431), Ends(3)],
+    },
+    Shot {
+        title: "trailers of 1 MiB",
+        act: |t| {
+            http1(
+                t,
+                format!(
+                    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: {}\r\n\r\n",
+                    "y".repeat(1 << 20)
+                ),
+            )
+        },
+        expected: &[Status(400), Status(413), Status(431), Ends(3)],
+    },
+    Shot {
+        title: "a version that is none",
+        act: |t| http1(t, "GET / HTTP/9.9\r\nHost: a\r\n\r\n"),
+        expected: &[Status(400), Status(505), Ends(3)],
+    },
+    Shot {
+        title: "octets that are no HTTP",
+        act: |t| http1(t, [0x16, 3, 1, 0, 0xFF, 1, 2, 3, 4, 5, 13, 10, 13, 10]),
+        expected: &[Status(400), Ends(3)],
+    },
 ];
 
 /// Requests on one connection, one behind the other, whose answers are read or are not.
@@ -87,7 +143,14 @@ const FLOOD: Attack = Attack {
 };
 
 pub const ROWS: &[Attack] = &[
-    Attack { name: "heads, chunks and trailers without end", why: "RFC 9112 §2.3, §7.1", limit: "some 400 KiB: 431", expected: &[], setting: HTTP1, run: Run::Shots(HEADS) },
+    Attack {
+        name: "heads, chunks and trailers without end",
+        why: "RFC 9112 §2.3, §7.1",
+        limit: "some 400 KiB: 431",
+        expected: &[],
+        setting: HTTP1,
+        run: Run::Shots(HEADS),
+    },
     Attack { name: "pipelining flood, answers read", run: Run::Act(|t| pipelining(t, GET, true)), ..FLOOD },
     Attack { name: "pipelining flood, answers unread", run: Run::Act(|t| pipelining(t, GET, false)), ..FLOOD },
     Attack {
@@ -95,5 +158,11 @@ pub const ROWS: &[Attack] = &[
         run: Run::Act(|t| pipelining(t, &crate::wire::upgrade_with("").replace("Version: 13", "Version: 7"), true)),
         ..FLOOD
     },
-    Attack { name: "refused WebSockets, one after the other", limit: "their processor time", expected: &[Status(400), Status(426)], run: Run::Act(wrong_sockets), ..FLOOD },
+    Attack {
+        name: "refused WebSockets, one after the other",
+        limit: "their processor time",
+        expected: &[Status(400), Status(426)],
+        run: Run::Act(wrong_sockets),
+        ..FLOOD
+    },
 ];

@@ -10,8 +10,18 @@ const BURST: Option<(u64, f64)> = Some((200, 100.0));
 const NO_WINDOW: &[(u16, u32)] = &[(INITIAL_WINDOW_SIZE, 0)];
 
 /// A row whose units are refused past the limit of resets.
-const fn made_you_reset(name: &'static str, run: fn(&crate::target::Target) -> anyhow::Result<crate::wire::Seen>) -> Attack {
-    Attack { name, why: "CVE-2025-8671", limit: RESETS, expected: &[GoAway(ENHANCE_YOUR_CALM)], setting: HTTP2, run: Run::Act(run) }
+const fn made_you_reset(
+    name: &'static str,
+    run: fn(&crate::target::Target) -> anyhow::Result<crate::wire::Seen>,
+) -> Attack {
+    Attack {
+        name,
+        why: "CVE-2025-8671",
+        limit: RESETS,
+        expected: &[GoAway(ENHANCE_YOUR_CALM)],
+        setting: HTTP2,
+        run: Run::Act(run),
+    }
 }
 
 /// The stream of a unit.
@@ -172,7 +182,9 @@ pub const ROWS: &[Attack] = &[
     made_you_reset("malformed requests", |target| {
         Flood {
             limit: BURST,
-            unit: |number, batch| batch.extend(headers(id(number), END_STREAM, &fields::request("GET", "/", &[("X", "y")]))),
+            unit: |number, batch| {
+                batch.extend(headers(id(number), END_STREAM, &fields::request("GET", "/", &[("X", "y")])))
+            },
             ..FLOOD
         }
         .run(target)
@@ -188,7 +200,8 @@ pub const ROWS: &[Attack] = &[
                 settings: NO_WINDOW,
                 limit: Some((1224, 100.0)),
                 unit: |number, batch| {
-                    let block = if number == 0 { fields::connect_remembered() } else { fields::connect_again().to_vec() };
+                    let block =
+                        if number == 0 { fields::connect_remembered() } else { fields::connect_again().to_vec() };
                     batch.extend(headers(id(number), 0, &block));
                 },
                 ..FLOOD

@@ -35,7 +35,10 @@ fn unfinished(target: &Target, octets: &[u8]) -> Result<Seen> {
             Ok(0) => seen.ended = Some(Ended::Eof),
             Ok(length) => {
                 seen.octets += length as u64;
-                if let Some(status) = buffer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| std::str::from_utf8(&rest[..3]).ok()?.parse().ok()) {
+                if let Some(status) = buffer
+                    .strip_prefix(b"HTTP/1.1 ")
+                    .and_then(|rest| std::str::from_utf8(&rest[..3]).ok()?.parse().ok())
+                {
                     *seen.statuses.entry(status).or_default() += 1;
                 }
             }
@@ -182,7 +185,13 @@ fn unread_answers(target: &Target) -> Result<Seen> {
     Ok(seen)
 }
 
-const fn row(name: &'static str, limit: &'static str, setting: Setting, expected: &'static [Expected], run: fn(&Target) -> Result<Seen>) -> Attack {
+const fn row(
+    name: &'static str,
+    limit: &'static str,
+    setting: Setting,
+    expected: &'static [Expected],
+    run: fn(&Target) -> Result<Seen>,
+) -> Attack {
     Attack { name, why: "it costs nothing to wait", limit, expected, setting, run: Run::Act(run) }
 }
 
@@ -193,10 +202,14 @@ pub const ROWS: &[Attack] = &[
     row("nothing is sent", HANDSHAKE, PATIENT, &[Ends(15)], |t| unfinished(t, b"")),
     row("half a preface", HANDSHAKE, PATIENT, &[Ends(15)], |t| unfinished(t, &PREFACE[..12])),
     row("a preface without SETTINGS", HANDSHAKE, PATIENT, &[Ends(15)], |t| unfinished(t, PREFACE)),
-    row("SETTINGS that are never acknowledged", HANDSHAKE, PATIENT, &[GoAway(SETTINGS_TIMEOUT)], |t| after_start(t, &[], false)),
+    row("SETTINGS that are never acknowledged", HANDSHAKE, PATIENT, &[GoAway(SETTINGS_TIMEOUT)], |t| {
+        after_start(t, &[], false)
+    }),
     row("nothing under TLS", HANDSHAKE, OVER_TLS, &[Ends(15)], |t| unfinished(t, b"")),
     row("half a ClientHello", HANDSHAKE, OVER_TLS, &[Ends(15)], |t| unfinished(t, HALF_A_HELLO)),
-    row("a header block without an end", HANDSHAKE, PATIENT, &[GoAway(ENHANCE_YOUR_CALM)], |t| after_start(t, &frame(HEADERS, 0, 1, &fields::get()), true)),
+    row("a header block without an end", HANDSHAKE, PATIENT, &[GoAway(ENHANCE_YOUR_CALM)], |t| {
+        after_start(t, &frame(HEADERS, 0, 1, &fields::get()), true)
+    }),
     row("a frame without an end", "30 s of silence, 20 s to a PING's answer", PATIENT, &[Ends(60)], |target| {
         let mut connection = Connection::start(target, &[])?;
         connection.send(&lying(DATA, 0, 1, 16_384, b"x"));
@@ -208,9 +221,21 @@ pub const ROWS: &[Attack] = &[
     row("an echo without a window", PROGRESS, PATIENT, &[Reset(CANCEL)], blocked_socket),
     row("echoes that are never read", "60 s", PATIENT, &[Ends(130)], |t| never_reads(t, 0)),
     row("echoes that are read by an octet", "16 KiB in 60 s", PATIENT, &[Ends(130)], |t| never_reads(t, 1)),
-    row("a head by an octet a second", HANDSHAKE, OVER_HTTP1, &[Ends(40)], |t| dribbled(t, "GET / HTTP/1.1\r\nHost: a\r\n", "x-a: bcd\r\n")),
-    row("a WebSocket's head by an octet a second", HANDSHAKE, OVER_HTTP1, &[Ends(40)], |t| dribbled(t, upgrade_with("").trim_end(), "x-a: bcd\r\n")),
-    row("a body by an octet a second", "16 KiB in 60 s", OVER_HTTP1, &[Ends(130)], |t| dribbled(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", "x")),
+    row("a head by an octet a second", HANDSHAKE, OVER_HTTP1, &[Ends(40)], |t| {
+        dribbled(t, "GET / HTTP/1.1\r\nHost: a\r\n", "x-a: bcd\r\n")
+    }),
+    row("a WebSocket's head by an octet a second", HANDSHAKE, OVER_HTTP1, &[Ends(40)], |t| {
+        dribbled(t, upgrade_with("").trim_end(), "x-a: bcd\r\n")
+    }),
+    row("a body by an octet a second", "16 KiB in 60 s", OVER_HTTP1, &[Ends(130)], |t| {
+        dribbled(t, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", "x")
+    }),
     row("answers that are never read", "60 s", OVER_HTTP1, &[Ends(130)], unread_answers),
-    row("half a WebSocket frame", "25 s of silence, 20 s to a Pong", OVER_HTTP1, &[Ends(60), Close(1008), Close(1001), Close(1011)], half_a_frame),
+    row(
+        "half a WebSocket frame",
+        "25 s of silence, 20 s to a Pong",
+        OVER_HTTP1,
+        &[Ends(60), Close(1008), Close(1001), Close(1011)],
+        half_a_frame,
+    ),
 ];

@@ -64,7 +64,11 @@ const FRAMES: &[Shot] = &[
     Shot { title: "a reserved opcode for data", act: |t| ws(t, &frame(FIN | 3, b"x")), expected: C1002 },
     Shot { title: "a reserved opcode for control", act: |t| ws(t, &frame(FIN | 0xB, b"x")), expected: C1002 },
     Shot { title: "a continuation of nothing", act: |t| ws(t, &frame(FIN | CONTINUED, b"x")), expected: C1002 },
-    Shot { title: "a message inside another", act: |t| ws(t, &[frame(TEXT, b"x"), frame(FIN | TEXT, b"y")].concat()), expected: C1002 },
+    Shot {
+        title: "a message inside another",
+        act: |t| ws(t, &[frame(TEXT, b"x"), frame(FIN | TEXT, b"y")].concat()),
+        expected: C1002,
+    },
     Shot { title: "a Ping of 126 octets", act: |t| ws(t, &message(PING, &[0; 126])), expected: C1002 },
     Shot { title: "a Ping in fragments", act: |t| ws(t, &frame(PING, b"x")), expected: C1002 },
     Shot { title: "a Close of one octet", act: |t| ws(t, &message(CLOSE, &[3])), expected: C1002 },
@@ -73,18 +77,38 @@ const FRAMES: &[Shot] = &[
     Shot { title: "a Close with 1015", act: |t| ws(t, &close(1015)), expected: C1002 },
     Shot { title: "a Close with 0", act: |t| ws(t, &close(0)), expected: C1002 },
     Shot { title: "a Close with 65535", act: |t| ws(t, &close(65_535)), expected: C1002 },
-    Shot { title: "a Close with a reason that is not UTF-8", act: |t| ws(t, &message(CLOSE, &[3, 0xE8, 0xFF])), expected: C1007 },
-    Shot { title: "data after a Close", act: |t| ws(t, &[close(1000), message(TEXT, b"x").repeat(100)].concat()), expected: &[Close(1000)] },
+    Shot {
+        title: "a Close with a reason that is not UTF-8",
+        act: |t| ws(t, &message(CLOSE, &[3, 0xE8, 0xFF])),
+        expected: C1007,
+    },
+    Shot {
+        title: "data after a Close",
+        act: |t| ws(t, &[close(1000), message(TEXT, b"x").repeat(100)].concat()),
+        expected: &[Close(1000)],
+    },
     Shot { title: "a short length in 16 bits", act: |t| ws(t, &[0x82, 0xFE, 0, 1, 0, 0, 0, 0, b'x']), expected: C1002 },
-    Shot { title: "a short length in 64 bits", act: |t| ws(t, &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, b'x']), expected: C1002 },
+    Shot {
+        title: "a short length in 64 bits",
+        act: |t| ws(t, &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, b'x']),
+        expected: C1002,
+    },
     Shot { title: "a length with its top bit set", act: |t| ws(t, &head(FIN | BINARY, 1 << 63)), expected: C1002 },
 ];
 
 const SIZES: &[Shot] = &[
     Shot { title: "a length of 2⁶³−1", act: |t| ws(t, &head(FIN | BINARY, (1 << 63) - 1)), expected: C1009 },
     Shot { title: "a length of 1 MiB and 1", act: |t| ws(t, &head(FIN | BINARY, (1 << 20) + 1)), expected: C1009 },
-    Shot { title: "a fragment, and 2⁶³−1 more", act: |t| ws(t, &[frame(BINARY, b"x"), head(CONTINUED, (1 << 63) - 1)].concat()), expected: C1009 },
-    Shot { title: "1,024 fragments", act: |t| ws(t, &[fragments(1023, b"x"), frame(FIN | CONTINUED, b"x")].concat()), expected: &[GoesOn] },
+    Shot {
+        title: "a fragment, and 2⁶³−1 more",
+        act: |t| ws(t, &[frame(BINARY, b"x"), head(CONTINUED, (1 << 63) - 1)].concat()),
+        expected: C1009,
+    },
+    Shot {
+        title: "1,024 fragments",
+        act: |t| ws(t, &[fragments(1023, b"x"), frame(FIN | CONTINUED, b"x")].concat()),
+        expected: &[GoesOn],
+    },
     Shot { title: "1,025 fragments", act: |t| ws(t, &fragments(1025, b"x")), expected: C1009 },
     Shot { title: "1,025 fragments of nothing", act: |t| ws(t, &fragments(1025, b"")), expected: C1009 },
     Shot { title: "20 Pings", act: |t| ws(t, &message(PING, b"p").repeat(20)), expected: &[GoesOn] },
@@ -98,19 +122,51 @@ const TEXTS: &[Shot] = &[
     Shot { title: "above U+10FFFF", act: |t| ws(t, &message(TEXT, b"\xF4\x90\x80\x80")), expected: C1007 },
     Shot { title: "a character cut off", act: |t| ws(t, &message(TEXT, b"\xE2\x82")), expected: C1007 },
     Shot { title: "bad UTF-8 before the message ends", act: |t| ws(t, &frame(TEXT, b"ok\xFF")), expected: C1007 },
-    Shot { title: "bad UTF-8 before the frame ends", act: |t| ws(t, &frame(FIN | TEXT, &[b"\xED\xA0\x80".to_vec(), vec![b'x'; 100]].concat())[..9]), expected: C1007 },
+    Shot {
+        title: "bad UTF-8 before the frame ends",
+        act: |t| ws(t, &frame(FIN | TEXT, &[b"\xED\xA0\x80".to_vec(), vec![b'x'; 100]].concat())[..9]),
+        expected: C1007,
+    },
 ];
 
 const COMPRESSED_SHOTS: &[Shot] = &[
-    Shot { title: "a bomb of 16 MiB", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &deflated(&vec![0; 1 << 24]))), expected: C1009 },
-    Shot { title: "1 MiB and 1", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &deflated(&vec![0; (1 << 20) + 1]))), expected: C1009 },
+    Shot {
+        title: "a bomb of 16 MiB",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &deflated(&vec![0; 1 << 24]))),
+        expected: C1009,
+    },
+    Shot {
+        title: "1 MiB and 1",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &deflated(&vec![0; (1 << 20) + 1]))),
+        expected: C1009,
+    },
     Shot { title: "a bomb in fragments", act: |t| ws_deflate(t, &bomb_in_fragments()), expected: C1009 },
-    Shot { title: "what is no deflate", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0xFF; 100])), expected: BOTH },
-    Shot { title: "a distance before the start", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0x02, 0x13, 0x00])), expected: &[Close(1007), Close(1002), GoesOn] },
-    Shot { title: "compressed text that is not UTF-8", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | TEXT, &deflated(b"\xFF\xFE"))), expected: C1007 },
+    Shot {
+        title: "what is no deflate",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0xFF; 100])),
+        expected: BOTH,
+    },
+    Shot {
+        title: "a distance before the start",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0x02, 0x13, 0x00])),
+        expected: &[Close(1007), Close(1002), GoesOn],
+    },
+    Shot {
+        title: "compressed text that is not UTF-8",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | TEXT, &deflated(b"\xFF\xFE"))),
+        expected: C1007,
+    },
     Shot { title: "a compressed Ping", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | PING, b"x")), expected: C1002 },
-    Shot { title: "a compressed continuation", act: |t| ws_deflate(t, &[frame(COMPRESSED | TEXT, b""), frame(FIN | COMPRESSED | CONTINUED, b"")].concat()), expected: C1002 },
-    Shot { title: "empty blocks without an end", act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(10_000))), expected: &[GoesOn, Close(1007), Close(1009), Close(1002), Close(1008)] },
+    Shot {
+        title: "a compressed continuation",
+        act: |t| ws_deflate(t, &[frame(COMPRESSED | TEXT, b""), frame(FIN | COMPRESSED | CONTINUED, b"")].concat()),
+        expected: C1002,
+    },
+    Shot {
+        title: "empty blocks without an end",
+        act: |t| ws_deflate(t, &frame(FIN | COMPRESSED | BINARY, &[0x00, 0x00, 0x00, 0xFF, 0xFF].repeat(10_000))),
+        expected: &[GoesOn, Close(1007), Close(1009), Close(1002), Close(1008)],
+    },
 ];
 
 fn bomb_in_fragments() -> Vec<u8> {
@@ -119,6 +175,7 @@ fn bomb_in_fragments() -> Vec<u8> {
     for (index, part) in bomb.chunks(1000).enumerate() {
         octets.extend(frame(if index == 0 { COMPRESSED | BINARY } else { CONTINUED }, part));
     }
+    octets.extend(frame(FIN | CONTINUED, b""));
     octets
 }
 
@@ -157,11 +214,22 @@ fn flood_http1(target: &Target, octets: &[u8]) -> Result<Seen> {
     Ok(socket.seen)
 }
 
-const fn shots(name: &'static str, why: &'static str, limit: &'static str, setting: Setting, shots: &'static [Shot]) -> Attack {
+const fn shots(
+    name: &'static str,
+    why: &'static str,
+    limit: &'static str,
+    setting: Setting,
+    shots: &'static [Shot],
+) -> Attack {
     Attack { name, why, limit, expected: &[], setting, run: Run::Shots(shots) }
 }
 
-const fn act(name: &'static str, setting: Setting, expected: &'static [Expected], run: fn(&Target) -> Result<Seen>) -> Attack {
+const fn act(
+    name: &'static str,
+    setting: Setting,
+    expected: &'static [Expected],
+    run: fn(&Target) -> Result<Seen>,
+) -> Attack {
     Attack { name, why: "RFC 6455 §5.5", limit: "their processor time", expected, setting, run: Run::Act(run) }
 }
 
@@ -176,12 +244,20 @@ pub const ROWS: &[Attack] = &[
     shots("text that is not UTF-8, over HTTP/1.1", "RFC 6455 §8.1", "none may pass", HTTP1, TEXTS),
     shots("inflate bombs", "RFC 7692 §8", "1 MiB inflated", Setting { axum: false, ..HTTP2 }, COMPRESSED_SHOTS),
     shots("inflate bombs, over HTTP/1.1", "RFC 7692 §8", "1 MiB inflated", HTTP1, COMPRESSED_SHOTS),
-    act("unsolicited Pongs", HTTP2, &[GoesOn, Close(1008), GoAway(ENHANCE_YOUR_CALM)], |t| flood(t, &message(PONG, b"").repeat(1000), 16)),
-    act("unsolicited Pongs, over HTTP/1.1", HTTP1, &[GoesOn, Close(1008)], |t| flood(t, &message(PONG, b"").repeat(1000), 1)),
+    act("unsolicited Pongs", HTTP2, &[GoesOn, Close(1008), GoAway(ENHANCE_YOUR_CALM)], |t| {
+        flood(t, &message(PONG, b"").repeat(1000), 16)
+    }),
+    act("unsolicited Pongs, over HTTP/1.1", HTTP1, &[GoesOn, Close(1008)], |t| {
+        flood(t, &message(PONG, b"").repeat(1000), 1)
+    }),
     act("tiny messages, as many as go", HTTP2, &[GoesOn], |t| flood(t, &message(BINARY, b"x").repeat(1000), 16)),
     act("messages of 1 MiB, as many as go", HTTP2, &[GoesOn], |t| flood_whole(t, 16)),
-    act("fragments of one octet, as many as go", HTTP2, &[GoesOn], |t| flood(t, &[fragments(1000, b"x"), frame(FIN | CONTINUED, b"")].concat(), 16)),
-    act("Pings, past the limit on each socket", HTTP2, &[Close(1008), GoesOn], |t| flood(t, &message(PING, b"p").repeat(10), 16)),
+    act("fragments of one octet, as many as go", HTTP2, &[GoesOn], |t| {
+        flood(t, &[fragments(1000, b"x"), frame(FIN | CONTINUED, b"")].concat(), 16)
+    }),
+    act("Pings, past the limit on each socket", HTTP2, &[Close(1008), GoesOn], |t| {
+        flood(t, &message(PING, b"p").repeat(10), 16)
+    }),
 ];
 
 /// Whole messages of 1 MiB on each socket in turn.

@@ -43,7 +43,8 @@ fn flips(target: &Target, pause: Duration) -> Result<Seen> {
     connection.open_many(10_000)?;
     let start = target.resident();
     let deadline = Instant::now() + target.time;
-    let pairs: Vec<_> = (0..2730).map(|index| (INITIAL_WINDOW_SIZE, if index % 2 == 0 { 1 } else { MAX_WINDOW })).collect();
+    let pairs: Vec<_> =
+        (0..2730).map(|index| (INITIAL_WINDOW_SIZE, if index % 2 == 0 { 1 } else { MAX_WINDOW })).collect();
     let mut flips = 0;
     while Instant::now() < deadline && !connection.is_over() && connection.seen.goaway.is_none() {
         connection.send(&settings(&pairs));
@@ -52,7 +53,10 @@ fn flips(target: &Target, pause: Duration) -> Result<Seen> {
         sleep(pause);
     }
     let mut seen = connection.settle();
-    seen.notes.push(format!("{flips} frames of 2,730 flips, +{} KiB by them", target.resident().saturating_sub(start) / 1024));
+    seen.notes.push(format!(
+        "{flips} frames of 2,730 flips, +{} KiB by them",
+        target.resident().saturating_sub(start) / 1024
+    ));
     Ok(seen)
 }
 
@@ -71,6 +75,7 @@ fn echoes_into_closed_windows(target: &Target) -> Result<Seen> {
         }
     }
     connection.barrier();
+    target.wait_until_idle();
     wait(&mut connection, target);
     Ok(connection.settle())
 }
@@ -127,7 +132,14 @@ fn drips(target: &Target) -> Result<Seen> {
 const TEN_THOUSAND: Setting = Setting { arguments: &["--max-streams", "100000"], growth: 30, ..HTTP2 };
 
 pub const ROWS: &[Attack] = &[
-    Attack { name: "GETs with a window of 0", why: "73 KB that made 29 MiB", limit: MIB_16, expected: &[GoesOn], setting: HTTP2, run: Run::Act(gets_without_a_window) },
+    Attack {
+        name: "GETs with a window of 0",
+        why: "73 KB that made 29 MiB",
+        limit: MIB_16,
+        expected: &[GoesOn],
+        setting: HTTP2,
+        run: Run::Act(gets_without_a_window),
+    },
     Attack {
         name: "window flips beside 10,000 sockets",
         why: "RFC 9113 §6.9.2",
@@ -144,8 +156,22 @@ pub const ROWS: &[Attack] = &[
         setting: TEN_THOUSAND,
         run: Run::Act(|target| flips(target, Duration::from_millis(100))),
     },
-    Attack { name: "echoes into windows of 0, on 1,024 sockets", why: "RFC 9113 §6.9", limit: MIB_16, expected: &[GoesOn], setting: HTTP2, run: Run::Act(echoes_into_closed_windows) },
-    Attack { name: "drips of one octet of window", why: "CVE-2019-9511", limit: "octets ÷ 8 may exceed useful ones by 1 MiB", expected: &[GoesOn, GoAway(ENHANCE_YOUR_CALM)], setting: HTTP2, run: Run::Act(drips) },
+    Attack {
+        name: "echoes into windows of 0, on 1,024 sockets",
+        why: "RFC 9113 §6.9",
+        limit: MIB_16,
+        expected: &[GoesOn],
+        setting: HTTP2,
+        run: Run::Act(echoes_into_closed_windows),
+    },
+    Attack {
+        name: "drips of one octet of window",
+        why: "CVE-2019-9511",
+        limit: "octets ÷ 8 may exceed useful ones by 1 MiB",
+        expected: &[GoesOn, GoAway(ENHANCE_YOUR_CALM)],
+        setting: HTTP2,
+        run: Run::Act(drips),
+    },
     Attack {
         name: "echoes of 16 kB that are never read",
         why: "CVE-2019-9517",
@@ -162,5 +188,12 @@ pub const ROWS: &[Attack] = &[
         setting: HTTP2,
         run: Run::Act(|target| never_reads(target, &websocket::message(websocket::BINARY, b"x").repeat(1000))),
     },
-    Attack { name: "pages that are never read", why: "CVE-2019-9517", limit: MIB_16, expected: &[Anything], setting: HTTP2, run: Run::Act(never_reads_pages) },
+    Attack {
+        name: "pages that are never read",
+        why: "CVE-2019-9517",
+        limit: MIB_16,
+        expected: &[Anything],
+        setting: HTTP2,
+        run: Run::Act(never_reads_pages),
+    },
 ];

@@ -26,9 +26,6 @@ fn request(connection: &mut Connection) -> Result<u32> {
     loop {
         match connection.poll_until(deadline)? {
             Some(received) if received.kind == HEADERS => return Ok(received.stream_id),
-            Some(received) if received.kind == PING && received.flags & ACK == 0 => {
-                connection.send(&frame(PING, ACK, 0, &received.payload));
-            }
             Some(_) => {}
             None => bail!("the client has gone"),
         }
@@ -59,11 +56,7 @@ fn for_ever(connection: &mut Connection, octets: &[u8]) -> Result<()> {
 /// Takes what comes, and says nothing.
 fn linger(connection: &mut Connection) -> Result<()> {
     let deadline = Instant::now() + LONGEST;
-    while let Some(received) = connection.poll_until(deadline)? {
-        if received.kind == PING && received.flags & ACK == 0 {
-            connection.send(&frame(PING, ACK, 0, &received.payload));
-        }
-    }
+    while connection.poll_until(deadline)?.is_some() {}
     Ok(())
 }
 
@@ -125,7 +118,13 @@ fn bomb(id: u32, length: usize, count: usize) -> Vec<u8> {
     headers(id, 0, &block)
 }
 
-const fn row(name: &'static str, scenario: &'static str, within: f64, expected: super::Outcome, serve: fn(TcpStream) -> Result<()>) -> Hostile {
+const fn row(
+    name: &'static str,
+    scenario: &'static str,
+    within: f64,
+    expected: super::Outcome,
+    serve: fn(TcpStream) -> Result<()>,
+) -> Hostile {
     Hostile { name, why: "HTTP/2", scenario, within, expected, serve }
 }
 
@@ -150,23 +149,38 @@ pub const ROWS: &[Hostile] = &[
         Ok(())
     }),
     row("GOAWAY for each connection's first request", "again", 30.0, Error, |s| answer(s, |_| goaway(0, NO_ERROR))),
-    row("a GOAWAY storm beside a socket", "open", 30.0, Error, |s| socket_for_ever(s, |_| goaway(1, NO_ERROR).repeat(50))),
+    row("a GOAWAY storm beside a socket", "open", 30.0, Error, |s| {
+        socket_for_ever(s, |_| goaway(1, NO_ERROR).repeat(50))
+    }),
     row("REFUSED_STREAM for all", "again", 30.0, Error, |s| answer(s, |id| rst_stream(id, REFUSED_STREAM))),
     row("MAX_CONCURRENT_STREAMS of 0, and back", "many", 10.0, Works, |s| limit_of_streams(s, true)),
     row("MAX_CONCURRENT_STREAMS of 0 for ever", "open", 60.0, Error, |s| limit_of_streams(s, false)),
     row("MAX_CONCURRENT_STREAMS that flips", "many", 60.0, Either, |s| {
-        for_ever(&mut greet(s, &[])?, &[settings(&[(MAX_CONCURRENT_STREAMS, 0)]), settings(&[(MAX_CONCURRENT_STREAMS, 100)])].concat())
+        for_ever(
+            &mut greet(s, &[])?,
+            &[settings(&[(MAX_CONCURRENT_STREAMS, 0)]), settings(&[(MAX_CONCURRENT_STREAMS, 100)])].concat(),
+        )
     }),
-    row("a SETTINGS flood", "open", 20.0, Error, |s| socket_for_ever(s, |_| settings(&[(HEADER_TABLE_SIZE, 4096)]).repeat(50))),
+    row("a SETTINGS flood", "open", 20.0, Error, |s| {
+        socket_for_ever(s, |_| settings(&[(HEADER_TABLE_SIZE, 4096)]).repeat(50))
+    }),
     row("a PING flood", "open", 60.0, Error, |s| socket_for_ever(s, |_| ping([1; 8]).repeat(50))),
     row("a PRIORITY flood", "open", 60.0, Error, |s| socket_for_ever(s, |_| priority(1, 0).repeat(50))),
-    row("a flood of unknown frames", "open", 60.0, Error, |s| socket_for_ever(s, |_| frame(0xFA, 0, 0, b"").repeat(50))),
+    row("a flood of unknown frames", "open", 60.0, Error, |s| {
+        socket_for_ever(s, |_| frame(0xFA, 0, 0, b"").repeat(50))
+    }),
     row("an empty DATA flood", "open", 60.0, Error, |s| socket_for_ever(s, |id| data(id, b"").repeat(50))),
     row("window flips", "open", 20.0, Error, |s| {
         socket_for_ever(s, |_| settings(&[(INITIAL_WINDOW_SIZE, 0), (INITIAL_WINDOW_SIZE, MAX_WINDOW)]).repeat(50))
     }),
-    row("the extended CONNECT taken back", "open", 20.0, Error, |s| socket_once(s, |_| settings(&[(ENABLE_CONNECT_PROTOCOL, 0)]))),
-    row("DATA past every window", "open", 20.0, Error, |s| socket_for_ever(s, |id| data(id, &[0x82, 126, 0x3F, 0xFC].iter().copied().chain([0; 16_380]).collect::<Vec<_>>()))),
+    row("the extended CONNECT taken back", "open", 20.0, Error, |s| {
+        socket_once(s, |_| settings(&[(ENABLE_CONNECT_PROTOCOL, 0)]))
+    }),
+    row("DATA past every window", "open", 20.0, Error, |s| {
+        socket_for_ever(s, |id| {
+            data(id, &[0x82, 126, 0x3F, 0xFC].iter().copied().chain([0; 16_380]).collect::<Vec<_>>())
+        })
+    }),
     row("DATA past a window, of one frame that never ends", "open", 20.0, Error, |s| {
         let mut connection = greet(s, &[])?;
         let id = accept(&mut connection)?;
@@ -174,12 +188,18 @@ pub const ROWS: &[Hostile] = &[
         for_ever(&mut connection, &data(id, &[0; 16_384]))
     }),
     row("a window past 2³¹−1", "open", 20.0, Error, |s| socket_once(s, |id| window_update(id, MAX_WINDOW))),
-    row("the connection's window past 2³¹−1", "open", 20.0, Error, |s| socket_once(s, |_| window_update(0, MAX_WINDOW))),
-    row("a push", "open", 20.0, Error, |s| socket_once(s, |id| frame(PUSH_PROMISE, END_HEADERS, id, &[0, 0, 0, 2, 0x82]))),
+    row("the connection's window past 2³¹−1", "open", 20.0, Error, |s| {
+        socket_once(s, |_| window_update(0, MAX_WINDOW))
+    }),
+    row("a push", "open", 20.0, Error, |s| {
+        socket_once(s, |id| frame(PUSH_PROMISE, END_HEADERS, id, &[0, 0, 0, 2, 0x82]))
+    }),
     row("a stream that nobody asked for", "open", 20.0, Error, |s| socket_once(s, |_| status(2, 0, "200"))),
     row("an HPACK bomb in a response", "open", 20.0, Error, |s| answer(s, |id| bomb(id, 4000, 12_000))),
     row("an HPACK bomb in a response, small", "open", 20.0, Error, |s| answer(s, |id| bomb(id, 4000, 12))),
-    row("an index past both tables", "open", 20.0, Error, |s| answer(s, |id| headers(id, 0, &[0x88, 0xFF, 0xFF, 0x03]))),
+    row("an index past both tables", "open", 20.0, Error, |s| {
+        answer(s, |id| headers(id, 0, &[0x88, 0xFF, 0xFF, 0x03]))
+    }),
     row("a CONTINUATION flood", "open", 20.0, Error, |s| {
         let mut connection = greet(s, &[])?;
         let id = request(&mut connection)?;
@@ -202,20 +222,31 @@ pub const ROWS: &[Hostile] = &[
         answer(s, |id| headers(id, 0, &fields::block(&[(":status", "200"), ("sec-websocket-protocol", "x-unknown")])))
     }),
     row("a Close that never comes", "close", 15.0, Either, no_close),
-    row("a Close that never ends its half", "close", 15.0, Either, |s| socket_once(s, |id| data(id, &[0x88, 2, 3, 0xE8]))),
-    row("masked frames", "open", 20.0, Error, |s| socket_once(s, |id| data(id, &websocket::message(websocket::TEXT, b"x")))),
-    row("a message of 2⁶³−1 octets", "open", 20.0, Error, |s| socket_once(s, |id| data(id, &[0x82, 127, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]))),
+    row("a Close that never ends its half", "close", 15.0, Either, |s| {
+        socket_once(s, |id| data(id, &[0x88, 2, 3, 0xE8]))
+    }),
+    row("masked frames", "open", 20.0, Error, |s| {
+        socket_once(s, |id| data(id, &websocket::message(websocket::TEXT, b"x")))
+    }),
+    row("a message of 2⁶³−1 octets", "open", 20.0, Error, |s| {
+        socket_once(s, |id| data(id, &[0x82, 127, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF]))
+    }),
     row("fragments of nothing without end", "open", 20.0, Error, |s| {
         let mut connection = greet(s, &[])?;
         let id = accept(&mut connection)?;
         connection.send(&data(id, &[0x02, 0]));
         for_ever(&mut connection, &data(id, &[0; 2].repeat(100)))
     }),
-    row("WebSocket Pings without end", "open", 30.0, Error, |s| socket_for_ever(s, |id| data(id, &[0x89, 0].repeat(20)))),
+    row("WebSocket Pings without end", "open", 30.0, Error, |s| {
+        socket_for_ever(s, |id| data(id, &[0x89, 0].repeat(20)))
+    }),
     row("an inflate bomb", "open", 20.0, Error, |s| {
         let mut connection = greet(s, &[])?;
         let id = request(&mut connection)?;
-        let block = fields::block(&[(":status", "200"), ("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover; client_no_context_takeover")]);
+        let block = fields::block(&[
+            (":status", "200"),
+            ("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        ]);
         connection.send(&headers(id, 0, &block));
         let bomb = websocket::deflated(&vec![0; 1 << 24]);
         let head = [0xC2, 126, (bomb.len() >> 8) as u8, bomb.len() as u8];
@@ -228,6 +259,8 @@ pub const ROWS: &[Hostile] = &[
         let mut connection = Connection::accept(s)?;
         for_ever(&mut connection, &[0xFF; 4096])
     }),
-    row("a frame of 2²⁴−1 octets", "open", 20.0, Error, |s| socket_for_ever(s, |_| lying(0xFA, 0, 0, (1 << 24) - 1, &[0; 16_384]))),
+    row("a frame of 2²⁴−1 octets", "open", 20.0, Error, |s| {
+        socket_for_ever(s, |_| lying(0xFA, 0, 0, (1 << 24) - 1, &[0; 16_384]))
+    }),
     row("SETTINGS out of range", "open", 20.0, Error, |s| linger(&mut greet(s, &[(INITIAL_WINDOW_SIZE, 1 << 31)])?)),
 ];

@@ -97,7 +97,13 @@ fn try_to_measure(row: &Hostile, victim: &Path) -> Result<Report> {
     if String::from_utf8_lossy(&output.stderr).contains("panicked") {
         failures.push("a panic".to_owned());
     }
-    Ok(Report { outcome: printed.outcome, seconds: printed.seconds, growth: printed.growth, cpu: printed.cpu, failures })
+    Ok(Report {
+        outcome: printed.outcome,
+        seconds: printed.seconds,
+        growth: printed.growth,
+        cpu: printed.cpu,
+        failures,
+    })
 }
 
 struct Server {

@@ -234,6 +234,11 @@ impl Connection {
             }
             WINDOW_UPDATE => *self.window(received.stream_id) += i64::from(code_at(&received.payload, 0)),
             PING if received.flags & ACK != 0 && received.payload == BARRIER => self.barriers += 1,
+            // An attacker that reads is there.
+            PING if received.flags & ACK == 0 => {
+                let answer = frame(PING, ACK, 0, &received.payload);
+                self.send_some(&answer);
+            }
             _ => {}
         }
     }
@@ -332,11 +337,8 @@ impl Connection {
     /// Opens many WebSockets, on streams 1, 3, 5 and so on, in few octets each. They are not watched.
     pub fn open_many(&mut self, count: u32) -> Result<()> {
         for index in 0..count {
-            let block = if index == 0 {
-                super::fields::connect_remembered()
-            } else {
-                super::fields::connect_again().to_vec()
-            };
+            let block =
+                if index == 0 { super::fields::connect_remembered() } else { super::fields::connect_again().to_vec() };
             self.send(&frames::headers(1 + 2 * index, 0, &block));
             if index % 256 == 255 {
                 self.take_what_came();
@@ -454,9 +456,9 @@ impl Connection {
 }
 
 fn code_at(payload: &[u8], start: usize) -> u32 {
-    payload.get(start..start + 4).map_or(u32::MAX, |octets| {
-        u32::from_be_bytes([octets[0], octets[1], octets[2], octets[3]])
-    })
+    payload
+        .get(start..start + 4)
+        .map_or(u32::MAX, |octets| u32::from_be_bytes([octets[0], octets[1], octets[2], octets[3]]))
 }
 
 /// Timeouts of a socket's reads and writes.

@@ -49,8 +49,7 @@ pub fn integer(octets: &mut Vec<u8>, prefix: u32, pattern: u8, mut value: usize)
 
 /// A plain request.
 pub fn request(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let mut octets =
-        block(&[(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")]);
+    let mut octets = block(&[(":method", method), (":scheme", "http"), (":path", path), (":authority", "localhost")]);
     octets.extend(block(more));
     octets
 }

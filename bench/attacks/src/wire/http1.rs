@@ -115,7 +115,7 @@ impl Http1 {
     pub fn read_frames(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         while self.seen.ended.is_none() && self.seen.closes.is_empty() && Instant::now() < deadline {
-            self.read(Duration::from_millis(20));
+            self.read(time.min(Duration::from_millis(20)));
             while let Some((first, payload)) = websocket::take(&mut self.input) {
                 if first & 0xF == websocket::CLOSE {
                     let code = payload.get(..2).map_or(1005, |code| u16::from_be_bytes([code[0], code[1]]));
