@@ -2,7 +2,7 @@
 //! servers can do to our client.
 //!
 //! Each row has a server of its own, with one worker on one processor; attackers and bystanders have the other. The rules for all
-//! rows are in `measure`.
+//! rows are in `rules`.
 
 mod attack;
 mod bystander;
@@ -13,6 +13,7 @@ mod measure;
 mod options;
 mod process;
 mod report;
+mod rules;
 mod server;
 mod sitting;
 mod target;

@@ -12,18 +12,13 @@ use crate::attack::{Attack, Pace, Run, Shot, wanted};
 use crate::bystander::Bystanders;
 use crate::options::Options;
 use crate::process;
+use crate::rules::{Figures, broken};
 use crate::server::{Programs, Server};
 use crate::target::{Over, Target, Whose};
 use crate::wire::frames::error_name;
 use crate::wire::{Connection, Seen};
 
 const MIB: u64 = 1 << 20;
-/// Bystanders may wait for so long, or for twice as long as before if that is more.
-const P99: Duration = Duration::from_millis(5);
-/// What may be resident in the end, beside one and a half times what was before.
-const LEFT: u64 = 16 * MIB;
-/// Growth in the last quarter of an attack that counts as growing on.
-const GROWING: u64 = 2 * MIB;
 /// Time that the server gets to give back what it holds: handlers may live for five seconds more.
 const SETTLING: Duration = Duration::from_secs(8);
 /// How long all of them may take.
@@ -82,67 +77,49 @@ fn try_to_measure(attack: &Attack, whose: Whose, programs: &Programs, options: &
         None
     };
     sleep(options.before());
-    let p99_before = bystanders.as_ref().and_then(Bystanders::p99);
+    let mut figures = attack_it(attack, &target, options, bystanders.as_ref())?;
+    figures.is_alive = server.is_alive();
+    figures.answers = figures.is_alive && answers(&neighbour);
+    figures.log = server.log();
+    Ok(Measured {
+        // The rules are ours.
+        failures: if whose == Whose::Ours { broken(attack, &figures, options) } else { Vec::new() },
+        seen: figures.seen.text(),
+        start: figures.start,
+        growth: figures.growth,
+        left: figures.left as i64,
+        cpu: figures.cpu,
+        seconds: figures.seconds,
+        p99_before: figures.p99_before.filter(|_| !options.without_times).map(milliseconds),
+        p99_during: figures.p99_during.filter(|_| !options.without_times).map(milliseconds),
+    })
+}
 
+/// The attack, what it costs, and what it leaves.
+fn attack_it(attack: &Attack, target: &Target, options: &Options, bystanders: Option<&Bystanders>) -> Result<Figures> {
+    let p99_before = bystanders.and_then(Bystanders::p99);
     let start = target.resident();
     process::forget_peak(target.pid);
     let growing = Sampler::start(target.pid);
     let (cpu, clock) = (process::cpu(target.pid), Instant::now());
-    let outcome = run(attack, &target, options);
+    let outcome = run(attack, target, options);
     let seconds = clock.elapsed().as_secs_f64();
     let cpu = process::cpu(target.pid).saturating_sub(cpu).as_secs_f64() / seconds;
-    let peak = process::peak(target.pid);
+    let growth = process::peak(target.pid).saturating_sub(start);
     let late_growth = growing.stop();
-    let p99_during = bystanders.as_ref().and_then(Bystanders::p99);
-    let left = settle(&target, start);
-
-    let seen = outcome?;
-    let mut failures = seen.failures.clone();
-    if matches!(attack.run, Run::Act(_)) && !attack.expected.iter().any(|expected| expected.is_met(&seen)) {
-        failures.push(format!("wanted {}", wanted(attack.expected)));
-    }
-    let growth = peak.saturating_sub(start);
-    if growth > attack.setting.growth * MIB {
-        failures.push(format!("grew by {} MiB of {}", growth / MIB, attack.setting.growth));
-    }
-    // What opens thousands of connections grows with them.
-    let is_one = attack.setting.growth <= 16;
-    if is_one && seconds > 2.0 && late_growth > GROWING && growth > attack.setting.growth * MIB / 4 {
-        failures.push(format!("still grew by {} MiB in its last quarter", late_growth / MIB));
-    }
-    if left > start / 2 + LEFT {
-        failures.push(format!("{} MiB are left", left / MIB));
-    }
-    if !options.without_times {
-        if let (Some(before), Some(during)) = (p99_before, p99_during)
-            && during > P99.max(before * 2)
-        {
-            failures.push(format!("bystanders wait {:.1} ms", during.as_secs_f64() * 1e3));
-        }
-    }
-    if bystanders.as_ref().is_some_and(Bystanders::are_lost) {
-        failures.push("bystanders were cut off, or waited for 10 s".to_owned());
-    }
-    drop(bystanders);
-    let log = server.log();
-    if let Some(line) = log.lines().find(|line| line.contains("panicked")) {
-        failures.push(format!("a panic: {line}"));
-    }
-    if !server.is_alive() {
-        failures.push("the server is gone".to_owned());
-    } else if !answers(&neighbour) {
-        failures.push("no answer to a new connection afterwards".to_owned());
-    }
-    Ok(Measured {
-        seen: seen.text(),
+    let p99_during = bystanders.and_then(Bystanders::p99);
+    Ok(Figures {
         start,
         growth,
-        left: left as i64,
+        late_growth,
         cpu,
         seconds,
-        p99_before: p99_before.filter(|_| !options.without_times).map(milliseconds),
-        p99_during: p99_during.filter(|_| !options.without_times).map(milliseconds),
-        failures,
+        p99_before,
+        p99_during,
+        left: settle(target, start),
+        seen: outcome?,
+        are_lost: bystanders.is_some_and(Bystanders::are_lost),
+        ..Figures::default()
     })
 }
 

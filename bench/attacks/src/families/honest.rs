@@ -9,6 +9,10 @@ use crate::target::Target;
 use crate::wire::frames::*;
 use crate::wire::{Connection, Http1, Seen, fields, websocket};
 
+mod pages;
+
+use self::pages::{event_streams, page_that_closes, reloads, wait_for_answers};
+
 fn id(index: u32) -> u32 {
     1 + 2 * index
 }
@@ -55,59 +59,6 @@ fn tiny_messages(target: &Target, in_a_frame: usize) -> Result<Seen> {
     let echoed = connection.seen.messages;
     let mut seen = is_well(connection);
     seen.notes.push(format!("{echoed} of {sent} echoed"));
-    Ok(seen)
-}
-
-/// A page that closes a hundred sockets at once, fifty times: as Chromium does, by RST_STREAM CANCEL, or by Closes.
-fn page_that_closes(target: &Target, by_reset: bool) -> Result<Seen> {
-    let mut connection = Connection::start(target, &[])?;
-    let mut next = 0;
-    let rounds = if by_reset { 50 } else { 50 };
-    for _ in 0..rounds {
-        let ids: Vec<u32> = (next..next + 100).map(id).collect();
-        next += 100;
-        let opens: Vec<u8> = ids.iter().flat_map(|id| headers(*id, 0, &fields::connect(&[]))).collect();
-        connection.send(&opens);
-        wait_for_answers(&mut connection, &ids)?;
-        let closes: Vec<u8> = ids
-            .iter()
-            .flat_map(|id| if by_reset { rst_stream(*id, CANCEL) } else { last_data(*id, &websocket::close(1001)) })
-            .collect();
-        connection.send(&closes);
-    }
-    let mut seen = is_well(connection);
-    seen.notes.push(format!("{} sockets", 100 * rounds));
-    Ok(seen)
-}
-
-fn wait_for_answers(connection: &mut Connection, ids: &[u32]) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while !ids.iter().all(|id| connection.statuses.contains_key(id)) {
-        if connection.poll_until(deadline)?.is_none() {
-            anyhow::bail!("not all were answered: {}", connection.seen.text());
-        }
-    }
-    if ids.iter().any(|id| connection.statuses[id] != 200) {
-        anyhow::bail!("some were refused: {}", connection.seen.text());
-    }
-    Ok(())
-}
-
-/// Firefox reloads a page of sixty sockets at a limit of a hundred: it says Close, never ends its half, and opens sixty more.
-fn reloads(target: &Target) -> Result<Seen> {
-    let mut connection = Connection::start(target, &[])?;
-    let mut next = 0;
-    for _ in 0..20 {
-        let ids: Vec<u32> = (next..next + 60).map(id).collect();
-        next += 60;
-        let opens: Vec<u8> = ids.iter().flat_map(|id| headers(*id, 0, &fields::connect(&[]))).collect();
-        connection.send(&opens);
-        wait_for_answers(&mut connection, &ids)?;
-        let closes: Vec<u8> = ids.iter().flat_map(|id| data(*id, &websocket::close(1001))).collect();
-        connection.send(&closes);
-    }
-    let mut seen = is_well(connection);
-    seen.notes.push("20 reloads of 60 sockets".to_owned());
     Ok(seen)
 }
 
@@ -173,36 +124,12 @@ fn closed_by_nobody(mut seen: Seen) -> Seen {
     seen
 }
 
-/// A page that opens and closes event streams all day: a response that is read in part and given up, or read whole.
-fn event_streams(target: &Target) -> Result<Seen> {
-    let all = (100_000 / target.scale).max(1000) as u32;
-    let mut connection = Connection::start(target, &[(INITIAL_WINDOW_SIZE, 100)])?;
-    for index in 0..all {
-        connection.send(&headers(id(index), END_STREAM, &fields::get()));
-        // Its first octets are there when the page is left.
-        wait_for_answers(&mut connection, &[id(index)])?;
-        connection.send(&[window_update(id(index), 1000), rst_stream(id(index), CANCEL)].concat());
-        if connection.seen.goaway.is_some() {
-            break;
-        }
-    }
-    connection.seen.statuses.clear();
-    let mut seen = is_well(connection);
-    seen.notes.push(format!("{all} streams"));
-    Ok(seen)
-}
-
-/// One frame, each octet of it in a DATA frame of its own; or with an empty one after each, as some buffers make them.
-fn octet_by_octet(target: &Target, empty_ones: bool) -> Result<Seen> {
+/// One frame, each octet of it in a DATA frame of its own.
+fn octet_by_octet(target: &Target) -> Result<Seen> {
     let mut connection = Connection::start(target, &[])?;
     connection.open(1, &[])?;
-    let mut octets = Vec::new();
-    for octet in websocket::message(websocket::BINARY, &[7; 20_000]) {
-        octets.extend(data(1, &[octet]));
-        if empty_ones {
-            octets.extend(data(1, b""));
-        }
-    }
+    let octets: Vec<u8> =
+        websocket::message(websocket::BINARY, &[7; 20_000]).iter().flat_map(|octet| data(1, &[*octet])).collect();
     connection.send(&octets);
     wait_for_messages(&mut connection, 1);
     Ok(closed_by_nobody(is_well(connection)))
@@ -272,7 +199,7 @@ fn subscriber(target: &Target) -> Result<Seen> {
             let came = (connection.seen.octets - before) as u32;
             let updates: Vec<u8> = (0..came / 100).flat_map(|_| window_update(1, 100)).collect();
             connection.send(&updates);
-            if came % 100 > 0 {
+            if !came.is_multiple_of(100) {
                 connection.widen(1, came % 100);
             }
         }
@@ -408,7 +335,7 @@ pub const ROWS: &[Attack] = &[
         name: "a frame in 20,008 DATA frames of an octet",
         why: "peers without buffers",
         limit: "glitches, overhead",
-        run: Run::Act(|t| octet_by_octet(t, false)),
+        run: Run::Act(octet_by_octet),
         ..ROW
     },
     Attack {
