@@ -6,6 +6,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use rustix::process::{getpriority_process, setpriority_process};
 use serde::Serialize;
 
 use crate::attack::{Attack, Pace, Run, Shot, wanted};
@@ -21,6 +22,8 @@ use crate::wire::{Connection, Seen};
 const MIB: u64 = 1 << 20;
 /// Time that the server gets to give back what it holds: handlers may live for five seconds more.
 const SETTLING: Duration = Duration::from_secs(8);
+/// By how much an attacker is less urgent than bystanders, who share its processor.
+const LESS_URGENT: i32 = 10;
 /// How long all of them may take.
 const LONGEST_SHOTS: Duration = Duration::from_secs(20);
 /// How often each shot is fired.
@@ -134,7 +137,8 @@ fn run(attack: &Attack, target: &Target, options: &Options) -> Result<Seen> {
             let act = *act;
             // A thread of its own, which is less urgent than the bystanders'.
             let thread = thread::Builder::new().stack_size(4 << 20).spawn(move || {
-                let _ = rustix::process::setpriority_process(None, 19);
+                let priority = getpriority_process(None).unwrap_or(0);
+                let _ = setpriority_process(None, (priority + LESS_URGENT).min(19));
                 act(&target)
             })?;
             thread.join().map_err(|_| anyhow::anyhow!("the attacker panicked"))?

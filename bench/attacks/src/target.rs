@@ -1,7 +1,7 @@
 //! What an attack is told of the server that it is run against.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::process;
 
@@ -49,20 +49,6 @@ pub struct Target {
 impl Target {
     pub fn is_ours(&self) -> bool {
         self.whose == Whose::Ours
-    }
-
-    /// Waits until the server has worked off what it was sent: less than a tenth of a processor in a fifth of a second.
-    pub fn wait_until_idle(&self) {
-        const LOOK: Duration = Duration::from_millis(200);
-        let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(30) {
-            let before = process::cpu(self.pid);
-            std::thread::sleep(LOOK);
-            // The bystanders' share is less than that.
-            if process::cpu(self.pid).saturating_sub(before) < LOOK / 8 {
-                break;
-            }
-        }
     }
 
     /// Octets that are resident now.

@@ -74,8 +74,7 @@ fn echoes_into_closed_windows(target: &Target) -> Result<Seen> {
             connection.send(&data(id(index), piece));
         }
     }
-    connection.barrier();
-    target.wait_until_idle();
+    connection.barrier_within(Duration::from_secs(30));
     wait(&mut connection, target);
     Ok(connection.settle())
 }

@@ -286,9 +286,14 @@ impl Connection {
     /// A PING and its answer: the server has taken in all that was sent, and is well. False where it said GOAWAY, or
     /// nothing in time.
     pub fn barrier(&mut self) -> bool {
+        self.barrier_within(PATIENCE)
+    }
+
+    /// The same, of a server that has much to work off.
+    pub fn barrier_within(&mut self, time: Duration) -> bool {
         let before = self.barriers;
         self.send(&frames::ping(BARRIER));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + time;
         while self.barriers == before && self.seen.goaway.is_none() {
             if !matches!(self.poll_until(deadline), Ok(Some(_))) {
                 break;
