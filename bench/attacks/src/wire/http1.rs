@@ -50,10 +50,16 @@ impl Http1 {
     /// Octets that came within this time.
     pub fn read(&mut self, time: Duration) -> usize {
         let mut buffer = [0; 1 << 16];
-        if self.pipe.socket().set_read_timeout(Some(time.max(Duration::from_micros(100)))).is_err() {
+        // The system's timeouts are too coarse for a moment.
+        let is_a_moment = time < Duration::from_millis(1);
+        let socket = self.pipe.socket();
+        if !is_a_moment && socket.set_read_timeout(Some(time)).is_err() || socket.set_nonblocking(is_a_moment).is_err()
+        {
             return 0;
         }
-        match self.pipe.read(&mut buffer) {
+        let outcome = self.pipe.read(&mut buffer);
+        let _ = self.pipe.socket().set_nonblocking(false);
+        match outcome {
             Ok(0) => {
                 self.seen.ended.get_or_insert(Ended::Eof);
                 0
