@@ -55,3 +55,8 @@ bench-clients:
 # Instructions per message echoed, by valgrind: for changes too small for a clock
 bench-instructions:
     bench/instructions/count
+
+# What attackers can do, beside axum: docs/attacks.md, some 15 minutes (or: just attacks --quick; just attacks resets 'PING flood')
+attacks *arguments:
+    cargo build --release --locked --manifest-path bench/Cargo.toml -p attacks
+    bench/target/release/attacks "$@"
