@@ -16,6 +16,8 @@ mod desk;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
+#[cfg(feature = "deflate")]
+mod fair;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
@@ -32,6 +34,7 @@ mod outlasting;
 mod peers;
 mod pieces;
 mod pieces_edges;
+mod progress;
 mod reading;
 mod refusals;
 mod requests;

@@ -23,7 +23,7 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`] and [`ROUND_TRIPS`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`], [`ROUND_TRIPS`] and [`WATCHED`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
     calm: AtomicU8,
@@ -44,6 +44,8 @@ const MASKING: u8 = 8;
 const FRAGMENTING: u8 = 16;
 /// A WebSocket awaits the Pong of its own Ping (RFC 6455 §5.5.2): which one, as far as two bits tell.
 const ROUND_TRIPS: u8 = Mark::Even.bits() | Mark::Odd.bits();
+/// What has begun to come has some time to go on, which is not over.
+const WATCHED: u8 = 128;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -176,6 +178,28 @@ impl StreamCell {
     /// Whether a Ping may be sent.
     pub(crate) fn takes_ping(&self) -> bool {
         self.lock().takes_ping() && !self.is_closing()
+    }
+}
+
+/// What has begun to come.
+impl StreamCell {
+    /// Whether the time of [`watch`](Self::watch) is not over.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    /// Gives what has begun to come some time to go on: then whoever receives is woken, to see whether it has.
+    pub(super) fn watch(self: &Arc<Self>) {
+        if self.flags.fetch_or(WATCHED, Ordering::AcqRel) & WATCHED == 0 {
+            self.link.watches().push(self, self.link.limits.receive_timeout);
+        }
+    }
+
+    /// The time of [`watch`](Self::watch) is over.
+    pub(crate) fn end_watch(&self) {
+        self.flags.fetch_and(!WATCHED, Ordering::AcqRel);
+        let waiting = self.lock().wake_receiver();
+        self.wake(waiting);
     }
 }
 
