@@ -269,7 +269,7 @@ fn idle_connections_drain() {
     tested.machine.stream(id).unwrap().release();
     tested.after(Duration::from_secs(50));
     assert!(!is_draining(&mut tested));
-    tested.after(Duration::from_secs(70)).after(Duration::from_secs(1));
+    tested.after(Duration::from_secs(10)).after(Duration::from_secs(61));
     assert!(is_draining(&mut tested));
 }
 
