@@ -51,6 +51,16 @@ pub(crate) struct Arguments {
     /// never asks.
     #[arg(long, value_name = "SECONDS", default_value_t = 25)]
     ping: u32,
+    /// Seconds of silence after which TCP asks whether the peer's system is there, which is gone after as long again; 0 never
+    /// asks.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    tcp_keep_alive: u32,
+    /// Seconds for which a connection may have neither a request nor a WebSocket; over HTTP/2 at most twice as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    idle_timeout: u32,
+    /// Seconds in which 16 KiB have to go on, or the rest, of whatever a peer sends or is sent; at most twice as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    progress_timeout: u32,
     /// An origin whose pages may open WebSockets, or "any"; may be repeated. By default the same origin.
     #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
     origin: Vec<String>,
@@ -85,9 +95,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let (listen, origins) = (arguments.listen, arguments.origins());
     let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     let metrics = metrics::listen(arguments.metrics).await?;
-    let config = http2::Config { max_concurrent_streams: arguments.max_streams, ..http2::Config::default() };
+    let progress = Duration::from_secs(arguments.progress_timeout.into());
+    let config = http2::Config {
+        max_concurrent_streams: arguments.max_streams,
+        progress_timeout: progress,
+        ..http2::Config::default()
+    };
     admission::raise_open_files();
-    let mut server = arguments.admission.apply(Server::new().http2(config));
+    let mut server = arguments
+        .admission
+        .apply(Server::new().http2(config))
+        .write_timeout(progress)
+        .receive_timeout(progress)
+        .idle_timeout(Duration::from_secs(arguments.idle_timeout.into()))
+        .tcp_keep_alive(Duration::from_secs(arguments.tcp_keep_alive.into()));
     if arguments.keep_alive > 0 {
         server = server.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
     }

@@ -159,3 +159,36 @@ fn buffered_is_what_came() {
 fn socket_is_small() {
     assert!(size_of::<WebSocket>() <= 168, "{}", size_of::<WebSocket>());
 }
+
+/// What is under way is a frame, its header included, or a message that is to be whole; its octets are counted while it is.
+#[test]
+fn progress_is_that_of_what_is_under_way() {
+    let mut socket = server();
+    assert!(!socket.is_midway());
+    assert_eq!(feed(&mut socket, b"\x02"), []);
+    assert!(socket.is_midway() && socket.progress().is_none());
+    socket.watch();
+    assert_eq!(feed(&mut socket, &frame(BINARY, [7; 1000])[1..500]), []);
+    assert_eq!(socket.progress(), Some(492), "without its header of eight octets");
+    assert_eq!(feed(&mut socket, &frame(BINARY, [7; 1000])[500..]), []);
+    assert!(socket.is_midway(), "between two fragments");
+    assert_eq!(feed(&mut socket, &frame(FIN | PING, "x")), []);
+    sent(&mut socket);
+    assert_eq!(socket.progress(), Some(1000));
+    assert_eq!(feed(&mut socket, &frame(FIN | CONTINUATION, "")).len(), 1);
+    assert!(!socket.is_midway() && socket.progress().is_none());
+    // The next one is another.
+    assert_eq!(feed(&mut socket, &frame(FIN | BINARY, [7; 10])[..12]), []);
+    assert!(socket.is_midway() && socket.progress().is_none());
+}
+
+/// What does not go on is told so.
+#[test]
+fn no_progress() {
+    let mut socket = server();
+    feed(&mut socket, &frame(FIN | BINARY, [7; 10])[..12]);
+    socket.time_out();
+    assert_eq!(socket.poll_event(), Some(Event::Failed(Violation::NoProgress)));
+    assert_eq!(sent(&mut socket)[2..4], u16::from(CloseCode::POLICY_VIOLATION).to_be_bytes());
+    assert!(!socket.is_midway());
+}

@@ -81,6 +81,9 @@ pub struct Config {
     /// Time for which a stream with data to send may be blocked, within which 16 KiB must go. Default: 60 s. Past it
     /// (within twice the time, as streams are looked at once in each period) the stream is reset with CANCEL.
     pub progress_timeout: Duration,
+    /// Time without a stream after which the connection drains: a place that nobody uses is free for others. Between one
+    /// and two times that long, since the release of the last stream. Default: none.
+    pub idle_timeout: Option<Duration>,
     /// Silence of the peer after which a PING asks whether it is there. Default: none, a connection may be silent.
     pub keep_alive_interval: Option<Duration>,
     /// Time to the answer of that PING. Default: 20 s.
@@ -141,6 +144,7 @@ impl Default for Config {
             settings_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(60),
+            idle_timeout: None,
             keep_alive_interval: None,
             keep_alive_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(2),
@@ -205,6 +209,8 @@ pub struct Counters {
     pub stops: u64,
     /// Streams reset because they were blocked for too long.
     pub streams_without_progress: u64,
+    /// Drains of a connection that had no stream for too long: 0 or 1.
+    pub idle_timeouts: u64,
     /// Connection errors of the peer, limits and times included: 0 or 1.
     pub connection_errors: u64,
 }

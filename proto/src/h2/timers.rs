@@ -44,6 +44,8 @@ pub(super) struct Timers {
     drain: Option<Instant>,
     /// When to ask, or when to give up asking, whether the peer is there.
     keep_alive: KeepAlive,
+    /// The next stream, where there is none.
+    idle: Idle,
     /// The streams that were blocked.
     watches: Watches,
 }
@@ -56,6 +58,17 @@ enum KeepAlive {
     GiveUpAt(Instant),
 }
 
+/// Until when a connection may be without a stream.
+#[derive(Clone, Copy)]
+enum Idle {
+    /// There were streams when this was last looked at, or there is no limit.
+    Busy,
+    /// There were none from a moment on that the clock may have told too early: from this one on there is another time.
+    From(Instant),
+    /// Drained at this time, unless there are streams then.
+    Until(Instant),
+}
+
 impl Timers {
     /// The peer's preface is awaited.
     pub(super) fn new(config: &Config, now: Instant) -> Self {
@@ -65,6 +78,7 @@ impl Timers {
             header: None,
             drain: None,
             keep_alive: KeepAlive::Off,
+            idle: config.idle_timeout.and_then(|time| deadline(now, time)).map_or(Idle::Busy, Idle::Until),
             watches: Watches::default(),
         };
         timers.restart_keep_alive(config, now);
@@ -77,7 +91,12 @@ impl Timers {
             KeepAlive::Off => None,
             KeepAlive::AskAt(at) | KeepAlive::GiveUpAt(at) => Some(at),
         };
-        let deadlines = [self.preface, self.settings, self.header, self.drain, keep_alive, self.watches.next(clock)];
+        let idle = match self.idle {
+            Idle::Busy => None,
+            Idle::From(at) | Idle::Until(at) => Some(at),
+        };
+        let deadlines =
+            [self.preface, self.settings, self.header, self.drain, keep_alive, idle, self.watches.next(clock)];
         deadlines.into_iter().flatten().min()
     }
 
@@ -127,6 +146,25 @@ impl Timers {
     /// The final GOAWAY is due.
     pub(super) fn end_drain(&mut self) {
         self.drain = None;
+    }
+
+    /// The last stream was released. The clock may be late, since the application says so, which brings no time along.
+    pub(super) fn handle_last_release(&mut self, config: &Config, now: Instant) {
+        self.idle = config.idle_timeout.and_then(|time| deadline(now, time)).map_or(Idle::Busy, Idle::From);
+    }
+
+    /// Whether there was no stream for the whole time that a connection may be without one.
+    pub(super) fn has_been_idle(&mut self, config: &Config, now: Instant, is_empty: bool) -> bool {
+        let (is_due, is_over) = match self.idle {
+            Idle::Busy => return false,
+            Idle::From(at) => (at <= now, false),
+            Idle::Until(at) => (at <= now, true),
+        };
+        if is_due {
+            let again = config.idle_timeout.filter(|_| is_empty && !is_over).and_then(|time| deadline(now, time));
+            self.idle = again.map_or(Idle::Busy, Idle::Until);
+        }
+        is_due && is_over && is_empty
     }
 
     /// Something came: the peer is there.

@@ -49,6 +49,9 @@ pub enum Violation {
     /// A message that did not go on while others waited for the room it took (§10.4): what
     /// [`give_up`](super::WebSocket::give_up) says.
     MessageStalled,
+    /// A frame or a message that has begun and did not go on in time (§10.4): what
+    /// [`time_out`](super::WebSocket::time_out) says.
+    NoProgress,
     /// More pings than [`ping_burst`](super::Config::ping_burst) and
     /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
     TooManyPings,
@@ -61,7 +64,7 @@ impl Violation {
             // RFC 7692 names no code for data that does not decompress. RFC 6455 §7.4.1 describes it as 1007: "data
             // within a message that was not consistent with the type of the message".
             Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
-            Self::TooManyPings | Self::MessageStalled => CloseCode::POLICY_VIOLATION,
+            Self::TooManyPings | Self::MessageStalled | Self::NoProgress => CloseCode::POLICY_VIOLATION,
             Self::MessageTooBig | Self::StreamedMessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
@@ -95,6 +98,7 @@ impl Violation {
             | Self::StreamedMessageTooBig
             | Self::TooManyFragments
             | Self::MessageStalled
+            | Self::NoProgress
             | Self::TooManyPings => "RFC 6455 §10.4",
         }
     }
@@ -120,6 +124,7 @@ impl Violation {
             Self::MessageTooBig | Self::StreamedMessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
             Self::MessageStalled => "message did not go on while others waited",
+            Self::NoProgress => "message did not go on in time",
             Self::TooManyPings => "too many pings",
         }
     }

@@ -288,6 +288,32 @@ impl WebSocket {
         }
     }
 
+    /// Whether a frame, or a message that is to be whole, has begun and is not whole: more of it is to come. A message that is
+    /// received in pieces may wait as long as it likes between two of its frames.
+    pub fn is_midway(&self) -> bool {
+        self.is_open() && self.partial.as_ref().is_some_and(|partial| partial.is_midway())
+    }
+
+    /// Begins to count the octets that come of what [is under way](Self::is_midway): whoever gives it a time asks for its
+    /// [`progress`](Self::progress) then.
+    pub fn watch(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.watched = Some(0);
+        }
+    }
+
+    /// Octets of payload that have come since [`watch`](Self::watch), while what was under way then still is.
+    pub fn progress(&self) -> Option<usize> {
+        self.partial.as_ref()?.watched
+    }
+
+    /// What is under way does not go on: fails the WebSocket with 1008, as [`Violation::NoProgress`].
+    pub fn time_out(&mut self) {
+        if self.is_reading() {
+            self.fail(Violation::NoProgress);
+        }
+    }
+
     /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
         self.send_control(Opcode::Ping, payload)

@@ -27,6 +27,8 @@ pub(super) struct Partial {
     /// The frames of that message that have begun; where it is received in pieces, those since its last octet.
     pub(super) fragments: u32,
     pub(super) delivery: Delivery,
+    /// Octets of payload since somebody began to [watch](super::WebSocket::watch) the message, or the frame, that is under way.
+    pub(super) watched: Option<usize>,
 }
 
 /// How the next message is handed out.
@@ -79,6 +81,12 @@ impl Partial {
     pub(super) fn is_idle(&self) -> bool {
         let is_between_frames = matches!(self.reading, Reading::Header { length: 0, .. });
         self.message.is_none() && self.delivery == Delivery::Whole && is_between_frames
+    }
+
+    /// Whether more has to come: of a frame, or of a message that is to be whole.
+    pub(super) fn is_midway(&self) -> bool {
+        let is_between_frames = matches!(self.reading, Reading::Header { length: 0, .. });
+        !is_between_frames || self.message.as_ref().is_some_and(|message| !matches!(message, Assembly::Streamed(_)))
     }
 
     /// Whether the message's frames so far had [`LEAST_MEAN_FRAGMENT`] octets in the mean.

@@ -172,11 +172,17 @@ impl WebSocket {
             header.key = message.push(piece, header.key, if header.fin { header.length } else { room })?;
         }
         header.length -= piece.len();
+        if let Some(octets) = &mut partial.watched {
+            *octets += piece.len();
+        }
         if header.length > 0 {
             return Ok(());
         }
         let (header, control) = (*header, mem::take(control));
         partial.reading = Reading::default();
+        if !partial.is_midway() || header.fin && !header.opcode.is_control() {
+            partial.watched = None;
+        }
         if header.opcode.is_control() {
             self.handle_control(header.opcode, &control, now)?;
         } else if header.fin

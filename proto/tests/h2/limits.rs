@@ -311,6 +311,38 @@ fn any_octet_keeps_alive() {
     tested.assert_connection_error(Violation::KeepAliveTimeout);
 }
 
+/// A connection without a stream drains, in one to two times the time after the last was released; one with a stream never does.
+#[test]
+fn idle_connections_drain() {
+    let config = Config { idle_timeout: Some(Duration::from_secs(60)), ..Config::default() };
+    let is_draining = |tested: &mut Tested| tested.sent().iter().any(|sent| matches!(sent, Sent::GoAway { .. }));
+    let mut tested = Tested::server_with(config.clone());
+    tested.after(Duration::from_secs(59));
+    assert!(!is_draining(&mut tested));
+    tested.after(Duration::from_secs(2));
+    assert!(is_draining(&mut tested));
+    assert_eq!((tested.machine.counters().idle_timeouts, tested.machine.counters().connection_errors), (1, 0));
+
+    let mut tested = Tested::server_with(config);
+    let id = tested.accept_and_respond(1, false, CONNECT_WEBSOCKET);
+    for _ in 0..100 {
+        tested.after(Duration::from_secs(50));
+    }
+    assert!(!is_draining(&mut tested), "a silent socket is no idle connection");
+    tested.machine.stream(id).unwrap().release();
+    for _ in 0..5 {
+        tested.after(Duration::from_secs(11));
+    }
+    assert!(!is_draining(&mut tested), "it was released less than a minute ago");
+    let id = tested.accept_and_respond(3, false, CONNECT_WEBSOCKET);
+    tested.after(Duration::from_secs(20));
+    tested.machine.stream(id).unwrap().release();
+    tested.after(Duration::from_secs(50));
+    assert!(!is_draining(&mut tested));
+    tested.after(Duration::from_secs(10)).after(Duration::from_secs(61));
+    assert!(is_draining(&mut tested));
+}
+
 /// A time may be as long as can be: it is not limited then.
 #[test]
 fn endless_times() {
@@ -319,6 +351,7 @@ fn endless_times() {
         settings_timeout: Duration::MAX,
         header_timeout: Duration::MAX,
         progress_timeout: Duration::MAX,
+        idle_timeout: Some(Duration::MAX),
         keep_alive_interval: Some(Duration::MAX),
         keep_alive_timeout: Duration::MAX,
         drain_timeout: Duration::MAX,

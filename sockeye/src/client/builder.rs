@@ -14,7 +14,7 @@ use super::settings::{Proxy, Settings, field};
 use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
 use crate::engine::link::{Limits, PingTimes};
-use crate::engine::transport::Transport;
+use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
 
 /// The settings of a [`Client`].
@@ -66,6 +66,7 @@ impl ClientBuilder {
             max_connections: 32,
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
+            tcp_keep_alive: KeepAlive::new(KeepAlive::TIME),
             connector: None,
             proxy: None,
             memory: Arc::default(),
@@ -225,10 +226,37 @@ impl ClientBuilder {
         self
     }
 
-    /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
+    /// Time in which a connection has to take 16 KiB of what there is to write, or all of it; 60 seconds by default. Then it is
+    /// cut off. A link of 300 octets a second is quick enough.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
         self.edit().limits.write_timeout = time;
+        self
+    }
+
+    /// Time in which 16 KiB have to come, or the rest, of a WebSocket message that has begun, while it is waited for; 60
+    /// seconds by default, and at most twice as long. Then the socket fails with 1008: as
+    /// [`Server::receive_timeout`](crate::Server::receive_timeout) in all else.
+    #[must_use]
+    pub fn receive_timeout(mut self, time: Duration) -> Self {
+        self.edit().limits.receive_timeout = time;
+        self
+    }
+
+    /// Asks the systems of servers, or of proxies, that are silent whether they are there, by TCP's own keep-alive: as
+    /// [`Server::tcp_keep_alive`](crate::Server::tcp_keep_alive). 60 seconds by default; with zero nobody is asked. It does not
+    /// hold for connections of a [`connector`](Self::connector).
+    #[must_use]
+    pub fn tcp_keep_alive(mut self, time: Duration) -> Self {
+        self.edit().tcp_keep_alive = KeepAlive::new(time);
+        self
+    }
+
+    /// Time for which a busy connection keeps its thread before others have their turn; 200 microseconds by default: as
+    /// [`Server::time_slice`](crate::Server::time_slice).
+    #[must_use]
+    pub fn time_slice(mut self, time: Duration) -> Self {
+        self.edit().limits.set_slice(time);
         self
     }
 

@@ -15,7 +15,7 @@ use super::memory::Memory;
 use super::origin::{Origin, Target};
 use super::tls::{ClientConfig, Tls};
 use crate::engine::link::Limits;
-use crate::engine::transport::Transport;
+use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
 
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
+    pub(super) tcp_keep_alive: Option<KeepAlive>,
     pub(super) connector: Option<Connector>,
     pub(super) proxy: Option<Proxy>,
     /// Shared by the clones of a builder, as they may reach the same servers.

@@ -14,6 +14,7 @@ pub(super) use rustls::ClientConfig;
 
 use super::Versions;
 use crate::engine::read_ahead::ReadAhead;
+use crate::engine::sealed::Sealed;
 use crate::engine::transport::{H2, HTTP_1_1, Transport};
 use crate::error::{Error, Result};
 
@@ -61,7 +62,7 @@ impl Tls {
             Some(HTTP_1_1) => Some(Version::HTTP_11),
             _ => None,
         };
-        Ok((Box::new(transport), version))
+        Ok((Box::new(Sealed::new(transport.into(), None)), version))
     }
 }
 

@@ -66,6 +66,9 @@ impl Settings {
         let uri = origin.uri(PathAndQuery::from_static("/"))?;
         let connected = within(self.connect_timeout, STEP, connector.call(uri)).await?;
         let transport = connected.map_err(|error| Error::connect(STEP, error))?.into_inner();
+        if let Some(keep_alive) = self.tcp_keep_alive {
+            keep_alive.set(&transport)?;
+        }
         let peer = transport.peer_addr()?;
         Ok((Box::new(transport), peer))
     }

@@ -1,9 +1,14 @@
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::Sleep;
 
+use crate::engine::link::{Link, MIN_PROGRESS};
+use crate::engine::metrics::Counter;
 use crate::engine::stream::{Input, StreamHandle};
 use crate::engine::switch::Guard;
 use crate::error::Error;
@@ -17,6 +22,9 @@ use crate::error::Error;
 /// A CONNECT has no content (RFC 9110 §9.3.6): its body is empty and ended, whatever goes through the tunnel. A client that
 /// sent `Expect: 100-continue` gets its 100 when the body is first waited for (§10.1.1).
 ///
+/// Content that is waited for and does not go on is an [`Error::Timeout`], with a server's
+/// [`receive_timeout`](crate::Server::receive_timeout).
+///
 /// ```
 /// let response = http::Response::new(sockeye::Body::from("hello"));
 /// ```
@@ -26,7 +34,7 @@ enum Inner {
     /// What there is of it still. None also stands for what has ended, whatever it was.
     Once(Option<Bytes>),
     Stream(Stream),
-    Hyper(hyper::body::Incoming),
+    Hyper(Received),
     /// That of a 101 in a foreign server.
     Switching(Guard),
 }
@@ -38,6 +46,17 @@ struct Stream {
     left: Option<u64>,
     /// Whether the peer waits for a 100 before it sends any of it (RFC 9110 §10.1.1).
     is_awaited: bool,
+    /// Octets that have come since it is [watched](StreamHandle::watch).
+    progress: Option<usize>,
+}
+
+/// The content that hyper receives.
+struct Received {
+    incoming: hyper::body::Incoming,
+    /// Of whom the content's time is, where it is a server of ours.
+    link: Option<Arc<Link>>,
+    /// Made when the content is first waited for: the end of its time, and what has come in it.
+    time: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
 impl Body {
@@ -48,12 +67,18 @@ impl Body {
 
     /// Content of this length, where one is known.
     pub(crate) fn stream(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self(Inner::Stream(Stream { handle, left: length, is_awaited: false }))
+        Self(Inner::Stream(Stream { handle, left: length, is_awaited: false, progress: None }))
     }
 
     /// The same of a request that expects a 100 (RFC 9110 §10.1.1): it goes out when this is first waited for.
     pub(crate) fn expected_stream(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self(Inner::Stream(Stream { handle, left: length, is_awaited: true }))
+        Self(Inner::Stream(Stream { handle, left: length, is_awaited: true, progress: None }))
+    }
+
+    /// What hyper receives for a server of ours.
+    #[cfg(feature = "http2")]
+    pub(crate) fn received(incoming: hyper::body::Incoming, link: Arc<Link>) -> Self {
+        Self(Inner::Hyper(Received { incoming, link: Some(link), time: None }))
     }
 
     pub(crate) fn switching(guard: Guard) -> Self {
@@ -74,8 +99,8 @@ impl std::fmt::Debug for Body {
 }
 
 impl From<hyper::body::Incoming> for Body {
-    fn from(body: hyper::body::Incoming) -> Self {
-        Self(Inner::Hyper(body))
+    fn from(incoming: hyper::body::Incoming) -> Self {
+        Self(Inner::Hyper(Received { incoming, link: None, time: None }))
     }
 }
 
@@ -115,7 +140,11 @@ impl Stream {
                     if std::mem::take(&mut self.is_awaited) {
                         self.handle.send_continue();
                     }
-                    return Poll::Pending;
+                    return if self.lacks_progress() {
+                        Poll::Ready(Some(Err(give_up(self.handle.link()))))
+                    } else {
+                        Poll::Pending
+                    };
                 }
             }
         };
@@ -125,9 +154,54 @@ impl Stream {
             self.handle.take_trailers().map(|trailers| Ok(Frame::trailers(trailers)))
         } else {
             self.left = self.left.map(|left| left.saturating_sub(content.len() as u64));
+            self.progress = self.progress.map(|octets| octets.saturating_add(content.len()));
             Some(Ok(Frame::data(content.freeze())))
         })
     }
+}
+
+impl Stream {
+    /// Whether the peer had its time, and too little came. Until then its progress is watched: by periods, each of which begins
+    /// when something is waited for.
+    fn lacks_progress(&mut self) -> bool {
+        if self.handle.is_watched() {
+            return false;
+        }
+        let is_over = self.progress.is_some_and(|octets| octets < MIN_PROGRESS);
+        if !is_over {
+            self.progress = Some(0);
+            self.handle.watch();
+        }
+        is_over
+    }
+}
+
+impl Received {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        let Some(link) = self.link.as_deref() else { return polled.map_err(Error::of_hyper) };
+        let Poll::Ready(frame) = polled else {
+            let time = link.limits.receive_timeout;
+            let (sleep, octets) = self.time.get_or_insert_with(|| (Box::pin(tokio::time::sleep(time)), 0));
+            while sleep.as_mut().poll(cx).is_ready() {
+                if *octets < MIN_PROGRESS {
+                    return Poll::Ready(Some(Err(give_up(link))));
+                }
+                (*sleep, *octets) = (Box::pin(tokio::time::sleep(time)), 0);
+            }
+            return Poll::Pending;
+        };
+        if let (Some(Ok(frame)), Some((_, octets))) = (&frame, &mut self.time) {
+            *octets += frame.data_ref().map_or(0, Bytes::len);
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+    }
+}
+
+/// Content that does not go on is given up.
+fn give_up(link: &Link) -> Error {
+    link.metrics().count(Counter::ReceiveTimeouts);
+    Error::Timeout("the rest of the content")
 }
 
 impl http_body::Body for Body {
@@ -145,9 +219,12 @@ impl http_body::Body for Body {
                 }
                 Poll::Ready(frame)
             }
-            Inner::Hyper(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+            Inner::Hyper(received) => {
+                let frame = ready!(received.poll_frame(cx));
+                if !matches!(&frame, Some(Ok(_))) {
+                    self.0 = Inner::Once(None);
+                }
+                Poll::Ready(frame)
             }
             Inner::Switching(guard) => {
                 guard.read();
@@ -162,7 +239,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Inner::Once(content) => content.is_none(),
             Inner::Stream(stream) => stream.handle.is_all_read(),
-            Inner::Hyper(body) => body.is_end_stream(),
+            Inner::Hyper(received) => received.incoming.is_end_stream(),
             Inner::Switching(guard) => {
                 guard.ask();
                 false
@@ -178,7 +255,7 @@ impl http_body::Body for Body {
                 let left = stream.left.or_else(|| stream.handle.rest().map(|rest| rest as u64));
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
-            Inner::Hyper(body) => body.size_hint(),
+            Inner::Hyper(received) => received.incoming.size_hint(),
             // With a length, nobody would read it.
             Inner::Switching(_) => SizeHint::default(),
         }

@@ -61,6 +61,8 @@ counters! {
     HandshakeTimeouts => "handshake_timeouts",
     /// TLS handshakes that failed.
     TlsFailures => "tls_failures",
+    /// Secure connections ended for records without content.
+    TlsFloods => "tls_floods",
     /// WebSocket handshakes refused for their shape.
     HandshakesRefused => "handshakes_refused",
     /// WebSocket handshakes refused for their origin.
@@ -83,8 +85,14 @@ counters! {
     UnreadStreamsReset => "unread_streams_reset",
     /// Connections whose peer went on sending after their end, past the limit, and was not read to its end.
     LingersGivenUp => "lingers_given_up",
-    /// Connections cut off since they took nothing of what there was to write.
+    /// Connections cut off since they took too little of what there was to write.
     WriteTimeouts => "write_timeouts",
+    /// WebSockets failed (1008), and requests given up, since too little came of a message or of content that had begun.
+    ReceiveTimeouts => "receive_timeouts",
+    /// Connections ended that had neither a request nor a WebSocket for too long.
+    IdleTimeouts => "idle_timeouts",
+    /// Times that a connection's task blocked its thread for longer than the watchdog allows.
+    BlockedThreads => "blocked_threads",
     /// WebSockets given up since a Ping of the keep-alive was not answered.
     PingTimeouts => "ping_timeouts",
     /// Handlers and services that panicked.

@@ -20,12 +20,16 @@ pub(crate) mod read_ahead;
 pub(crate) mod registry;
 #[cfg(feature = "http2")]
 pub(crate) mod relay;
+#[cfg(feature = "tls")]
+pub(crate) mod sealed;
+pub(crate) mod slice;
 pub(crate) mod stream;
 pub(crate) mod switch;
 pub(crate) mod sync;
 #[cfg(feature = "http2")]
 pub(crate) mod transport;
 pub(crate) mod tunnel;
+pub(crate) mod watches;
 
 /// The time, by the clock that tokio's timers go by.
 pub(crate) fn now() -> std::time::Instant {

@@ -8,24 +8,36 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
-use crate::engine::buffers;
+use crate::engine::driver::yield_now;
+use crate::engine::{buffers, slice};
 
 /// A transport for those that read by little: rustls asks for 4 KiB or one record at a time, which would make a system call
 /// for each. The buffer is the thread's, and goes back as soon as it is empty.
 pub(crate) struct ReadAhead<T> {
     transport: T,
     ahead: BytesMut,
+    /// Octets that were taken of it.
+    taken: u64,
 }
+
+/// Pieces of work that one take may bring: 4 KiB are up to two hundred records without content, each to be decrypted.
+const TAKE: u32 = 32;
 
 impl<T> ReadAhead<T> {
     /// `ahead` is what was read already.
     pub(crate) fn new(transport: T, ahead: BytesMut) -> Self {
-        Self { transport, ahead }
+        Self { transport, ahead, taken: 0 }
     }
 
     /// The transport, and what was read ahead of it.
     pub(crate) fn into_parts(self) -> (T, BytesMut) {
         (self.transport, self.ahead)
+    }
+
+    /// Octets that were taken.
+    #[cfg(feature = "tls")]
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
     }
 
     pub(crate) fn transport(&mut self) -> &mut T {
@@ -52,10 +64,19 @@ impl<T: AsyncRead + Unpin> ReadAhead<T> {
 
 impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Self { transport, ahead } = self.get_mut();
+        let Self { transport, ahead, taken } = self.get_mut();
+        // Who takes does so until there is content, which may never come.
+        if !slice::goes_on() && slice::is_within() {
+            yield_now(cx);
+            return Poll::Pending;
+        }
         if ahead.is_empty() {
             if buffer.remaining() >= buffers::SIZE {
-                return Pin::new(transport).poll_read(cx, buffer);
+                let before = buffer.filled().len();
+                let read = Pin::new(transport).poll_read(cx, buffer);
+                *taken += (buffer.filled().len() - before) as u64;
+                slice::spend(TAKE);
+                return read;
             }
             buffers::fill(ahead);
             let read = poll_read_buf(Pin::new(transport), cx, &mut (&mut *ahead).limit(buffers::SIZE));
@@ -66,6 +87,8 @@ impl<T: AsyncRead + Unpin> AsyncRead for ReadAhead<T> {
         }
         let length = ahead.len().min(buffer.remaining());
         buffer.put_slice(&ahead[..length]);
+        *taken += length as u64;
+        slice::spend(TAKE);
         ahead.advance(length);
         if ahead.is_empty() {
             buffers::give_back(ahead);

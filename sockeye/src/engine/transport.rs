@@ -1,6 +1,11 @@
-//! What octets go over, and what its TLS settles.
+//! What octets go over, what its TLS settles, and how TCP finds peers that are gone.
 
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// Anything that octets go over.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -12,3 +17,37 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 pub(crate) const H2: &[u8] = b"h2";
 #[cfg(feature = "tls")]
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// TCP's own keep-alive (RFC 9293 §3.8.4).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepAlive {
+    /// Silence after which the peer's system is asked, and time for its answer.
+    time: Duration,
+}
+
+impl KeepAlive {
+    /// What is asked for by default.
+    pub(crate) const TIME: Duration = Duration::from_secs(60);
+    /// How often a system is asked before it counts as gone.
+    const PROBES: u32 = 4;
+    /// Systems count in whole seconds, up to this.
+    const LONGEST: Duration = Duration::from_secs(32_767);
+
+    /// None where no time is silence.
+    pub(crate) fn new(time: Duration) -> Option<Self> {
+        let shortest = Duration::from_secs(Self::PROBES.into());
+        (!time.is_zero()).then(|| Self { time: time.clamp(shortest, Self::LONGEST) })
+    }
+
+    /// Lets the system ask for a connection. What we have sent and nobody acknowledges has as much time (RFC 5482).
+    pub(crate) fn set(self, stream: &TcpStream) -> io::Result<()> {
+        let socket = SockRef::from(stream);
+        let keep_alive = TcpKeepalive::new().with_time(self.time).with_interval(self.time / Self::PROBES);
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "windows"))]
+        let keep_alive = keep_alive.with_retries(Self::PROBES);
+        socket.set_tcp_keepalive(&keep_alive)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(self.time * 2))?;
+        Ok(())
+    }
+}

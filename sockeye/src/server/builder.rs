@@ -18,7 +18,7 @@ use crate::engine::link::PingTimes;
 use crate::engine::link::{Limits, Phase};
 use crate::engine::registry::{Arrival, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
-use crate::engine::transport::Transport;
+use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
 use crate::server::accepting::{Setbacks, accept, turn_away};
 use crate::server::admission::AdmissionSettings;
@@ -78,6 +78,7 @@ pub struct Server {
     pub(super) admission: AdmissionSettings,
     keep_alive: Option<(Duration, Duration)>,
     pub(super) handshake_timeout: Duration,
+    tcp_keep_alive: Option<KeepAlive>,
     pub(crate) secure: Option<Secure>,
     pub(super) registry: Arc<Registry>,
 }
@@ -108,6 +109,7 @@ impl Server {
             admission: AdmissionSettings::default(),
             keep_alive: None,
             handshake_timeout: Duration::from_secs(10),
+            tcp_keep_alive: KeepAlive::new(KeepAlive::TIME),
             secure: None,
             registry: Arc::default(),
         }
@@ -185,7 +187,8 @@ impl Server {
         self
     }
 
-    /// Time for TLS, for the first octets of HTTP and for the head of an HTTP/1.1 request; 10 seconds by default.
+    /// Time for TLS, for the first octets of HTTP and for the head of an HTTP/1.1 request; 10 seconds by default. The time of a
+    /// later head begins with its first octet.
     #[must_use]
     pub fn handshake_timeout(mut self, time: Duration) -> Self {
         self.handshake_timeout = time;
@@ -213,10 +216,68 @@ impl Server {
         self
     }
 
-    /// Time for which a connection may take nothing of what there is to write; 60 seconds by default. Then it is cut off.
+    /// Time in which a connection has to take 16 KiB of what there is to write, or all of it; 60 seconds by default. Then it is
+    /// cut off ([`Counter::WriteTimeouts`](crate::Counter::WriteTimeouts)): who takes nothing, or an octet a minute, keeps what
+    /// is held for it for ever. A link of 300 octets a second is quick enough. It holds over every version of HTTP; one stream of
+    /// HTTP/2 has the same in its [`progress_timeout`](h2::Config::progress_timeout).
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
         self.limits().write_timeout = time;
+        self
+    }
+
+    /// Time in which 16 KiB have to come, or the rest, of a WebSocket message or of a request's content that has begun, while the
+    /// application waits for it; 60 seconds by default, and at most twice as long, since it is looked at once in each
+    /// period. Then the socket fails with 1008, or the content with [`Error::Timeout`](crate::Error::Timeout), and
+    /// [`Counter::ReceiveTimeouts`](crate::Counter::ReceiveTimeouts) counts it.
+    ///
+    /// A link of 300 octets a second is quick enough, and between two messages a socket may be silent for as long as it likes; so
+    /// may one whose message is received [in pieces](crate::WebSocket::recv_stream), between two frames. For requests whose
+    /// content is a stream of events from the client, [`Duration::MAX`] is no limit.
+    #[must_use]
+    pub fn receive_timeout(mut self, time: Duration) -> Self {
+        self.limits().receive_timeout = time;
+        self
+    }
+
+    /// Time for which a connection may have neither a request nor a WebSocket; 60 seconds by default, and over HTTP/2 at most twice
+    /// as long. Then it ends, over HTTP/2 by a GOAWAY that loses no request that is under way, and
+    /// [`Counter::IdleTimeouts`](crate::Counter::IdleTimeouts) counts it. To the first request over HTTP/1.1 there is the
+    /// [`handshake_timeout`](Self::handshake_timeout). PINGs do not make a connection busy.
+    #[must_use]
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.limits().idle_timeout = time;
+        self
+    }
+
+    /// Asks the systems of peers that are silent whether they are there, by TCP's own keep-alive (RFC 9293 §3.8.4): after `time`
+    /// without a segment, then four times within the same time. So a peer whose link was cut is gone after twice the `time`,
+    /// whether we have something to send or not (where the system has `TCP_USER_TIMEOUT`). 60 seconds by default; with zero
+    /// nobody is asked.
+    ///
+    /// It holds for the connections that [`serve`](Self::serve) accepts. It finds systems that are gone, and no more: whether
+    /// a program or a page is there is found out by [`keep_alive`](Self::keep_alive) and [`ping`](Self::ping).
+    #[must_use]
+    pub fn tcp_keep_alive(mut self, time: Duration) -> Self {
+        self.tcp_keep_alive = KeepAlive::new(time);
+        self
+    }
+
+    /// Time for which a busy connection, and the handlers that run in its task, keep their thread before others have their turn;
+    /// 200 microseconds by default. A batch that takes twice as long is broken off where it is. With less others wait less;
+    /// with zero the connection gives way at every step, which is for tests.
+    #[must_use]
+    pub fn time_slice(mut self, time: Duration) -> Self {
+        self.limits().set_slice(time);
+        self
+    }
+
+    /// Time that a connection's task may take in one go before it is logged, with the peer's address, and counted
+    /// ([`Counter::BlockedThreads`](crate::Counter::BlockedThreads)): then a handler or a service has blocked its thread, and
+    /// nothing else of the thread has run. 1 second by default.
+    #[must_use]
+    pub fn watchdog(mut self, time: Duration) -> Self {
+        self.limits().watchdog = time;
         self
     }
 
@@ -269,6 +330,7 @@ impl Server {
     /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
     fn settled(mut self) -> Arc<Self> {
         self.http2.handshake_timeout = self.handshake_timeout;
+        self.http2.idle_timeout = Some(self.limits.idle_timeout);
         // One more is about to be let go of.
         self.limits().outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
         if let Some((interval, timeout)) = self.keep_alive {
@@ -318,7 +380,8 @@ impl Server {
         let span = tracing::debug_span!("connection", %peer);
         let (place, registry) = (arrival.place(), self.registry.clone());
         let serving = Unattended(Relay::new(async move {
-            match stream.set_nodelay(true) {
+            let keep_alive = self.tcp_keep_alive.map_or(Ok(()), |keep_alive| keep_alive.set(&stream));
+            match keep_alive.and_then(|()| stream.set_nodelay(true)) {
                 Ok(()) => self.run(stream, Some(peer), arrival, service).await,
                 Err(error) => Then::Over(Err(error.into())),
             }

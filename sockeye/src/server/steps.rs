@@ -17,6 +17,7 @@ use crate::engine::machine::{exchange, machine};
 use crate::engine::metrics::Counter;
 use crate::engine::registry::Arrival;
 use crate::engine::relay::{self, Step, Then};
+use crate::engine::slice;
 use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
 use crate::server::Server;
@@ -67,7 +68,7 @@ impl Server {
     async fn before_shutdown<F: Future>(&self, step: &'static str, taken: F) -> Result<Option<F::Output>> {
         tokio::select! {
             biased;
-            taken = timeout(self.handshake_timeout, taken) => taken.map(Some).map_err(|_| {
+            taken = timeout(self.handshake_timeout, slice::within(self.limits.slice, taken)) => taken.map(Some).map_err(|_| {
                 self.registry.metrics.count(Counter::HandshakeTimeouts);
                 Error::Timeout(step)
             }),

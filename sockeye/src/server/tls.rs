@@ -6,6 +6,7 @@ use rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
 use crate::engine::read_ahead::ReadAhead;
+use crate::engine::sealed::Sealed;
 use crate::engine::transport::{H2, HTTP_1_1};
 use crate::server::Server;
 use crate::server::builder::Secured;
@@ -19,8 +20,10 @@ impl Server {
             config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
         }
         let acceptor = TlsAcceptor::from(Arc::new(config));
+        let registry = self.registry.clone();
         self.secure = Some(Arc::new(move |stream| {
             let accept = acceptor.accept(ReadAhead::new(stream, BytesMut::new()));
+            let registry = registry.clone();
             Box::pin(async move {
                 let transport = accept.await?;
                 let version = match transport.get_ref().1.alpn_protocol() {
@@ -28,7 +31,7 @@ impl Server {
                     Some(HTTP_1_1) => Some(Version::HTTP_11),
                     _ => None,
                 };
-                Ok(Secured { transport: Box::new(transport), version })
+                Ok(Secured { transport: Box::new(Sealed::new(transport.into(), Some(registry))), version })
             })
         }));
         self

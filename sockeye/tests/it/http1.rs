@@ -236,7 +236,7 @@ async fn an_upgrade_over_http_1_0_is_a_plain_request() {
     wire.send(request.as_bytes()).await;
     assert_eq!(status(&wire.answer().await), 426);
     let mut wire = Wire::connect(server.addr).await;
-    let request = String::from_utf8(upgrade("/", "upgrade", "")).unwrap().replace("GET", "HEAD");
+    let request = String::from_utf8(upgrade("/", "close, upgrade", "")).unwrap().replace("GET", "HEAD");
     wire.send(request.as_bytes()).await;
     assert_eq!(status(&wire.answer().await), 405);
 }

@@ -22,8 +22,9 @@ const SLACK: Duration = Duration::from_millis(400);
 const PING: &[u8] = b"\x89\x12keep-alive@sockeye";
 const PONG: u8 = 0xA;
 
+/// Frames may take as long as they like.
 fn server() -> Server {
-    Server::new().ping(INTERVAL, TIMEOUT)
+    Server::new().ping(INTERVAL, TIMEOUT).receive_timeout(Duration::MAX)
 }
 
 /// The client's end of one socket, octet by octet; its transport is no network, so that time may be paused.

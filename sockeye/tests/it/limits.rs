@@ -198,6 +198,11 @@ async fn endless_times_are_no_limit() {
         .handshake_timeout(Duration::MAX)
         .close_timeout(Duration::MAX)
         .write_timeout(Duration::MAX)
+        .receive_timeout(Duration::MAX)
+        .idle_timeout(Duration::MAX)
+        .tcp_keep_alive(Duration::MAX)
+        .time_slice(Duration::MAX)
+        .watchdog(Duration::MAX)
         .keep_alive(Duration::MAX, Duration::MAX);
     let server = start(server, websocket(|mut socket: WebSocket| async move { socket.send("bye").await })).await;
     for carrier in Carrier::ALL {

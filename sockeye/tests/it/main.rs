@@ -17,6 +17,8 @@ mod desk;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;
+#[cfg(feature = "deflate")]
+mod fair;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
@@ -34,6 +36,7 @@ mod outlasting;
 mod peers;
 mod pieces;
 mod pieces_edges;
+mod progress;
 #[cfg(feature = "prometheus")]
 mod prometheus;
 mod reading;

@@ -179,3 +179,63 @@ async fn a_silent_handshake_is_closed_in_time() {
     within(silent.read_to_end(&mut Vec::new())).await.ok();
     counted(&secure.running.handle, Counter::HandshakeTimeouts, 2).await;
 }
+
+/// A frame that may be ignored, whose payload comes octet by octet.
+const UNKNOWN: &[u8] = b"\0\x3E\x80\x4D\0\0\0\0\0";
+/// A client's preface, with SETTINGS and their acknowledgement.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0";
+
+/// Asks for new keys again and again, with so many requests for an octet of content, until the server ends the connection.
+async fn ask_for_keys(stream: &mut TlsStream<TcpStream>, requests: usize) -> usize {
+    for asked in 0.. {
+        if asked % requests == 0 && stream.write_all(b"\0").await.is_err() {
+            return asked;
+        }
+        stream.get_mut().1.refresh_traffic_keys().unwrap();
+        if stream.flush().await.is_err() {
+            return asked;
+        }
+        // What the server does shows some time after it was asked for.
+        tokio::task::yield_now().await;
+    }
+    unreachable!()
+}
+
+/// Requests for new keys (RFC 8446 §4.6.3) have a limit, with or without an octet of content between them.
+#[tokio::test]
+async fn a_flood_of_key_updates_ends_its_connection() {
+    let secure = Secure::start(Server::new()).await;
+    let mut stream = secure.connect(&["h2"]).await.unwrap();
+    stream.write_all(&[HELLO, UNKNOWN].concat()).await.unwrap();
+    within(ask_for_keys(&mut stream, usize::MAX)).await;
+    assert_eq!(secure.running.handle.counter(Counter::TlsFloods), 0, "rustls has seen to it");
+    let mut stream = secure.connect(&["h2"]).await.unwrap();
+    stream.write_all(&[HELLO, UNKNOWN].concat()).await.unwrap();
+    let asked = within(ask_for_keys(&mut stream, 30)).await;
+    assert!(asked > 3_000, "{asked}");
+    counted(&secure.running.handle, Counter::TlsFloods, 1).await;
+}
+
+/// Records as small as can be are honest, be they as many as they like.
+#[tokio::test]
+async fn tiny_records_are_honest() {
+    let secure = Secure::start(Server::new()).await;
+    let mut stream = secure.connect(&["h2"]).await.unwrap();
+    stream.write_all(&[HELLO, UNKNOWN].concat()).await.unwrap();
+    // 1.2 MB of records, with some new keys.
+    for index in 0..16_000 {
+        if index % 1000 == 0 {
+            stream.get_mut().1.refresh_traffic_keys().unwrap();
+        }
+        stream.write_all(b"\0").await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    for _ in 0..3 {
+        stream.write_all(UNKNOWN).await.unwrap();
+        for _ in 0..16_000 {
+            stream.write_all(b"\0").await.unwrap();
+        }
+    }
+    assert_eq!(secure.running.handle.counter(Counter::TlsFloods), 0);
+    assert_eq!(secure.running.handle.connections().len(), 1);
+}

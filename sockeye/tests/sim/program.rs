@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     pub(crate) is_low_level: bool,
     /// A client of another kind comes along.
     pub(crate) has_stranger: bool,
+    /// Connections give way at every step.
+    pub(crate) gives_way: bool,
     pub(crate) chaos: Vec<(u64, Chaos)>,
 }
 
@@ -142,6 +144,7 @@ impl Settings {
             deflate: random.one_in(4),
             is_low_level: version == Version::Http2 && random.one_in(6),
             has_stranger: random.one_in(4),
+            gives_way: random.one_in(3),
             chaos: chaos(random),
         }
         .fitting()

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sockeye::{Client, Deflate, Error, Server};
 
@@ -56,6 +57,9 @@ fn server(settings: &Settings) -> Server {
         .stream_send_buffer(settings.stream_send)
         .connection_send_buffer(settings.connection_send)
         .unfinished_messages(settings.unfinished);
+    if settings.gives_way {
+        server = server.time_slice(Duration::ZERO);
+    }
     if let Some((interval, timeout)) = settings.pings {
         server = server.ping(interval, timeout);
     }
@@ -109,6 +113,9 @@ async fn connect(world: &World, server: Server, random: &mut Random) -> Option<C
         Version::Http1 => builder.http1_only(),
         Version::Http2 => builder.http2_only(),
     };
+    if settings.gives_way {
+        builder = builder.time_slice(Duration::ZERO);
+    }
     if let Some((interval, timeout)) = settings.pings {
         builder = builder.ping(interval, timeout);
     }

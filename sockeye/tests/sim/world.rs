@@ -222,6 +222,7 @@ impl World {
     pub(crate) fn has_cause(&self, why: &str) -> bool {
         let cause = match why {
             // Both sides keep to the protocols, but for messages that do not go on.
+            why if why.ends_with("NoProgress }") => Counter::ReceiveTimeouts,
             why if why.starts_with("Violation") => Counter::UnfinishedMessagesGivenUp,
             "Timeout(\"the answer to a Ping\")" => Counter::PingTimeouts,
             _ => return true,
@@ -233,11 +234,13 @@ impl World {
 
     /// How often somebody was given up for taking too long.
     pub(crate) fn timeouts(&self) -> u64 {
-        const TIMEOUTS: [Counter; 8] = [
+        const TIMEOUTS: [Counter; 10] = [
             Counter::HandshakeTimeouts,
             Counter::CloseTimeouts,
             Counter::HandlersDropped,
             Counter::WriteTimeouts,
+            Counter::ReceiveTimeouts,
+            Counter::IdleTimeouts,
             Counter::PingTimeouts,
             Counter::StreamsWithoutProgress,
             Counter::UnfinishedMessagesGivenUp,

@@ -88,6 +88,10 @@ impl Connection {
             self.output.put_ping(KEEP_ALIVE);
         }
         self.reset_streams_without_progress();
+        if self.timers.has_been_idle(&self.config, now, self.streams.is_empty()) && !self.is_going_away() {
+            self.guard.counters_mut().idle_timeouts += 1;
+            self.drain(now);
+        }
         if self.timers.is_drain_due(now) {
             self.finish_drain(false);
         }

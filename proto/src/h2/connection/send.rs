@@ -167,6 +167,9 @@ impl Connection {
         }
         // One that is not closed then is of a connection that is: nothing more is received.
         self.streams.remove(id, Ending::ResetByUs);
+        if self.streams.is_empty() {
+            self.timers.handle_last_release(&self.config, self.clock.now());
+        }
         self.end_if_drained();
     }
 }

@@ -31,8 +31,9 @@ const ASKED_AT_ONCE: usize = 64;
 /// Streams by what a crowded connection has to know of them.
 #[derive(Default)]
 pub(super) struct Crowd {
-    /// Those whose octets are kept, each of them once.
+    /// Those whose octets are kept, each of them once, and by slot which those are.
     kept: VecDeque<StreamId>,
+    is_kept: Vec<bool>,
     late: Vec<Late>,
 }
 
@@ -46,6 +47,15 @@ struct Late {
 }
 
 impl Crowd {
+    fn keep(&mut self, id: StreamId) {
+        if self.is_kept.len() <= id.slot() {
+            self.is_kept.resize(id.slot() + 1, false);
+        }
+        if !std::mem::replace(&mut self.is_kept[id.slot()], true) {
+            self.kept.push_back(id);
+        }
+    }
+
     fn waiting(&self) -> usize {
         self.late.iter().map(|late| late.octets).sum()
     }
@@ -71,9 +81,7 @@ where
             }
             return true;
         }
-        if slot.cell.keep() {
-            crowd.kept.push_back(id);
-        }
+        crowd.keep(id);
         false
     }
 
@@ -87,12 +95,10 @@ where
         }
         let count = if is_crowded { crowd.kept.len().min(ASKED_AT_ONCE) } else { crowd.kept.len() };
         let asked: Vec<_> = crowd.kept.drain(..count).collect();
+        asked.iter().for_each(|id| crowd.is_kept[id.slot()] = false);
         for id in asked {
-            if let Some(slot) = find(&self.streams.slots, id) {
-                slot.cell.let_go_on();
-                // Which gives it what was kept, or keeps it again.
-                self.exchange(id.slot(), now);
-            }
+            // Its slot may be another's by now, which is looked at in vain.
+            self.exchange(id.slot(), now);
         }
         while let Some(id) = self.too_late(now) {
             self.link.metrics().count(Counter::UnreadStreamsReset);

@@ -157,7 +157,7 @@ where
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
-            // Before any stream is let go of below, whose slot another may take.
+            // What of it is not heard in this slice is heard before another stream takes the slot of one that is let go of below.
             self.handle_events(now);
         }
         while let Some((id, awaited)) = self.streams.partings.pop(now) {

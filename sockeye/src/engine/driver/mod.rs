@@ -33,6 +33,7 @@ use crate::engine::body::Body;
 use crate::engine::link::{End, Link, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::pulse::{Hearing, Pulse, Stamp};
+use crate::engine::slice::{self, Slice};
 use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
@@ -41,9 +42,6 @@ use crate::error::{Error, Result};
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) use self::streams::connection_error;
 
-/// Time that one poll of the task takes at most, give or take a batch: then the other tasks of its thread have their turn,
-/// and the runtime looks at its network. A batch takes some 0.1 ms.
-const SLICE: Duration = Duration::from_micros(500);
 /// Batches in one poll, however little time they take: the clock may stand still, as in tests.
 const MAX_TURNS: u32 = 64;
 /// Time without anything to do after which a connection gives up its spare memory.
@@ -98,6 +96,17 @@ enum Last {
     Elsewhere,
 }
 
+/// Where the batch was left when its time was up: there it goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BrokenOff {
+    Nowhere,
+    /// Not everything was heard that the machine has to say. Until it is, no stream begins, which would take a slot of which
+    /// something is still to be heard.
+    Events,
+    /// Not every stream was looked at that the ready list named.
+    Visits,
+}
+
 /// One connection, as a future that is done when it is over.
 pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// None once it was [left](Driver::leave) to somebody else.
@@ -106,7 +115,9 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     machine: M,
     link: Arc<Link>,
     streams: Streams<A::Permit>,
+    /// Those of the ready list that are still to be looked at.
     ready: Vec<u32>,
+    broken_off: BrokenOff,
     input: Input,
     output: Output,
     timer: Option<Pin<Box<Sleep>>>,
@@ -146,6 +157,7 @@ where
             link,
             streams: Streams::default(),
             ready: Vec::new(),
+            broken_off: BrokenOff::Nowhere,
             input: Input::new(input),
             output: Output::default(),
             timer: None,
@@ -173,14 +185,26 @@ where
         }
         let phase = self.phase;
         self.follow(now);
-        let mut progress = self.receive(cx, now);
-        progress |= self.open(cx);
-        progress |= self.handle_events(now);
+        let mut progress = match self.broken_off {
+            BrokenOff::Nowhere => {
+                let received = self.receive(cx, now);
+                let opened = self.open(cx);
+                self.handle_events(now) | received | opened
+            }
+            BrokenOff::Events => {
+                self.handle_events(now);
+                true
+            }
+            BrokenOff::Visits => true,
+        };
+        progress |= !self.ready.is_empty();
         let is_idle = !progress && phase == self.phase && !self.link.has_news() && self.output.is_with_transport();
         if is_idle && last == Last::Whole {
             return false;
         }
-        progress |= self.run(now);
+        if self.broken_off != BrokenOff::Events {
+            progress |= self.run(now);
+        }
         progress |= self.transmit(cx, now);
         if progress {
             self.active = Some(now);
@@ -192,21 +216,40 @@ where
     /// anything happened.
     fn run(&mut self, now: Instant) -> bool {
         let mut progress = self.send_handed() | self.count_blames(now);
-        let mut ready = mem::take(&mut self.ready);
-        self.link.take_ready(&mut ready);
-        progress |= !ready.is_empty();
-        for slot in ready.drain(..) {
-            self.visit(slot as usize, now);
+        progress |= self.visit_ready(now);
+        if self.broken_off == BrokenOff::Visits {
+            return true;
         }
-        self.ready = ready;
         progress |= self.send_frames();
         progress |= self.handle_events(now);
         self.relieve(now);
         progress
     }
 
+    /// Looks at every stream that changed, or as many as there is time for; whether there was any.
+    fn visit_ready(&mut self, now: Instant) -> bool {
+        let mut ready = mem::take(&mut self.ready);
+        if ready.is_empty() {
+            self.link.take_ready(&mut ready);
+        }
+        let progress = !ready.is_empty();
+        let mut visited = 0;
+        while visited < ready.len() && slice::goes_on() {
+            self.visit(ready[visited] as usize, now);
+            visited += 1;
+        }
+        ready.drain(..visited);
+        self.broken_off = if ready.is_empty() { BrokenOff::Nowhere } else { BrokenOff::Visits };
+        self.ready = ready;
+        progress
+    }
+
     /// Goes to sleep, without buffers; false if there is something to do.
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
+        debug_assert!(
+            self.ready.is_empty() && self.broken_off == BrokenOff::Nowhere,
+            "a connection with something to do does not sleep"
+        );
         self.publish_counters();
         buffers::give_back(&mut self.input.octets);
         buffers::give_back(&mut self.machine.take_batch());
@@ -230,6 +273,7 @@ where
             metrics.add(Counter::ReadingStopped, counters.stops - before.stops);
             let stuck = counters.streams_without_progress - before.streams_without_progress;
             metrics.add(Counter::StreamsWithoutProgress, stuck);
+            metrics.add(Counter::IdleTimeouts, counters.idle_timeouts - before.idle_timeouts);
             metrics.add(Counter::ConnectionErrors, counters.connection_errors - before.connection_errors);
         }
     }
@@ -253,25 +297,34 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        this.link.wake_up();
         let mut now = now();
-        let end = now + SLICE;
+        let time = this.link.limits.slice;
+        let end = now + time;
+        let _slice = Slice::begin(now, time);
         let mut last = Last::Elsewhere;
         for _ in 0..MAX_TURNS {
             let progress = this.turn(cx, now, last);
             last = if progress { Last::Whole } else { Last::Elsewhere };
-            if this.machine.is_closed() && this.poll_over(cx).is_ready() {
+            let is_whole = this.broken_off == BrokenOff::Nowhere;
+            if is_whole && this.machine.is_closed() && this.poll_over(cx).is_ready() {
                 this.publish_counters();
                 return Poll::Ready(this.failure.take().map_or(Ok(()), |error| Err(*error)));
             }
             if !progress && !this.handle_timeouts(cx, Hearing::Sharp) && this.sleep(cx) {
                 return Poll::Pending;
             }
+            let turn = now;
             now = crate::engine::now();
-            if now >= end || !tokio::task::coop::has_budget_remaining() {
+            if now.saturating_duration_since(turn) >= this.link.limits.watchdog {
+                this.link.count_block(now.saturating_duration_since(turn));
+            }
+            if now >= end || !is_whole || !tokio::task::coop::has_budget_remaining() {
                 break;
             }
         }
         this.handle_timeouts(cx, Hearing::Behind);
+        this.publish_counters();
         yield_now(cx);
         Poll::Pending
     }
@@ -279,7 +332,7 @@ where
 
 /// Wakes the task once all others that are ready have run and the runtime has looked at its network. To be woken at once
 /// would do for the others, but a runtime runs some sixty tasks before it asks whether a socket has something.
-fn yield_now(cx: &mut Context<'_>) {
+pub(crate) fn yield_now(cx: &mut Context<'_>) {
     if pin!(tokio::task::yield_now()).poll(cx).is_ready() {
         cx.waker().wake_by_ref();
     }

@@ -13,16 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::crowd::Crowd;
 use super::partings::Partings;
-use super::{Application, Driver, Opening};
+use super::{Application, BrokenOff, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
 use crate::engine::link::{Address, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
+use crate::engine::slice;
 use crate::engine::stream::port::{Visit, send_frame};
 use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle};
 use crate::engine::tunnel::{self, Handler, Panicked};
 use crate::error::Error;
+
+/// Pieces of work that an answer to a request takes, be it a refusal.
+const REQUEST: u32 = 16;
 
 /// The streams, and the times that are given to those at their end.
 pub(super) struct Streams<P> {
@@ -130,11 +134,19 @@ where
     M: Machine,
     A: Application<M>,
 {
+    /// Handles what the machine has to say, or as much of it as there is time for; whether that was anything.
     pub(super) fn handle_events(&mut self, now: Instant) -> bool {
         let mut progress = false;
+        if self.broken_off == BrokenOff::Events {
+            self.broken_off = BrokenOff::Nowhere;
+        }
         while let Some(event) = self.machine.poll_event() {
             self.handle_event(event, now);
             progress = true;
+            if !slice::goes_on() {
+                self.broken_off = BrokenOff::Events;
+                break;
+            }
         }
         progress
     }
@@ -174,6 +186,7 @@ where
     }
 
     fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
+        slice::spend(REQUEST);
         self.link.count_request();
         let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
         let handle = StreamHandle::new(&cell);

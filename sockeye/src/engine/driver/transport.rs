@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::{Application, Driver, pinned};
-use crate::engine::link::End;
+use crate::engine::link::{End, MIN_PROGRESS};
 use crate::engine::{buffers, now};
 
 /// What was read and the machine has not taken.
@@ -41,8 +41,10 @@ impl Input {
 pub(super) struct Output {
     pub(super) octets: BytesMut,
     state: Writing,
-    /// The transport takes nothing since then: just now, or for ever where it has failed.
+    /// The transport has taken too little since then: just now, or for ever where it has failed.
     stuck: Option<Instant>,
+    /// Octets that it has taken since then.
+    taken: u32,
     /// Something was written since [`forget_written`](Self::forget_written).
     written: bool,
 }
@@ -77,7 +79,7 @@ impl Output {
         self.stuck.filter(|_| self.state == Writing::Failed)
     }
 
-    /// Since when the transport takes nothing, though it may again.
+    /// Since when the transport takes nothing, or too little, though it may take more again.
     pub(super) fn blocked(&self) -> Option<Instant> {
         self.stuck.filter(|_| self.state != Writing::Failed)
     }
@@ -89,6 +91,14 @@ impl Output {
 
     pub(super) fn forget_written(&mut self) {
         self.written = false;
+    }
+
+    /// The transport takes nothing just now.
+    fn stick(&mut self, now: Instant) {
+        if self.stuck.is_none() {
+            self.stuck = Some(now);
+            self.taken = 0;
+        }
     }
 
     /// Nothing of it will go out.
@@ -191,14 +201,14 @@ where
                     self.output.octets.advance(n);
                     self.output.state = Writing::Unflushed;
                     self.output.written = true;
-                    self.unblock(now);
+                    self.note_taken(n, now);
                 }
                 Poll::Ready(result) => {
                     self.fail_to_write(now, result.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into()));
                     return true;
                 }
                 Poll::Pending => {
-                    self.output.stuck.get_or_insert(now);
+                    self.output.stick(now);
                     return progress;
                 }
             }
@@ -221,7 +231,7 @@ where
                     return true;
                 }
                 Poll::Pending => {
-                    self.output.stuck.get_or_insert(now);
+                    self.output.stick(now);
                     return false;
                 }
             }
@@ -229,7 +239,7 @@ where
         if self.machine.is_send_closed() && !self.machine.is_closed() && !self.output.is_shut_down() {
             self.output.state = Writing::ShuttingDown;
             if pinned(&mut self.transport).poll_shutdown(cx).is_pending() {
-                self.output.stuck.get_or_insert(now);
+                self.output.stick(now);
                 return false;
             }
             self.unblock(now);
@@ -239,7 +249,19 @@ where
         progress | self.link.settle_flushes()
     }
 
-    /// The transport takes something again.
+    /// The transport has taken some octets. One that takes an octet a minute is as good as one that takes none.
+    fn note_taken(&mut self, octets: usize, now: Instant) {
+        if self.output.stuck.is_none() {
+            return;
+        }
+        let octets = u32::try_from(octets).unwrap_or(u32::MAX);
+        self.output.taken = self.output.taken.saturating_add(octets);
+        if self.output.taken as usize >= MIN_PROGRESS {
+            self.unblock(now);
+        }
+    }
+
+    /// The transport takes enough again, or has taken all.
     fn unblock(&mut self, now: Instant) {
         if self.output.stuck.take().is_some()
             && let Some(pulse) = &mut self.pulse

@@ -67,7 +67,7 @@ impl Link {
             }
             ready.rare().flushes.push(cell);
             self.set_news(self.news() | FLUSHING);
-            ready.call()
+            ready.call(self.is_awake())
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();

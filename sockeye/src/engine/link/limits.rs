@@ -23,8 +23,16 @@ pub(crate) struct Limits {
     pub(crate) linger: usize,
     /// How long what is open may take to end once the connection drains; then it is cut off.
     pub(crate) shutdown_timeout: Duration,
-    /// How long a transport may take none of what there is to write.
+    /// How long a transport may take to take 16 KiB, or all there is to write.
     pub(crate) write_timeout: Duration,
+    /// How long a peer may take for 16 KiB, or for the rest, of a message or of content that has begun.
+    pub(crate) receive_timeout: Duration,
+    /// How long a connection may be without a request and without a stream.
+    pub(crate) idle_timeout: Duration,
+    /// How long one poll of a connection's task takes, give or take a batch.
+    pub(crate) slice: Duration,
+    /// How long a handler may block its thread before that is told and counted.
+    pub(crate) watchdog: Duration,
     /// When silent WebSockets are asked for a sign of life; `None` never asks.
     pub(crate) pings: Option<PingTimes>,
 }
@@ -41,12 +49,26 @@ impl Default for Limits {
             shutdown_timeout: Duration::from_secs(5),
             outliving_handlers: 100,
             write_timeout: Duration::from_secs(60),
+            receive_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            slice: Duration::from_micros(200),
+            watchdog: Duration::from_secs(1),
             pings: None,
         }
     }
 }
 
+/// Octets that a peer must take, or send, in each time that is given to it for progress: less than 300 a second.
+pub(crate) const MIN_PROGRESS: usize = 16 << 10;
+
+/// As good as no slice.
+const LONGEST_SLICE: Duration = Duration::from_secs(3600);
+
 impl Limits {
+    pub(crate) fn set_slice(&mut self, time: Duration) {
+        self.slice = time.min(LONGEST_SLICE);
+    }
+
     /// A peer that broke the protocol gets no more time than others.
     pub(crate) fn set_close_timeout(&mut self, time: Duration) {
         self.close_timeout = time;

@@ -10,20 +10,22 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use bytes::BytesMut;
 
 use crate::engine::budget::Budget;
 use crate::engine::metrics::{Counter, Metrics};
-use crate::engine::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::engine::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
+use crate::engine::watches::Watches;
 
 pub(crate) use broadcast::{Address, Broadcast};
 pub(crate) use flush::{End, Flush, Flusher};
 pub(crate) use handed_over::HandedOver;
 pub(crate) use info::ConnectionInfo;
 pub use info::Side;
-pub(crate) use limits::{Limits, PingTimes};
+pub(crate) use limits::{Limits, MIN_PROGRESS, PingTimes};
 
 /// The shared part of a connection.
 pub(crate) struct Link {
@@ -35,6 +37,8 @@ pub(crate) struct Link {
     /// wait for room there.
     blocked: AtomicUsize,
     phase: AtomicU8,
+    /// The connection's task runs, or will without being woken: it looks at what it is told before it goes to sleep.
+    awake: AtomicBool,
     /// Among all connections of its server or client.
     pub(crate) number: u64,
     /// Shared by all connections of the server.
@@ -87,11 +91,16 @@ struct Rare {
     flushes: Vec<Arc<dyn Flusher>>,
     /// Tunnels in which the peer broke their protocol, which the connection has not counted.
     blames: u32,
+    /// Streams on which something has begun to come.
+    watches: Watches,
 }
 
 impl Ready {
     /// Another task has something for the connection: whom to wake once the lock is let go.
-    fn call(&mut self) -> Option<Waker> {
+    fn call(&mut self, is_awake: bool) -> Option<Waker> {
+        if is_awake {
+            return None;
+        }
         self.called |= self.sleeper.is_some();
         self.sleeper.take()
     }
@@ -156,6 +165,7 @@ impl Link {
             news: AtomicU8::new(0),
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
+            awake: AtomicBool::new(false),
             number,
             limits,
             info,
@@ -184,6 +194,19 @@ impl Link {
         self.metrics().count(Counter::Requests);
     }
 
+    /// A handler has blocked its thread.
+    #[cold]
+    pub(crate) fn count_block(&self, time: Duration) {
+        self.metrics().count(Counter::BlockedThreads);
+        let (peer, connection) = (self.info.peer, self.number);
+        tracing::warn!(
+            ?peer,
+            connection,
+            ?time,
+            "a connection's task has blocked its thread: see what its handlers do"
+        );
+    }
+
     /// It is over: what still holds a stream of it finds there all that there will be. The first end counts.
     pub(crate) fn leave(&self, end: End) {
         drop(self.end(end));
@@ -210,7 +233,7 @@ impl Link {
             debug_assert!(!cfg!(sockeye_model) || !ready.slots.contains(&slot), "a cell is listed once");
             ready.slots.push(slot);
             self.set_news(self.news() | TOLD);
-            ready.call()
+            ready.call(self.is_awake())
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -225,7 +248,7 @@ impl Link {
         let mut ready = self.ready();
         ready.handed.get_or_insert_default().push(address, octets)?;
         self.set_news(self.news() | HANDED);
-        Ok(Sleeper(ready.call()))
+        Ok(Sleeper(ready.call(self.is_awake())))
     }
 
     /// For the connection: what was handed over, if anything was.
@@ -275,7 +298,7 @@ impl Link {
             rare.broadcast_size += broadcast.size();
             rare.broadcasts.push(broadcast);
             self.set_news(self.news() | TOLD);
-            ready.call()
+            ready.call(self.is_awake())
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -291,7 +314,7 @@ impl Link {
             }
             ready.rare().blames += 1;
             self.set_news(self.news() | BLAMED);
-            ready.call()
+            ready.call(self.is_awake())
         };
         if let Some(sleeper) = sleeper {
             sleeper.wake();
@@ -330,8 +353,15 @@ impl Link {
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
         let mut ready = self.ready();
-        ready.rare.take_if(|rare| rare.broadcasts.is_empty() && rare.flushes.is_empty() && rare.blames == 0);
+        ready.rare.take_if(|rare| {
+            rare.broadcasts.is_empty() && rare.flushes.is_empty() && rare.blames == 0 && rare.watches.is_empty()
+        });
         ready.handed.take_if(|handed| handed.is_empty());
+    }
+
+    /// Where the streams stand on which something has begun to come.
+    pub(crate) fn watches(&self) -> Watches {
+        self.ready().rare().watches.clone()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -358,6 +388,17 @@ impl Link {
         self.has_news() && std::mem::take(&mut self.ready().called)
     }
 
+    /// For the connection as it begins to run: until it [sleeps](Self::sleep) nobody wakes it. A task that was woken while it
+    /// ran would run again before the runtime has looked at its network.
+    pub(crate) fn wake_up(&self) {
+        self.awake.store(true, Ordering::Relaxed);
+    }
+
+    /// To be called under the lock of `ready`, where a connection goes to sleep.
+    fn is_awake(&self) -> bool {
+        self.awake.load(Ordering::Relaxed)
+    }
+
     /// For the connection: exchanges an empty list for the slots that changed. What groups have is to be
     /// [taken](Self::take_broadcasts) next.
     pub(crate) fn take_ready(&self, slots: &mut Vec<u32>) {
@@ -370,6 +411,7 @@ impl Link {
     /// For a connection without streams, as it goes to sleep: false if the phase is not the one that it has seen.
     pub(crate) fn watch(&self, cx: &Context<'_>, seen: Phase) -> bool {
         let mut ready = self.ready();
+        self.awake.store(false, Ordering::Relaxed);
         // Who changes the phase takes the sleeper after: it finds this one, or is seen here.
         let unchanged = self.phase() == seen;
         if unchanged {
@@ -389,6 +431,7 @@ impl Link {
         if asked || self.phase() != seen {
             return false;
         }
+        self.awake.store(false, Ordering::Relaxed);
         // An idle connection owns no buffers.
         ready.slots = Vec::new();
         match &mut ready.sleeper {

@@ -23,9 +23,10 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`MASKING`], [`FRAGMENTING`], [`ROUND_TRIPS`] and [`KEPT`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`WATCHED`], [`FRAGMENTING`] and [`ROUND_TRIPS`].
     flags: AtomicU8,
-    /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since.
+    /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since. And
+    /// [`MASKING`], for good.
     calm: AtomicU8,
     /// For the connection alone: a [`Stamp`].
     stamp: AtomicU16,
@@ -38,20 +39,19 @@ const QUEUED: u8 = 1;
 const WOKEN: u8 = 2;
 /// A WebSocket has sent its Close, or is about to: no message may follow (RFC 6455 §5.5.1).
 const CLOSING: u8 = 4;
-/// The WebSocket's frames are masked (RFC 6455 §5.3).
-const MASKING: u8 = 8;
+/// What has begun to come has some time to go on, which is not over.
+const WATCHED: u8 = 8;
 /// A WebSocket has sent a fragment of a message and not the last: no other message may go between (RFC 6455 §5.4).
 const FRAGMENTING: u8 = 16;
 /// A WebSocket awaits the Pong of its own Ping (RFC 6455 §5.5.2): which one, as far as two bits tell.
 const ROUND_TRIPS: u8 = Mark::Even.bits() | Mark::Odd.bits();
 
-/// The connection keeps what has come for the stream, since too much waits for its peer.
-const KEPT: u8 = 128;
-
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
 /// Besides, the handler waits for what is received.
 const LISTENING: u8 = 2;
+/// The WebSocket's frames are masked (RFC 6455 §5.3).
+const MASKING: u8 = 4;
 
 /// A server of a million sockets has a million of these.
 const _: () = assert!(size_of::<StreamCell>() <= 144 || cfg!(sockeye_model));
@@ -101,7 +101,7 @@ impl StreamCell {
     pub(crate) fn lock(&self) -> MutexGuard<'_, StreamState> {
         // Nothing under this lock runs foreign code: what it protects is whole even if a thread died with it.
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.calm.store(0, Ordering::Relaxed);
+        self.set_calm(0);
         state
     }
 
@@ -120,7 +120,12 @@ impl StreamCell {
     /// For the connection, after it looked at all of the cell: takes note if there is nothing to be seen to.
     pub(crate) fn calm_down(&self, state: &StreamState) {
         let listening = if state.is_handler_receiving() { LISTENING } else { 0 };
-        self.calm.store(if state.is_quiet() { QUIET | listening } else { 0 }, Ordering::Relaxed);
+        self.set_calm(if state.is_quiet() { QUIET | listening } else { 0 });
+    }
+
+    /// To be called under the lock.
+    fn set_calm(&self, calm: u8) {
+        self.calm.store(self.calm.load(Ordering::Relaxed) & MASKING | calm, Ordering::Relaxed);
     }
 
     /// Whether the WebSocket sends no more messages.
@@ -149,11 +154,12 @@ impl StreamCell {
 
     /// Whether the WebSocket's frames are masked.
     pub(crate) fn is_masking(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & MASKING != 0
+        self.calm.load(Ordering::Relaxed) & MASKING != 0
     }
 
     pub(super) fn start_masking(&self) {
-        self.flags.fetch_or(MASKING, Ordering::Relaxed);
+        let _state = self.lock();
+        self.calm.store(MASKING, Ordering::Relaxed);
     }
 
     /// The [mark](crate::pulse::Mark) of the round trip that the WebSocket awaits.
@@ -185,15 +191,27 @@ impl StreamCell {
     pub(crate) fn waits(&self) -> Waits {
         self.lock().waits()
     }
+}
 
-    /// For the connection: it keeps what has come. Whether it did not before.
-    pub(crate) fn keep(&self) -> bool {
-        self.flags.fetch_or(KEPT, Ordering::AcqRel) & KEPT == 0
+/// What has begun to come.
+impl StreamCell {
+    /// Whether the time of [`watch`](Self::watch) is not over.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & WATCHED != 0
     }
 
-    /// For the connection: it keeps nothing any more, unless it finds that it has to.
-    pub(crate) fn let_go_on(&self) {
-        self.flags.fetch_and(!KEPT, Ordering::AcqRel);
+    /// Gives what has begun to come some time to go on: then whoever receives is woken, to see whether it has.
+    pub(super) fn watch(self: &Arc<Self>) {
+        if self.flags.fetch_or(WATCHED, Ordering::AcqRel) & WATCHED == 0 {
+            self.link.watches().push(self, self.link.limits.receive_timeout);
+        }
+    }
+
+    /// The time of [`watch`](Self::watch) is over.
+    pub(crate) fn end_watch(&self) {
+        self.flags.fetch_and(!WATCHED, Ordering::AcqRel);
+        let waiting = self.lock().wake_receiver();
+        self.wake(waiting);
     }
 }
 

@@ -82,6 +82,16 @@ impl StreamHandle {
         if self.is_handler(cx) { Who::Handler } else { Who::Task(cx.waker()) }
     }
 
+    /// Gives what has begun to come some time to go on: see [`StreamCell::watch`].
+    pub(crate) fn watch(&self) {
+        self.0.watch();
+    }
+
+    /// Whether that time is not over.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.is_watched()
+    }
+
     /// The octets that are left to be read, where all that the peer sends has come.
     pub(crate) fn rest(&self) -> Option<usize> {
         self.0.lock().rest()

@@ -2,7 +2,9 @@
 //! WebSocket is not [ours](First).
 
 mod first;
+mod pace;
 mod wire;
+mod yielding;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -15,25 +17,30 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::{Frame, SizeHint};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use sockeye_proto::{h1, h2};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Sleep, timeout};
 
-use self::wire::{Line, Next, PeerEnd, Wire};
+use self::pace::Overdue;
+use self::wire::{Exchange, Line, Next, PeerEnd, Wire};
+use self::yielding::Yielding;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::content::{Content, expects_continue, is_without_content};
 use crate::engine::driver::Driver;
 use crate::engine::link::{End, Link, Phase};
 use crate::engine::metrics::Counter;
+use crate::engine::now;
 use crate::engine::peer::Peer;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::relay::{self, Then};
+use crate::engine::slice::Slice;
 use crate::engine::switch::Switch;
 use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Panicked};
@@ -46,8 +53,6 @@ pub(crate) use self::first::{First, Served};
 const HYPERS_MAX_HEADERS: usize = 100;
 /// RFC 6585 §5
 const REQUEST_HEADER_FIELDS_TOO_LARGE: u32 = 431;
-/// As good as none.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(1 << 32);
 /// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
 /// that is gone, whose requests are to be dropped at once.
 const HALF_CLOSED: Duration = Duration::from_millis(100);
@@ -65,10 +70,17 @@ where
     T: Transport + 'static,
     S: HttpService,
 {
-    run(transport, read, link, builder(limits), service)
+    run(transport, read, link, builder(limits), limits.handshake_timeout, service)
 }
 
-async fn run<T, S>(transport: T, read: BytesMut, link: Arc<Link>, builder: http1::Builder, service: S) -> Then
+async fn run<T, S>(
+    transport: T,
+    read: BytesMut,
+    link: Arc<Link>,
+    builder: http1::Builder,
+    head_timeout: Duration,
+    service: S,
+) -> Then
 where
     T: Transport + 'static,
     S: HttpService,
@@ -79,12 +91,14 @@ where
     let (shared, lines) = (link.clone(), line.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
         shared.count_request();
-        let request = request.map(Body::from);
+        let request = request.map(|content| Body::received(content, shared.clone()));
         trace(&request);
         answer(service.clone(), request, shared.clone(), lines.clone())
     });
     let http = builder.serve_connection(wire, answer);
-    let mut task = Task { http: Http::Plain(http), line: line.clone(), gone: None, cut_off: None };
+    let http = Http::Plain(http);
+    let yielding = Yielding::default();
+    let mut task = Task { http, line: line.clone(), head_timeout, yielding, overdue: None, gone: None, cut_off: None };
     let ended = poll_fn(|cx| {
         tunnel::catch(link.metrics(), || task.poll(cx, &link))
             .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
@@ -120,9 +134,8 @@ fn builder(limits: &h2::Config) -> http1::Builder {
         builder.max_headers(max_fields);
     }
     builder
-        .timer(TokioTimer::new())
-        // Hyper adds it to the time, however long it is.
-        .header_read_timeout(limits.handshake_timeout.min(LONGEST_TIMEOUT))
+        // What the times of a connection are is for us to say: hyper takes one without a request for one with half a head.
+        .header_read_timeout(None)
         .max_header_size(max_size)
         .max_buf_size(max_size.saturating_mul(2).max(MIN_HYPER_SIZE))
         // Whether the client is gone is for us to say: hyper would leave a half-closed one without any answer.
@@ -162,6 +175,11 @@ impl Drop for Listed {
 struct Task<T, S: HyperService> {
     http: Http<T, S>,
     line: Line,
+    /// Time for the head of a request.
+    head_timeout: Duration,
+    yielding: Yielding,
+    /// Ends no later than the connection has to go on.
+    overdue: Option<Pin<Box<Sleep>>>,
     /// When a client that ended its half had its time.
     gone: Option<Pin<Box<Sleep>>>,
     /// When a drain that has begun is over.
@@ -210,15 +228,46 @@ impl<T: Transport + 'static, S: HyperService> Task<T, S> {
             link.enter(Phase::Ending);
             return Poll::Ready(Ok(()));
         }
+        let begun = now();
+        let _slice = Slice::begin(begun, link.limits.slice);
         loop {
             self.line.lock().reading = false;
-            if let Poll::Ready(ended) = self.http.poll(cx) {
+            let Self { http, yielding, .. } = &mut *self;
+            if let Poll::Ready(ended) = yielding.poll(cx, |cx| http.poll(cx)) {
                 return Poll::Ready(ended.map_err(Error::of_hyper));
             }
             if !self.line.grant() {
-                return self.poll_gone(cx);
+                break;
             }
             self.http.allow_upgrades();
+        }
+        let time = now().saturating_duration_since(begun);
+        if time >= link.limits.watchdog {
+            link.count_block(time);
+        }
+        if let Poll::Ready(overdue) = self.poll_overdue(cx, link) {
+            return Poll::Ready(overdue);
+        }
+        self.poll_gone(cx)
+    }
+
+    /// Ready when the client had its time for what is awaited of it.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result> {
+        loop {
+            let Some((due, why)) = self.line.lock().pace.due(&link.limits, self.head_timeout) else {
+                return Poll::Pending;
+            };
+            let timer = self.overdue.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            // A timer that fires too early is set again then: to set it whenever the time moves would cost more.
+            if timer.is_elapsed() || timer.deadline().into_std() > due {
+                timer.as_mut().reset(due.into());
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if due <= now() {
+                return Poll::Ready(end_overdue(why, link));
+            }
         }
     }
 
@@ -237,6 +286,24 @@ impl<T: Transport + 'static, S: HyperService> Task<T, S> {
         drop(state);
         let gone = self.gone.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED)));
         gone.as_mut().poll(cx).map(|()| Err(Error::Disconnected))
+    }
+}
+
+/// How a connection ends that had its time.
+fn end_overdue(why: Overdue, link: &Link) -> Result {
+    match why {
+        Overdue::Request => {
+            link.metrics().count(Counter::IdleTimeouts);
+            Ok(())
+        }
+        Overdue::Head => {
+            link.metrics().count(Counter::HandshakeTimeouts);
+            Err(Error::Timeout("the head of a request"))
+        }
+        Overdue::Write => {
+            link.metrics().count(Counter::WriteTimeouts);
+            Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+        }
     }
 }
 
@@ -270,9 +337,11 @@ async fn answer<S: HttpService>(
     mut request: Request<Body>,
     link: Arc<Link>,
     line: Line,
-) -> Result<Response<Either<Content<S::Content>, Body>>, Infallible> {
+) -> Result<Response<Held<Either<Content<S::Content>, Body>>>, Infallible> {
+    let exchange = line.begin_exchange();
+    let held = |response: Response<_>| response.map(|content| Held { content, _exchange: exchange });
     if let Err(rule) = h1::settle_host(&mut request) {
-        return Ok(refuse(rule).map(Either::Right));
+        return Ok(held(refuse(rule).map(Either::Right)));
     }
     let method = request.method().clone();
     // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
@@ -292,7 +361,33 @@ async fn answer<S: HttpService>(
     } else if method == Method::CONNECT && response.status().is_success() {
         line.switch(None, false).await;
     }
-    Ok(response)
+    Ok(held(response))
+}
+
+pin_project_lite::pin_project! {
+    /// The content of a response, which is all handed over when this is dropped.
+    struct Held<B> {
+        #[pin]
+        content: B,
+        _exchange: Exchange,
+    }
+}
+
+impl<B: http_body::Body> http_body::Body for Held<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().content.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.content.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.content.size_hint()
+    }
 }
 
 /// Runs a service. Its panics are its own.

@@ -9,6 +9,8 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::pace::Pace;
+use crate::engine::now;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::switch::Start;
 
@@ -25,6 +27,7 @@ pub(super) struct State {
     pub(super) reading: bool,
     /// A peer that ended its half has taken something since.
     pub(super) written: bool,
+    pub(super) pace: Pace,
 }
 
 /// A 100 that goes before an answer.
@@ -84,6 +87,12 @@ impl Line {
         poll_fn(|_| if is_done(&self.lock()) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
+    /// A request has come whose response is to be written, until what is returned is dropped.
+    pub(super) fn begin_exchange(&self) -> Exchange {
+        self.lock().pace.begin_exchange();
+        Exchange(self.clone())
+    }
+
     /// For the connection's task: whether hyper's upgrade is asked for, which it then may have.
     pub(super) fn grant(&self) -> bool {
         let mut state = self.lock();
@@ -92,6 +101,15 @@ impl Line {
             state.next = Next::Granted;
         }
         asked
+    }
+}
+
+/// A request and its response, until its content is written.
+pub(super) struct Exchange(Line);
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.0.lock().pace.end_exchange(now());
     }
 }
 
@@ -109,6 +127,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<T> Wire<T> {
     pub(super) fn new(transport: T, read: BytesMut, line: Line) -> Self {
+        if !read.is_empty() {
+            line.lock().pace.note_read(now());
+        }
         Self { transport: ReadAhead::new(transport, read), line, sent: 0 }
     }
 
@@ -137,9 +158,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(()))
     }
 
-    fn note_written(&self) {
+    /// What became of a write, or of a flush.
+    fn note_written(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.line.lock();
-        state.written = state.peer == PeerEnd::Ended;
+        match written {
+            Poll::Ready(Ok(octets)) => {
+                state.written |= state.peer == PeerEnd::Ended;
+                state.pace.note_taken(*octets);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => state.pace.stick(now()),
+        }
     }
 
     fn look_for_the_end(&mut self, cx: &mut Context<'_>) {
@@ -158,17 +187,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { transport, line, .. } = self.get_mut();
+        let before = buffer.filled().len();
         let poll = Pin::new(transport).poll_read(cx, buffer);
-        line.lock().reading = poll.is_pending();
+        let mut state = line.lock();
+        state.reading = poll.is_pending();
+        if buffer.filled().len() > before {
+            state.pace.note_read(now());
+        }
         poll
     }
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.transport).poll_write(cx, octets))?;
-        self.note_written();
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.transport).poll_write(cx, octets);
+        self.note_written(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -176,9 +210,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.transport).poll_write_vectored(cx, slices))?;
-        self.note_written();
-        Poll::Ready(Ok(written))
+        let written = Pin::new(&mut self.transport).poll_write_vectored(cx, slices);
+        self.note_written(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -189,7 +223,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         // Also where a peer takes nothing: it may be gone.
         self.look_for_the_end(cx);
         ready!(self.poll_interim(cx))?;
-        Pin::new(&mut self.transport).poll_flush(cx)
+        let flushed = Pin::new(&mut self.transport).poll_flush(cx);
+        match &flushed {
+            Poll::Ready(Ok(())) => self.line.lock().pace.note_flushed(),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.line.lock().pace.stick(now()),
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

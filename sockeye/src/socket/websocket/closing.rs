@@ -60,6 +60,7 @@ impl WebSocket {
                     }
                     Violation::TooManyPings => Counter::PingFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
+                    Violation::NoProgress => Counter::ReceiveTimeouts,
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");

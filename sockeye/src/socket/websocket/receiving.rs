@@ -9,7 +9,9 @@ use sockeye_proto::ws::{self, CloseCode, Event, Message, Piece};
 
 use super::{Inner, WebSocket};
 use crate::engine::budget::{self, Verdict};
+use crate::engine::link::MIN_PROGRESS;
 use crate::engine::metrics::Counter;
+use crate::engine::slice;
 use crate::engine::stream::{Input, Room};
 use crate::error::Result;
 
@@ -25,6 +27,7 @@ impl WebSocket {
         cx: &mut Context<'_>,
         mut on_pong: impl FnMut(Bytes),
     ) -> Poll<Result<Option<Message>>> {
+        ready!(slice::poll_go_on(cx));
         // What happens for nearly every message: it is there, and after it nothing is.
         if self.0.machine.is_at_rest() && self.0.input.capacity() == 0 {
             match self.read_in_place() {
@@ -76,10 +79,14 @@ impl WebSocket {
         loop {
             // Before the event, which a piece makes that breaks a rule.
             if let Some(piece) = self.0.machine.poll_piece() {
+                if let Piece::Payload(piece) = &piece {
+                    slice::spend_octets(cx, piece.len());
+                }
                 return Poll::Ready(Ok(Incoming::Piece(piece)));
             }
             match self.0.machine.poll_event() {
                 Some(Event::Message(message)) => {
+                    slice::spend_octets(cx, message.len());
                     self.0.handle.link().budget.release(&mut self.0.ticket);
                     self.put_back_kept();
                     return Poll::Ready(Ok(Incoming::Message(message)));
@@ -99,6 +106,7 @@ impl WebSocket {
             if self.0.machine.is_transmit_pending() {
                 self.answer(cx);
             }
+            ready!(slice::poll_go_on(cx));
             if !self.0.input.is_empty() {
                 self.0.machine.handle_data(crate::engine::now, &mut self.0.input);
                 continue;
@@ -116,6 +124,10 @@ impl WebSocket {
             let received = self.0.handle.poll_read(cx, &mut self.0.input);
             if received.is_pending() && verdict == Verdict::GiveUp {
                 self.0.machine.give_up();
+                continue;
+            }
+            if received.is_pending() && self.lacks_progress() {
+                self.0.machine.time_out();
                 continue;
             }
             match ready!(received) {
@@ -152,6 +164,21 @@ impl WebSocket {
             }
             _ => Verdict::Go,
         }
+    }
+
+    /// Whether the peer had its time for what is under way, and too little came. Until then its progress is watched: by periods,
+    /// each of which begins when something is waited for.
+    fn lacks_progress(&mut self) -> bool {
+        let Inner { machine, handle, .. } = &mut *self.0;
+        if !machine.is_midway() || handle.is_watched() {
+            return false;
+        }
+        let is_over = machine.progress().is_some_and(|octets| octets < MIN_PROGRESS);
+        if !is_over {
+            machine.watch();
+            handle.watch();
+        }
+        is_over
     }
 
     /// Takes what has just arrived, if this is the handler: a message, or what the machine has to tell or not.

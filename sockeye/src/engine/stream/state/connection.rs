@@ -86,6 +86,11 @@ impl StreamState {
         Waiting { sender, receiver, watcher: self.take_watcher() }
     }
 
+    /// What was to come has had its time: whoever receives looks again.
+    pub(in crate::engine::stream) fn wake_receiver(&mut self) -> Waiting {
+        Waiting { receiver: self.take_receiver(), ..Waiting::default() }
+    }
+
     /// Client: the response came.
     pub(in crate::engine::stream) fn put_response(&mut self, response: Response<()>) -> Waiting {
         self.rare().response = Some(response);
