@@ -19,7 +19,7 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 ///
 /// What one connection can make its holder store is bounded by `(max_concurrent_streams + max_closed_streams) ×
 /// initial_window_size + window_pool` octets of unread DATA, `max_send_buffer` and some 128 KiB of frames to send, one header
-/// block, 64 requests to be heard, and about 80 octets for each stream.
+/// block, 64 requests to be heard (256 KiB of their header lists and one more), and about 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
 ///
