@@ -10,6 +10,7 @@ mod probe;
 mod serve;
 mod signals;
 mod site;
+mod stats;
 mod style;
 mod tls;
 
