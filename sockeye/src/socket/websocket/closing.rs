@@ -56,6 +56,7 @@ impl WebSocket {
                         Counter::MessagesTooBig
                     }
                     Violation::TooManyPings => Counter::PingFloods,
+                    Violation::InflatedTooMuch => Counter::InflationFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     _ => Counter::WebSocketViolations,
                 });
@@ -113,6 +114,7 @@ impl Drop for WebSocket {
         let link = self.0.handle.link();
         link.sockets.fetch_sub(1, Ordering::Relaxed);
         link.budget.release(&mut self.0.ticket);
+        self.let_go_of_heads();
         if self.0.machine.state() == State::Open {
             // The last handle knows the handler's result, and so the code.
             self.leave_to_owner();

@@ -3,11 +3,11 @@
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
-use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState};
+use super::{Delivered, Exchanged, INTERNAL_ERROR, Kind, Look, Next, StreamState, Trailers};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
@@ -41,7 +41,7 @@ impl StreamState {
     pub(in crate::engine::stream) fn end(
         &mut self,
         rest: BytesMut,
-        trailers: Option<HeaderMap>,
+        trailers: Option<Trailers>,
         received: Received,
         side: Side,
     ) -> Waiting {
