@@ -97,7 +97,7 @@ fn a_megabyte_of_zeros_now_and_then() {
 fn pieces_are_counted() {
     let (limit, now) = (Arc::new(Inflation::new(Rate { burst: 8 << 20, per_second: 1 })), Instant::now());
     let mut socket = socket(&limit);
-    let message = message(&vec![0; 64 * MIB]);
+    let message = message(&vec![0; 24 * MIB]);
     let mut input = BytesMut::from(&message[..]);
     socket.receive_in_pieces();
     let mut received = 0;
