@@ -15,7 +15,7 @@ const STARTUP_MILLISECONDS = 20_000;
 export async function serve(...extra) {
   if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0, kill: () => {} };
   const log = process.env.SOCKEYE_LOG ? 'inherit' : 'pipe';
-  const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', ...extra], { stdio: ['ignore', 'pipe', log] });
+  const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', '--stats', 'all', ...extra], { stdio: ['ignore', 'pipe', log] });
   let logged = '';
   child.stderr?.setEncoding('utf8').on('data', (text) => (logged += text));
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(status ?? signal)));

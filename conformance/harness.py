@@ -28,7 +28,7 @@ class Server:
 
     def __init__(self, *arguments, tls=True):
         self.tls, self.asked = tls, False
-        self.command = [PROGRAM, "serve", "--listen", "127.0.0.1:0", *arguments]
+        self.command = [PROGRAM, "serve", "--listen", "127.0.0.1:0", "--stats", "all", *arguments]
         if not tls:
             self.command.append("--cleartext")
 

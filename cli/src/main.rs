@@ -12,6 +12,7 @@ mod probe;
 mod serve;
 mod signals;
 mod site;
+mod stats;
 mod style;
 mod tls;
 

@@ -14,6 +14,7 @@ use crate::certificate;
 use crate::metrics;
 use crate::signals::Signals;
 use crate::site::Site;
+use crate::stats::{Shown, Stats};
 
 /// Time to the answer of a PING, or of a WebSocket's Ping, after which its peer is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -70,6 +71,9 @@ pub(crate) struct Arguments {
     /// nowhere.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    /// What is shown at /stats: nothing, counters with the connection that asks, or with all connections and their addresses.
+    #[arg(long, value_name = "WHOSE", value_enum, default_value_t = Shown::Own)]
+    stats: Shown,
 }
 
 fn parse_origin(origin: &str) -> Result<String, String> {
@@ -135,7 +139,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         max_fragments: arguments.max_fragments,
         ..WebSocketConfig::default()
     };
-    let site = Site::new(handle, websockets, origins, (!arguments.no_deflate).then(Deflate::default));
+    let stats = Stats::new(handle, arguments.stats);
+    let site = Site::new(stats, websockets, origins, (!arguments.no_deflate).then(Deflate::default));
     server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
     Ok(())
 }

@@ -1,84 +1,100 @@
 //! What `sockeye serve` answers: `/`, `/echo`, `/stats`, and 404.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body_util::BodyExt as _;
-use serde::Serialize;
-use serde_json::{Map, Value};
-use sockeye::{
-    Body, BoxError, ConnectionStats, Counter, Deflate, Handle, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig,
-    websocket,
-};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http_body_util::{BodyExt as _, Either};
+use sockeye::{Body, BoxError, Deflate, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig, websocket};
 use tower_service::Service as _;
+
+use crate::stats::{Chunks, Stats};
 
 const PAGE: &str = include_str!("page.html");
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What an answer consists of.
+type Content = Either<Body, Chunks>;
+
 #[derive(Clone)]
 pub(crate) struct Site {
-    handle: Handle,
+    stats: Stats,
     websockets: WebSocketConfig,
     origins: OriginPolicy,
     deflate: Option<Deflate>,
 }
 
+/// What is asked for: all that is kept of a request while its content comes.
+enum Asked {
+    Page,
+    /// How much content came.
+    Received,
+    Stats(Option<Peer>),
+    /// Something that only a WebSocket is for.
+    Socket(Version),
+    /// Something that knows these methods alone.
+    Other(&'static str),
+    Nothing,
+}
+
+impl Asked {
+    fn new(mut head: request::Parts, stats: &Stats) -> Self {
+        let is_get = matches!(head.method, Method::GET | Method::HEAD);
+        match head.uri.path() {
+            "/" if is_get => Self::Page,
+            "/" if head.method == Method::POST => Self::Received,
+            "/" => Self::Other("GET, HEAD, POST"),
+            "/stats" if stats.is_off() => Self::Nothing,
+            "/stats" if is_get => Self::Stats(head.extensions.remove()),
+            "/stats" => Self::Other("GET, HEAD"),
+            "/echo" => Self::Socket(head.version),
+            _ => Self::Nothing,
+        }
+    }
+}
+
 impl Site {
     pub(crate) fn new(
-        handle: Handle,
+        stats: Stats,
         websockets: WebSocketConfig,
         origins: OriginPolicy,
         deflate: Option<Deflate>,
     ) -> Self {
-        Self { handle, websockets, origins, deflate }
+        Self { stats, websockets, origins, deflate }
     }
 
-    pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Content>, Infallible> {
         let is_connect = request.method() == Method::CONNECT;
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
             let mut service = websocket(echo).protocols(["echo"]).origins(self.origins).config(self.websockets);
             if let Some(deflate) = self.deflate {
                 service = service.deflate(deflate);
             }
-            return service.call(request).await;
+            return service.call(request).await.map(|response| response.map(Either::Left));
         }
         if is_connect {
             // What follows a CONNECT is no content, and has no end to wait for.
             return Ok(text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n"));
         }
         let (head, body) = request.into_parts();
+        let asked = Asked::new(head, &self.stats);
         // An answer waits for the end of the request's content.
         let received = match count(body).await {
             Ok(received) => received,
             Err(error) => return Ok(text(StatusCode::BAD_REQUEST, format!("The content broke off: {error}.\n"))),
         };
-        Ok(match (&head.method, head.uri.path()) {
-            (&Method::GET | &Method::HEAD, "/") => page(),
-            (&Method::POST, "/") => text(StatusCode::OK, format!("{received} octets received.\n")),
-            (&Method::GET | &Method::HEAD, "/stats") => respond(JSON, self.stats(head.extensions.get())),
-            (_, "/echo") => Refusal::websocket_required(head.version).response().map(Body::from),
-            (_, "/") => not_allowed("GET, HEAD, POST"),
-            (_, "/stats") => not_allowed("GET, HEAD"),
-            _ => text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n"),
+        Ok(match asked {
+            Asked::Page => page(),
+            Asked::Received => text(StatusCode::OK, format!("{received} octets received.\n")),
+            Asked::Stats(peer) => respond(JSON, Either::Right(self.stats.answer(peer.as_ref()))),
+            Asked::Socket(version) => {
+                Refusal::websocket_required(version).response().map(|text| Either::Left(text.into()))
+            }
+            Asked::Other(methods) => not_allowed(methods),
+            Asked::Nothing => text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n"),
         })
-    }
-
-    fn stats(&self, peer: Option<&Peer>) -> String {
-        let you = peer.map(Peer::connection);
-        let connections = self.handle.connections();
-        let stats = Stats {
-            sockets: connections.iter().map(|connection| connection.sockets).sum(),
-            connections: connections.into_iter().map(|connection| Connection::new(connection, you)).collect(),
-            counters: Counter::ALL
-                .iter()
-                .map(|counter| (counter.name().to_owned(), self.handle.counter(*counter).into()))
-                .collect(),
-        };
-        serde_json::to_string(&stats).unwrap_or_default()
     }
 }
 
@@ -87,33 +103,6 @@ async fn echo(mut socket: WebSocket) -> sockeye::Result {
         socket.send(message).await?;
     }
     Ok(())
-}
-
-/// The server's side of things.
-#[derive(Serialize)]
-struct Stats {
-    connections: Vec<Connection>,
-    sockets: usize,
-    counters: Map<String, Value>,
-}
-
-#[derive(Serialize)]
-struct Connection {
-    id: u64,
-    peer: Option<SocketAddr>,
-    version: &'static str,
-    sockets: usize,
-    requests: u64,
-    /// Whether this connection asked.
-    you: bool,
-}
-
-impl Connection {
-    fn new(stats: ConnectionStats, you: Option<u64>) -> Self {
-        let version = if stats.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
-        let ConnectionStats { id, peer, sockets, requests, .. } = stats;
-        Self { id, peer, version, sockets, requests, you: you == Some(id) }
-    }
 }
 
 /// Reads content to its end, and keeps nothing but its length.
@@ -125,15 +114,15 @@ async fn count(mut body: Body) -> Result<usize, BoxError> {
     Ok(octets)
 }
 
-fn respond(content_type: &'static str, content: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(content.into());
+fn respond(content_type: &'static str, content: Content) -> Response<Content> {
+    let mut response = Response::new(content);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
-fn page() -> Response<Body> {
-    let mut response = respond(HTML, PAGE);
+fn page() -> Response<Content> {
+    let mut response = respond(HTML, Either::Left(PAGE.into()));
     // An isolated page gets a clock fine enough for round trips of less than a tenth of a millisecond.
     let headers = response.headers_mut();
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
@@ -141,13 +130,13 @@ fn page() -> Response<Body> {
     response
 }
 
-fn text(status: StatusCode, content: impl Into<Body>) -> Response<Body> {
-    let mut response = respond(TEXT, content);
+fn text(status: StatusCode, content: impl Into<Body>) -> Response<Content> {
+    let mut response = respond(TEXT, Either::Left(content.into()));
     *response.status_mut() = status;
     response
 }
 
-fn not_allowed(methods: &'static str) -> Response<Body> {
+fn not_allowed(methods: &'static str) -> Response<Content> {
     let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("Here are only {methods}.\n"));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
     response

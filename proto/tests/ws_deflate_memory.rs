@@ -4,9 +4,10 @@
 mod ws_common;
 
 use std::alloc::System;
+use std::sync::Arc;
 
 use flate2::{Compress, Compression, FlushCompress};
-use sockeye_proto::ws::{Config, Deflate, DeflateContext, Event, Extensions, Role, Violation, WebSocket};
+use sockeye_proto::ws::{Config, Deflate, DeflateContext, Event, Extensions, Inflation, Role, Violation, WebSocket};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use ws_common::*;
 
@@ -31,7 +32,9 @@ fn pair(context: DeflateContext, config: Config) -> (WebSocket, WebSocket) {
     let deflate = Deflate { server: context, client: context, ..Deflate::default() };
     let in_use = Extensions { deflate: Some(deflate), ..Extensions::default() };
     let client = WebSocket::new(Role::Client { mask_key: || KEY }, config).with_extensions(in_use);
-    (client, server_with(config).with_extensions(in_use))
+    let limit = Arc::new(Inflation::default());
+    let server = server_with(config).with_extensions(in_use).with_inflation(limit.clone());
+    (client.with_inflation(limit), server)
 }
 
 /// A message each way, compressed, that is gone when this is.

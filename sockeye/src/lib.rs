@@ -62,8 +62,10 @@
 //!   ([`max_closed_streams`](http2::Config::max_closed_streams)) as there may be open.
 //! - What waits for groups is bounded beside that; see [`Group`].
 //!
-//! A WebSocket keeps its request's header list, which HPACK may have brought in a few octets, and a second time once
-//! [`request`](WebSocket::request) has been called. With
+//! Header lists, which HPACK may have brought in a few octets each, take [`kept_heads`](Server::kept_heads) together (2 MiB):
+//! those of requests that the service holds, trailers, and what a WebSocket keeps of its request beyond 128 octets, for what
+//! the sockets of a connection have in common is kept once. Once [`request`](WebSocket::request) has been called a socket has
+//! its list a second time, of which 4 KiB are not counted. With
 //! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 

@@ -20,7 +20,8 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// The limits and choices of one [`Connection`](super::Connection).
 ///
 /// What one connection can make its holder store is bounded by `max_unread` octets of unread DATA, `max_send_buffer` and some
-/// 128 KiB of frames to send, one header block, 64 requests to be heard, and about 80 octets for each stream.
+/// 128 KiB of frames to send, one header block, 64 requests to be heard (256 KiB of their header lists and one more), and about
+/// 80 octets for each stream.
 ///
 /// A time that no clock can reach, such as [`Duration::MAX`], never ends.
 ///

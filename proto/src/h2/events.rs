@@ -8,6 +8,8 @@ use super::{ConnectionError, Event, Reason, StreamId};
 #[derive(Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
+    /// Octets of header lists among them, since the application had last heard all.
+    list_octets: usize,
 }
 
 impl Events {
@@ -15,6 +17,20 @@ impl Events {
     pub(super) fn push(&mut self, event: Event) {
         debug_assert!(!self.is_ended(), "nothing happens on a connection that is closed");
         self.queue.push_back(event);
+    }
+
+    /// A header list of so many octets came.
+    pub(super) fn push_list(&mut self, event: Event, octets: usize) {
+        if self.queue.is_empty() {
+            self.list_octets = 0;
+        }
+        self.list_octets += octets;
+        self.push(event);
+    }
+
+    /// Octets of header lists that the application has not heard, or not many more.
+    pub(super) fn list_octets(&self) -> usize {
+        if self.queue.is_empty() { 0 } else { self.list_octets }
     }
 
     /// Out of line, so that the event is written where it stays: to move what was written in pieces makes the processor wait.

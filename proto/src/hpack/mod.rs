@@ -85,6 +85,11 @@ pub(crate) struct ListSize {
 }
 
 impl ListSize {
+    /// What was counted so far.
+    pub(crate) fn octets(&self) -> usize {
+        self.octets
+    }
+
     /// Counts one more field.
     pub(crate) fn add(&mut self, field: &Field<'_>, limits: &Limits) -> Result<(), Error> {
         // RFC 9113 §8.2.3: a cookie may come in crumbs, to compress well, and is one field.

@@ -55,6 +55,8 @@ pub enum Violation {
     /// More pings than [`ping_burst`](super::Config::ping_burst) and
     /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
     TooManyPings,
+    /// Compressed messages that decompress to more beyond what came than [`Inflation`](super::Inflation) admits (§10.4).
+    InflatedTooMuch,
 }
 
 impl Violation {
@@ -64,7 +66,9 @@ impl Violation {
             // RFC 7692 names no code for data that does not decompress. RFC 6455 §7.4.1 describes it as 1007: "data
             // within a message that was not consistent with the type of the message".
             Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
-            Self::TooManyPings | Self::MessageStalled | Self::NoProgress => CloseCode::POLICY_VIOLATION,
+            Self::TooManyPings | Self::MessageStalled | Self::NoProgress | Self::InflatedTooMuch => {
+                CloseCode::POLICY_VIOLATION
+            }
             Self::MessageTooBig | Self::StreamedMessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
@@ -99,7 +103,8 @@ impl Violation {
             | Self::TooManyFragments
             | Self::MessageStalled
             | Self::NoProgress
-            | Self::TooManyPings => "RFC 6455 §10.4",
+            | Self::TooManyPings
+            | Self::InflatedTooMuch => "RFC 6455 §10.4",
         }
     }
 
@@ -126,6 +131,7 @@ impl Violation {
             Self::MessageStalled => "message did not go on while others waited",
             Self::NoProgress => "message did not go on in time",
             Self::TooManyPings => "too many pings",
+            Self::InflatedTooMuch => "messages decompress to far more than came",
         }
     }
 }
@@ -150,6 +156,8 @@ pub enum LimitPassed {
     Fragments(u32),
     /// [`Violation::TooManyPings`]: more than a burst, and so many a second.
     Pings(u32, u32),
+    /// [`Violation::InflatedTooMuch`]: more than so many octets of surplus at once, and so many a second.
+    Inflation(u32, u32),
 }
 
 impl LimitPassed {
@@ -170,6 +178,7 @@ impl LimitPassed {
             Self::StreamedMessageSize(_) => Violation::StreamedMessageTooBig,
             Self::Fragments(_) => Violation::TooManyFragments,
             Self::Pings(..) => Violation::TooManyPings,
+            Self::Inflation(..) => Violation::InflatedTooMuch,
         }
     }
 }
@@ -185,6 +194,9 @@ impl fmt::Display for LimitPassed {
                 write!(formatter, "{count}, and more where they have {LEAST_MEAN_FRAGMENT} octets in the mean")?;
             }
             Self::Pings(burst, rate) => write!(formatter, "{burst} at once and {rate} a second")?,
+            Self::Inflation(burst, rate) => {
+                write!(formatter, "{burst} octets beyond 64 times what came, and {rate} a second")?;
+            }
         }
         write!(formatter, " ({})", violation.section())
     }

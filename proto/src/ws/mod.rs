@@ -31,6 +31,7 @@ mod extensions;
 mod fragments;
 mod frame;
 pub mod handshake;
+mod inflation;
 mod mask;
 mod message;
 mod partial;
@@ -39,6 +40,7 @@ mod receive;
 mod streamed;
 mod utf8;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -49,6 +51,7 @@ pub use config::Config;
 pub use deflate::{Deflate, DeflateContext};
 pub use error::{CloseError, LimitPassed, PingError, SendError, Violation};
 pub use extensions::Extensions;
+pub use inflation::Inflation;
 pub use message::{Message, MessageKind};
 pub use pieces::Piece;
 
@@ -188,6 +191,16 @@ impl WebSocket {
     pub fn with_extensions(mut self, in_use: Extensions) -> Self {
         self.no_masking = in_use.no_masking;
         self.codec = in_use.deflate.map(|deflate| Box::new(Codec::new(self.role, deflate)));
+        self
+    }
+
+    /// The socket with a limit on what its messages may decompress to that it shares with others: to be called once the
+    /// extensions are settled. By default it has one of its own.
+    #[must_use]
+    pub fn with_inflation(mut self, limit: Arc<Inflation>) -> Self {
+        if let Some(codec) = &mut self.codec {
+            codec.share_inflation(limit);
+        }
         self
     }
 
@@ -402,6 +415,10 @@ impl WebSocket {
 
     /// The limit that this violation passed, in numbers; `None` where it is of a rule and not of a limit of ours.
     pub fn limit_passed(&self, violation: Violation) -> Option<LimitPassed> {
+        if violation == Violation::InflatedTooMuch {
+            let rate = self.codec.as_ref()?.inflation();
+            return Some(LimitPassed::Inflation(rate.burst, rate.per_second));
+        }
         LimitPassed::new(violation, &self.config())
     }
 

@@ -51,6 +51,9 @@ impl WebSocket {
             None => {}
             Some(Assembly::Streamed(skipped)) => partial.message = Some(Assembly::Streamed(skipped)),
             Some(begun) => {
+                if let (Assembly::Compressed(_, octets), Some(codec)) = (&begun, &mut self.codec) {
+                    codec.expect(octets.len());
+                }
                 let streamed = begun.into_streamed(self.max_streamed_message_size, self.codec.as_deref());
                 let is_too_big = announced as u64 > streamed.room();
                 partial.message = Some(Assembly::Streamed(Box::new(streamed)));

@@ -162,6 +162,10 @@ impl WebSocket {
             header.key = mask::apply(piece, header.key);
             control.extend_from_slice(piece);
         } else if let Some(Assembly::Streamed(streamed)) = &mut partial.message {
+            if let Some(codec) = self.codec.as_deref_mut().filter(|_| streamed.is_compressed()) {
+                codec.count(**now)?;
+                codec.expect(piece.len());
+            }
             header.key = streamed.push(piece, header.key)?;
             if !piece.is_empty() {
                 partial.fragments = 0;
@@ -195,7 +199,7 @@ impl WebSocket {
         {
             let max = self.max_message_size;
             let message = message.finish(|payload| match &mut self.codec {
-                Some(codec) => codec.inflate(payload, max),
+                Some(codec) => codec.inflate(payload, max, **now),
                 // A message is taken for compressed only where there is a codec.
                 None => Err(Violation::ReservedBits),
             })?;

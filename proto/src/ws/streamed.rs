@@ -107,9 +107,14 @@ impl Streamed {
         self.room
     }
 
+    /// Whether what comes is decompressed.
+    pub(super) fn is_compressed(&self) -> bool {
+        self.inflater.is_some()
+    }
+
     /// How many octets of payload to take at a time.
     pub(super) fn step(&self) -> usize {
-        if self.inflater.is_some() { COMPRESSED_STEP } else { LARGEST_PIECE }
+        if self.is_compressed() { COMPRESSED_STEP } else { LARGEST_PIECE }
     }
 
     /// Whether [`poll`](Self::poll) has something to do.

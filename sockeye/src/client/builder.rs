@@ -310,6 +310,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Octets that the compressed messages of one connection may become beyond 64 times what came of them, at once and each
+    /// second: 64 MiB and 16 MiB by default. Past it the message is decompressed no further, and fails its socket with 1008.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn inflation(mut self, surplus: h2::Rate) -> Self {
+        self.edit().limits.inflation = surplus;
+        self
+    }
+
     /// Connects to the origin of a `wss`, `ws`, `https` or `http` URL; what it says beyond that and user information, which
     /// becomes basic authorization (RFC 7617), has no meaning here.
     ///

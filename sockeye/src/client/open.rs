@@ -219,8 +219,12 @@ impl Terms {
             ?version,
             "a WebSocket was opened"
         );
-        let machine = ws::WebSocket::new(role, self.config).with_extensions(answer.accepted.extensions);
-        WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(response)
+        let extensions = answer.accepted.extensions;
+        let mut machine = ws::WebSocket::new(role, self.config).with_extensions(extensions);
+        if extensions.deflate.is_some() {
+            machine = machine.with_inflation(handle.link().inflation());
+        }
+        WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(&response)
     }
 }
 

@@ -77,6 +77,8 @@ counters! {
     UnfinishedMessagesWaited => "unfinished_messages_waited",
     /// WebSockets failed for an unfinished message that did not go on while others waited for its room (1008).
     UnfinishedMessagesGivenUp => "unfinished_messages_given_up",
+    /// WebSockets failed for messages that decompressed to far more than came (1008).
+    InflationFloods => "inflation_floods",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
     /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.
@@ -99,6 +101,8 @@ counters! {
     Panics => "panics",
     /// HTTP/2: streams refused past the limit of concurrent ones.
     StreamsRefused => "streams_refused",
+    /// HTTP/2: streams refused, or reset for their trailers, since the heads that their connection holds take too much memory.
+    HeadsRefused => "heads_refused",
     /// Header lists past their limits.
     HeaderListsRefused => "header_lists_refused",
     /// HTTP/2: RST_STREAM received.

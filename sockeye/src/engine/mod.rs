@@ -8,6 +8,7 @@ pub(crate) mod content;
 #[cfg(feature = "http2")]
 pub(crate) mod date;
 pub(crate) mod driver;
+pub(crate) mod heads;
 pub(crate) mod link;
 #[cfg(feature = "http2")]
 pub(crate) mod machine;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::Version;
 
 use crate::engine::link::Link;
+use crate::engine::registry::ConnectionStats;
 use crate::engine::stream::StreamCell;
 
 /// Where a request came from: an [extension](http::Extensions) of every request that Sockeye's own server hands to a
@@ -34,6 +35,11 @@ impl Peer {
     /// The number of the connection among all of its server; the one in [`Connections`](crate::ConnectionStats).
     pub fn connection(&self) -> u64 {
         self.link.number
+    }
+
+    /// The connection, as it is now.
+    pub fn stats(&self) -> ConnectionStats {
+        ConnectionStats::of(&self.link)
     }
 
     /// The version of HTTP that the connection speaks.

@@ -280,7 +280,7 @@ pub struct ConnectionStats {
 }
 
 impl ConnectionStats {
-    fn of(link: &Link) -> Self {
+    pub(crate) fn of(link: &Link) -> Self {
         Self {
             id: link.number,
             peer: link.info.peer,

@@ -11,6 +11,8 @@
 //! 4. The state of a stream, in its [cell](crate::engine::stream::StreamCell).
 //! 5. What is ready, of a [link](crate::engine::link::Link).
 //!
+//! What a connection knows of its [heads](crate::engine::heads) has a lock below all of them, under which nothing is called.
+//!
 //! A waker may run foreign code: so nobody is woken under the last two, where a waker is only cloned, and dropped for another.
 
 #[cfg(all(feature = "web-socket", not(sockeye_model)))]

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf as _, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
@@ -253,9 +253,11 @@ where
         loop {
             while this.data.has_remaining() {
                 ready!(handle.poll_append(PIECE, Room::Wait(cx), |outbox| {
-                    let taken = this.data.len().min(PIECE);
-                    outbox.extend_from_slice(&this.data[..taken]);
-                    this.data.advance(taken);
+                    let piece = this.data.split_to(this.data.len().min(PIECE));
+                    if piece.len() >= LEAST_SHARED_CONTENT {
+                        return ((), Some(piece));
+                    }
+                    outbox.extend_from_slice(&piece);
                     ((), None)
                 }))?;
             }
@@ -277,3 +279,7 @@ where
 
 /// Octets of content taken at once: as many as fit the stream's outbox.
 const PIECE: usize = 64 * 1024;
+
+/// Octets of the least content that waits as the service gave it: many streams may wait with the same, such as a page, whose
+/// peer makes room for none of them. Of less, the books take as much as a copy.
+const LEAST_SHARED_CONTENT: usize = 512;

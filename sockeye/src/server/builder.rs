@@ -155,6 +155,32 @@ impl Server {
         self
     }
 
+    /// Octets of memory that the heads of one HTTP/2 connection may take together; 2 MiB by default. Counted are those of
+    /// requests, for as long as the service holds them, trailers that were not read, and what WebSockets keep of the requests
+    /// that opened them, but for 128 octets each: of what their heads have in common a connection keeps one copy.
+    ///
+    /// HPACK lets a peer say a head of 16 KiB in a hundred octets (RFC 7541 §7.3). Past the limit new streams are refused
+    /// with REFUSED_STREAM, before the service hears of them, and the peer may try elsewhere or later; streams with trailers
+    /// are reset with ENHANCE_YOUR_CALM. [`Counter::HeadsRefused`](crate::Counter::HeadsRefused) counts both. A browser's
+    /// request takes some 3.5 KiB while it is held. Behind a proxy that puts the sockets of thousands of users on one
+    /// connection, allow for a cookie and a token of each.
+    #[must_use]
+    pub fn kept_heads(mut self, octets: usize) -> Self {
+        self.limits().kept_heads = octets;
+        self
+    }
+
+    /// Octets that the compressed messages of one connection may become beyond 64 times what came of them, at once and each
+    /// second: 64 MiB and 16 MiB by default, which is a megabyte of zeros sixteen times a second for ever. Past it the message
+    /// is decompressed no further, and fails its WebSocket with 1008, which
+    /// [`Counter::InflationFloods`](crate::Counter::InflationFloods) counts. JSON comes to some 20 times what came.
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn inflation(mut self, surplus: h2::Rate) -> Self {
+        self.limits().inflation = surplus;
+        self
+    }
+
     /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
     ///
     /// A PING asks whoever the connection is with, such as a proxy or a browser, and passes neither: it finds connections

@@ -234,7 +234,10 @@ impl Upgrade {
         let (response, in_use) = self.offer.accept(protocol, &self.settings.extensions, link.info.secure);
         let extensions = response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
         tracing::debug!(path, protocol, extensions, ?version, "a WebSocket was accepted");
-        let machine = ws::WebSocket::new(Role::Server, self.settings.config).with_extensions(in_use);
+        let mut machine = ws::WebSocket::new(Role::Server, self.settings.config).with_extensions(in_use);
+        if in_use.deflate.is_some() {
+            machine = machine.with_inflation(link.inflation());
+        }
         Ok(Settled { response, machine, protocol: protocol.map(str::to_owned) })
     }
 }

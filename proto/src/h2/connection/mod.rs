@@ -168,7 +168,7 @@ impl Connection {
     }
 
     /// Whether `handle_data` left frames that were whole: too many answers wait to be sent, or a new stream would be one too
-    /// many unless an event frees a place, or 64 events wait to be heard before it. Call it again after
+    /// many unless an event frees a place, or 64 events, or 256 KiB of header lists, wait to be heard before it. Call it again after
     /// [`poll_transmit`](Self::poll_transmit). A peer that does not read so stops itself.
     pub fn is_stopped(&self) -> bool {
         self.input.is_stopped()

@@ -13,6 +13,8 @@ use crate::h2::{Scope, Violation};
 
 /// Events that the application has not heard, past which a new stream waits.
 const MAX_UNHEARD: usize = 64;
+/// Octets of header lists that it has not heard, past which another waits: HPACK says 16 KiB in a few octets.
+const MAX_UNHEARD_OCTETS: usize = 256 << 10;
 
 /// Batches.
 impl Connection {
@@ -167,13 +169,17 @@ impl Connection {
         }
     }
 
-    /// Server: whether a new stream has to wait for the application to hear what came before it in its batch. That may be the
-    /// end of a stream, which does not count any more (RFC 9113 §5.1.2); or so many requests that they would take much memory
-    /// all at once, each a hundred times what it took on the wire.
+    /// Whether a header block has to wait for the application to hear what came before it in its batch. For a new stream of the
+    /// peer that may be the end of another, which does not count any more (RFC 9113 §5.1.2); or it is so many requests, or so
+    /// much of any messages, that they would take much memory all at once: each a hundred times what it took on the wire.
     #[inline]
     fn must_hear_first(&self, head: &Head) -> bool {
-        let is_new = head.kind == kind::HEADERS && self.streams.numbers().is_new(head.stream_id);
-        is_new && (self.events.len() >= MAX_UNHEARD || self.streams.are_full() && !self.events.is_empty())
+        if head.kind != kind::HEADERS {
+            return false;
+        }
+        let is_many = || self.events.len() >= MAX_UNHEARD || self.streams.are_full() && !self.events.is_empty();
+        let is_new = self.streams.numbers().is_new(head.stream_id);
+        self.events.list_octets() >= MAX_UNHEARD_OCTETS || is_new && is_many()
     }
 
     /// A frame that is not DATA, by its type: each gets the parts that it may touch.

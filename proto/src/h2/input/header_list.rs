@@ -16,6 +16,9 @@ use crate::hpack::{Field, Limits, ListSize};
 /// Octets of all values of most lists.
 const COMMON_SIZE: usize = 256;
 
+/// Octets of room that values keep beside them, rather than move once more.
+const MAX_SPARE: usize = 1 << 10;
+
 /// The hard limits, at which decoding stops.
 pub(super) fn hard_limits(config: &Config) -> Limits {
     Limits {
@@ -126,6 +129,11 @@ impl HeaderList {
         Ok(start..self.values.len())
     }
 
+    /// The list's size (RFC 9113 §6.5.2).
+    pub(super) fn octets(&self) -> usize {
+        self.size.octets()
+    }
+
     /// The whole list as a request, and how much content it announces.
     pub(super) fn into_request(
         self,
@@ -209,9 +217,13 @@ impl HeaderList {
         self.into_parsed().map(|(_, headers)| headers)
     }
 
-    fn into_parsed(self) -> Result<(PseudoHeaders, HeaderMap), Violation> {
+    fn into_parsed(mut self) -> Result<(PseudoHeaders, HeaderMap), Violation> {
         if let Some(violation) = self.violation {
             return Err(violation);
+        }
+        // Whoever holds the message holds these: of many octets no more than there are.
+        if self.values.capacity() - self.values.len() > MAX_SPARE {
+            self.values.shrink_to_fit();
         }
         let values = Bytes::from(self.values);
         let is_cookie = |name: &HeaderName| name == header::COOKIE;

@@ -67,6 +67,7 @@ impl Messages<'_> {
             return Ok(Effect::Taken);
         }
         let list = self.decode(Part::Request, block)?;
+        let octets = list.octets();
         if opening.depends_on_itself {
             return Err(Fault::Stream(stream_id, Violation::SelfDependency));
         }
@@ -76,7 +77,7 @@ impl Messages<'_> {
                 let state = State::Active { recv, send: Side::Head };
                 let id = self.streams.insert(stream_id, state, Exchange::new(request.method()), expected);
                 let request = Box::new(request);
-                self.events.push(Event::Request { id, request, end_stream: opening.end_stream });
+                self.events.push_list(Event::Request { id, request, end_stream: opening.end_stream }, octets);
                 Ok(Effect::Block(block.len()))
             }
             Err(Violation::HeaderListTooLarge) => Ok(self.respond_header_list_too_large(opening)),
@@ -168,18 +169,20 @@ impl Messages<'_> {
         if !end_stream {
             return Err(Violation::TrailersNotLast);
         }
+        let octets = list.octets();
         let trailers = Box::new(list.into_trailers()?);
         // RFC 9113 §8.1.1
         if !entry.is_content_whole() {
             return Err(Violation::ContentLengthMismatch);
         }
         self.streams.set_recv(id.slot, Side::Ended);
-        self.events.push(Event::Finished { id, trailers: Some(trailers) });
+        self.events.push_list(Event::Finished { id, trailers: Some(trailers) }, octets);
         Ok(())
     }
 
     fn handle_response(&mut self, id: StreamId, list: HeaderList, end_stream: bool) -> Result<StatusCode, Violation> {
         let exchange = self.streams.slot(id.slot).exchange();
+        let octets = list.octets();
         let (response, expected) = list.into_response(exchange, end_stream)?;
         let status = response.status();
         if !status.is_informational() {
@@ -188,7 +191,7 @@ impl Messages<'_> {
             entry.set_response(status);
             self.streams.set_recv(id.slot, if end_stream { Side::Ended } else { Side::Body });
         }
-        self.events.push(Event::Response { id, response: Box::new(response), end_stream });
+        self.events.push_list(Event::Response { id, response: Box::new(response), end_stream }, octets);
         Ok(status)
     }
 

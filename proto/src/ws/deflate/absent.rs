@@ -1,10 +1,14 @@
 //! What stands in for [`deflate`](super) without its feature: types that have no value, so that nothing can ask for it.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{Fragment, Opcode};
 use super::handshake::Extension;
-use super::{Role, Violation};
+use super::{Inflation, Role, Violation};
+use crate::Rate;
 
 /// No `permessage-deflate`: the feature `deflate` is off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +44,23 @@ impl Codec {
         match *self {}
     }
 
-    pub(super) fn inflate(&mut self, _: &[u8], _: usize) -> Result<Bytes, Violation> {
+    pub(super) fn share_inflation(&mut self, _: Arc<Inflation>) {
+        match *self {}
+    }
+
+    pub(super) fn inflation(&self) -> Rate {
+        match *self {}
+    }
+
+    pub(super) fn count(&mut self, _: Instant) -> Result<(), Violation> {
+        match *self {}
+    }
+
+    pub(super) fn expect(&mut self, _: usize) {
+        match *self {}
+    }
+
+    pub(super) fn inflate(&mut self, _: &[u8], _: usize, _: Instant) -> Result<Bytes, Violation> {
         match *self {}
     }
 

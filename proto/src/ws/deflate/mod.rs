@@ -6,12 +6,15 @@ mod pieces;
 mod zlib;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use flate2::Compress;
 
 use super::frame::{self, Opcode};
-use super::{Role, Violation};
+use super::{Inflation, Role, Violation};
+use crate::Rate;
 
 pub(super) use inflater::{Inflated, Inflater};
 
@@ -94,6 +97,10 @@ pub(super) struct Codec {
     compress: Option<Box<Compress>>,
     /// With context takeover: what the next message may refer to, the end of those that came.
     history: VecDeque<u8>,
+    /// Shared, or from the first compressed message on.
+    inflation: Option<Arc<Inflation>>,
+    /// Of messages in pieces: octets of payload that were taken since the last count, and what they have become.
+    uncounted: (u32, u32),
 }
 
 impl Codec {
@@ -103,11 +110,21 @@ impl Codec {
             Role::Server => (in_use.server, in_use.client),
             Role::Client { .. } => (in_use.client, in_use.server),
         };
-        Self { in_use, outgoing, incoming, compress: None, history: VecDeque::new() }
+        let (inflation, uncounted) = (None, (0, 0));
+        Self { in_use, outgoing, incoming, compress: None, history: VecDeque::new(), inflation, uncounted }
     }
 
     pub(super) fn in_use(&self) -> Deflate {
         self.in_use
+    }
+
+    pub(super) fn share_inflation(&mut self, limit: Arc<Inflation>) {
+        self.inflation = Some(limit);
+    }
+
+    /// The limit on what messages may decompress to.
+    pub(super) fn inflation(&self) -> Rate {
+        self.inflation.as_ref().map_or(Inflation::DEFAULT, |inflation| inflation.rate())
     }
 
     /// Appends a message, compressed if that makes it smaller.
@@ -141,9 +158,18 @@ impl Codec {
     }
 
     /// The octets of a message, of `max` at most, from the payload of all its frames.
-    pub(super) fn inflate(&mut self, payload: &[u8], max: usize) -> Result<Bytes, Violation> {
+    pub(super) fn inflate(&mut self, payload: &[u8], max: usize, now: Instant) -> Result<Bytes, Violation> {
+        let inflation = self.inflation.get_or_insert_default();
+        let allowed = inflation.allowed(payload.len(), now);
         let (older, newer) = self.history.as_slices();
-        let message = zlib::with(|shared| shared.inflate([older, newer], payload, max))?;
+        let message = zlib::with(|shared| shared.inflate([older, newer], payload, max.min(allowed)));
+        // What fails was decompressed for nothing, up to what is not known.
+        let inflated = message.as_ref().map_or(max.min(allowed), Bytes::len);
+        inflation.take(payload.len(), inflated, now)?;
+        let message = message.map_err(|violation| match violation {
+            Violation::MessageTooBig if allowed < max => Violation::InflatedTooMuch,
+            violation => violation,
+        })?;
         if self.incoming.takeover {
             self.remember(&message);
         }

@@ -5,10 +5,14 @@
 //! there is none, as §7.2.1 wants it. Without context takeover no piece refers to another: then nothing has to be kept between
 //! them, and all sockets of a thread share its compressor for their pieces too.
 
+use std::mem;
+use std::time::Instant;
+
 use bytes::BytesMut;
 
 use super::zlib::{self, Shared, TAIL};
 use super::{Codec, Deflate, DeflateContext, Inflater, MIN_WINDOW_BITS};
+use crate::ws::Violation;
 use crate::ws::frame::{self, Fragment, Opcode};
 
 /// The header of a block without compression, not the last, in an octet of its own (RFC 1951 §3.2.3).
@@ -21,8 +25,20 @@ impl Codec {
         Inflater::new([older, newer])
     }
 
-    /// Takes note of octets of a message that come in pieces, if the next message may refer to them.
+    /// Counts what the payload has become that was taken so far of messages in pieces: an error where that was too much.
+    pub(in crate::ws) fn count(&mut self, now: Instant) -> Result<(), Violation> {
+        let (payload, inflated) = mem::take(&mut self.uncounted);
+        self.inflation.get_or_insert_default().take(payload as usize, inflated as usize, now)
+    }
+
+    /// So much payload is taken next.
+    pub(in crate::ws) fn expect(&mut self, payload: usize) {
+        self.uncounted.0 = self.uncounted.0.saturating_add(u32::try_from(payload).unwrap_or(u32::MAX));
+    }
+
+    /// Takes note of octets of a message that come in pieces, also for the next message, which may refer to them.
     pub(in crate::ws) fn note(&mut self, octets: &[u8]) {
+        self.uncounted.1 = self.uncounted.1.saturating_add(u32::try_from(octets.len()).unwrap_or(u32::MAX));
         if self.incoming.takeover {
             self.remember(octets);
         }

@@ -8,7 +8,7 @@ use bytes::{Buf as _, BytesMut};
 use futures_task::waker_ref;
 use http::{HeaderMap, Method, Request, Response, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
-use sockeye_proto::{Machine, MachineStream as _, content_length};
+use sockeye_proto::{Machine, MachineStream, Reason, content_length};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::crowd::Crowd;
@@ -16,12 +16,13 @@ use super::partings::Partings;
 use super::{Application, BrokenOff, Driver, Opening};
 use crate::engine::body::Body;
 use crate::engine::content::expects_continue;
+use crate::engine::heads;
 use crate::engine::link::{Address, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::slice;
 use crate::engine::stream::port::{Visit, send_frame};
-use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle};
+use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle, Trailers};
 use crate::engine::tunnel::{self, Handler, Panicked};
 use crate::error::Error;
 
@@ -185,8 +186,13 @@ where
         self.application.observe(&self.machine);
     }
 
-    fn accept(&mut self, id: StreamId, request: Request<()>, end_stream: bool, now: Instant) {
+    fn accept(&mut self, id: StreamId, mut request: Request<()>, end_stream: bool, now: Instant) {
         slice::spend(REQUEST);
+        if self.link.info.version == Version::HTTP_2 && !heads::hold(&self.link, &mut request) {
+            // Nothing was done for it: its peer may try it elsewhere, or later (RFC 9113 §8.7).
+            self.refuse_head(id, Reason::REFUSED_STREAM);
+            return self.machine.stream(id).map_or((), MachineStream::release);
+        }
         self.link.count_request();
         let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
         let handle = StreamHandle::new(&cell);
@@ -217,6 +223,14 @@ where
             slot.handler = handler.unwrap_or_default();
         }
         self.look_after(id.slot(), start, now);
+    }
+
+    /// Resets a stream whose head, or trailers, there is no room for.
+    fn refuse_head(&mut self, id: StreamId, reason: Reason) {
+        self.link.metrics().count(Counter::HeadsRefused);
+        if let Some(mut stream) = self.machine.stream(id) {
+            stream.reset(reason);
+        }
     }
 
     fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
@@ -297,7 +311,16 @@ where
         }
     }
 
-    fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, received: Received, now: Instant) {
+    fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, mut received: Received, now: Instant) {
+        let trailers = match trailers.map(|fields| Trailers::new(&self.link, fields)) {
+            Some(None) => {
+                self.refuse_head(id, Reason::ENHANCE_YOUR_CALM);
+                let code = ErrorCode::new(Reason::ENHANCE_YOUR_CALM);
+                received = Received::Dead(Death::Reset(code, self.link.info.side));
+                None
+            }
+            trailers => trailers.flatten(),
+        };
         let Self { streams, machine, .. } = self;
         if let Some(slot) = streams.find(id) {
             slot.cell.end(read(machine, id), trailers, received);

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sockeye_proto::Rate;
+use sockeye_proto::ws::Inflation;
+
 /// What one connection may hold for its streams.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -12,6 +15,11 @@ pub(crate) struct Limits {
     pub(crate) connection_send: usize,
     /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
+    /// Octets of memory that heads take which came and are held, beyond which a new stream is refused: see
+    /// [`heads`](crate::engine::heads).
+    pub(crate) kept_heads: usize,
+    /// Octets that the messages of all WebSockets may decompress to beyond 64 times what came.
+    pub(crate) inflation: Rate,
     /// How long a tunnel's peer may take to end its half after we ended ours.
     pub(crate) close_timeout: Duration,
     /// The same for a peer that broke the tunnel's protocol.
@@ -43,6 +51,8 @@ impl Default for Limits {
             stream_send: 64 * 1024,
             connection_send: 4 * 1024 * 1024,
             unfinished_messages: 4 * 1024 * 1024,
+            kept_heads: 2 * 1024 * 1024,
+            inflation: Inflation::DEFAULT,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),
             linger: 4 * 1024 * 1024,

@@ -8,13 +8,15 @@ mod limits;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use sockeye_proto::ws::Inflation;
 
 use crate::engine::budget::Budget;
+use crate::engine::heads::Heads;
 use crate::engine::metrics::{Counter, Metrics};
 use crate::engine::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
@@ -46,6 +48,9 @@ pub(crate) struct Link {
     pub(crate) info: ConnectionInfo,
     /// For messages that are not yet whole.
     pub(crate) budget: Budget,
+    /// Of requests, responses and trailers that came.
+    pub(crate) heads: Heads,
+    inflation: OnceLock<Arc<Inflation>>,
     /// WebSockets open now.
     pub(crate) sockets: AtomicU32,
     /// Handlers that run in tasks of their own and have outlived their stream.
@@ -56,7 +61,7 @@ pub(crate) struct Link {
 }
 
 /// A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Link>() <= 192 || cfg!(sockeye_model));
+const _: () = assert!(size_of::<Link>() <= 224 || cfg!(sockeye_model));
 
 /// There are slots or groups' messages that the connection has not taken.
 const TOLD: u8 = 1;
@@ -170,6 +175,8 @@ impl Link {
             limits,
             info,
             budget,
+            heads: Heads::default(),
+            inflation: OnceLock::new(),
             sockets: AtomicU32::new(0),
             outliving: AtomicU32::new(0),
             requests: AtomicU64::new(0),
@@ -179,6 +186,11 @@ impl Link {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         self.listing.metrics()
+    }
+
+    /// The limit on what the messages of all WebSockets may decompress to.
+    pub(crate) fn inflation(&self) -> Arc<Inflation> {
+        self.inflation.get_or_init(|| Arc::new(Inflation::new(self.limits.inflation))).clone()
     }
 
     /// A place for a handler in a task of its own that outlives its stream, until it is dropped; none past the limit.

@@ -7,11 +7,11 @@ use std::sync::{Arc, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures_task::ArcWake;
-use http::{HeaderMap, Response};
+use http::Response;
 
 use super::ends::Received;
 use super::state::waiters::{Waiter, Waiting};
-use super::state::{Delivered, StreamState, Waits};
+use super::state::{Delivered, StreamState, Trailers, Waits};
 use crate::engine::link::{Address, Flush, Flusher, Link};
 use crate::engine::pulse::{Mark, Stamp};
 use crate::engine::sync::atomic::{AtomicU8, AtomicU16, Ordering};
@@ -318,7 +318,7 @@ impl StreamCell {
     }
 
     /// Ends the receiving half, `rest` being the last that arrived. A dead stream's sending half ends with it.
-    pub(crate) fn end(&self, rest: BytesMut, trailers: Option<HeaderMap>, received: Received) {
+    pub(crate) fn end(&self, rest: BytesMut, trailers: Option<Trailers>, received: Received) {
         let waiting = self.lock().end(rest, trailers, received, self.link.info.side);
         self.wake(waiting);
     }

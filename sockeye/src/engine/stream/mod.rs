@@ -23,4 +23,4 @@ use outbox::Outbox;
 pub(crate) use port::Room;
 #[cfg(any(feature = "http2", feature = "web-socket"))]
 pub(crate) use state::Ending;
-pub(crate) use state::{Look, Next, PeersEnd, Waits};
+pub(crate) use state::{Look, Next, PeersEnd, Trailers, Waits};

@@ -1,5 +1,6 @@
 //! What one stream has to send.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
 
@@ -8,11 +9,23 @@ use bytes::{Buf, Bytes, BytesMut};
 /// Octets of the least payload that waits to be sent without a copy: sharing a smaller one costs about as much.
 pub(crate) const LEAST_SHARED: usize = 4096;
 
-/// Octets in their order, of which the last may be a payload that is shared with whoever sent it: a large message is not
-/// copied to wait. That is rare, and boxed: so this is as large as a buffer alone.
+/// Octets in their order, among which there may be payloads that are shared with whoever sent them: a large message, or the
+/// content of a response that many streams wait with, is not copied to wait. That is rare, and boxed: so this is as large as a
+/// buffer alone.
 pub(crate) enum Outbox {
     Octets(BytesMut),
-    Payload(Box<(BytesMut, Bytes)>),
+    Shared(Box<Shared>),
+}
+
+/// Octets with payloads between them.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Each payload with the octets before it; none is empty.
+    payloads: VecDeque<(BytesMut, Bytes)>,
+    /// Behind the last payload.
+    behind: BytesMut,
+    /// Octets of all.
+    length: usize,
 }
 
 const _: () = assert!(size_of::<Outbox>() == size_of::<BytesMut>());
@@ -21,7 +34,7 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Octets(octets) => octets.len(),
-            Self::Payload(both) => both.0.len() + both.1.len(),
+            Self::Shared(shared) => shared.length,
         }
     }
 
@@ -32,17 +45,16 @@ impl Outbox {
     /// Lets `fill` append, and behind that what it returns.
     #[inline]
     pub(crate) fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
-        if let Self::Payload(_) = self {
-            // What is appended goes behind the payload, which has to be copied for that.
-            *self = Self::Octets(mem::take(self).into_octets());
-        }
         let octets = match self {
             Self::Octets(octets) => octets,
-            Self::Payload(both) => &mut both.0,
+            Self::Shared(shared) => return shared.append(fill),
         };
         let (value, payload) = fill(octets);
-        if let Some(payload) = payload {
-            *self = Self::Payload(Box::new((mem::take(octets), payload)));
+        if let Some(payload) = payload.filter(|payload| !payload.is_empty()) {
+            let length = octets.len() + payload.len();
+            let mut payloads = VecDeque::with_capacity(1);
+            payloads.push_back((mem::take(octets), payload));
+            *self = Self::Shared(Box::new(Shared { payloads, behind: BytesMut::new(), length }));
         }
         value
     }
@@ -73,8 +85,15 @@ impl Outbox {
     pub(crate) fn prepend(&mut self, octets: Bytes) {
         let behind = mem::take(self);
         self.append_shared(octets);
-        if !behind.is_empty() {
-            self.append(|outbox| (outbox.extend_from_slice(&behind.into_octets()), None));
+        match behind {
+            Self::Octets(behind) if behind.is_empty() => {}
+            Self::Octets(behind) => self.append(|outbox| (outbox.extend_from_slice(&behind), None)),
+            Self::Shared(shared) => {
+                for (before, payload) in shared.payloads {
+                    self.append(|outbox| (outbox.extend_from_slice(&before), Some(payload)));
+                }
+                self.append(|outbox| (outbox.extend_from_slice(&shared.behind), None));
+            }
         }
     }
 
@@ -92,23 +111,47 @@ impl Outbox {
     pub(crate) fn into_spare(self) -> BytesMut {
         let mut spare = match self {
             Self::Octets(octets) => octets,
-            Self::Payload(both) => both.0,
+            Self::Shared(shared) => shared.behind,
         };
         // Unlike `advance`, which would leave the room that was read behind.
         spare.clear();
         spare
     }
+}
 
-    /// All of it in one buffer.
-    pub(crate) fn into_octets(self) -> BytesMut {
-        match self {
-            Self::Octets(octets) => octets,
-            Self::Payload(both) => {
-                let (mut octets, payload) = *both;
-                octets.extend_from_slice(&payload);
-                octets
-            }
+impl Shared {
+    fn append<T>(&mut self, fill: impl FnOnce(&mut BytesMut) -> (T, Option<Bytes>)) -> T {
+        let before = self.behind.len();
+        let (value, payload) = fill(&mut self.behind);
+        self.length += self.behind.len() - before;
+        if let Some(payload) = payload.filter(|payload| !payload.is_empty()) {
+            self.length += payload.len();
+            self.payloads.push_back((mem::take(&mut self.behind), payload));
         }
+        value
+    }
+
+    /// All that is in one piece, from the front on.
+    fn chunks(&self) -> impl Iterator<Item = &[u8]> {
+        let payloads = self.payloads.iter().flat_map(|(before, payload)| [&before[..], &payload[..]]);
+        payloads.chain([&self.behind[..]]).filter(|chunk| !chunk.is_empty())
+    }
+
+    fn advance(&mut self, mut octets: usize) {
+        debug_assert!(octets <= self.length, "no more is sent than there is");
+        self.length -= octets;
+        while let Some((before, payload)) = self.payloads.front_mut() {
+            let front = octets.min(before.len());
+            before.advance(front);
+            let middle = (octets - front).min(payload.len());
+            payload.advance(middle);
+            octets -= front + middle;
+            if !payload.is_empty() {
+                return;
+            }
+            self.payloads.pop_front();
+        }
+        self.behind.advance(octets);
     }
 }
 
@@ -133,29 +176,24 @@ impl Buf for Outbox {
     fn chunk(&self) -> &[u8] {
         match self {
             Self::Octets(octets) => octets,
-            Self::Payload(both) if both.0.is_empty() => &both.1,
-            Self::Payload(both) => &both.0,
+            Self::Shared(shared) => shared.chunks().next().unwrap_or_default(),
         }
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let chunks: [&[u8]; 2] = match self {
-            Self::Octets(octets) => [octets, &[]],
-            Self::Payload(both) => [&both.0, &both.1],
-        };
-        let chunks = chunks.into_iter().filter(|chunk| !chunk.is_empty());
+        let octets: &[u8] = if let Self::Octets(octets) = self { octets } else { &[] };
+        let shared = if let Self::Shared(shared) = self { Some(shared.chunks()) } else { None };
+        let chunks = Some(octets).filter(|octets| !octets.is_empty()).into_iter().chain(shared.into_iter().flatten());
         slices.iter_mut().zip(chunks).map(|(slice, chunk)| *slice = IoSlice::new(chunk)).count()
     }
 
     fn advance(&mut self, octets: usize) {
         match self {
             Self::Octets(all) => all.advance(octets),
-            Self::Payload(both) => {
-                let front = octets.min(both.0.len());
-                both.0.advance(front);
-                both.1.advance(octets - front);
-                if both.1.is_empty() {
-                    *self = Self::Octets(mem::take(&mut both.0));
+            Self::Shared(shared) => {
+                shared.advance(octets);
+                if shared.payloads.is_empty() {
+                    *self = Self::Octets(mem::take(&mut shared.behind));
                 }
             }
         }
@@ -166,9 +204,9 @@ impl Buf for Outbox {
 mod tests {
     use super::*;
 
-    /// A payload is sent behind what was there, and before what comes after it.
+    /// Payloads are sent behind what was there, and before what comes after them.
     #[test]
-    fn a_payload_keeps_its_place() {
+    fn payloads_keep_their_places() {
         let mut outbox = Outbox::from(BytesMut::from("one "));
         outbox.append(|octets| {
             octets.extend_from_slice(b"two ");
@@ -181,10 +219,31 @@ mod tests {
         outbox.advance(9);
         assert_eq!(outbox.chunk(), b"hree ");
         outbox.append(|octets| (octets.extend_from_slice(b"four"), None));
-        assert_eq!(outbox.chunk(), b"hree four");
+        outbox.append(|_| ((), Some(Bytes::from_static(b" five"))));
         outbox.prepend(Bytes::from_static(b"t"));
-        assert_eq!(outbox.chunk(), b"three four");
-        outbox.advance(10);
-        assert!(outbox.is_empty());
+        assert_eq!(outbox.len(), 15);
+        let mut all = Vec::new();
+        while !outbox.is_empty() {
+            all.push(outbox.chunk()[0]);
+            outbox.advance(1);
+        }
+        assert_eq!(all, b"three four five");
+        assert!(matches!(outbox, Outbox::Octets(_)));
+    }
+
+    /// A payload that waits is the very one that others have, whatever is put before it or behind.
+    #[test]
+    fn a_payload_is_not_copied() {
+        let payload = Bytes::from(vec![7; LEAST_SHARED]);
+        let mut outbox = Outbox::default();
+        for _ in 0..3 {
+            outbox.append_shared(payload.clone());
+            outbox.append(|octets| (octets.extend_from_slice(b"behind"), None));
+        }
+        outbox.prepend(Bytes::from_static(b"before"));
+        let Outbox::Shared(shared) = &outbox else { panic!("copied") };
+        assert_eq!(shared.payloads.len(), 3);
+        assert!(shared.payloads.iter().all(|(_, waiting)| waiting.as_ptr() == payload.as_ptr()));
+        assert_eq!(outbox.len(), 3 * LEAST_SHARED + 4 * 6);
     }
 }

@@ -59,6 +59,7 @@ impl WebSocket {
                         Counter::MessagesTooBig
                     }
                     Violation::TooManyPings => Counter::PingFloods,
+                    Violation::InflatedTooMuch => Counter::InflationFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     Violation::NoProgress => Counter::ReceiveTimeouts,
                     _ => Counter::WebSocketViolations,
@@ -118,6 +119,7 @@ impl Drop for WebSocket {
         link.sockets.fetch_sub(1, Ordering::Relaxed);
         link.metrics().count(Counter::WebSocketsClosed);
         link.budget.release(&mut self.0.ticket);
+        self.let_go_of_heads();
         if self.0.machine.state() == State::Open {
             // The last handle knows the handler's result, and so the code.
             self.leave_to_owner();

@@ -15,10 +15,11 @@ use http::{Extensions, Version, request, response};
 use sockeye_proto::ws::{self, CloseCode, CloseFrame, Message};
 
 use crate::engine::budget::Ticket;
+use crate::engine::heads::Held;
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{StreamCell, StreamHandle};
 use crate::error::{Error, Result};
-use crate::socket::head::Head;
+use crate::socket::head::{self, Head};
 use crate::socket::round_trip::RoundTrip;
 
 pub(crate) use receiving::Incoming;
@@ -70,23 +71,31 @@ struct Rare {
     /// Made when it is first asked for.
     request: OnceLock<Box<request::Parts>>,
     /// Of a client's socket.
-    response: OnceLock<response::Parts>,
+    response: OnceLock<Answer>,
     close_frame: OnceLock<CloseFrame>,
     /// Of a socket that was asked for one.
     round_trip: Option<RoundTrip>,
+}
+
+/// The head of the response, and what is made of it when it is first asked for.
+struct Answer {
+    head: Head,
+    parts: OnceLock<response::Parts>,
 }
 
 impl WebSocket {
     pub(crate) fn new(
         machine: ws::WebSocket,
         handle: StreamHandle,
-        request: request::Parts,
+        mut request: request::Parts,
         protocol: Option<String>,
     ) -> Self {
         let link = handle.link();
         link.sockets.fetch_add(1, Ordering::Relaxed);
         link.metrics().count(Counter::WebSockets);
-        let head = Head::new(&request, protocol.as_deref());
+        let head = Head::of_request(&request, protocol.as_deref(), link);
+        // From here on it is counted as what is kept of it.
+        request.extensions.remove::<Held>();
         let rare = OnceLock::new();
         let extensions = request.extensions;
         if !extensions.is_empty() {
@@ -99,11 +108,28 @@ impl WebSocket {
         Self(Box::new(Inner { machine, handle, input, ended: false, ticket, head, rare }))
     }
 
-    /// Client: keeps the head of the response.
+    /// Client: keeps the head of the response, as far as its connection has room for it.
     #[cfg(all(feature = "http2", feature = "web-socket"))]
-    pub(crate) fn with_response(self, response: response::Parts) -> Self {
-        self.rare().response.get_or_init(|| response);
+    pub(crate) fn with_response(self, response: &response::Parts) -> Self {
+        if let Some(head) = Head::of_response(response, self.0.handle.link()) {
+            self.rare().response.get_or_init(|| Answer { head, parts: OnceLock::new() });
+        }
         self
+    }
+
+    /// Nothing is held any more of the heads that opened the socket.
+    fn let_go_of_heads(&self) {
+        let Inner { handle, head, rare, .. } = &*self.0;
+        let link = handle.link();
+        head.let_go(link);
+        let Some(Rare { request, response, .. }) = rare.get().map(|rare| &**rare) else { return };
+        if let Some(request) = request.get() {
+            head::drop_parts(&request.headers, link);
+        }
+        if let Some(Answer { head, parts }) = response.get() {
+            head.let_go(link);
+            parts.get().inspect(|parts| head::drop_parts(&parts.headers, link));
+        }
     }
 
     pub(crate) fn cell(&self) -> &Arc<StreamCell> {
@@ -260,20 +286,24 @@ impl WebSocket {
         self.0.machine.extensions()
     }
 
-    /// The head of the request that opened the socket. It is kept in little memory until it is first asked for; from then
-    /// on the socket holds it a second time, which is a kilobyte or two with a browser's fields.
+    /// The head of the request that opened the socket. It is kept in little memory, of which sockets of one connection share
+    /// what they have in common, until it is first asked for; from then on the socket holds it a second time, which is a
+    /// kilobyte or two with a browser's fields. What all of a connection's heads may take together is a setting of the server
+    /// (`kept_heads`).
     pub fn request(&self) -> &request::Parts {
         let rare = self.rare();
         rare.request.get_or_init(|| {
-            let mut request = self.0.head.request();
+            let mut request = self.0.head.request(self.0.handle.link());
             request.extensions = rare.extensions.clone();
             Box::new(request)
         })
     }
 
-    /// The head of the response that opened the socket; of a client's socket alone.
+    /// The head of the response that opened the socket; of a client's socket alone. None, too, where what the heads of the
+    /// connection's sockets hold had passed its limit by then (2 MiB), which only a hostile server's do.
     pub fn response(&self) -> Option<&response::Parts> {
-        self.0.rare.get()?.response.get()
+        let Answer { head, parts } = self.0.rare.get()?.response.get()?;
+        Some(parts.get_or_init(|| head.response(self.0.handle.link())))
     }
 
     /// The version of HTTP that carries the socket.
@@ -296,7 +326,7 @@ impl fmt::Debug for WebSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WebSocket")
             .field("version", &self.version())
-            .field("uri", &self.0.head.uri())
+            .field("uri", &self.0.head.uri(self.0.handle.link()))
             .field("protocol", &self.protocol())
             .field("state", &self.0.machine.state())
             .finish_non_exhaustive()

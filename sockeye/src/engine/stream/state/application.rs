@@ -109,7 +109,7 @@ impl StreamState {
     }
 
     pub(in crate::engine::stream) fn take_trailers(&mut self) -> Option<HeaderMap> {
-        self.take_rare(|rare| rare.trailers_in.take())
+        self.take_rare(|rare| rare.trailers_in.take()).map(|trailers| trailers.fields)
     }
 
     /// Client: the response.

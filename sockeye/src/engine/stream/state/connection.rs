@@ -3,11 +3,11 @@
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
-use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, StreamState};
+use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, StreamState, Trailers};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
 
@@ -52,7 +52,7 @@ impl StreamState {
     pub(in crate::engine::stream) fn end(
         &mut self,
         rest: BytesMut,
-        trailers: Option<HeaderMap>,
+        trailers: Option<Trailers>,
         received: Received,
         side: Side,
     ) -> Waiting {

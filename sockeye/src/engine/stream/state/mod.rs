@@ -10,15 +10,17 @@ mod connection;
 mod tests;
 pub(super) mod waiters;
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, Version};
 
 use self::waiters::{Waiter, Waiting, WhoWaits};
 use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
 use super::outbox::Outbox;
-use crate::engine::link::Flush;
+use crate::engine::heads::Charge;
+use crate::engine::link::{Flush, Link};
 use crate::engine::tunnel::Handler;
 use crate::error::{Error, Result};
 use sockeye_proto::Reason;
@@ -71,7 +73,7 @@ struct Rare {
     /// Server: a 100 is to be sent.
     continues: bool,
     trailers_out: Option<HeaderMap>,
-    trailers_in: Option<HeaderMap>,
+    trailers_in: Option<Trailers>,
     closer: Option<Box<dyn Closer>>,
     close_code: Option<u16>,
     /// Octets that were read and dropped of a peer that broke the tunnel's protocol.
@@ -84,6 +86,23 @@ struct Rare {
     pending: u32,
     /// Who is to know that the stream is over, besides those who wait for either half.
     watcher: Option<Waker>,
+}
+
+/// The trailers that came, which are counted among what the connection holds until they are taken.
+pub(crate) struct Trailers {
+    fields: HeaderMap,
+    _charge: Option<Charge>,
+}
+
+impl Trailers {
+    /// None past the limit of what the connection may hold. HTTP/1.1 has none here that could be many.
+    pub(crate) fn new(link: &Arc<Link>, fields: HeaderMap) -> Option<Self> {
+        let _charge = match link.info.version {
+            Version::HTTP_2 => Some(Charge::new(link, &fields, 0)?),
+            _ => None,
+        };
+        Some(Self { fields, _charge })
+    }
 }
 
 impl Rare {
