@@ -6,11 +6,13 @@ mod connect;
 mod dial;
 mod escape;
 mod handshake;
+mod listeners;
 mod probe;
 mod serve;
 mod signals;
 mod site;
 mod style;
+mod systemd;
 mod tls;
 
 use std::io::{IsTerminal, stderr};

@@ -14,12 +14,14 @@ use tracing::Instrument;
 
 #[cfg(feature = "web-socket")]
 use crate::engine::link::PingTimes;
-use crate::engine::link::{Limits, Phase};
-use crate::engine::registry::{Handle, Registry};
+use crate::engine::link::Limits;
+use crate::engine::now;
+use crate::engine::registry::{Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::Transport;
 use crate::error::Result;
 use crate::server::answer::HttpService;
+use crate::server::last;
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -200,8 +202,9 @@ impl Server {
         self
     }
 
-    /// Time for what is open to end after [`Handle::shutdown`], on each connection, whoever serves it; 5 seconds by default. Then
-    /// handlers are dropped, and the peer has a second to read the last. Handshakes that are under way end at once.
+    /// Time for what is open to end after [`Handle::shutdown`], or after the time of [`Handle::drain`], on each connection, whoever
+    /// serves it; 5 seconds by default. Then handlers are dropped, and the peer has a second to read the last. At a shutdown
+    /// handshakes that are under way end at once; a drain lets them end.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
         self.limits().shutdown_timeout = time;
@@ -213,7 +216,11 @@ impl Server {
         Handle(self.registry.clone())
     }
 
-    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`].
+    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`] or [`Handle::drain`].
+    ///
+    /// At a drain the connections that wait in the listener's queue are let in before it is closed, since the system resets those
+    /// that are left there. What else a restart needs that loses no handshake is the caller's, who made the listener: that
+    /// another process listens already, best on the same socket.
     ///
     /// # Errors
     ///
@@ -223,17 +230,25 @@ impl Server {
         loop {
             tokio::select! {
                 biased;
-                () = server.registry.wait_shutdown() => break,
+                () = server.registry.wait_ending() => break,
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => server.clone().accept(stream, peer, service.clone()),
                     Err(error) => wait_out(&error).await,
                 },
             }
         }
-        drop(listener);
-        server.registry.advance(Phase::Draining);
+        let to_tell = match server.registry.ending() {
+            Ending::Drain { until } => {
+                last::accept_waiting(listener, |stream, peer| server.clone().accept(stream, peer, service.clone()));
+                until.saturating_duration_since(now())
+            }
+            Ending::No | Ending::Shutdown => {
+                drop(listener);
+                Duration::ZERO
+            }
+        };
         // Each connection cuts off by itself what has not ended in time.
-        let time = server.limits.shutdown_timeout.saturating_add(server.limits.failed_timeout);
+        let time = to_tell.saturating_add(server.limits.shutdown_timeout).saturating_add(server.limits.failed_timeout);
         timeout(time, server.registry.wait_empty()).await.ok();
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! of [`crate::engine::stream`] crosses to other tasks, so no lock stands around protocol state.
 
 mod ending;
+mod farewell;
 mod linger;
 mod partings;
 mod streams;
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use self::farewell::Parting;
 use self::linger::Linger;
 use self::streams::Streams;
 use self::transport::{Input, Output};
@@ -114,8 +116,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// What a cell is stamped with for which something comes in this batch.
     stamp: Stamp,
     phase: Phase,
-    /// When a drain that has begun is over.
-    cut_off: Option<Instant>,
+    /// What is due of a drain that has begun.
+    parting: Parting,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
     /// What was published of the machine's counters; none while all of them are zero. Boxed, since few peers meet a limit.
@@ -151,7 +153,7 @@ where
             pulse,
             stamp: Stamp::default(),
             phase: Phase::Running,
-            cut_off: None,
+            parting: Parting::None,
             active: None,
             counted: None,
             linger: None,
@@ -205,11 +207,20 @@ where
     /// Goes to sleep, without buffers; false if there is something to do.
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
         self.publish_counters();
-        buffers::give_back(&mut self.input.octets);
-        buffers::give_back(&mut self.machine.take_batch());
+        self.rest();
         buffers::give_back(&mut self.output.octets);
         self.ready = Vec::new();
         self.link.sleep(cx, self.phase, self.output.is_with_transport())
+    }
+
+    /// Owns no buffers that are not in use, as one of thousands of connections that wait for their next turn. What waits to be
+    /// written stays where it is.
+    fn rest(&mut self) {
+        buffers::give_back(&mut self.input.octets);
+        buffers::give_back(&mut self.machine.take_batch());
+        if self.output.octets.is_empty() {
+            buffers::give_back(&mut self.output.octets);
+        }
     }
 
     fn publish_counters(&mut self) {
@@ -269,6 +280,7 @@ where
             }
         }
         this.handle_timeouts(cx, Hearing::Behind);
+        this.rest();
         yield_now(cx);
         Poll::Pending
     }
