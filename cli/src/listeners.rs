@@ -87,18 +87,23 @@ mod shared_port {
             listener.as_fd().try_clone_to_owned().map(Self)
         }
 
-        /// Has new connections go to the second socket of the port, and waits for those that are under way. Where there is no
-        /// second socket the system goes on to choose by itself.
+        /// Has new connections go to another socket, and waits for those that are under way. The listener's own hold is the last
+        /// one then, and closes it.
         pub(crate) async fn leave(self) {
-            let mut instructions = [sock_filter { code: RETURN, jt: 0, jf: 0, k: 1 }];
-            let program = sock_fprog { len: 1, filter: instructions.as_mut_ptr() };
-            let attached = setsockopt(&self.0, AttachReusePortCbpf, &program);
-            // The listener's own hold is the last one, or it would not close.
+            let sent_elsewhere = self.send_elsewhere();
             drop(self);
-            match attached {
+            match sent_elsewhere {
                 Ok(()) => tokio::time::sleep(UNDER_WAY).await,
                 Err(error) => tracing::warn!(%error, "new connections cannot be sent elsewhere, and some may be lost"),
             }
+        }
+
+        /// A program of one instruction chooses the second socket of the port, which joined after this one. Where there is none the
+        /// system goes on to choose by itself.
+        fn send_elsewhere(&self) -> nix::Result<()> {
+            let mut instructions = [sock_filter { code: RETURN, jt: 0, jf: 0, k: 1 }];
+            let program = sock_fprog { len: 1, filter: instructions.as_mut_ptr() };
+            setsockopt(&self.0, AttachReusePortCbpf, &program)
         }
     }
 }

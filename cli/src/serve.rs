@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::certificate;

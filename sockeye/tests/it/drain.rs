@@ -8,7 +8,7 @@ use sockeye_proto::h2::{OpenError, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tower::{Service, service_fn};
+use tower::service_fn;
 
 use crate::common::http::Http;
 use crate::common::{Carrier, Client, Running, Socket, echo, handshake, start, start_websocket, within};

@@ -1,6 +1,9 @@
 //! What a server did not act on is tried once elsewhere; what it may have acted on is not.
 
+use std::time::Duration;
+
 use sockeye::{Error, Reason, Side, WebSocket};
+use tokio::time::Instant;
 
 use super::peer::{Peer, STATUS_200, connect, http2, kind};
 use crate::common::{settle, within};
@@ -163,6 +166,35 @@ async fn a_dead_connection_is_replaced() {
         let mut socket = opened.unwrap();
         drop(peer);
         assert!(matches!(within(socket.recv()).await, Err(Error::Disconnected)));
+    }
+}
+
+/// Where a connection is lost all who had sockets on it know in one moment, and shall not come back in one. Where it went away in
+/// order its sockets were told one after another: nobody waits.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_lost_is_replaced_after_a_while() {
+    const MOST: Duration = Duration::from_secs(9);
+    for is_lost in [true, false] {
+        let (builder, mut wires) = http2();
+        let (client, mut first) = connect(&builder.back_off(MOST, MOST), &mut wires).await;
+        let (socket, id) = within(async { tokio::join!(client.open("/").into_future(), first.open()) }).await;
+        let socket = socket.unwrap();
+        if is_lost {
+            drop(first);
+        } else {
+            first.goaway(id, 0).await;
+        }
+        settle().await;
+        let start = Instant::now();
+        let serving = async {
+            let mut second = wires.peer().await;
+            (second.open().await, second)
+        };
+        let (opened, _second) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
+        opened.unwrap();
+        let waited = start.elapsed();
+        assert!(waited <= MOST && waited.is_zero() != is_lost, "{waited:?}");
+        drop(socket);
     }
 }
 
