@@ -22,6 +22,11 @@ use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+/// Gives memory back once the load is gone, by a thread of its own; the C library's would keep most of it: see docs/memory.md.
+#[cfg(all(unix, target_pointer_width = "64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]

@@ -125,7 +125,8 @@ impl Registry {
     /// Ends all, or goes further in that.
     fn end(&self, ending: Ending) {
         self.ending.send_if_modified(|current| {
-            let goes_further = ending > *current && !matches!((*current, ending), (Ending::Drain { .. }, Ending::Drain { .. }));
+            let goes_further =
+                ending > *current && !matches!((*current, ending), (Ending::Drain { .. }, Ending::Drain { .. }));
             if goes_further {
                 *current = ending;
             }

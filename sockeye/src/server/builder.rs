@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
+use crate::engine::link::Limits;
 #[cfg(feature = "web-socket")]
 use crate::engine::link::PingTimes;
-use crate::engine::link::Limits;
 use crate::engine::now;
 use crate::engine::registry::{Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};

@@ -231,7 +231,9 @@ impl Plan {
             sides[1].finish = Finish::Ok;
         }
         // Somebody has to end it: one of the two, or who shuts down.
-        let shuts_down = |(_, chaos): &(u64, Chaos)| matches!(chaos, Chaos::DrainServer | Chaos::SpreadServer(_) | Chaos::CloseClient);
+        let shuts_down = |(_, chaos): &(u64, Chaos)| {
+            matches!(chaos, Chaos::DrainServer | Chaos::SpreadServer(_) | Chaos::CloseClient)
+        };
         let is_ended = settings.chaos.iter().any(shuts_down);
         if !is_ended && sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
             sides[0].finish = Finish::Close;

@@ -207,20 +207,30 @@ where
     /// Goes to sleep, without buffers; false if there is something to do.
     fn sleep(&mut self, cx: &Context<'_>) -> bool {
         self.publish_counters();
-        self.rest();
+        if !self.rest() {
+            return false;
+        }
         buffers::give_back(&mut self.output.octets);
         self.ready = Vec::new();
         self.link.sleep(cx, self.phase, self.output.is_with_transport())
     }
 
     /// Owns no buffers that are not in use, as one of thousands of connections that wait for their next turn. What waits to be
-    /// written stays where it is.
-    fn rest(&mut self) {
+    /// written stays where it is. False if the machine has more to say.
+    fn rest(&mut self) -> bool {
         buffers::give_back(&mut self.input.octets);
         buffers::give_back(&mut self.machine.take_batch());
+        if !self.output.is_with_transport() {
+            return true;
+        }
+        buffers::give_back(&mut self.output.octets);
+        // The machine and the connection take turns with two buffers: the other one is there.
+        self.machine.poll_transmit(&mut self.output.octets);
         if self.output.octets.is_empty() {
             buffers::give_back(&mut self.output.octets);
+            return true;
         }
+        false
     }
 
     fn publish_counters(&mut self) {

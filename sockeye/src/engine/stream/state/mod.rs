@@ -204,7 +204,8 @@ impl StreamState {
     /// Whether there is nothing for the connection to see to, and octets may go both ways.
     pub(in crate::engine::stream) fn is_quiet(&self) -> bool {
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
-        let is_unasked = !self.held_back && self.farewell != Farewell::Due && self.flush == Flush::None && !self.head_waits();
+        let is_unasked =
+            !self.held_back && self.farewell != Farewell::Due && self.flush == Flush::None && !self.head_waits();
         self.is_open() && is_empty && is_unasked
     }
 
