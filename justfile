@@ -48,6 +48,17 @@ model tests="":
 bench *arguments:
     bench/run "$@"
 
+# 10,000 WebSockets through 20 restarts, twice: no handshake refused, no message lost (some five minutes)
+restarts:
+    cargo build --locked --release
+    cargo build --locked --release -p sockeye-interop --bin restart-load
+    RESTART_LOAD=target/release/restart-load conformance/restart/run.py --filter restarts \
+        --clients 8 --sockets 1000 --pages 2000 --restarts 20 --drain 3 --pause 1000 --rest 1
+
+# What each allocator makes of the memory and the speed of a server
+bench-allocators:
+    bench/allocators
+
 # Our client beside one of hyper and tokio-tungstenite
 bench-clients:
     bench/clients

@@ -9,13 +9,14 @@ const PROGRAM = process.env.SOCKEYE ?? fileURLToPath(new URL('../target/release/
 const STARTUP_MILLISECONDS = 20_000;
 
 /**
- * Starts `sockeye serve` on a free port. SOCKEYE_URL names a server that already runs instead. `log()` is what it has
+ * Starts `sockeye serve` on a free port, or where `--listen` says. SOCKEYE_URL names a server that already runs instead. `log()` is what it has
  * logged, warnings and errors; with SOCKEYE_LOG that goes to our stderr instead. `kill()` ends it without a word.
  */
 export async function serve(...extra) {
   if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0, kill: () => {} };
   const log = process.env.SOCKEYE_LOG ? 'inherit' : 'pipe';
-  const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', '--stats', 'all', ...extra], { stdio: ['ignore', 'pipe', log] });
+  const listen = extra.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+  const child = spawn(PROGRAM, ['serve', ...listen, '--stats', 'all', ...extra], { stdio: ['ignore', 'pipe', log] });
   let logged = '';
   child.stderr?.setEncoding('utf8').on('data', (text) => (logged += text));
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(status ?? signal)));
@@ -34,9 +35,9 @@ export async function serve(...extra) {
     kill();
     throw new Error(`${PROGRAM} serve ${extra.join(' ')}: did not say where it listens: ${logged.split('\n')[0]}`);
   }
-  /** Ends the server as Ctrl-C does; its exit status. */
-  const stop = async () => {
-    child.kill('SIGINT');
+  /** Ends the server as Ctrl-C does, or another signal; its exit status. */
+  const stop = async (signal = 'SIGINT') => {
+    child.kill(signal);
     const status = await Promise.race([ended, sleep(15_000, 'still running')]);
     child.kill('SIGKILL');
     return status;

@@ -7,6 +7,7 @@ mod connect;
 mod dial;
 mod escape;
 mod handshake;
+mod listeners;
 mod metrics;
 mod probe;
 mod serve;
@@ -14,6 +15,7 @@ mod signals;
 mod site;
 mod stats;
 mod style;
+mod systemd;
 mod tls;
 
 use std::io::{IsTerminal, stderr};
@@ -22,6 +24,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
+
+/// Gives memory back once the load is gone, by a thread of its own; the C library's would keep most of it: see docs/memory.md.
+#[cfg(all(unix, target_pointer_width = "64"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
 #[derive(Parser)]

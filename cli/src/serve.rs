@@ -1,20 +1,23 @@
 //! `sockeye serve`.
 
+use std::future::pending;
 use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
-use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 use crate::admission::{self, Admission};
 use crate::certificate;
+use crate::listeners::{self, Listeners, SharedPort};
 use crate::metrics;
-use crate::signals::Signals;
+use crate::signals::{Signal, Signals};
 use crate::site::Site;
 use crate::stats::{Shown, Stats};
+use crate::systemd;
 
 /// Time to the answer of a PING, or of a WebSocket's Ping, after which its peer is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,6 +27,15 @@ pub(crate) struct Arguments {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
     listen: SocketAddr,
+    /// Share the port with other processes (SO_REUSEPORT), as with the one that takes this one's place; Linux only. At the end
+    /// new connections go to the other process before this one closes its socket, so that none is lost. A socket that systemd
+    /// hands over (LISTEN_FDS) is taken in place of all this.
+    #[arg(long)]
+    reuse_port: bool,
+    /// Seconds over which the Closes of the WebSockets are spread when SIGTERM ends the server; what is left after five more is
+    /// cut off. Ctrl-C closes all at once, and a second signal of either kind ends the program at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    drain: u32,
     /// The certificate chain, in PEM. Without one, a self-signed certificate for localhost is made.
     #[arg(long, value_name = "FILE", requires = "key", conflicts_with = "cleartext")]
     cert: Option<PathBuf>,
@@ -96,8 +108,8 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
-    let (listen, origins) = (arguments.listen, arguments.origins());
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let origins = arguments.origins();
+    let Listeners { all: listeners, shared_port } = listeners::open(arguments.listen, arguments.reuse_port)?;
     let metrics = metrics::listen(arguments.metrics).await?;
     let progress = Duration::from_secs(arguments.progress_timeout.into());
     let config = http2::Config {
@@ -126,13 +138,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         });
     }
     let handle = server.handle();
-    shut_down_on_signal(handle.clone())?;
+    end_on_signal(handle.clone(), Duration::from_secs(arguments.drain.into()), shared_port)?;
     let scheme = if arguments.cleartext { "http" } else { "https" };
-    // A reader of this line may have gone away, which is no reason to stop.
-    writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
+    for listener in &listeners {
+        // A reader of this line may have gone away, which is no reason to stop.
+        writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
+    }
     if let Some(listener) = metrics {
         metrics::serve(listener, handle.clone())?;
     }
+    systemd::ready();
 
     let websockets = WebSocketConfig {
         max_message_size: arguments.max_message_size,
@@ -141,19 +156,39 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     };
     let stats = Stats::new(handle, arguments.stats);
     let site = Site::new(stats, websockets, origins, (!arguments.no_deflate).then(Deflate::default));
-    server.serve(listener, tower::service_fn(move |request| site.clone().answer(request))).await?;
+    let service = tower::service_fn(move |request| site.clone().answer(request));
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(server.clone().serve(listener, service.clone()));
+    }
+    while let Some(served) = serving.join_next().await {
+        served??;
+    }
     Ok(())
 }
 
 /// From now on the first signal asks for a graceful end, and a second one does not wait for it.
-fn shut_down_on_signal(handle: Handle) -> Result<()> {
+fn end_on_signal(handle: Handle, drain: Duration, shared_port: Option<SharedPort>) -> Result<()> {
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
-        for _ in 0..2 {
-            signals.next().await;
-            handle.shutdown();
-        }
-        std::process::exit(130);
+        let first = signals.next().await;
+        systemd::stopping();
+        let end = async {
+            match (first, shared_port) {
+                (Signal::Interrupt, _) => handle.shutdown(),
+                (Signal::Terminate, Some(port)) => {
+                    port.leave().await;
+                    handle.drain(drain);
+                }
+                (Signal::Terminate, None) => handle.drain(drain),
+            }
+            pending::<Signal>().await
+        };
+        let second = tokio::select! {
+            second = signals.next() => second,
+            never = end => never,
+        };
+        std::process::exit(second.exit_status());
     });
     Ok(())
 }

@@ -2,6 +2,26 @@
 
 use std::io;
 
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// Ctrl-C: somebody waits for the end.
+    Interrupt,
+    /// SIGTERM: another program, such as systemd, asks for an orderly end.
+    #[cfg_attr(windows, expect(dead_code, reason = "there is none"))]
+    Terminate,
+}
+
+impl Signal {
+    /// The exit status of a program that it ended at once, as shells have it.
+    pub(crate) fn exit_status(self) -> i32 {
+        match self {
+            Self::Interrupt => 128 + 2,
+            Self::Terminate => 128 + 15,
+        }
+    }
+}
+
 /// Ctrl-C, and on Unix SIGTERM.
 pub(crate) struct Signals {
     #[cfg(unix)]
@@ -22,10 +42,10 @@ impl Signals {
 
     /// Waits for one.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.terminate.recv() => Signal::Terminate,
         }
     }
 
@@ -37,7 +57,8 @@ impl Signals {
 
     /// Waits for one.
     #[cfg(windows)]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Signal {
         self.interrupt.recv().await;
+        Signal::Interrupt
     }
 }

@@ -151,6 +151,51 @@ async function serverStops(site) {
   equal([...new Set((await events).map(({ code, clean }) => `${code} ${clean}`))], ['1001 true'], 'close events');
 }
 
+/** A page's sockets outlive their servers: each is told at a moment of its own, opened again at once, and no message is lost. */
+async function restarts(site, sockets, times) {
+  const page = await site.tab();
+  await page.evaluate((count) => {
+    const state = (conformance.lives = { open: 0, told: 0, refused: 0, broken: 0, wrong: 0 });
+    const live = (number) => {
+      let next = 0; // to be answered
+      const open = () => {
+        const socket = new WebSocket(conformance.url, 'echo');
+        let sent = next, isOpen = false;
+        const say = () => socket.readyState === WebSocket.OPEN && socket.send(`${sent++} of ${number}`);
+        socket.onopen = () => {
+          isOpen = true;
+          state.open += 1;
+          say();
+        };
+        socket.onmessage = ({ data }) => {
+          if (data !== `${next++} of ${number}`) state.wrong += 1;
+          setTimeout(say, 20);
+        };
+        socket.onclose = ({ code, wasClean }) => {
+          state.open -= isOpen;
+          state[!isOpen ? 'refused' : code === 1001 && wasClean ? 'told' : 'broken'] += 1;
+          setTimeout(open, isOpen ? 0 : 100);
+        };
+      };
+      open();
+    };
+    for (let number = 0; number < count; number += 1) live(number);
+  }, sockets);
+  const all = () => page.waitForFunction((count) => conformance.lives.open === count, { timeout: 20_000 }, sockets);
+  await all();
+  const { host } = new URL(site.server.url);
+  for (let time = 0; time < times; time += 1) {
+    const following = await serve('--reuse-port', '--drain', '1', '--listen', host.replace('localhost', '127.0.0.1'));
+    const status = await site.server.stop('SIGTERM');
+    site.server = following;
+    equal(status, 0, 'exit status');
+    await all();
+  }
+  const { refused, broken, wrong, told } = await page.evaluate(() => conformance.lives);
+  equal({ refused, broken, wrong }, { refused: 0, broken: 0, wrong: 0 }, 'what went wrong');
+  if (told < sockets * times) throw new Error(`${told} Closes in ${times} restarts of ${sockets} sockets`);
+}
+
 /** Refused sockets leave the page's connection as it is, with or without others on it. */
 async function refused(site, path, sockets) {
   const page = await site.tab();
@@ -202,6 +247,7 @@ const CHECKS = [
   ['close(4999) with 123 octets is clean, and has its reason', [], (site) => closes(site, 4999, 'r'.repeat(123))],
   ['the server closes for a message too large: its code arrives, and the others live on', [], serverCloses],
   ['a server that stops closes every socket cleanly', [], serverStops],
+  ['5 restarts by --reuse-port: 30 sockets are told, and open again; no message is lost', ['--reuse-port', '--drain', '1'], (site) => restarts(site, 30, 5), 120],
   ['a refusal (404) leaves the page its connection', [], (site) => refused(site, '/nope', 0)],
   ['a refusal (404) leaves other sockets their connection', [], (site) => refused(site, '/nope', 3)],
   ['a refusal (403) leaves the page its connection', ['--origin', 'https://elsewhere.example'], (site) => refused(site, '/echo', 0)],

@@ -68,6 +68,10 @@
 //! its list a second time, of which 4 KiB are not counted. With
 //! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
+//!
+//! All of it is freed when its connection is over. How much of that a process gives back to the system is its allocator's affair,
+//! and the C library of most Linux systems keeps most of it: a server that may have seen many connections at once should take an
+//! allocator that gives back, such as jemalloc with its background threads, as the program `sockeye` does.
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 mod client;

@@ -279,7 +279,7 @@ impl Run {
             }
             tokio::select! {
                 biased;
-                () = signals.next() => self.interrupt(),
+                _ = signals.next() => self.interrupt(),
                 () = sleep_until(limit) => return,
                 () = tokio::time::sleep(LOOK) => {}
             }

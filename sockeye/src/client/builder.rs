@@ -8,6 +8,7 @@ use http::{HeaderMap, Uri};
 use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::back_off::Bounds;
 use super::origin::Target;
 use super::settings::{Proxy, Settings, field};
 #[cfg(feature = "tls")]
@@ -67,6 +68,7 @@ impl ClientBuilder {
             connect_timeout: Duration::from_secs(10),
             handshake_timeout: Duration::from_secs(10),
             tcp_keep_alive: KeepAlive::new(KeepAlive::TIME),
+            back_off: Bounds::default(),
             connector: None,
             proxy: None,
             memory: Arc::default(),
@@ -199,6 +201,20 @@ impl ClientBuilder {
     #[must_use]
     pub fn connect_timeout(mut self, time: Duration) -> Self {
         self.edit().connect_timeout = time;
+        self
+    }
+
+    /// How long the client waits before it connects again, after a connection with sockets on it was lost or one could not be
+    /// made: for a random time of up to `first`, which doubles with each failure that follows up to `most`; 100 milliseconds and
+    /// 5 seconds by default, and never with zeros. A socket that opens ends it.
+    ///
+    /// An orderly end, by GOAWAY with NO_ERROR, is no failure: there the next socket connects at once. The client does not open
+    /// sockets again by itself, since only the application knows what was said on them: an `open` that finds no connection waits
+    /// its turn, and its error says where nothing came of it. Who opens many sockets again after a Close 1001 need not wait: a
+    /// server that drains tells them one after another.
+    #[must_use]
+    pub fn back_off(mut self, first: Duration, most: Duration) -> Self {
+        self.edit().back_off = Bounds { first, most };
         self
     }
 

@@ -86,6 +86,7 @@ impl Shared {
         }
         let failure = match attempt {
             Attempt::Opened(socket) => {
+                self.back_off.succeed();
                 self.settle(Way::Http2);
                 return Ok(*socket);
             }

@@ -31,8 +31,12 @@ impl Shared {
                 result => return Ok(result?),
             }
         }
-        let established = self.settings.establish(&self.origin, Versions::Http1).await?;
-        Ok(self.upgrade(established, handshake, terms).await?)
+        self.back_off.wait(self.settings.back_off).await;
+        let established = self.settings.establish(&self.origin, Versions::Http1).await;
+        let established = established.inspect_err(|_| self.back_off.fail())?;
+        let socket = self.upgrade(established, handshake, terms).await?;
+        self.back_off.succeed();
+        Ok(socket)
     }
 
     async fn upgrade(

@@ -27,6 +27,10 @@ use crate::error::{Error, Result};
 /// Attempts to open a stream on connections that turned out to take none just then.
 const MAX_ATTEMPTS: usize = 16;
 
+/// Connections that are made for one socket where each goes away before it takes any: a server that drains may be reached once
+/// more before another has taken its place.
+const MAX_GONE: usize = 3;
+
 /// The client's hold on one connection, which ends when this and its last stream are gone.
 pub(super) struct Connection {
     openings: mpsc::UnboundedSender<Opening<Option<Permit>>>,
@@ -52,8 +56,24 @@ impl Connection {
 }
 
 impl Shared {
-    /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used.
+    /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used. Nothing was asked on one
+    /// that goes away at once, which its server may do in order: another is made.
     pub(super) async fn make_connection(&self) -> Result<Option<Arc<Connection>>> {
+        for attempt in 0..MAX_GONE {
+            if attempt > 0 {
+                self.back_off.wait(self.settings.back_off).await;
+            }
+            let made = self.try_connection().await.inspect_err(|_| self.back_off.fail())?;
+            match made {
+                Some(connection) if connection.occupancy.is_gone() => self.back_off.fail(),
+                made => return Ok(made),
+            }
+        }
+        // A server that goes away at once so often will do so again.
+        Err(Error::Disconnected)
+    }
+
+    async fn try_connection(&self) -> Result<Option<Arc<Connection>>> {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
@@ -78,8 +98,6 @@ impl Shared {
         // Dropped, it ends the connection.
         let connection = Connection { openings, occupancy };
         match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
-            // A server that goes away at once would do so again.
-            Ok(true) if connection.occupancy.is_gone() => Err(Error::Disconnected),
             Ok(true) => Ok(Some(Arc::new(connection))),
             Ok(false) if versions == Versions::Http2 => {
                 Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))

@@ -1,5 +1,6 @@
 //! The client: one origin, its connections, and the sockets opened on them.
 
+mod back_off;
 mod bounded;
 mod builder;
 #[cfg(feature = "deflate")]
@@ -32,13 +33,14 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Version};
 use tokio::time::timeout;
 
+use self::back_off::BackOff;
 use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
 use self::settings::Settings;
 use self::transport::Established;
 use crate::engine::link::{ConnectionInfo, Link, Side};
-use crate::engine::registry::{Handle, Registry};
+use crate::engine::registry::{Ending, Handle, Registry};
 use crate::error::{Error, Result};
 
 pub use self::builder::ClientBuilder;
@@ -89,6 +91,11 @@ pub fn connect(url: &str) -> Open {
 /// [`WebSocket::version`](crate::WebSocket::version) tells. In cleartext a client speaks HTTP/1.1 unless told
 /// [`http2_only`](ClientBuilder::http2_only), which then goes by prior knowledge (RFC 9113 §3.3).
 ///
+/// Where the server goes away in order (GOAWAY, as by a restart) the next socket has a new connection at once, and one that the
+/// server did not act on any more is tried there: no handshake is lost. Where a connection with sockets on it is lost, or cannot be
+/// made, the next one waits for a random time first, so that the clients of one server do not come back in one moment: see
+/// [`back_off`](ClientBuilder::back_off).
+///
 /// Past the server's limit on concurrent streams further connections are made, up to
 /// [`max_connections`](ClientBuilder::max_connections); beyond that an `open` waits. When the last clone and the last
 /// socket are gone, so are the connections.
@@ -102,6 +109,7 @@ pub(crate) struct Shared {
     headers: HeaderMap,
     registry: Arc<Registry>,
     pool: Pool,
+    back_off: BackOff,
     /// What this origin is known to take.
     way: Mutex<Way>,
     /// How often HTTP/1.1 opened a socket where HTTP/2 had failed in a way that may pass.
@@ -182,6 +190,7 @@ impl Shared {
             headers,
             registry: Arc::default(),
             pool,
+            back_off: BackOff::default(),
             way: Mutex::default(),
             doubts: AtomicU32::new(0),
             spare: Mutex::default(),
@@ -192,7 +201,7 @@ impl Shared {
     /// Keeps a connection of HTTP/1.1 for the next socket, unless there will be none.
     fn keep(&self, established: Established) {
         let mut spare = self.spare();
-        if !self.registry.is_shut_down() {
+        if self.registry.ending() == Ending::No {
             *spare = Some(established);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use sockeye_proto::h2::ConnectionError;
+use sockeye_proto::h2::{ConnectionError, Reason};
 use tokio::sync::Notify;
 
 use crate::engine::driver::connection_error;
@@ -68,6 +68,11 @@ impl Occupancy {
 
     pub(super) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection ended otherwise than cleanly, with streams on it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_gone() && self.error.get().is_some_and(|(error, _)| *error != ConnectionError::GoAway(Reason::NO_ERROR))
     }
 
     pub(super) fn is_unused(&self) -> bool {

@@ -8,8 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
+use super::back_off::BackOff;
 use super::http2::Connection;
 use super::occupancy::{Occupancy, Permit};
+use crate::engine::registry::Ending;
 use crate::error::{Error, Result};
 
 pub(super) struct Pool {
@@ -51,10 +53,16 @@ impl Pool {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for a stream, on another connection than `avoided` where there can be one.
-    fn find(&self, avoided: Option<&Arc<Connection>>) -> Option<(Arc<Connection>, Permit)> {
+    /// Room for a stream, on another connection than `avoided` where there can be one. What became of those that are gone is told
+    /// to `back_off`.
+    fn find(&self, avoided: Option<&Arc<Connection>>, back_off: &BackOff) -> Option<(Arc<Connection>, Permit)> {
         let mut connections = self.connections();
-        connections.retain(|connection| !connection.occupancy().is_gone());
+        connections.retain(|connection| {
+            if connection.occupancy().is_lost() {
+                back_off.fail();
+            }
+            !connection.occupancy().is_gone()
+        });
         let is_full = connections.len() >= self.max_connections;
         let others =
             connections.iter().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
@@ -89,13 +97,13 @@ impl Shared {
                 let mut changed = pin!(pool.changed.notified());
                 // From here on no change is missed.
                 changed.as_mut().enable();
-                if self.registry.is_shut_down() {
+                if self.registry.ending() != Ending::No {
                     return Err(Error::Closed);
                 }
                 if self.speaks_http1() {
                     return Ok(None);
                 }
-                if let Some(found) = pool.find(avoided) {
+                if let Some(found) = pool.find(avoided, &self.back_off) {
                     return Ok(Some(found));
                 }
                 match (pool.begin_connecting(avoided), deadline) {
@@ -110,6 +118,7 @@ impl Shared {
                     }
                 }
             };
+            self.back_off.wait(self.settings.back_off).await;
             let Some(connection) = self.make_connection().await? else { return Ok(None) };
             pool.add(connection);
         }

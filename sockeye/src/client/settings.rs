@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use sockeye_proto::h2;
 
 use super::Versions;
+use super::back_off::Bounds;
 use super::memory::Memory;
 use super::origin::{Origin, Target};
 use super::tls::{ClientConfig, Tls};
@@ -30,6 +31,7 @@ pub(super) struct Settings {
     pub(super) connect_timeout: Duration,
     pub(super) handshake_timeout: Duration,
     pub(super) tcp_keep_alive: Option<KeepAlive>,
+    pub(super) back_off: Bounds,
     pub(super) connector: Option<Connector>,
     pub(super) proxy: Option<Proxy>,
     /// Shared by the clones of a builder, as they may reach the same servers.

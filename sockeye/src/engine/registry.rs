@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use http::Version;
 use tokio::sync::{Notify, watch};
@@ -12,6 +13,10 @@ use tokio::task::AbortHandle;
 use crate::engine::admission::{Admission, Doors, Place, Refused};
 use crate::engine::link::{ConnectionInfo, Limits, Link, Listing, Phase};
 use crate::engine::metrics::{Counter, Metrics};
+use crate::engine::now;
+
+/// A year.
+const LONGEST_DRAIN: Duration = Duration::from_secs(1 << 25);
 
 /// Every connection of a server, from the moment it is accepted to the end of its last stream.
 #[derive(Default)]
@@ -20,8 +25,19 @@ pub(crate) struct Registry {
     book: Mutex<Book>,
     /// Signals that the last connection has left.
     emptied: Notify,
-    /// Whether the server is to shut down.
-    shutdown: watch::Sender<bool>,
+    /// Whether the server is to end, and how.
+    ending: watch::Sender<Ending>,
+}
+
+/// How the whole of a server or a client ends. A later variant goes further.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    #[default]
+    No,
+    /// Nothing new comes; WebSockets are told by this moment, and handshakes that are under way are finished.
+    Drain { until: Instant },
+    /// Nothing new comes, and handshakes that are under way end at once.
+    Shutdown,
 }
 
 struct Book {
@@ -156,19 +172,44 @@ impl Registry {
         }
     }
 
-    pub(crate) fn is_shut_down(&self) -> bool {
-        *self.shutdown.borrow()
+    pub(crate) fn ending(&self) -> Ending {
+        *self.ending.borrow()
     }
 
-    pub(crate) async fn wait_shutdown(&self) {
+    /// Waits until nothing new is to come.
+    pub(crate) async fn wait_ending(&self) {
         // The sender is ours: it does not go away.
-        self.shutdown.subscribe().wait_for(|shutdown| *shutdown).await.ok();
+        self.ending.subscribe().wait_for(|ending| *ending != Ending::No).await.ok();
+    }
+
+    /// Waits until handshakes are to end at once.
+    pub(crate) async fn wait_shutdown(&self) {
+        self.ending.subscribe().wait_for(|ending| *ending == Ending::Shutdown).await.ok();
+    }
+
+    /// Ends all, or goes further in that.
+    fn end(&self, ending: Ending) {
+        self.ending.send_if_modified(|current| {
+            let goes_further =
+                ending > *current && !matches!((*current, ending), (Ending::Drain { .. }, Ending::Drain { .. }));
+            if goes_further {
+                *current = ending;
+            }
+            goes_further
+        });
     }
 }
 
 impl Listing for Registry {
     fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    fn told_by(&self) -> Option<Instant> {
+        match self.ending() {
+            Ending::Drain { until } => Some(until),
+            Ending::No | Ending::Shutdown => None,
+        }
     }
 
     fn leave(&self, number: u64, info: &ConnectionInfo) {
@@ -235,9 +276,50 @@ pub struct Handle(pub(crate) Arc<Registry>);
 impl Handle {
     /// Begins a graceful shutdown: GOAWAY and Close 1001 on the connections that there are. A server takes no new ones, and
     /// its `serve` returns once all have ended, or their time is up. A client is better ended by its `close`.
+    ///
+    /// All are told in one moment, and all may come back in one moment: a server with many sockets is better ended by
+    /// [`drain`](Self::drain). Handshakes that are under way end without an answer. A drain that is under way is cut short.
     pub fn shutdown(&self) {
-        self.0.shutdown.send_replace(true);
+        self.0.end(Ending::Shutdown);
         self.0.advance(Phase::Draining);
+    }
+
+    /// Begins a graceful shutdown that spreads its Closes over a time, so that the clients do not come back in one moment, and
+    /// that breaks off no handshake: what a server does before another takes its place.
+    ///
+    /// - A server takes no new connections, but for those that the system has accepted already and that wait for it. A connection
+    ///   whose handshake is under way goes on to its end.
+    /// - Each connection of HTTP/2 gets its GOAWAY at once, in two steps: no stream is lost that its client opens before it
+    ///   knows (RFC 9113 §6.8). HTTP/1.1 ends with the response that is under way.
+    /// - Each WebSocket gets its Close 1001 at a moment of its own within `time`. Until then it goes on as ever. The moments are
+    ///   spread evenly over all the sockets of a connection and over all connections; nothing about them is random.
+    /// - After `time` what is left has [`shutdown_timeout`](crate::Server::shutdown_timeout) to end. Then it is cut off.
+    ///
+    /// A server's `serve` returns once all have ended, or their time is up. With a `time` of zero all WebSockets are told at once.
+    /// A second `drain` changes nothing; [`shutdown`](Self::shutdown) tells all that are left at once. A client that is drained
+    /// opens nothing any more.
+    ///
+    #[cfg_attr(feature = "http2", doc = "```no_run")]
+    #[cfg_attr(not(feature = "http2"), doc = "```ignore")]
+    /// use std::time::Duration;
+    ///
+    /// # async fn run(server: sockeye::Server, listener: tokio::net::TcpListener, app: axum::Router) -> sockeye::Result {
+    /// let handle = server.handle();
+    /// tokio::spawn(async move {
+    ///     tokio::signal::ctrl_c().await.ok();
+    ///     handle.drain(Duration::from_secs(30));
+    ///     tokio::signal::ctrl_c().await.ok();
+    ///     handle.shutdown();
+    /// });
+    /// server.serve(listener, app).await
+    /// # }
+    /// ```
+    pub fn drain(&self, time: Duration) {
+        let now = now();
+        // A time too long to count is a year.
+        let until = now.checked_add(time).unwrap_or(now + LONGEST_DRAIN);
+        self.0.end(Ending::Drain { until });
+        self.0.advance(Phase::Spreading);
     }
 
     /// How often something was counted.

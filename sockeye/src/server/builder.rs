@@ -12,17 +12,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::engine::admission::Place;
+use crate::engine::admission::{Doors, Place};
+use crate::engine::link::Limits;
 #[cfg(feature = "web-socket")]
 use crate::engine::link::PingTimes;
-use crate::engine::link::{Limits, Phase};
-use crate::engine::registry::{Arrival, Handle, Registry};
+use crate::engine::now;
+use crate::engine::registry::{Arrival, Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
 use crate::server::accepting::{Setbacks, accept, turn_away};
 use crate::server::admission::AdmissionSettings;
 use crate::server::answer::HttpService;
+use crate::server::last;
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -307,8 +309,9 @@ impl Server {
         self
     }
 
-    /// Time for what is open to end after [`Handle::shutdown`], on each connection, whoever serves it; 5 seconds by default. Then
-    /// handlers are dropped, and the peer has a second to read the last. Handshakes that are under way end at once.
+    /// Time for what is open to end after [`Handle::shutdown`], or after the time of [`Handle::drain`], on each connection, whoever
+    /// serves it; 5 seconds by default. Then handlers are dropped, and the peer has a second to read the last. At a shutdown
+    /// handshakes that are under way end at once; a drain lets them end.
     #[must_use]
     pub fn shutdown_timeout(mut self, time: Duration) -> Self {
         self.limits().shutdown_timeout = time;
@@ -320,9 +323,13 @@ impl Server {
         Handle(self.registry.clone())
     }
 
-    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`], as many at once as
-    /// [`max_connections`](Self::max_connections) says. Where the listener fails for want of descriptors or memory, it is tried
-    /// again after a while: of a few milliseconds at first, and of a second at last.
+    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`] or [`Handle::drain`], as
+    /// many at once as [`max_connections`](Self::max_connections) says. Where the listener fails for want of descriptors or
+    /// memory, it is tried again after a while: of a few milliseconds at first, and of a second at last.
+    ///
+    /// At a drain the connections that wait in the listener's queue are let in before it is closed, since the system resets those
+    /// that are left there. What else a restart needs that loses no handshake is the caller's, who made the listener: that
+    /// another process listens already, best on the same socket.
     ///
     /// # Errors
     ///
@@ -333,18 +340,25 @@ impl Server {
         loop {
             let (stream, peer) = tokio::select! {
                 biased;
-                () = server.registry.wait_shutdown() => break,
+                () = server.registry.wait_ending() => break,
                 accepted = accept(&listener, &mut setbacks, &server.registry.metrics) => accepted,
             };
-            match server.registry.admit(&doors, Some(peer.ip())) {
-                Ok(arrival) => server.clone().begin(stream, peer, arrival, service.clone()),
-                Err(refused) => turn_away(stream, peer, refused),
-            }
+            server.clone().admit(&doors, stream, peer, service.clone());
         }
-        drop(listener);
-        server.registry.advance(Phase::Draining);
+        let to_tell = match server.registry.ending() {
+            Ending::Drain { until } => {
+                last::accept_waiting(listener, |stream, peer| {
+                    server.clone().admit(&doors, stream, peer, service.clone())
+                });
+                until.saturating_duration_since(now())
+            }
+            Ending::No | Ending::Shutdown => {
+                drop(listener);
+                Duration::ZERO
+            }
+        };
         // Each connection cuts off by itself what has not ended in time.
-        let time = server.limits.shutdown_timeout.saturating_add(server.limits.failed_timeout);
+        let time = to_tell.saturating_add(server.limits.shutdown_timeout).saturating_add(server.limits.failed_timeout);
         timeout(time, server.registry.wait_empty()).await.ok();
         Ok(())
     }
@@ -399,6 +413,14 @@ impl Server {
                 Err(_) => Then::Over(Err(Error::Io(io::ErrorKind::QuotaExceeded.into()))),
             }
         })
+    }
+
+    /// Lets an accepted connection in, or turns it away.
+    fn admit<S: HttpService>(self: Arc<Self>, doors: &Doors, stream: TcpStream, peer: SocketAddr, service: S) {
+        match self.registry.admit(doors, Some(peer.ip())) {
+            Ok(arrival) => self.begin(stream, peer, arrival, service),
+            Err(refused) => turn_away(stream, peer, refused),
+        }
     }
 
     /// Serves an accepted connection in a task of its own.

@@ -16,6 +16,8 @@ mod http1;
 #[cfg(feature = "http2")]
 pub mod http2;
 #[cfg(feature = "http2")]
+mod last;
+#[cfg(feature = "http2")]
 mod lent;
 #[cfg(feature = "web-socket")]
 mod service;

@@ -14,6 +14,7 @@ mod closing;
 mod connection;
 mod counters;
 mod desk;
+mod drain;
 mod edges;
 #[cfg(feature = "deflate")]
 mod extensions;

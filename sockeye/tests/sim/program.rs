@@ -44,6 +44,8 @@ pub(crate) enum Version {
 pub(crate) enum Chaos {
     Lose(crate::transport::Loss),
     DrainServer,
+    /// The same, with the Closes spread over so many milliseconds.
+    SpreadServer(u64),
     CloseClient,
     SendToGroup,
 }
@@ -155,7 +157,7 @@ impl Settings {
         if self.is_low_level {
             // Its connections have no handle: nobody sees whether somebody took too long.
             self.manners = Manners { capacity: 64 << 10, latency: 1, stalls: 0, chunk: 1 << 20, ..self.manners };
-            self.chaos.retain(|(_, chaos)| !matches!(chaos, Chaos::DrainServer));
+            self.chaos.retain(|(_, chaos)| !matches!(chaos, Chaos::DrainServer | Chaos::SpreadServer(_)));
             // A group wakes its connections in the order of their addresses, which here are the runtime's own tasks.
             self.groups = 0;
         }
@@ -188,6 +190,7 @@ fn chaos(random: &mut Random) -> Vec<(u64, Chaos)> {
         (12, Chaos::Lose(Orderly)),
         (12, Chaos::Lose(Silent)),
         (6, Chaos::DrainServer),
+        (6, Chaos::SpreadServer(random.pick(&[0, 10, 1000, 20_000]))),
         (8, Chaos::CloseClient),
     ] {
         if random.one_in(odds) {
@@ -231,7 +234,9 @@ impl Plan {
             sides[1].finish = Finish::Ok;
         }
         // Somebody has to end it: one of the two, or who shuts down.
-        let shuts_down = |(_, chaos): &(u64, Chaos)| matches!(chaos, Chaos::DrainServer | Chaos::CloseClient);
+        let shuts_down = |(_, chaos): &(u64, Chaos)| {
+            matches!(chaos, Chaos::DrainServer | Chaos::SpreadServer(_) | Chaos::CloseClient)
+        };
         let is_ended = settings.chaos.iter().any(shuts_down);
         if !is_ended && sides[0].finish == Finish::Await && sides[1].finish == Finish::Await {
             sides[0].finish = Finish::Close;

@@ -104,6 +104,8 @@ async fn connect(world: &World, server: Server, random: &mut Random) -> Option<C
         .stream_send_buffer(settings.stream_send)
         .connection_send_buffer(settings.connection_send)
         .unfinished_messages(settings.unfinished)
+        // Which is random, and no seed knows.
+        .back_off(Duration::ZERO, Duration::ZERO)
         .connector(move |_| {
             let number = numbers.fetch_add(1, Ordering::Relaxed);
             let (world, server) = (here.clone(), server.clone());
@@ -202,7 +204,9 @@ fn check_refusal(world: &World, socket: u32, plan: &Plan, error: &Error) {
         program::Answer::Panic => true,
         _ => false,
     };
-    let is_drained = world.is_drained(CLIENT) || world.is_drained(SERVER);
+    // What the server has accepted is opened, though it drains (RFC 9113 §6.8).
+    let was_accepted = world.records(socket, |records| records[SERVER].is_open);
+    let is_drained = world.is_drained(CLIENT) || world.is_drained(SERVER) && !was_accepted;
     if !is_meant && !is_drained && !world.is_any_rough() && !matches!(error, Error::Timeout(_)) {
         world.fail(socket, CLIENT, &format!("it was not opened: {error:?}"));
     }
@@ -225,12 +229,17 @@ async fn befall(world: World, client: Client, mut random: Random) {
             }
             Chaos::DrainServer => {
                 world.drain(SERVER);
-                world.cut_off_soon();
+                world.cut_off_after(0);
                 world.server.shutdown();
+            }
+            Chaos::SpreadServer(time) => {
+                world.drain(SERVER);
+                world.cut_off_after(time);
+                world.server.drain(Duration::from_millis(time));
             }
             Chaos::CloseClient => {
                 world.drain(CLIENT);
-                world.cut_off_soon();
+                world.cut_off_after(0);
                 client.close().await;
             }
             Chaos::SendToGroup if !world.groups.is_empty() => crate::groups::send(&world, &mut random),

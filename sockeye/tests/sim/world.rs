@@ -177,9 +177,9 @@ impl World {
         self.state().group_messages[group]
     }
 
-    /// A shutdown has begun, which has some time.
-    pub(crate) fn cut_off_soon(&self) {
-        self.cut_off.fetch_min(self.scheduler.now() + CLOSE_TIMEOUT - 100, Ordering::Relaxed);
+    /// A shutdown has begun, which gives what is open some time after so many milliseconds.
+    pub(crate) fn cut_off_after(&self, time: u64) {
+        self.cut_off.fetch_min(self.scheduler.now() + time + CLOSE_TIMEOUT - 100, Ordering::Relaxed);
     }
 
     /// From now on the sockets of one side may be closed with 1001.

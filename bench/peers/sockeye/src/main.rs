@@ -10,6 +10,13 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tower::service_fn;
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+#[cfg(all(feature = "mimalloc", not(feature = "jemalloc")))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As in `sockeye serve`: of how many turns of a worker one goes to the queue that all workers share, where the tasks stand
 /// that find no room among the 256 of its own.
 const SHARED_QUEUE_INTERVAL: u32 = 4;

@@ -10,6 +10,7 @@ use sockeye_proto::h2::StreamId;
 use sockeye_proto::{Machine, MachineStream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::farewell::{Farewells, Parting};
 use super::linger::{Linger, Lingering};
 use super::streams::{Streams, find, read};
 use super::transport::Reading;
@@ -97,14 +98,20 @@ where
             self.machine.drain(now);
             self.application.observe(&self.machine);
         }
+        if phase == Phase::Spreading {
+            // Where the time is gone meanwhile, all are told at once.
+            let until = self.link.told_by().unwrap_or(now);
+            self.parting = Parting::Spreading(Box::new(Farewells::new(now, until, self.link.number)));
+        }
         if self.phase < Phase::Draining && phase >= Phase::Draining {
-            self.cut_off = now.checked_add(self.link.limits.shutdown_timeout);
+            let cut_off = now.checked_add(self.link.limits.shutdown_timeout);
+            self.parting = cut_off.map_or(Parting::None, Parting::CutOff);
             for slot in self.streams.iter_mut() {
                 slot.cell.go_away();
             }
         }
         if phase == Phase::Ending {
-            self.cut_off = None;
+            self.parting = Parting::None;
             for index in 0..self.streams.slots.len() {
                 if let Some(slot) = self.streams.at(index) {
                     slot.drop_handler();
@@ -128,7 +135,8 @@ where
     pub(super) fn handle_timeouts(&mut self, cx: &mut Context<'_>, hearing: Hearing) -> bool {
         let pulse = self.pulse.as_ref().and_then(|pulse| pulse.due());
         let (parting, machine) = (self.streams.partings.next(), self.machine.poll_timeout());
-        let dues = [parting, self.write_deadline(), self.idle_deadline(), self.cut_off, machine, pulse];
+        let drain = self.parting.due(self.streams.slots.len());
+        let dues = [parting, self.write_deadline(), self.idle_deadline(), drain, machine, pulse];
         let Some(due) = dues.into_iter().flatten().min() else { return false };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
@@ -145,9 +153,7 @@ where
             }
             self.give_up_transport(io::ErrorKind::TimedOut.into());
         }
-        if self.cut_off.take_if(|due| *due <= now).is_some() {
-            self.link.enter(Phase::Ending);
-        }
+        self.say_farewell(now);
         if self.idle_deadline().is_some_and(|due| due <= now) {
             self.active = None;
             self.machine.shrink();
@@ -171,6 +177,25 @@ where
             self.ask_silent(now, hearing);
         }
         true
+    }
+
+    /// Tells the WebSockets whose moment it is that the connection drains, and goes on to the next phase at the end of this one.
+    fn say_farewell(&mut self, now: Instant) {
+        let Self { parting, streams, link, .. } = self;
+        match parting {
+            Parting::Spreading(farewells) => {
+                for index in farewells.advance(now, streams.slots.len()) {
+                    if let Some(slot) = streams.at(index) {
+                        slot.cell.go_away();
+                    }
+                }
+                if farewells.is_over(now) {
+                    link.enter(Phase::Draining);
+                }
+            }
+            Parting::CutOff(due) if *due <= now => link.enter(Phase::Ending),
+            Parting::CutOff(_) | Parting::None => {}
+        }
     }
 
     /// Whether a peer that seemed to be gone has taken octets since: it ended its half and reads on.

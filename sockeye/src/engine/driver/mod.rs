@@ -5,6 +5,7 @@
 
 mod crowd;
 mod ending;
+mod farewell;
 mod linger;
 mod partings;
 mod streams;
@@ -26,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use self::farewell::Parting;
 use self::linger::Linger;
 use self::streams::Streams;
 use self::transport::{Input, Output};
@@ -126,8 +128,8 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// What a cell is stamped with for which something comes in this batch.
     stamp: Stamp,
     phase: Phase,
-    /// When a drain that has begun is over.
-    cut_off: Option<Instant>,
+    /// What is due of a drain that has begun.
+    parting: Parting,
     /// When something last happened; none once the machine's spare memory was given up since.
     active: Option<Instant>,
     /// What was published of the machine's counters; none while all of them are zero. Boxed, since few peers meet a limit.
@@ -164,7 +166,7 @@ where
             pulse,
             stamp: Stamp::default(),
             phase: Phase::Running,
-            cut_off: None,
+            parting: Parting::None,
             active: None,
             counted: None,
             linger: None,
@@ -251,11 +253,38 @@ where
             "a connection with something to do does not sleep"
         );
         self.publish_counters();
-        buffers::give_back(&mut self.input.octets);
-        buffers::give_back(&mut self.machine.take_batch());
+        if !self.rest() {
+            return false;
+        }
         buffers::give_back(&mut self.output.octets);
         self.ready = Vec::new();
         self.link.sleep(cx, self.phase, self.output.is_with_transport())
+    }
+
+    /// The machine writes into a buffer of the thread's, until the connection [rests](Self::rest).
+    fn lend_output(&mut self) {
+        if self.output.is_with_transport() && self.output.octets.capacity() == 0 {
+            buffers::fill(&mut self.output.octets);
+            self.machine.poll_transmit(&mut self.output.octets);
+        }
+    }
+
+    /// Owns no buffers that are not in use, as one of thousands of connections that wait for their next turn. What waits to be
+    /// written stays where it is. False if the machine has more to say.
+    fn rest(&mut self) -> bool {
+        buffers::give_back(&mut self.input.octets);
+        buffers::give_back(&mut self.machine.take_batch());
+        if !self.output.is_with_transport() {
+            return true;
+        }
+        buffers::give_back(&mut self.output.octets);
+        // The machine and the connection take turns with two buffers: the other one is there.
+        self.machine.poll_transmit(&mut self.output.octets);
+        if self.output.octets.is_empty() {
+            buffers::give_back(&mut self.output.octets);
+            return true;
+        }
+        false
     }
 
     fn publish_counters(&mut self) {
@@ -298,6 +327,7 @@ where
             return Poll::Pending;
         }
         this.link.wake_up();
+        this.lend_output();
         let mut now = now();
         let time = this.link.limits.slice;
         let end = now + time;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use sockeye_proto::ws::Inflation;
@@ -144,6 +144,12 @@ impl Ready {
 /// Where a connection is listed, and what counts for it.
 pub(crate) trait Listing: Send + Sync {
     fn metrics(&self) -> &Metrics;
+
+    /// By when a drain that spreads its Closes has told every WebSocket; none where there is no such drain.
+    fn told_by(&self) -> Option<Instant> {
+        None
+    }
+
     /// Lists the connection of this number no more.
     fn leave(&self, number: u64, info: &ConnectionInfo);
 }
@@ -154,7 +160,9 @@ pub(crate) enum Phase {
     Running,
     /// No new streams; those that there are go on.
     Closing,
-    /// WebSockets say Close 1001, too.
+    /// The WebSockets that there are say Close 1001, too, each at a moment of its own.
+    Spreading,
+    /// All WebSockets say Close 1001.
     Draining,
     /// What is left is cut off.
     Ending,
@@ -199,6 +207,11 @@ impl Link {
         let more = |count| (count < max).then_some(count + 1);
         self.outliving.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
         Some(Outliving(&self.outliving))
+    }
+
+    /// By when every WebSocket is told of a drain in [`Phase::Spreading`].
+    pub(crate) fn told_by(&self) -> Option<Instant> {
+        self.listing.told_by()
     }
 
     pub(crate) fn count_request(&self) {
@@ -380,7 +393,8 @@ impl Link {
         match self.phase.load(Ordering::Acquire) {
             0 => Phase::Running,
             1 => Phase::Closing,
-            2 => Phase::Draining,
+            2 => Phase::Spreading,
+            3 => Phase::Draining,
             _ => Phase::Ending,
         }
     }

@@ -25,7 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::{h1, h2};
 use tokio::io::AsyncWriteExt;
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout};
 
 use self::pace::Overdue;
 use self::wire::{Exchange, Line, Next, PeerEnd, Wire};
@@ -217,12 +217,14 @@ impl<T: Transport + 'static, S: HyperService> Task<T, S> {
             cx.waker().wake_by_ref();
         }
         match phase {
-            Phase::Draining if self.cut_off.is_none() => {
-                self.cut_off = Some(Box::pin(tokio::time::sleep(link.limits.shutdown_timeout)));
-                self.http.shut_down();
+            Phase::Spreading | Phase::Draining => {
+                let to_tell = link.told_by().map_or(Duration::ZERO, |until| until.saturating_duration_since(now()));
+                if let Poll::Ready(ended) = self.drain(cx, to_tell.saturating_add(link.limits.shutdown_timeout)) {
+                    return Poll::Ready(ended);
+                }
             }
             Phase::Ending => return Poll::Ready(Ok(())),
-            Phase::Running | Phase::Closing | Phase::Draining => {}
+            Phase::Running | Phase::Closing => {}
         }
         if self.cut_off.as_mut().is_some_and(|due| due.as_mut().poll(cx).is_ready()) {
             link.enter(Phase::Ending);
@@ -269,6 +271,24 @@ impl<T: Transport + 'static, S: HyperService> Task<T, S> {
                 return Poll::Ready(end_overdue(why, link));
             }
         }
+    }
+
+    /// Takes no more requests; what is under way has so much time, or what is left of what it was given before.
+    fn drain(&mut self, cx: &mut Context<'_>, time: Duration) -> Poll<Result> {
+        if let Some(cut_off) = &mut self.cut_off {
+            let due = Instant::now().checked_add(time).filter(|due| *due < cut_off.deadline());
+            if let Some(due) = due {
+                cut_off.as_mut().reset(due);
+            }
+            return Poll::Pending;
+        }
+        self.cut_off = Some(Box::pin(tokio::time::sleep(time)));
+        // Told before it has read anything, hyper would end the connection without an answer to the request that is there.
+        if let Poll::Ready(ended) = self.http.poll(cx) {
+            return Poll::Ready(ended.map_err(Error::of_hyper));
+        }
+        self.http.shut_down();
+        Poll::Pending
     }
 
     /// Ready when the client is gone, as far as can be told.

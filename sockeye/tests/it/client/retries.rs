@@ -1,6 +1,9 @@
 //! What a server did not act on is tried once elsewhere; what it may have acted on is not.
 
+use std::time::Duration;
+
 use sockeye::{Error, Reason, Side, WebSocket};
+use tokio::time::Instant;
 
 use super::peer::{Peer, STATUS_200, connect, http2, kind};
 use crate::common::{settle, within};
@@ -166,7 +169,37 @@ async fn a_dead_connection_is_replaced() {
     }
 }
 
-/// A server that accepts connections only to end them is not pestered.
+/// Where a connection is lost all who had sockets on it know in one moment, and shall not come back in one. Where it went away in
+/// order its sockets were told one after another: nobody waits.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_was_lost_is_replaced_after_a_while() {
+    const MOST: Duration = Duration::from_secs(9);
+    for is_lost in [true, false] {
+        let (builder, mut wires) = http2();
+        let (client, mut first) = connect(&builder.back_off(MOST, MOST), &mut wires).await;
+        let (socket, id) = within(async { tokio::join!(client.open("/").into_future(), first.open()) }).await;
+        let socket = socket.unwrap();
+        if is_lost {
+            drop(first);
+        } else {
+            first.goaway(id, 0).await;
+        }
+        settle().await;
+        let start = Instant::now();
+        let serving = async {
+            let mut second = wires.peer().await;
+            (second.open().await, second)
+        };
+        let (opened, _second) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
+        opened.unwrap();
+        let waited = start.elapsed();
+        assert!(waited <= MOST && waited.is_zero() != is_lost, "{waited:?}");
+        drop(socket);
+    }
+}
+
+/// A server that accepts connections only to end them is not pestered: it may be draining, and another have its place soon, but
+/// not for ever.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_goes_away_at_once_is_an_error() {
     let (builder, mut wires) = http2();
@@ -187,7 +220,7 @@ async fn a_server_that_goes_away_at_once_is_an_error() {
         }
     };
     assert!(matches!(opened, Err(Error::Disconnected)), "{opened:?}");
-    assert_eq!(peers.len(), 1);
+    assert_eq!(peers.len(), 3);
 }
 
 /// A request that was sent may have been acted on: it is for the caller to say it again.

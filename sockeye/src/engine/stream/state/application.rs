@@ -7,7 +7,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response};
 
 use super::waiters::Who;
-use super::{CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION};
+use super::{
+    CANCEL, Ending, Farewell, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION,
+};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
 use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
@@ -41,7 +43,10 @@ impl StreamState {
             return Poll::Ready(Ok(Input::Octets));
         }
         match self.received {
-            Received::Open if mem::take(&mut self.going_away) => Poll::Ready(Ok(Input::GoingAway)),
+            Received::Open if self.farewell == Farewell::Due => {
+                self.farewell = Farewell::Told;
+                Poll::Ready(Ok(Input::GoingAway))
+            }
             Received::Open => {
                 self.put_receiver(who);
                 // Even when it is empty, a buffer holds memory. The connection, which is about to look, has a use for it.
@@ -69,7 +74,7 @@ impl StreamState {
     ) -> Poll<Option<T>> {
         debug_assert!(rest.is_empty(), "what was received before is read before");
         if self.inbox.is_empty() {
-            if self.received != Received::Open || self.going_away {
+            if self.received != Received::Open || self.farewell == Farewell::Due {
                 return Poll::Ready(None);
             }
             self.put_receiver(who);

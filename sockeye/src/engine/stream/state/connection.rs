@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
-use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, StreamState, Trailers};
+use super::{Delivered, Exchanged, FAILED, Farewell, INTERNAL_ERROR, Kind, Look, Next, StreamState, Trailers};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
 
@@ -107,9 +107,12 @@ impl StreamState {
         Waiting { sender: self.take_sender(), ..Waiting::default() }
     }
 
-    /// The connection is draining.
+    /// The connection is draining; to say so again changes nothing.
     pub(in crate::engine::stream) fn go_away(&mut self) -> Waiting {
-        self.going_away = true;
+        if self.farewell != Farewell::None {
+            return Waiting::default();
+        }
+        self.farewell = Farewell::Due;
         Waiting { receiver: self.take_receiver(), ..Waiting::default() }
     }
 

@@ -44,12 +44,22 @@ pub(crate) struct StreamState {
     waits: WhoWaits,
     /// How many [handles](super::StreamHandle) there are, which are a few; the last to leave ends the stream.
     handles: u8,
-    /// The connection is draining: a WebSocket says Close 1001.
-    going_away: bool,
+    farewell: Farewell,
     /// What the connection waits for, with a time to it, before it lets go of the stream.
     awaited: Awaited,
     flush: Flush,
     rare: Option<Box<Rare>>,
+}
+
+/// Whether the connection is draining, which has a WebSocket say Close 1001.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Farewell {
+    #[default]
+    None,
+    /// Whoever receives is to be told.
+    Due,
+    /// Whoever receives was told, once.
+    Told,
 }
 
 /// What a stream is.
@@ -218,7 +228,8 @@ impl StreamState {
     /// Whether there is nothing for the connection to see to, and octets may go both ways.
     pub(in crate::engine::stream) fn is_quiet(&self) -> bool {
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
-        let is_unasked = !self.held_back && !self.going_away && self.flush == Flush::None && !self.head_waits();
+        let is_unasked =
+            !self.held_back && self.farewell != Farewell::Due && self.flush == Flush::None && !self.head_waits();
         self.is_open() && is_empty && is_unasked
     }
 

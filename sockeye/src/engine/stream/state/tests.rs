@@ -361,8 +361,10 @@ impl Case {
             PeerResets => self.end(Received::Dead(Death::Reset(ErrorCode::new(Reason::CANCEL), self.side.peer()))),
             Disconnect => self.end(Received::Dead(Death::Disconnected)),
             GoAway => {
+                let before = self.state.farewell;
                 let waiting = self.state.go_away();
                 self.wake(waiting);
+                assert!(before != super::Farewell::Told || self.state.farewell == before, "it is told once");
             }
             Frame => {
                 if self.state.takes_frames() && self.state.is_tunnel() {
