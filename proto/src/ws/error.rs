@@ -49,6 +49,9 @@ pub enum Violation {
     /// A message that did not go on while others waited for the room it took (§10.4): what
     /// [`give_up`](super::WebSocket::give_up) says.
     MessageStalled,
+    /// A peer that did not read what others were sent with it, and was waited for in vain (§10.4): what
+    /// [`give_up_slow`](super::WebSocket::give_up_slow) says.
+    TooSlow,
     /// More pings than [`ping_burst`](super::Config::ping_burst) and
     /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
     TooManyPings,
@@ -62,6 +65,7 @@ impl Violation {
             // within a message that was not consistent with the type of the message".
             Self::CloseReason | Self::Text | Self::Deflate => CloseCode::INVALID_PAYLOAD,
             Self::TooManyPings | Self::MessageStalled => CloseCode::POLICY_VIOLATION,
+            Self::TooSlow => CloseCode::TRY_AGAIN_LATER,
             Self::MessageTooBig | Self::StreamedMessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
@@ -95,6 +99,7 @@ impl Violation {
             | Self::StreamedMessageTooBig
             | Self::TooManyFragments
             | Self::MessageStalled
+            | Self::TooSlow
             | Self::TooManyPings => "RFC 6455 §10.4",
         }
     }
@@ -120,6 +125,7 @@ impl Violation {
             Self::MessageTooBig | Self::StreamedMessageTooBig => "message too big",
             Self::TooManyFragments => "too many fragments",
             Self::MessageStalled => "message did not go on while others waited",
+            Self::TooSlow => "too slow to read",
             Self::TooManyPings => "too many pings",
         }
     }

@@ -58,6 +58,10 @@ counters! {
     UnfinishedMessagesWaited => "unfinished_messages_waited",
     /// WebSockets failed for an unfinished message that did not go on while others waited for its room (1008).
     UnfinishedMessagesGivenUp => "unfinished_messages_given_up",
+    /// Messages to groups that a member missed since its peer did not read.
+    GroupMessagesMissed => "group_messages_missed",
+    /// WebSockets failed since their peer did not read what a group had sent (1013), where the group has it so.
+    SlowMembersClosed => "slow_members_closed",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
     /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.

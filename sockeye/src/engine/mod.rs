@@ -10,6 +10,7 @@ pub(crate) mod driver;
 pub(crate) mod link;
 #[cfg(feature = "http2")]
 pub(crate) mod machine;
+pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod peer;
 pub(crate) mod pulse;

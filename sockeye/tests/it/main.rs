@@ -19,6 +19,8 @@ mod extensions;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
+mod group_order;
+mod group_waits;
 mod heads;
 mod http1;
 mod http1_ends;

@@ -55,6 +55,7 @@ fn server(settings: &Settings) -> Server {
         .http2(settings.http2())
         .stream_send_buffer(settings.stream_send)
         .connection_send_buffer(settings.connection_send)
+        .group_send_buffer(settings.group_send)
         .unfinished_messages(settings.unfinished);
     if let Some((interval, timeout)) = settings.pings {
         server = server.ping(interval, timeout);
@@ -226,7 +227,12 @@ async fn befall(world: World, client: Client, mut random: Random) {
                 world.cut_off_soon();
                 client.close().await;
             }
-            Chaos::SendToGroup if !world.groups.is_empty() => crate::groups::send(&world, &mut random),
+            Chaos::SendToGroup if !world.groups.is_empty() => match crate::groups::send(&world, &mut random, &[]) {
+                Some(sent) if !random.one_in(4) => crate::groups::wait_for_all(&world, sent).await,
+                // Nobody waits.
+                Some(_) => world.hurry(),
+                None => {}
+            },
             Chaos::SendToGroup => {}
         }
     }

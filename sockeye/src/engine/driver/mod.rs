@@ -4,6 +4,7 @@
 //! of [`crate::engine::stream`] crosses to other tasks, so no lock stands around protocol state.
 
 mod ending;
+mod groups;
 mod linger;
 mod partings;
 mod streams;
@@ -25,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use self::groups::Groups;
 use self::linger::Linger;
 use self::streams::Streams;
 use self::transport::{Input, Output};
@@ -105,6 +107,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     machine: M,
     link: Arc<Link>,
     streams: Streams<A::Permit>,
+    groups: Groups,
     ready: Vec<u32>,
     input: Input,
     output: Output,
@@ -127,7 +130,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
 }
 
 /// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 344);
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 352);
 
 impl<T, M, A> Driver<T, M, A>
 where
@@ -144,6 +147,7 @@ where
             machine,
             link,
             streams: Streams::default(),
+            groups: Groups::default(),
             ready: Vec::new(),
             input: Input::new(input),
             output: Output::default(),
@@ -292,6 +296,8 @@ impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
             return;
         }
         self.link.leave(if self.output.is_with_transport() { End::Flushed } else { End::Lost });
+        // After that no group has anything for it.
+        self.groups.clear();
     }
 }
 

@@ -9,6 +9,9 @@ pub(crate) struct Limits {
     pub(crate) stream_send: usize,
     /// Octets in all outboxes beyond which a sender waits unless its own outbox is empty.
     pub(crate) connection_send: usize,
+    /// Octets of groups' messages that wait for members, beyond which who sends to a group waits. Each is held once, for however
+    /// many members: so this is some seconds of a busy group, and a burst of thousands of small messages.
+    pub(crate) group_send: usize,
     /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
     /// How long a tunnel's peer may take to end its half after we ended ours.
@@ -31,6 +34,7 @@ impl Default for Limits {
         Self {
             stream_send: 64 * 1024,
             connection_send: 1024 * 1024,
+            group_send: 2 * 1024 * 1024,
             unfinished_messages: 4 * 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             failed_timeout: Duration::from_secs(1),

@@ -72,8 +72,11 @@ impl Outbox {
     /// Puts octets before all others.
     pub(crate) fn prepend(&mut self, octets: Bytes) {
         let behind = mem::take(self);
-        self.append_shared(octets);
-        if !behind.is_empty() {
+        if behind.is_empty() {
+            // The rest of a message to many is held once, however many of them have no room for it.
+            *self = Self::Payload(Box::new((BytesMut::new(), octets)));
+        } else {
+            self.append_shared(octets);
             self.append(|outbox| (outbox.extend_from_slice(&behind.into_octets()), None));
         }
     }

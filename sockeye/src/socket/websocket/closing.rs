@@ -36,6 +36,7 @@ impl WebSocket {
         }
         self.0.handle.link().budget.release(&mut self.0.ticket);
         match event {
+            Event::Failed(Violation::TooSlow) => self.0.handle.part(Parting::Slow),
             Event::Failed(_) => self.0.handle.part(Parting::Failed),
             Event::Close(_) => self.0.handle.part(Parting::Said),
             _ => {}
@@ -57,6 +58,7 @@ impl WebSocket {
                     }
                     Violation::TooManyPings => Counter::PingFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
+                    Violation::TooSlow => Counter::SlowMembersClosed,
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");

@@ -45,8 +45,10 @@ impl StreamState {
             return Poll::Ready(Ok((Input::Octets, self.held_back)));
         }
         match self.received {
-            Received::Open if mem::take(&mut self.going_away) => Poll::Ready(Ok((Input::GoingAway, false))),
             Received::Open => {
+                if let Some(notice) = self.notice.take() {
+                    return Poll::Ready(Ok((Input::Notice(notice), false)));
+                }
                 self.put_receiver(who);
                 // Even when it is empty, a buffer holds memory. The connection, which is about to look, has a use for it.
                 if input.is_empty() {
@@ -73,7 +75,7 @@ impl StreamState {
     ) -> Poll<Option<T>> {
         debug_assert!(rest.is_empty(), "what was received before is read before");
         if self.inbox.is_empty() {
-            if self.received != Received::Open || self.going_away {
+            if self.received != Received::Open || self.notice.is_some() {
                 return Poll::Ready(None);
             }
             self.put_receiver(who);

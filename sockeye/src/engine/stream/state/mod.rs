@@ -16,7 +16,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
 use self::waiters::{Waiter, Waiting, Waits};
-use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
+use super::ends::{Awaited, Closer, ErrorCode, Notice, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::link::Flush;
 use crate::engine::tunnel::Handler;
@@ -42,8 +42,8 @@ pub(crate) struct StreamState {
     waits: Waits,
     /// How many [handles](super::StreamHandle) there are, which are a few; the last to leave ends the stream.
     handles: u8,
-    /// The connection is draining: a WebSocket says Close 1001.
-    going_away: bool,
+    /// What the connection has to tell whoever receives.
+    notice: Option<Notice>,
     /// What the connection waits for, with a time to it, before it lets go of the stream.
     awaited: Awaited,
     flush: Flush,
@@ -194,7 +194,7 @@ impl StreamState {
     /// Whether there is nothing for the connection to see to, and octets may go both ways.
     pub(in crate::engine::stream) fn is_quiet(&self) -> bool {
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
-        let is_unasked = !self.held_back && !self.going_away && self.flush == Flush::None && !self.head_waits();
+        let is_unasked = !self.held_back && self.notice.is_none() && self.flush == Flush::None && !self.head_waits();
         self.is_open() && is_empty && is_unasked
     }
 
@@ -271,6 +271,7 @@ impl StreamState {
             && self.sent == Sent::Open
             && self.kind != SAID
             && self.kind != FAILED
+            && self.kind != SLOW
             && !abandoned
         {
             // Nearly always.
@@ -294,6 +295,7 @@ impl StreamState {
         }
         match parting {
             Parting::Failed if !self.sent.is_over() => Next::Await(Awaited::Room),
+            Parting::Slow if !self.sent.is_over() => Next::Await(Awaited::OurEnd),
             _ if abandoned || self.sent == Sent::Following => Next::Await(Awaited::OurEnd),
             _ => Next::GoOn,
         }
@@ -316,6 +318,7 @@ impl StreamState {
 
 const SAID: Kind = Kind::Tunnel(Parting::Said);
 const FAILED: Kind = Kind::Tunnel(Parting::Failed);
+const SLOW: Kind = Kind::Tunnel(Parting::Slow);
 
 /// How our half ends.
 pub(crate) enum Ending {
