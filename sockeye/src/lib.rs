@@ -38,7 +38,7 @@
 //! + 2 × unfinished messages + one message of the largest size     2 × 4 MiB + 1 MiB
 //! + 2 × window pool                                               2 × 1.5 MiB
 //! + 2 × 320 KiB of frames to send + 2 × 48.5 KiB being read
-//! + 64 KiB of records, with TLS; 1 MiB of messages to groups, or one
+//! + 64 KiB of records, with TLS; 2 MiB of messages to groups, or one, and those whose senders wait
 //! ```
 //!
 //! with a window of 64 KiB, a send buffer of 64 KiB per stream (1 MiB per connection, beyond which a stream holds one

@@ -6,17 +6,21 @@
 //! say; past that, whose patience is over [makes room](Members::make_room): the oldest messages go, and those that were
 //! waited for in vain miss them.
 
+mod broadcast;
+mod listed;
 mod log;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use slab::Slab;
 
-use self::log::{Entry, Log};
+pub(crate) use self::broadcast::{Broadcast, To};
+use self::listed::{Listed, Pace, Paces};
+use self::log::Log;
 use crate::engine::link::Address;
 use crate::engine::sync::{Mutex, MutexGuard};
 
@@ -43,47 +47,8 @@ struct List {
     members: Slab<Listed>,
     /// The number of the first message that is for all of them: what the last to join gets first.
     for_all: u64,
+    paces: Paces,
     log: Log,
-}
-
-struct Listed {
-    address: Address,
-    /// The number of the first message that is for it.
-    first: u64,
-    /// Boxed, since most members never lag.
-    lag: Option<Box<Lag>>,
-}
-
-/// What there is to know of a member that has been behind, or waits to hear of it.
-#[derive(Default)]
-struct Lag {
-    pace: Pace,
-    missed: u64,
-    /// How many of those its handler was told of.
-    told: u64,
-    waiter: Option<Waker>,
-}
-
-/// How far a member is with what the group has sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Pace {
-    /// It has all.
-    #[default]
-    Current,
-    /// It waits for room: this is the number of the first message that it has not got. Senders wait for it.
-    Behind(u64),
-    /// The same of one that was waited for in vain: nobody waits for it until it has caught up.
-    Late(u64),
-}
-
-/// Whom a message is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum To {
-    All,
-    /// The member with this key.
-    Only(usize),
-    /// All but the member with this key.
-    AllBut(usize),
 }
 
 /// What became of a frame that a stream was to send.
@@ -95,24 +60,6 @@ pub(crate) enum Sent {
     Full,
     /// The stream sends no message any more, and misses nothing.
     Never,
-}
-
-/// A message to members on one connection, as a frame.
-pub(crate) struct Broadcast {
-    pub(crate) members: Arc<Members>,
-    /// Among all messages of the group.
-    pub(crate) number: u64,
-    pub(crate) to: To,
-    pub(crate) frame: Bytes,
-}
-
-/// What [delivering](Broadcast::deliver) has come to.
-#[derive(Default)]
-pub(crate) struct Delivered {
-    /// Whether the message waits for somebody, and so takes room still.
-    pub(crate) is_held: bool,
-    /// Members, by key, that have fallen behind with it.
-    pub(crate) behind: Vec<(usize, Address)>,
 }
 
 /// What [catching up](Members::catch_up) has come to.
@@ -171,61 +118,6 @@ pub(crate) enum Patience {
     Over,
 }
 
-impl Broadcast {
-    /// Octets that it holds, with what goes with them.
-    pub(crate) fn size(&self) -> usize {
-        self.frame.len() + size_of::<Entry>()
-    }
-
-    /// Gives the frame to each member that has all before it, by `send`; for the others it waits. `charge` is what it
-    /// takes of the room of its connection. Nothing in `send` may end a stream.
-    pub(crate) fn deliver(&self, charge: usize, mut send: impl FnMut(Address, &Bytes) -> Sent) -> Delivered {
-        let Self { members, number, to, frame } = self;
-        let List { members, for_all, log } = &mut *members.list();
-        let mut delivered = Delivered::default();
-        let (mut awaited, mut late) = (0, 0);
-        let mut give = |key: usize, member: &mut Listed| match member.pace() {
-            Pace::Current if send(member.address, frame) != Sent::Full => {}
-            Pace::Current => {
-                member.lag().pace = Pace::Behind(*number);
-                delivered.behind.push((key, member.address));
-                awaited += 1;
-            }
-            Pace::Behind(_) => awaited += 1,
-            Pace::Late(_) => late += 1,
-        };
-        match *to {
-            // Who has joined since it was sent stays without it; nearly always nobody has.
-            To::All if *number >= *for_all => members.iter_mut().for_each(|(key, member)| give(key, member)),
-            To::Only(key) => {
-                if let Some(member) = members.get_mut(key).filter(|member| *number >= member.first) {
-                    give(key, member);
-                }
-            }
-            To::All | To::AllBut(_) => {
-                let all = members.iter_mut().filter(|(key, member)| member.is_for(*key, *number, *to));
-                all.for_each(|(key, member)| give(key, member));
-            }
-        }
-        delivered.is_held = awaited + late > 0;
-        if delivered.is_held {
-            log.push(Entry { number: *number, frame: frame.clone(), to: *to, charge, awaited, late });
-        }
-        delivered
-    }
-
-    /// All members miss it, as there is no room for it.
-    pub(crate) fn miss(&self) -> Evicted {
-        let mut evicted = Evicted::default();
-        for (key, member) in &mut self.members.list().members {
-            if member.is_for(key, self.number, self.to) {
-                member.miss(1, &mut evicted);
-            }
-        }
-        evicted
-    }
-}
-
 impl Members {
     pub(crate) fn new(slow: SlowMember) -> Self {
         Self { slow, list: Mutex::default() }
@@ -245,9 +137,10 @@ impl Members {
 
     /// A member leaves at once, whatever waits for it.
     pub(crate) fn remove(&self, key: usize) -> Removed {
-        let List { members, log, .. } = &mut *self.list();
+        let List { members, paces, log, .. } = &mut *self.list();
         let mut member = members.remove(key);
         member.leave_log(key, log);
+        paces.count(member.pace(), u32::wrapping_sub);
         let waiter = member.lag.as_mut().and_then(|lag| lag.waiter.take());
         Removed { freed: log.trim(), _waiter: waiter }
     }
@@ -284,7 +177,7 @@ impl Members {
 
     /// Gives a member what waits for it, up to some octets at once.
     pub(crate) fn catch_up(&self, key: usize, address: Address, mut send: impl FnMut(&Bytes) -> Sent) -> CaughtUp {
-        let List { members, log, .. } = &mut *self.list();
+        let List { members, paces, log, .. } = &mut *self.list();
         let mut rest = Rest::None;
         // Who has left since, or left and joined again, has nothing to catch up with.
         let Some(member) = members.get_mut(key).filter(|member| member.address == address) else {
@@ -314,18 +207,19 @@ impl Members {
             }
             at += 1;
         }
-        member.lag().pace = match log.get_mut(at) {
+        let pace = match log.get_mut(at) {
             None => Pace::Current,
             Some(entry) if is_late => Pace::Late(entry.number),
             Some(entry) => Pace::Behind(entry.number),
         };
+        member.set_pace(pace, paces);
         CaughtUp { freed: log.trim(), rest }
     }
 
     /// Lets the oldest messages go until as many octets are free as are needed, as far as patience allows.
     pub(crate) fn make_room(&self, needed: usize, patience: Patience) -> Evicted {
         let mut evicted = Evicted::default();
-        let List { members, log, .. } = &mut *self.list();
+        let List { members, paces, log, .. } = &mut *self.list();
         while evicted.freed < needed {
             let Some(front) = log.front() else { break };
             if front.awaited > 0 {
@@ -334,7 +228,7 @@ impl Members {
                 }
                 let number = front.number;
                 for (key, member) in members.iter_mut() {
-                    if member.turn_late(key, number, log) && self.slow == SlowMember::Close {
+                    if member.turn_late(key, number, paces, log) && self.slow == SlowMember::Close {
                         evicted.to_close.push(member.address);
                     }
                 }
@@ -347,7 +241,7 @@ impl Members {
                     && next <= front.number
                     && front.is_for(key, member.first)
                 {
-                    member.lag().pace = Pace::Late(front.number + 1);
+                    member.set_pace(Pace::Late(front.number + 1), paces);
                     member.miss(1, &mut evicted);
                 }
             }
@@ -357,72 +251,14 @@ impl Members {
 
     /// The connection is gone: nothing waits any more. Octets that were charged for what did.
     pub(crate) fn clear(&self) -> usize {
-        let List { members, log, .. } = &mut *self.list();
+        let List { members, paces, log, .. } = &mut *self.list();
         let charged = log.charged();
         log.clear();
         for (_, member) in members.iter_mut() {
-            if let Some(lag) = &mut member.lag {
-                lag.pace = Pace::Current;
+            if member.pace() != Pace::Current {
+                member.set_pace(Pace::Current, paces);
             }
         }
         charged
-    }
-}
-
-impl Listed {
-    fn pace(&self) -> Pace {
-        self.lag.as_ref().map_or(Pace::Current, |lag| lag.pace)
-    }
-
-    fn lag(&mut self) -> &mut Lag {
-        self.lag.get_or_insert_default()
-    }
-
-    /// Whether a message is for this member, which has this key.
-    fn is_for(&self, key: usize, number: u64, to: To) -> bool {
-        number >= self.first && to.has(key)
-    }
-
-    fn miss(&mut self, messages: u64, evicted: &mut Evicted) {
-        let lag = self.lag();
-        lag.missed += messages;
-        evicted.missed += messages;
-        evicted.wakers.extend(lag.waiter.take());
-    }
-
-    /// It has not got the message of this number, the oldest there is, and is waited for no more. Whether it was.
-    fn turn_late(&mut self, key: usize, number: u64, log: &mut Log) -> bool {
-        let Pace::Behind(next) = self.pace() else { return false };
-        if next > number {
-            return false;
-        }
-        self.lag().pace = Pace::Late(next);
-        for entry in log.from(next).filter(|entry| entry.is_for(key, self.first)) {
-            entry.awaited -= 1;
-            entry.late += 1;
-        }
-        true
-    }
-
-    /// It leaves: nothing waits for it any more.
-    fn leave_log(&self, key: usize, log: &mut Log) {
-        let (next, is_late) = match self.pace() {
-            Pace::Current => return,
-            Pace::Behind(next) => (next, false),
-            Pace::Late(next) => (next, true),
-        };
-        for entry in log.from(next).filter(|entry| entry.is_for(key, self.first)) {
-            entry.let_go(is_late);
-        }
-    }
-}
-
-impl To {
-    fn has(self, key: usize) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(only) => key == only,
-            Self::AllBut(other) => key != other,
-        }
     }
 }

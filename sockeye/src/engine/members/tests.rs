@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::task::Waker;
 
+use super::broadcast::Delivered;
 use super::*;
 
 /// What is charged for each message.
@@ -94,6 +96,12 @@ impl Case {
     fn check(&self) {
         assert_eq!(self.members.charged(), self.charged);
         let mut waiting = 0;
+        let paces = self.members.list().paces;
+        let count = |is: fn(Pace) -> bool| {
+            self.members.list().members.iter().filter(|(_, member)| is(member.pace())).count() as u32
+        };
+        assert_eq!(paces.behind, count(|pace| matches!(pace, Pace::Behind(_))));
+        assert_eq!(paces.late, count(|pace| matches!(pace, Pace::Late(_))));
         for (&key, expected) in &self.expected {
             let missed = self.members.missed(key) as usize;
             let left = expected.sent.len() - expected.got.len() - missed;
@@ -178,7 +186,7 @@ fn nobody_catches_up_at_once_with_all() {
     let frame = Bytes::from(vec![0; AT_ONCE]);
     for number in 0..3 {
         let (members, frame) = (case.members.clone(), frame.clone());
-        drop(Broadcast { members, number, to: To::All, frame }.deliver(CHARGE, |..| Sent::Full));
+        drop(Broadcast { members, number, to: To::All, frame }.deliver(CHARGE, |_, _| Sent::Full));
     }
     for rest in [Rest::HadItsTurn, Rest::HadItsTurn, Rest::None] {
         assert_eq!(case.members.catch_up(0, address(0), |_| Sent::Taken).rest, rest);

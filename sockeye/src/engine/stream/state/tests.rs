@@ -135,7 +135,9 @@ enum Op {
     PeerResets,
     Disconnect,
     GoAway,
+    CloseSlow,
     Frame,
+    SendFrame,
     Flushed,
     Exchange,
     ExchangeWithoutRoom,
@@ -143,7 +145,7 @@ enum Op {
 
 use Op::*;
 
-const OPS: [Op; 26] = [
+const OPS: [Op; 28] = [
     Share,
     Leave,
     Receive,
@@ -166,7 +168,9 @@ const OPS: [Op; 26] = [
     PeerResets,
     Disconnect,
     GoAway,
+    CloseSlow,
     Frame,
+    SendFrame,
     Flushed,
     Exchange,
     ExchangeWithoutRoom,
@@ -255,7 +259,7 @@ impl Case {
         let who = waker.map_or(Who::Handler, Who::Task);
         match self.state.receive(who, &mut input) {
             Poll::Ready(Ok((Input::Octets, _))) => assert_eq!(input.len(), before, "all that is there is read"),
-            Poll::Ready(Ok((Input::End | Input::GoingAway, _)) | Err(_)) => assert_eq!(before, 0, "nothing is lost"),
+            Poll::Ready(Ok((Input::End | Input::Notice(_), _)) | Err(_)) => assert_eq!(before, 0, "nothing is lost"),
             Poll::Pending => self.await_octets(waker),
         }
     }
@@ -365,6 +369,21 @@ impl Case {
                     self.state.append_frame(Bytes::from_static(b"f"));
                     self.appended.push(b'f');
                 }
+            }
+            SendFrame => {
+                self.wire.room = 1;
+                if self.state.takes_frames()
+                    && self.state.is_tunnel()
+                    && !self.is_let_go
+                    && !self.wire.is_send_closed()
+                    && self.state.send_frame(&mut self.wire, &Bytes::from_static(b"gh")) > 0
+                {
+                    self.appended.extend_from_slice(b"gh");
+                }
+            }
+            CloseSlow => {
+                let waiting = self.state.close_slow();
+                self.wake(waiting);
             }
             Flushed => {
                 let waiting = self.state.flushed(super::Flush::Done);
