@@ -4,7 +4,7 @@
 //! cargo run --example chat
 //! ```
 //!
-//! A peer that does not read holds nobody for longer than a second, and is told what it missed.
+//! A peer that does not read holds nobody for longer than five seconds, and is told what it missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

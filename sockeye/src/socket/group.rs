@@ -62,9 +62,9 @@ pub(super) struct Shared {
     crowds: Mutex<Crowds>,
 }
 
-/// How long a sender waits by default: longer than a network hiccup that nobody would call away, and no time to notice in a
-/// chat where somebody's phone is out of reach.
-const WAIT: Duration = Duration::from_secs(1);
+/// How long a sender waits by default: longer than a hiccup of the network, and than a peer takes that gives credit for megabytes
+/// at once; as long as the end of a socket may take.
+const WAIT: Duration = Duration::from_secs(5);
 
 impl Default for Shared {
     fn default() -> Self {
@@ -94,7 +94,10 @@ impl Default for GroupBuilder {
 }
 
 impl GroupBuilder {
-    /// How long each [`send`](Group::send) waits for members that are behind; 1 second by default. Zero never waits.
+    /// How long each [`send`](Group::send) waits for members that are behind; 5 seconds by default. Zero never waits.
+    ///
+    /// A peer gives credit for what it has read when that is half of its window (RFC 9113 §6.9 leaves it the choice), so that
+    /// one that reads slowly and has a large window may seem not to read for some time.
     pub fn wait(mut self, time: Duration) -> Self {
         self.wait = time;
         self

@@ -1,5 +1,7 @@
 //! In which order members get what is for all, for one, or for all but one, and what a socket sends besides.
 
+use std::time::Duration;
+
 use sockeye::{CloseCode, Error, Group, Message, MessageKind, Server};
 
 use crate::common::{Carrier, Socket, hand_over, open, pair, settle, start, within};
@@ -53,7 +55,7 @@ async fn all_but_one_get_what_one_says() {
 async fn the_history_comes_first_then_what_is_new() {
     let (service, mut handed) = hand_over();
     let server = start(Server::new(), service).await;
-    let group = Group::new();
+    let group = Group::builder().wait(Duration::from_secs(60)).build();
     let live = tokio::spawn({
         let group = group.clone();
         async move {

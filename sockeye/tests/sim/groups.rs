@@ -30,11 +30,24 @@ pub(crate) fn send(world: &World, random: &mut Random, members: &[(usize, usize,
 
 /// Awaits what was sent: whoever gives that up, or waits in vain, lets members that are behind miss some.
 pub(crate) async fn wait(world: &World, sent: GroupSend, wait: impl AsyncFnOnce(GroupSend) -> bool) {
+    let mut wait_for = Waiting { world, is_done: false };
     let start = world.scheduler.now();
     let is_done = wait(sent).await;
     let waited = Duration::from_millis(world.scheduler.now() - start);
-    if !is_done || waited >= world.settings.patience {
-        world.hurry();
+    wait_for.is_done = is_done && waited < world.settings.patience;
+}
+
+/// Whoever waits may be dropped, as a handler that outlives its stream is.
+struct Waiting<'a> {
+    world: &'a World,
+    is_done: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.world.hurry();
+        }
     }
 }
 

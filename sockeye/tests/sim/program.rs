@@ -143,7 +143,7 @@ impl Settings {
             keep_alive,
             groups: random.pick(&[0, 1, 2]),
             group_send: random.pick(&[1, 3000, 100_000, 2 << 20, 2 << 20]),
-            patience: seconds(random, &[0, 1, 1, 60]),
+            patience: seconds(random, &[0, 1, 5, 60]),
             deflate: random.one_in(4),
             is_low_level: version == Version::Http2 && random.one_in(6),
             has_stranger: random.one_in(4),

@@ -169,7 +169,8 @@ where
     fn release(&mut self, freed: usize) {
         let mut excess = self.link.release_groups(freed);
         let mut to_close = Vec::new();
-        for patience in [Patience::Kept, Patience::Over] {
+        // Who is late by the second round may be all that others wait for.
+        for patience in [Patience::Kept, Patience::Over, Patience::Kept] {
             let needed = if patience == Patience::Kept { excess.all } else { excess.forced };
             if needed > 0 {
                 let (slow, left) = self.groups.make_room(needed, patience, &self.link);
