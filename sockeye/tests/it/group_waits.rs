@@ -7,11 +7,16 @@ use sockeye::{CloseCode, Counter, Error, Group, Member, Message, Server, SlowMem
 use sockeye_proto::ws::Event;
 use tokio::time::{Instant, advance, sleep, timeout};
 
-use crate::common::{Carrier, Client, Socket, hand_over, handshake, open, pair, poll_now, restarted, settle, start, within};
+use crate::common::{
+    Carrier, Client, Socket, hand_over, handshake, open, pair, poll_now, restarted, settle, start, within,
+};
 
 const WAIT: Duration = Duration::from_millis(200);
 /// As much finds room for a connection, and some more in its buffers and windows.
 const ROOM: usize = 2 << 20;
+
+/// Hundreds of thousands of messages take some time in a build that is not optimised.
+const LONG: Duration = Duration::from_secs(300);
 
 /// Sockets of a server that are members, and their peers.
 struct Crowd {
@@ -76,7 +81,7 @@ async fn a_hundred_members_that_read_miss_no_large_message() {
         sleep(Duration::from_millis(10)).await;
         within(group.send(numbered(number, 20_000))).await;
     }
-    for numbers in within(reading).await {
+    for numbers in timeout(LONG, reading).await.unwrap() {
         assert!(numbers.into_iter().eq(0..MESSAGES));
     }
     assert!(members.iter().all(|member| member.missed() == 0));
@@ -95,7 +100,7 @@ async fn a_hundred_members_that_read_miss_nothing_of_a_burst() {
                 within(sent).await;
             }
         }
-        for numbers in within(reading).await {
+        for numbers in timeout(LONG, reading).await.unwrap() {
             assert!(numbers.into_iter().eq(0..MESSAGES));
         }
         assert!(members.iter().all(|member| member.missed() == 0));

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use sockeye::{
-    CloseCode, Counter, Error, Fault, Message, MessageKind, Result, Server, WebSocket, WebSocketConfig,
-    websocket,
+    CloseCode, Counter, Error, Fault, Message, MessageKind, Result, Server, WebSocket, WebSocketConfig, websocket,
 };
 use sockeye_proto::ws::Event;
 use tokio::sync::mpsc;

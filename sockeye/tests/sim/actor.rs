@@ -151,7 +151,8 @@ impl Actor {
                 let sent = crate::groups::send(&self.world, &mut self.random, &self.members);
                 let world = self.world.clone();
                 if let Some(sent) = sent {
-                    crate::groups::wait(&world, sent, async |sent| self.attempt(sent, Some(LONG)).await.is_some()).await;
+                    crate::groups::wait(&world, sent, async |sent| self.attempt(sent, Some(LONG)).await.is_some())
+                        .await;
                 }
             }
             _ => self.look_at_groups(socket).await,

@@ -75,6 +75,10 @@ pub(crate) fn check(world: &World, socket: u32, members: &[(usize, usize, Member
         world.fail(socket, SERVER, &why);
     }
     if missed > 0 && !world.is_hurried() {
-        world.fail(socket, SERVER, &format!("{missed} messages of groups were missed, and all who sent had time to wait"));
+        world.fail(
+            socket,
+            SERVER,
+            &format!("{missed} messages of groups were missed, and all who sent had time to wait"),
+        );
     }
 }

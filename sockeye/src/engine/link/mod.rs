@@ -18,8 +18,8 @@ use crate::engine::metrics::{Counter, Metrics};
 use crate::engine::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 
-pub(crate) use broadcast::{Address, Ended, Excess, Wait};
 use broadcast::Groups;
+pub(crate) use broadcast::{Address, Ended, Excess, Wait};
 pub(crate) use flush::{End, Flush, Flusher};
 pub(crate) use handed_over::HandedOver;
 pub(crate) use info::ConnectionInfo;

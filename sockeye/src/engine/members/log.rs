@@ -42,7 +42,10 @@ impl Entry {
 
 impl Log {
     pub(super) fn push(&mut self, entry: Entry) {
-        debug_assert!(self.entries.back().is_none_or(|last| last.number < entry.number), "messages come in their order");
+        debug_assert!(
+            self.entries.back().is_none_or(|last| last.number < entry.number),
+            "messages come in their order"
+        );
         self.charged += entry.charge;
         self.entries.push_back(entry);
     }

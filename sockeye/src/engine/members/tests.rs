@@ -72,8 +72,7 @@ impl Case {
             expected.sent.push(broadcast.number);
         }
         let expected = &mut self.expected;
-        let delivered =
-            broadcast.deliver(CHARGE, |to, frame| expected.get_mut(&to.slot()).unwrap().send(frame));
+        let delivered = broadcast.deliver(CHARGE, |to, frame| expected.get_mut(&to.slot()).unwrap().send(frame));
         self.charged += if delivered.is_held { CHARGE } else { 0 };
         delivered
     }
@@ -107,7 +106,11 @@ impl Case {
             let left = expected.sent.len() - expected.got.len() - missed;
             waiting += left;
             let mut sent = expected.sent.iter();
-            assert!(expected.got.iter().all(|got| sent.any(|sent| sent == got)), "in order, each once: {:?}", expected.got);
+            assert!(
+                expected.got.iter().all(|got| sent.any(|sent| sent == got)),
+                "in order, each once: {:?}",
+                expected.got
+            );
             // What waits is the last of it.
             let next = expected.sent[expected.sent.len() - left..].first();
             assert!(next.is_none_or(|next| expected.got.last() < Some(next)));
