@@ -51,6 +51,8 @@ use crate::socket::member::Member;
 /// others wait in vain is not waited for again until it has caught up: one that does not read holds the others once, for that
 /// time.
 ///
+/// A socket that closes sends nothing after its Close (RFC 6455 §5.5.1): what waits for it then goes nowhere, and is not counted.
+///
 /// Whoever sends without awaiting does not wait: its messages find room all the same, at the cost of members that are behind.
 #[derive(Clone, Default)]
 pub struct Group(pub(super) Arc<Shared>);

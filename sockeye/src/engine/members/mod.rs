@@ -246,6 +246,8 @@ impl Members {
                 }
             }
         }
+        // Behind it may stand what was for few, who have it.
+        evicted.freed += log.trim();
         evicted
     }
 
