@@ -1,8 +1,8 @@
 //! What a group sends, against all that its members do.
 
-use super::rig::{Frame, Step, Tunnel, block_on, client_close, client_frame, flush, spawn};
 use std::time::Duration;
 
+use super::rig::{Frame, Step, Tunnel, block_on, client_close, client_frame, flush, spawn};
 use super::{check, check_to};
 use crate::engine::link::Limits;
 use crate::socket::Group;
@@ -147,7 +147,7 @@ fn tight() -> Limits {
 /// Who waits for room goes on once there is some, whoever is quicker.
 #[test]
 fn who_waits_for_room_is_woken() {
-    check(|| {
+    check_to(1, || {
         let tunnel = Tunnel::limited(tight(), [Step::Wait(6), Step::Send(client_close())]);
         let mut socket = tunnel.socket();
         let group = Group::builder().wait(Duration::MAX).build();
@@ -191,7 +191,7 @@ fn what_waits_for_the_last_piece_goes_out_behind_it() {
 #[test]
 fn a_wait_ends_with_the_member() {
     for leaves in [true, false] {
-        check(move || {
+        check_to(1, move || {
             let tunnel = Tunnel::limited(tight(), [Step::Wait(1), Step::Send(client_close())]);
             let mut socket = tunnel.socket();
             let group = Group::builder().wait(Duration::MAX).build();
