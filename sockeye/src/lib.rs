@@ -98,12 +98,17 @@ pub use sockeye_proto::{Protocol, Reason};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub use client::{Client, ClientBuilder, Open, connect};
+#[cfg(feature = "web-socket")]
+pub use engine::members::SlowMember;
 #[cfg(feature = "http2")]
 pub use server::{HttpService, Server, http2, serve};
 #[cfg(feature = "web-socket")]
 pub use server::{Upgrade, WebSocketService, websocket};
 #[cfg(feature = "web-socket")]
-pub use socket::{Group, Handler, Member, MessageReader, MessageWriter, Outcome, Receiver, Sender, WebSocket};
+pub use socket::{
+    Group, GroupBuilder, GroupSend, Handler, Join, Member, MessageReader, MessageWriter, Outcome, Receiver, Sender,
+    WebSocket,
+};
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "web-socket")]

@@ -52,6 +52,9 @@ pub enum Violation {
     /// A frame or a message that has begun and did not go on in time (§10.4): what
     /// [`time_out`](super::WebSocket::time_out) says.
     NoProgress,
+    /// A peer that did not read what others were sent with it, and was waited for in vain (§10.4): what
+    /// [`give_up_slow`](super::WebSocket::give_up_slow) says.
+    TooSlow,
     /// More pings than [`ping_burst`](super::Config::ping_burst) and
     /// [`pings_per_second`](super::Config::pings_per_second) admit (§10.4).
     TooManyPings,
@@ -69,6 +72,7 @@ impl Violation {
             Self::TooManyPings | Self::MessageStalled | Self::NoProgress | Self::InflatedTooMuch => {
                 CloseCode::POLICY_VIOLATION
             }
+            Self::TooSlow => CloseCode::TRY_AGAIN_LATER,
             Self::MessageTooBig | Self::StreamedMessageTooBig | Self::TooManyFragments => CloseCode::MESSAGE_TOO_BIG,
             Self::ReservedBits
             | Self::ReservedOpcode
@@ -103,6 +107,7 @@ impl Violation {
             | Self::TooManyFragments
             | Self::MessageStalled
             | Self::NoProgress
+            | Self::TooSlow
             | Self::TooManyPings
             | Self::InflatedTooMuch => "RFC 6455 §10.4",
         }
@@ -130,6 +135,7 @@ impl Violation {
             Self::TooManyFragments => "too many fragments",
             Self::MessageStalled => "message did not go on while others waited",
             Self::NoProgress => "message did not go on in time",
+            Self::TooSlow => "too slow to read",
             Self::TooManyPings => "too many pings",
             Self::InflatedTooMuch => "messages decompress to far more than came",
         }

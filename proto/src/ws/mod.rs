@@ -327,6 +327,14 @@ impl WebSocket {
         }
     }
 
+    /// Fails the socket over a peer that does not read, which no octet can tell either: as [`give_up`](Self::give_up), with 1013
+    /// (Try Again Later).
+    pub fn give_up_slow(&mut self) {
+        if self.is_reading() {
+            self.fail(Violation::TooSlow);
+        }
+    }
+
     /// Queues a Ping of at most 125 octets (RFC 6455 §5.5.2).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), PingError> {
         self.send_control(Opcode::Ping, payload)

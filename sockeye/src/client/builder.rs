@@ -315,6 +315,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Octets of one connection's messages of [groups](crate::Group), beyond which who sends to a group waits; 2 MiB by default.
+    /// Each is counted once, however many members wait for it, with some octets more; one is sent, whatever its size, where no
+    /// other waits.
+    #[must_use]
+    pub fn group_send_buffer(mut self, octets: usize) -> Self {
+        self.edit().limits.group_send = octets;
+        self
+    }
+
     /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
     ///
     /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its

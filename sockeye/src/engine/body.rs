@@ -134,7 +134,7 @@ impl Stream {
         let mut content = BytesMut::new();
         let input = loop {
             match self.handle.poll_read(cx, &mut content) {
-                Poll::Ready(Ok(Input::GoingAway)) => {}
+                Poll::Ready(Ok(Input::Notice(_))) => {}
                 Poll::Ready(input) => break input?,
                 Poll::Pending => {
                     if std::mem::take(&mut self.is_awaited) {

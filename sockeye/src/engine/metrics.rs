@@ -79,6 +79,10 @@ counters! {
     UnfinishedMessagesGivenUp => "unfinished_messages_given_up",
     /// WebSockets failed for messages that decompressed to far more than came (1008).
     InflationFloods => "inflation_floods",
+    /// Messages to groups that a member missed since its peer did not read.
+    GroupMessagesMissed => "group_messages_missed",
+    /// WebSockets failed since their peer did not read what a group had sent (1013), where the group has it so.
+    SlowMembersClosed => "slow_members_closed",
     /// WebSockets reset since their peer did not end its half in time after ours.
     CloseTimeouts => "close_timeouts",
     /// Handlers dropped since they outlived their WebSocket's stream for too long, or too many did.

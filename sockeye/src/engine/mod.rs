@@ -12,6 +12,7 @@ pub(crate) mod heads;
 pub(crate) mod link;
 #[cfg(feature = "http2")]
 pub(crate) mod machine;
+pub(crate) mod members;
 pub(crate) mod metrics;
 pub(crate) mod peer;
 #[cfg(feature = "prometheus")]

@@ -10,10 +10,12 @@
 //! 3. The members of a group on one connection: held while a message is given to each of them.
 //! 4. The state of a stream, in its [cell](crate::engine::stream::StreamCell).
 //! 5. What is ready, of a [link](crate::engine::link::Link).
+//! 6. What a sender to a group [waits](crate::engine::link::Wait) for.
 //!
 //! What a connection knows of its [heads](crate::engine::heads) has a lock below all of them, under which nothing is called.
 //!
-//! A waker may run foreign code: so nobody is woken under the last two, where a waker is only cloned, and dropped for another.
+//! A waker may run foreign code: so nobody is woken under the last three, where a waker is only cloned, and dropped for
+//! another, and no sender or member of a group under the second and the third.
 
 #[cfg(all(feature = "web-socket", not(sockeye_model)))]
 pub(crate) use std::sync::Arc;

@@ -1,7 +1,10 @@
 //! What a group sends, against all that its members do.
 
+use std::time::Duration;
+
 use super::rig::{Frame, Step, Tunnel, block_on, client_close, client_frame, flush, spawn};
 use super::{check, check_to};
+use crate::engine::link::Limits;
 use crate::socket::Group;
 use sockeye_proto::ws::{CloseCode, MessageKind};
 
@@ -134,4 +137,87 @@ fn locks_are_taken_in_one_order() {
         connection.join().unwrap().unwrap();
         assert!(count(&remains.frames()) <= 1);
     });
+}
+
+/// Room for one message at a time.
+fn tight() -> Limits {
+    Limits { group_send: 1, ..Limits::default() }
+}
+
+/// Who waits for room goes on once there is some, whoever is quicker.
+#[test]
+fn who_waits_for_room_is_woken() {
+    check_to(1, || {
+        let tunnel = Tunnel::limited(tight(), [Step::Wait(6), Step::Send(client_close())]);
+        let mut socket = tunnel.socket();
+        let group = Group::builder().wait(Duration::MAX).build();
+        let member = group.join(&socket).unwrap();
+        let (connection, remains) = tunnel.run(None);
+        block_on(group.send("m"));
+        block_on(group.send("m"));
+        assert_eq!(member.missed(), 0);
+        block_on(socket.recv()).unwrap();
+        drop((socket, member, group));
+        connection.join().unwrap().unwrap();
+        assert_eq!(count(&remains.frames()), 2);
+    });
+}
+
+/// A message waits for the last piece of another, and for nothing else: then it goes out, though nothing wakes the connection
+/// but the piece.
+#[test]
+fn what_waits_for_the_last_piece_goes_out_behind_it() {
+    check_to(1, || {
+        let tunnel = Tunnel::new([Step::Wait(8), Step::Send(client_close())]);
+        let mut socket = tunnel.socket();
+        let group = Group::new();
+        let member = group.join(&socket).unwrap();
+        let (connection, remains) = tunnel.run(None);
+        let sending = spawn(move || {
+            let mut writer = socket.send_stream(MessageKind::Text);
+            block_on(writer.write("1")).unwrap();
+            block_on(writer.finish()).unwrap();
+            block_on(socket.recv()).unwrap();
+        });
+        group.send("m");
+        sending.join().unwrap();
+        drop((group, member));
+        connection.join().unwrap().unwrap();
+        assert_eq!(count(&remains.frames()), 1);
+    });
+}
+
+/// A sender that waits goes on when the member that it waits for leaves, and when its connection ends.
+#[test]
+fn a_wait_ends_with_the_member() {
+    for leaves in [true, false] {
+        check_to(1, move || {
+            let tunnel = Tunnel::limited(tight(), [Step::Wait(1), Step::Send(client_close())]);
+            let mut socket = tunnel.socket();
+            let group = Group::builder().wait(Duration::MAX).build();
+            let member = group.join(&socket).unwrap();
+            // Behind the first piece of a message that does not end, nothing goes out.
+            let mut writer = socket.send_stream(MessageKind::Text);
+            block_on(writer.write("1")).unwrap();
+            std::mem::forget(writer);
+            group.send("m");
+            let sent = group.send("n");
+            let (connection, remains) = tunnel.run(None);
+            let leaving = spawn(move || {
+                if leaves {
+                    drop(member);
+                    block_on(socket.recv()).unwrap();
+                } else {
+                    block_on(socket.recv()).unwrap();
+                    drop(socket);
+                    drop(member);
+                }
+            });
+            block_on(sent);
+            leaving.join().unwrap();
+            drop(group);
+            connection.join().unwrap().unwrap();
+            assert_eq!(count(&remains.frames()), 0);
+        });
+    }
 }

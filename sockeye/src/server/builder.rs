@@ -145,6 +145,16 @@ impl Server {
         self
     }
 
+    /// Octets of one connection's messages of [groups](crate::Group), beyond which who sends to a group waits; 2 MiB by default.
+    /// Each is counted once, however many members wait for it, with some octets more; one is sent, whatever its size, where no
+    /// other waits.
+    #[cfg(feature = "web-socket")]
+    #[must_use]
+    pub fn group_send_buffer(mut self, octets: usize) -> Self {
+        self.limits().group_send = octets;
+        self
+    }
+
     /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
     ///
     /// An eighth of it is for small messages, of up to 24 KiB. Past three eighths of it large messages wait, and one of them at a

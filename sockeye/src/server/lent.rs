@@ -128,7 +128,7 @@ impl AsyncRead for Io {
         }
         while this.input.is_empty() {
             match ready!(handle.poll_read(cx, &mut this.input)).map_err(io::Error::other)? {
-                Input::Octets | Input::GoingAway => {}
+                Input::Octets | Input::Notice(_) => {}
                 Input::End => return Poll::Ready(Ok(())),
             }
         }

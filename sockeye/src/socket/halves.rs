@@ -3,7 +3,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sockeye_proto::ws::{CloseCode, Message};
+use sockeye_proto::ws::{CloseCode, CloseFrame, Message};
 
 use crate::engine::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::sync::{Arc, Mutex, MutexGuard};
@@ -99,6 +99,11 @@ impl Sender {
         lock(&self.0).start_close(code, reason)
     }
 
+    /// What the peer's Close said, once the other half has received it; see [`WebSocket::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        self.look().close_frame().cloned()
+    }
+
     /// Puts the halves together again; gives them back where they are of two sockets.
     ///
     /// # Errors
@@ -135,6 +140,11 @@ impl Receiver {
     pub async fn recv_with(&mut self, mut on_pong: impl FnMut(Bytes)) -> Result<Option<Message>> {
         poll_fn(|cx| lock(&self.0).poll_recv_with(cx, &mut on_pong)).await
     }
+
+    /// What the peer's Close said, once it has come; see [`WebSocket::close_frame`].
+    pub fn close_frame(&self) -> Option<CloseFrame> {
+        self.look().close_frame().cloned()
+    }
 }
 
 impl Sender {
@@ -142,11 +152,21 @@ impl Sender {
     pub(crate) fn lock(&mut self) -> MutexGuard<'_, WebSocket> {
         lock(&self.0)
     }
+
+    /// The socket, to be looked at.
+    pub(crate) fn look(&self) -> MutexGuard<'_, WebSocket> {
+        lock(&self.0)
+    }
 }
 
 impl Receiver {
     /// The socket, while nothing waits.
     pub(crate) fn lock(&mut self) -> MutexGuard<'_, WebSocket> {
+        lock(&self.0)
+    }
+
+    /// The socket, to be looked at.
+    pub(crate) fn look(&self) -> MutexGuard<'_, WebSocket> {
         lock(&self.0)
     }
 }

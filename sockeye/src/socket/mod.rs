@@ -1,18 +1,23 @@
 //! A stream as a WebSocket (RFC 6455), and what is made of one: its halves, its messages in pieces, groups, handlers.
 
 mod group;
+mod group_send;
 mod halves;
 pub(crate) mod handler;
 mod head;
-mod members;
+mod join;
+mod member;
 mod reader;
 mod round_trip;
 mod websocket;
 mod writer;
 
-pub use group::{Group, Member};
+pub use group::{Group, GroupBuilder};
+pub use group_send::GroupSend;
 pub use halves::{Receiver, Sender};
 pub use handler::{Handler, Outcome};
+pub use join::Join;
+pub use member::Member;
 pub use reader::MessageReader;
 pub use websocket::WebSocket;
 pub use writer::MessageWriter;

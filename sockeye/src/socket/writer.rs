@@ -15,7 +15,7 @@ const UNFINISHED: &str = "a message was not finished";
 /// One message that is sent in pieces; made by [`WebSocket::send_stream`] and [`Sender::send_stream`].
 ///
 /// Each piece is sent at once, as a fragment of its own (RFC 6455 §5.4). Pings and Pongs may go between them, other messages
-/// cannot: what a [`Group`](crate::Group) sends meanwhile the socket [misses](crate::Member::missed).
+/// cannot: what a [`Group`](crate::Group) sends meanwhile waits for the end of this one.
 ///
 /// A message that has begun ends with [`finish`](Self::finish). Without it nobody could tell what was sent from a whole message
 /// that is slow to come, so a writer that is dropped before closes the socket with 1011. One that has sent nothing leaves

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockeye::{CloseCode, Error, Group, Member, Message, Result, Server, WebSocket, websocket};
+use sockeye::{CloseCode, Counter, Error, Group, Member, Message, Result, Server, WebSocket, websocket};
 use sockeye_proto::ws::Event;
 
 use crate::common::{Carrier, Client, Socket, handshake, open, pair, settle, start, start_websocket, within};
@@ -121,7 +121,7 @@ async fn nothing_follows_the_close() {
 /// get is whole and in order.
 #[tokio::test]
 async fn who_does_not_read_misses_messages() {
-    const MESSAGES: usize = 300;
+    const MESSAGES: usize = 200;
     let group = Group::new();
     let members: Arc<Mutex<Vec<Member>>> = Arc::default();
     let (joined, list) = (group.clone(), members.clone());
@@ -137,7 +137,7 @@ async fn who_does_not_read_misses_messages() {
     let mut slow = Socket::on(&slow_client, &handshake("/")).await.unwrap();
     let mut quick = Socket::open(Carrier::Http2, server.addr).await;
     until_members(&group, 2).await;
-    let message = |number: usize| Message::from(vec![number as u8; 1000]);
+    let message = |number: usize| Message::from(vec![number as u8; 40_000]);
     for number in 0..MESSAGES {
         group.send(message(number));
         assert_eq!(quick.message().await, message(number));
@@ -145,11 +145,16 @@ async fn who_does_not_read_misses_messages() {
     let missed: Vec<u64> = members.lock().unwrap().iter().map(Member::missed).collect();
     assert_eq!(missed.iter().min(), Some(&0), "{missed:?}");
     let missed = *missed.iter().max().unwrap() as usize;
-    // A window of 64 KiB and an outbox of as much.
-    assert!((150..200).contains(&missed), "{missed}");
-    for number in 0..MESSAGES - missed {
-        assert_eq!(slow.message().await, message(number));
+    // A window of 64 KiB, a message on its way, and 2 MiB that wait.
+    assert!((140..150).contains(&missed), "{missed}");
+    assert_eq!(server.handle.counter(Counter::GroupMessagesMissed), missed as u64);
+    let mut last = None;
+    for _ in 0..MESSAGES - missed {
+        let octets = slow.message().await.into_bytes();
+        assert!(octets.len() == 40_000 && octets.iter().all(|octet| *octet == octets[0]) && Some(octets[0]) > last);
+        last = Some(octets[0]);
     }
+    assert_eq!(last, Some(MESSAGES as u8 - 1));
 }
 
 /// A client masks each message by itself (RFC 6455 §5.3).

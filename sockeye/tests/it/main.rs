@@ -23,6 +23,8 @@ mod fair;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
+mod group_order;
+mod group_waits;
 mod heads;
 mod http1;
 mod http1_ends;

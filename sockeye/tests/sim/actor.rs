@@ -147,7 +147,14 @@ impl Actor {
                 self.check("pong", sent);
             }
             17 => self.flush(socket).await,
-            18 if !self.world.groups.is_empty() => crate::groups::send(&self.world, &mut self.random),
+            18 if !self.world.groups.is_empty() => {
+                let sent = crate::groups::send(&self.world, &mut self.random, &self.members);
+                let world = self.world.clone();
+                if let Some(sent) = sent {
+                    crate::groups::wait(&world, sent, async |sent| self.attempt(sent, Some(LONG)).await.is_some())
+                        .await;
+                }
+            }
             _ => self.look_at_groups(socket).await,
         }
     }
@@ -251,7 +258,7 @@ impl Actor {
         }
     }
 
-    /// Each message to a group goes out or is missed, where the socket is open.
+    /// Each message to a group goes out, is missed or waits for the peer, where the socket is open.
     async fn look_at_groups(&mut self, socket: &mut WebSocket) {
         let before: Vec<_> = self.members.iter().map(|(group, ..)| self.world.sent_to_group(*group)).collect();
         if before.is_empty() {
@@ -260,7 +267,7 @@ impl Actor {
         if self.world.is_swift() && self.random.one_in(2) && self.peer_listens() {
             // Nobody but the group wakes the connection.
             self.world.scheduler.sleep(5000).await;
-            return crate::groups::check(&self.world, self.socket, &self.members, &before);
+            return crate::groups::check(&self.world, self.socket, &self.members, Some(&before));
         }
         // The connection's task has had its turn by then.
         self.world.scheduler.sleep(100).await;
@@ -268,7 +275,7 @@ impl Actor {
         if self.check("flush", flushed).is_none() {
             return;
         }
-        crate::groups::check(&self.world, self.socket, &self.members, &before);
+        crate::groups::check(&self.world, self.socket, &self.members, None);
     }
 
     fn peer_listens(&self) -> bool {

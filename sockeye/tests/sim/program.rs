@@ -23,6 +23,9 @@ pub(crate) struct Settings {
     pub(crate) pings: Option<(Duration, Duration)>,
     pub(crate) keep_alive: Option<(Duration, Duration)>,
     pub(crate) groups: usize,
+    pub(crate) group_send: usize,
+    /// How long who sends to a group waits for members.
+    pub(crate) patience: Duration,
     pub(crate) deflate: bool,
     /// The server is the low-level one.
     pub(crate) is_low_level: bool,
@@ -143,6 +146,8 @@ impl Settings {
             pings,
             keep_alive,
             groups: random.pick(&[0, 1, 2]),
+            group_send: random.pick(&[1, 3000, 100_000, 2 << 20, 2 << 20]),
+            patience: seconds(random, &[0, 1, 5, 60]),
             deflate: random.one_in(4),
             is_low_level: version == Version::Http2 && random.one_in(6),
             has_stranger: random.one_in(4),

@@ -56,6 +56,7 @@ fn server(settings: &Settings) -> Server {
         .http2(settings.http2())
         .stream_send_buffer(settings.stream_send)
         .connection_send_buffer(settings.connection_send)
+        .group_send_buffer(settings.group_send)
         .unfinished_messages(settings.unfinished);
     if settings.gives_way {
         server = server.time_slice(Duration::ZERO);
@@ -242,7 +243,12 @@ async fn befall(world: World, client: Client, mut random: Random) {
                 world.cut_off_after(0);
                 client.close().await;
             }
-            Chaos::SendToGroup if !world.groups.is_empty() => crate::groups::send(&world, &mut random),
+            Chaos::SendToGroup if !world.groups.is_empty() => match crate::groups::send(&world, &mut random, &[]) {
+                Some(sent) if !random.one_in(4) => crate::groups::wait_for_all(&world, sent).await,
+                // Nobody waits.
+                Some(_) => world.hurry(),
+                None => {}
+            },
             Chaos::SendToGroup => {}
         }
     }

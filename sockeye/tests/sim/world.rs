@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     drained: [AtomicBool; 2],
     /// The millisecond from which on what is open may be cut off.
     cut_off: AtomicU64,
+    /// Somebody who sent to a group did not wait for all its members.
+    hurried: AtomicBool,
 }
 
 #[derive(Default)]
@@ -106,7 +108,8 @@ impl std::ops::Deref for World {
 
 impl World {
     pub(crate) fn new(scheduler: Scheduler, settings: Settings, server: Handle, plans: BTreeMap<u32, Plan>) -> Self {
-        let groups: Vec<_> = (0..settings.groups).map(|_| Group::new()).collect();
+        let group = || Group::builder().wait(settings.patience).build();
+        let groups: Vec<_> = (0..settings.groups).map(|_| group()).collect();
         let state = State { plans, records: BTreeMap::new(), group_messages: vec![0; groups.len()] };
         let trace = scheduler.trace().clone();
         Self(Arc::new(Shared {
@@ -121,6 +124,7 @@ impl World {
             alive: AtomicUsize::new(0),
             drained: Default::default(),
             cut_off: AtomicU64::new(u64::MAX),
+            hurried: AtomicBool::new(false),
         }))
     }
 
@@ -171,6 +175,15 @@ impl World {
         let number = state.group_messages[group];
         state.group_messages[group] += 1;
         number
+    }
+
+    /// Somebody who sent to a group did not wait for all its members: from now on some may miss messages.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed)
     }
 
     pub(crate) fn sent_to_group(&self, group: usize) -> usize {

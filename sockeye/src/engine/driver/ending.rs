@@ -158,6 +158,7 @@ where
             self.active = None;
             self.machine.shrink();
             self.link.shrink();
+            self.groups.shrink();
             self.streams.slots.shrink_to_fit();
             self.streams.partings.shrink();
         }
@@ -288,6 +289,7 @@ where
     /// Every stream that there is has gone away: a tunnel's handler gets to see that.
     fn disconnect(&mut self) {
         self.streams.disconnect(&mut self.machine);
+        self.leave_all_behind();
         for slot in self.streams.iter_mut() {
             if !slot.cell.lock().is_tunnel() {
                 // Nobody awaits the answer any more.

@@ -6,6 +6,7 @@
 mod crowd;
 mod ending;
 mod farewell;
+mod groups;
 mod linger;
 mod partings;
 mod streams;
@@ -28,6 +29,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use self::farewell::Parting;
+use self::groups::Groups;
 use self::linger::Linger;
 use self::streams::Streams;
 use self::transport::{Input, Output};
@@ -117,6 +119,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     machine: M,
     link: Arc<Link>,
     streams: Streams<A::Permit>,
+    groups: Groups,
     /// Those of the ready list that are still to be looked at.
     ready: Vec<u32>,
     broken_off: BrokenOff,
@@ -141,7 +144,7 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
 }
 
 /// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 352);
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 360);
 
 impl<T, M, A> Driver<T, M, A>
 where
@@ -158,6 +161,7 @@ where
             machine,
             link,
             streams: Streams::default(),
+            groups: Groups::default(),
             ready: Vec::new(),
             broken_off: BrokenOff::Nowhere,
             input: Input::new(input),
@@ -378,6 +382,8 @@ impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
             return;
         }
         self.link.leave(if self.output.is_with_transport() { End::Flushed } else { End::Lost });
+        // After that no group has anything for it.
+        self.groups.clear();
     }
 }
 

@@ -21,7 +21,7 @@ use crate::engine::link::{Address, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::slice;
-use crate::engine::stream::port::{Visit, send_frame};
+use crate::engine::stream::port::Visit;
 use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle, Trailers};
 use crate::engine::tunnel::{self, Handler, Panicked};
 use crate::error::Error;
@@ -371,7 +371,7 @@ where
             slot.handler = exchanged.handler;
             slot.cell.wake_handler();
         }
-        let id = slot.id;
+        let (id, is_behind, address) = (slot.id, slot.cell.is_behind(), slot.cell.address());
         if exchanged.next == Next::LetGo {
             stream.release();
             self.streams.partings.leave(exchanged.before);
@@ -388,6 +388,11 @@ where
             }
         }
         self.machine.recycle(exchanged.spare);
+        if is_behind && exchanged.next == Next::LetGo {
+            self.leave_behind(index, address);
+        } else if is_behind {
+            self.catch_up(index);
+        }
         self.note_broken_off(was_closed);
         self.count_blames(now);
     }
@@ -431,23 +436,6 @@ where
         });
         link.recycle(handed);
         true
-    }
-
-    /// Sends what groups have for streams here; whether anything was there.
-    pub(super) fn send_frames(&mut self) -> bool {
-        let broadcasts = self.link.take_broadcasts();
-        let Self { streams, machine, .. } = self;
-        for broadcast in &broadcasts {
-            broadcast.deliver(&mut |member, frame| {
-                let slot = streams.slots.get(member.slot()).and_then(Option::as_ref);
-                match slot.filter(|slot| slot.cell.address() == member) {
-                    Some(slot) => send_frame(&slot.cell, machine.stream(slot.id), frame),
-                    // Its stream is over, and it misses nothing.
-                    None => true,
-                }
-            });
-        }
-        !broadcasts.is_empty()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Broadcast, FLUSHING, Link, TOLD};
+use super::{Ended, FLUSHING, Link, TOLD};
 
 /// How a connection has ended, to those who flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,9 +36,10 @@ pub(crate) enum Flush {
 }
 
 impl Link {
-    /// The transport takes nothing more: whoever flushes is told so. Returns what groups had for it.
-    pub(crate) fn end(&self, end: End) -> Vec<Box<dyn Broadcast>> {
-        let (end, broadcasts, flushes) = {
+    /// The transport takes nothing more: whoever flushes is told so, and whoever waits to send to a group when what is returned
+    /// is dropped.
+    pub(crate) fn end(&self, end: End) -> Ended {
+        let (end, groups, flushes) = {
             let mut ready = self.ready();
             // What was handed over and not taken by now is lost.
             let end = if ready.handed.take().is_some_and(|handed| !handed.is_empty()) { End::Lost } else { end };
@@ -50,12 +51,12 @@ impl Link {
                 rare.blames = 0;
             }
             self.set_news(if ready.slots.is_empty() { 0 } else { TOLD });
-            (ready.end, ready.take_broadcasts(), ready.take_flushes())
+            (ready.end, ready.end_groups(), ready.take_flushes())
         };
         for cell in flushes {
             cell.flushed(if end == End::Flushed { Flush::Done } else { Flush::Lost });
         }
-        broadcasts
+        groups
     }
 
     /// Asks the connection to tell a cell once all that it has taken is with the transport; says how it has ended, if it has.

@@ -13,6 +13,9 @@ pub(crate) struct Limits {
     /// Octets that wait to be sent, on all streams together, beyond which a sender waits unless its own outbox is empty. Three
     /// quarters of it are a [crowd](super::Link::is_crowded).
     pub(crate) connection_send: usize,
+    /// Octets of groups' messages that wait for members, beyond which who sends to a group waits. Each is held once, for however
+    /// many members: so this is some seconds of a busy group, and a burst of thousands of small messages.
+    pub(crate) group_send: usize,
     /// Octets of unfinished messages of all sockets beyond which large ones wait: see [`Budget`].
     pub(crate) unfinished_messages: usize,
     /// Octets of memory that heads take which came and are held, beyond which a new stream is refused: see
@@ -50,6 +53,7 @@ impl Default for Limits {
         Self {
             stream_send: 64 * 1024,
             connection_send: 4 * 1024 * 1024,
+            group_send: 2 * 1024 * 1024,
             unfinished_messages: 4 * 1024 * 1024,
             kept_heads: 2 * 1024 * 1024,
             inflation: Inflation::DEFAULT,

@@ -22,7 +22,8 @@ use crate::engine::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 use crate::engine::watches::Watches;
 
-pub(crate) use broadcast::{Address, Broadcast};
+use broadcast::Groups;
+pub(crate) use broadcast::{Address, Ended, Excess, Wait};
 pub(crate) use flush::{End, Flush, Flusher};
 pub(crate) use handed_over::HandedOver;
 pub(crate) use info::ConnectionInfo;
@@ -89,9 +90,8 @@ struct Ready {
 /// What comes from elsewhere, besides what streams have to say.
 #[derive(Default)]
 struct Rare {
-    /// What groups have for streams here, and how much that is.
-    broadcasts: Vec<Box<dyn Broadcast>>,
-    broadcast_size: usize,
+    /// What groups have for streams here.
+    groups: Groups,
     /// Cells that wait until all that the connection has is with the transport.
     flushes: Vec<Arc<dyn Flusher>>,
     /// Tunnels in which the peer broke their protocol, which the connection has not counted.
@@ -114,10 +114,8 @@ impl Ready {
         self.rare.get_or_insert_default()
     }
 
-    fn take_broadcasts(&mut self) -> Vec<Box<dyn Broadcast>> {
-        let Some(rare) = &mut self.rare else { return Vec::new() };
-        rare.broadcast_size = 0;
-        std::mem::take(&mut rare.broadcasts)
+    fn end_groups(&mut self) -> Ended {
+        self.rare.as_mut().map_or_else(Ended::default, |rare| rare.groups.end())
     }
 
     fn take_flushes(&mut self) -> Vec<Arc<dyn Flusher>> {
@@ -129,7 +127,7 @@ impl Ready {
     }
 
     fn has_broadcasts(&self) -> bool {
-        self.rare.as_ref().is_some_and(|rare| !rare.broadcasts.is_empty())
+        self.rare.as_ref().is_some_and(|rare| rare.groups.has_news())
     }
 
     fn has_blames(&self) -> bool {
@@ -307,29 +305,6 @@ impl Link {
         octets
     }
 
-    /// Tells the connection of a group's message. Past the limit of what may wait for a connection all members miss it.
-    pub(crate) fn broadcast(&self, broadcast: Box<dyn Broadcast>) {
-        let sleeper = {
-            let mut ready = self.ready();
-            if ready.end != End::None {
-                return;
-            }
-            let rare = ready.rare();
-            let has_room = rare.broadcasts.is_empty() || rare.broadcast_size < self.limits.connection_send;
-            if !has_room {
-                drop(ready);
-                return broadcast.deliver(&mut |_, _| false);
-            }
-            rare.broadcast_size += broadcast.size();
-            rare.broadcasts.push(broadcast);
-            self.set_news(self.news() | TOLD);
-            ready.call(self.is_awake())
-        };
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
-    }
-
     /// The peer broke the protocol of a tunnel, whoever found out: the connection is to count it.
     pub(crate) fn blame(&self) {
         let sleeper = {
@@ -363,23 +338,11 @@ impl Link {
         self.news() != 0
     }
 
-    /// For the connection: what groups have for it.
-    pub(crate) fn take_broadcasts(&self) -> Vec<Box<dyn Broadcast>> {
-        if self.news() & TOLD == 0 {
-            return Vec::new();
-        }
-        let mut ready = self.ready();
-        if ready.slots.is_empty() {
-            self.set_news(self.news() & !TOLD);
-        }
-        ready.take_broadcasts()
-    }
-
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
         let mut ready = self.ready();
         ready.rare.take_if(|rare| {
-            rare.broadcasts.is_empty() && rare.flushes.is_empty() && rare.blames == 0 && rare.watches.is_empty()
+            rare.groups.is_empty() && rare.flushes.is_empty() && rare.blames == 0 && rare.watches.is_empty()
         });
         ready.handed.take_if(|handed| handed.is_empty());
     }
@@ -496,6 +459,11 @@ impl Link {
 pub(crate) struct Sleeper(Option<Waker>);
 
 impl Sleeper {
+    /// Whether anybody is to be woken.
+    pub(crate) fn sleeps(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn wake(self) {
         if let Some(sleeper) = self.0 {
             sleeper.wake();

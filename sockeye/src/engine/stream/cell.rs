@@ -8,11 +8,13 @@ use std::sync::{Arc, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures_task::ArcWake;
 use http::Response;
+use sockeye_proto::MachineStream;
 
 use super::ends::Received;
 use super::state::waiters::{Waiter, Waiting};
 use super::state::{Delivered, StreamState, Trailers, Waits};
 use crate::engine::link::{Address, Flush, Flusher, Link};
+use crate::engine::members::Sent;
 use crate::engine::pulse::{Mark, Stamp};
 use crate::engine::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
@@ -23,7 +25,7 @@ pub(crate) struct StreamCell {
     key: u64,
     /// Where the connection keeps what belongs to this stream.
     slot: u32,
-    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`WATCHED`], [`FRAGMENTING`] and [`ROUND_TRIPS`].
+    /// [`QUEUED`], [`WOKEN`], [`CLOSING`], [`WATCHED`], [`FRAGMENTING`], [`ROUND_TRIPS`] and [`BEHIND`].
     flags: AtomicU8,
     /// [`QUIET`] and [`LISTENING`]: what the connection saw when it last looked, if nobody has taken the lock since. And
     /// [`MASKING`], for good.
@@ -45,6 +47,8 @@ const WATCHED: u8 = 8;
 const FRAGMENTING: u8 = 16;
 /// A WebSocket awaits the Pong of its own Ping (RFC 6455 §5.5.2): which one, as far as two bits tell.
 const ROUND_TRIPS: u8 = Mark::Even.bits() | Mark::Odd.bits();
+/// Messages of groups wait until the stream has room for them: nothing goes by the cell's lock meanwhile.
+const BEHIND: u8 = 128;
 
 /// A tunnel that is open both ways, with nothing in its cell to be seen to.
 const QUIET: u8 = 1;
@@ -120,7 +124,8 @@ impl StreamCell {
     /// For the connection, after it looked at all of the cell: takes note if there is nothing to be seen to.
     pub(crate) fn calm_down(&self, state: &StreamState) {
         let listening = if state.is_handler_receiving() { LISTENING } else { 0 };
-        self.set_calm(if state.is_quiet() { QUIET | listening } else { 0 });
+        let is_quiet = state.is_quiet() && !self.is_behind();
+        self.set_calm(if is_quiet { QUIET | listening } else { 0 });
     }
 
     /// To be called under the lock.
@@ -150,6 +155,24 @@ impl StreamCell {
     /// No message may follow what is sent next.
     pub(super) fn start_closing(&self) {
         self.flags.fetch_or(CLOSING, Ordering::Relaxed);
+    }
+
+    /// Whether messages of groups wait until the stream has room for them.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & BEHIND != 0
+    }
+
+    /// For the connection: the next message of a group waits. Where it is the application that makes room, to be called under
+    /// the lock: or it would not see that the connection is to be told.
+    pub(super) fn fall_behind(&self) {
+        self.flags.fetch_or(BEHIND, Ordering::AcqRel);
+        self.calm.store(0, Ordering::Relaxed);
+    }
+
+    /// For the connection: no message of a group waits any more.
+    pub(crate) fn catch_up(&self) {
+        self.flags.fetch_and(!BEHIND, Ordering::AcqRel);
+        self.queue();
     }
 
     /// Whether the WebSocket's frames are masked.
@@ -340,13 +363,8 @@ impl StreamCell {
         self.wake(waiting);
     }
 
-    /// Appends a whole frame from elsewhere to what waits to be sent, where messages may be sent still; whether there was
-    /// room.
-    pub(crate) fn append_frame(&self, frame: &Bytes) -> bool {
-        self.append_frame_with(|| frame.clone())
-    }
-
-    /// The same of a frame that depends on what the WebSocket has sent before it.
+    /// Appends a whole frame from elsewhere, which depends on what the WebSocket has sent before it, to what waits to be sent,
+    /// where messages may be sent still; whether there was room.
     pub(crate) fn append_frame_with(&self, frame: impl FnOnce() -> Bytes) -> bool {
         let mut state = self.lock();
         if self.is_closing() || !state.takes_frames() {
@@ -360,6 +378,28 @@ impl StreamCell {
         drop(state);
         self.queue();
         true
+    }
+
+    /// Sends a whole frame of a group's, unless something else goes before it. The connection is to look at the cell.
+    pub(super) fn send_frame(&self, stream: &mut impl MachineStream, frame: &Bytes) -> Sent {
+        let mut state = self.lock_all();
+        if self.is_closing() || !state.takes_frames() {
+            return Sent::Never;
+        }
+        let taken = if self.takes_no_message() { 0 } else { state.send_frame(stream, frame) };
+        if taken == 0 {
+            self.fall_behind();
+            return Sent::Full;
+        }
+        state.rebook(&self.link);
+        Sent::Taken
+    }
+
+    /// The peer has not read what a group has sent: the WebSocket is to say so and to close.
+    pub(crate) fn close_slow(&self) {
+        let waiting = self.lock().close_slow();
+        self.wake(waiting);
+        self.queue();
     }
 
     /// For the connection that is to look at all of the cell: takes the lock, and what was [handed over](Link::hand_over) and

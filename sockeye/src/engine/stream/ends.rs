@@ -49,8 +49,17 @@ pub(crate) enum Input {
     Octets,
     /// The clean end of the peer's half.
     End,
-    /// Nothing, but the connection is draining; said once.
+    /// Nothing, but the connection has something to tell; said once.
+    Notice(Notice),
+}
+
+/// What the connection tells whoever receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Notice {
+    /// It is draining: a WebSocket says Close 1001.
     GoingAway,
+    /// The peer has not read what a group has sent: a WebSocket says Close 1013.
+    TooSlow,
 }
 
 /// Why a stream is dead.
@@ -116,6 +125,8 @@ pub(crate) enum Parting {
     Open,
     /// The peer broke the protocol, and is told so.
     Failed,
+    /// The peer does not read, and is told so, in the time that it has to close.
+    Slow,
     /// Both have: nothing but the ends of their halves is to come.
     Said,
 }

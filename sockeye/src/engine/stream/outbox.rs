@@ -84,9 +84,13 @@ impl Outbox {
     /// Puts octets before all others.
     pub(crate) fn prepend(&mut self, octets: Bytes) {
         let behind = mem::take(self);
+        if behind.is_empty() {
+            // The rest of a message to many is held once, however many of them have no room for it.
+            self.append(|_| ((), Some(octets)));
+            return;
+        }
         self.append_shared(octets);
         match behind {
-            Self::Octets(behind) if behind.is_empty() => {}
             Self::Octets(behind) => self.append(|outbox| (outbox.extend_from_slice(&behind), None)),
             Self::Shared(shared) => {
                 for (before, payload) in shared.payloads {

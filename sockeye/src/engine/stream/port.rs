@@ -36,6 +36,7 @@ use sockeye_proto::{Loan, MachineStream};
 use super::ends::Input;
 use super::state::Ending;
 use super::{StreamCell, StreamHandle};
+use crate::engine::members::Sent;
 #[cfg(sockeye_model)]
 use crate::engine::sync::keys::{CellKey as _, RefCellKey as _};
 use crate::error::Result;
@@ -254,7 +255,8 @@ impl StreamHandle {
             Room::Wait(cx) | Room::Answer(cx) => !self.is_handler(cx),
             Room::Now => false,
         };
-        let may_hand_over = is_elsewhere && state.may_hand_over();
+        // A group that waits for the end of this message is told by the connection, which looks at the cell.
+        let may_hand_over = is_elsewhere && state.may_hand_over() && !cell.is_behind();
         let value = state.append(fill);
         // Another task's goes past the cell. Under the lock: what is sent later, by whichever way, comes later.
         let handed_over = match may_hand_over.then(|| state.take_few()).flatten() {
@@ -288,18 +290,31 @@ impl StreamHandle {
     }
 }
 
-/// For the connection: sends a whole frame from elsewhere, such as a group's, where messages may be sent still; whether there
-/// was room. `stream` is the machine's, if it has it.
-pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> bool {
+/// For the connection: sends a whole frame of a group's, where messages may be sent still and nothing waits to go before it.
+/// `stream` is the machine's, if it has it.
+pub(crate) fn send_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> Sent {
     debug_assert!(VISITED.get() != cell.key(), "a frame from elsewhere goes behind all that a handler has put");
-    let Some(mut stream) = stream.filter(|_| !cell.takes_no_message() && cell.is_quiet()) else {
-        return cell.append_frame(frame);
-    };
+    let Some(mut stream) = stream else { return Sent::Never };
+    if cell.takes_no_message() || !cell.is_quiet() {
+        let sent = cell.send_frame(&mut stream, frame);
+        cell.queue();
+        return sent;
+    }
     let taken = stream.write(frame, false);
+    if taken == 0 {
+        // The machine tells when there is room.
+        cell.fall_behind();
+        return Sent::Full;
+    }
     if taken < frame.len() {
         cell.put_first(frame.slice(taken..));
     }
-    true
+    Sent::Taken
+}
+
+/// [`send_frame`] of what had to wait, for the connection that has just looked at all of the cell.
+pub(crate) fn send_late_frame<S: MachineStream>(cell: &StreamCell, stream: Option<S>, frame: &Bytes) -> Sent {
+    stream.map_or(Sent::Never, |mut stream| cell.send_frame(&mut stream, frame))
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ impl WebSocket {
         }
         self.0.handle.link().budget.release(&mut self.0.ticket);
         match event {
+            Event::Failed(Violation::TooSlow) => self.0.handle.part(Parting::Slow),
             Event::Failed(_) => {
                 self.0.handle.link().blame();
                 self.0.handle.part(Parting::Failed);
@@ -62,6 +63,7 @@ impl WebSocket {
                     Violation::InflatedTooMuch => Counter::InflationFloods,
                     Violation::MessageStalled => Counter::UnfinishedMessagesGivenUp,
                     Violation::NoProgress => Counter::ReceiveTimeouts,
+                    Violation::TooSlow => Counter::SlowMembersClosed,
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");

@@ -12,7 +12,7 @@ use crate::engine::budget::{self, Verdict};
 use crate::engine::link::MIN_PROGRESS;
 use crate::engine::metrics::Counter;
 use crate::engine::slice;
-use crate::engine::stream::{Input, Room};
+use crate::engine::stream::{Input, Notice, Room};
 use crate::error::Result;
 
 impl WebSocket {
@@ -133,7 +133,8 @@ impl WebSocket {
             match ready!(received) {
                 Ok(Input::Octets) => {}
                 Ok(Input::End) => self.0.machine.handle_eof(),
-                Ok(Input::GoingAway) => self.start_close(CloseCode::GOING_AWAY, "")?,
+                Ok(Input::Notice(Notice::GoingAway)) => self.start_close(CloseCode::GOING_AWAY, "")?,
+                Ok(Input::Notice(Notice::TooSlow)) => self.0.machine.give_up_slow(),
                 Err(error) => {
                     self.give_up();
                     return Poll::Ready(Err(error));

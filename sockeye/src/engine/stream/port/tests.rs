@@ -114,7 +114,7 @@ fn what_is_left_waits_with_the_connection() {
     assert!(!tunnel.handle.cell().is_quiet());
     assert_eq!(tunnel.machine.stream(STREAM).unwrap().unread(), 4);
     let cell = tunnel.handle.cell().clone();
-    cell.append_frame(&Bytes::from_static(b"waits"));
+    cell.append_frame_with(|| Bytes::from_static(b"waits"));
     cell.deliver(|| panic!("something waits to be sent"));
     tunnel.look();
     cell.deliver(|| tunnel.machine.stream(STREAM).unwrap().read());

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response};
 
 use super::waiters::Who;
 use super::{
-    CANCEL, Ending, Farewell, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, UNEXPECTED_CONDITION,
+    CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, Telling, UNEXPECTED_CONDITION,
 };
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
@@ -43,11 +43,11 @@ impl StreamState {
             return Poll::Ready(Ok(Input::Octets));
         }
         match self.received {
-            Received::Open if self.farewell == Farewell::Due => {
-                self.farewell = Farewell::Told;
-                Poll::Ready(Ok(Input::GoingAway))
-            }
             Received::Open => {
+                if let Telling::Due(notice) = self.telling {
+                    self.telling = Telling::Told;
+                    return Poll::Ready(Ok(Input::Notice(notice)));
+                }
                 self.put_receiver(who);
                 // Even when it is empty, a buffer holds memory. The connection, which is about to look, has a use for it.
                 if input.is_empty() {
@@ -74,7 +74,7 @@ impl StreamState {
     ) -> Poll<Option<T>> {
         debug_assert!(rest.is_empty(), "what was received before is read before");
         if self.inbox.is_empty() {
-            if self.received != Received::Open || self.farewell == Farewell::Due {
+            if self.received != Received::Open || matches!(self.telling, Telling::Due(_)) {
                 return Poll::Ready(None);
             }
             self.put_receiver(who);

@@ -7,7 +7,7 @@ use http::{Response, StatusCode};
 use sockeye_proto::MachineStream;
 
 use super::waiters::{Waiter, Waiting};
-use super::{Delivered, Exchanged, FAILED, Farewell, INTERNAL_ERROR, Kind, Look, Next, StreamState, Trailers};
+use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, Notice, StreamState, Telling, Trailers};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
 
@@ -109,14 +109,40 @@ impl StreamState {
 
     /// The connection is draining; to say so again changes nothing.
     pub(in crate::engine::stream) fn go_away(&mut self) -> Waiting {
-        if self.farewell != Farewell::None {
+        if self.telling != Telling::Nothing {
             return Waiting::default();
         }
-        self.farewell = Farewell::Due;
+        self.telling = Telling::Due(Notice::GoingAway);
         Waiting { receiver: self.take_receiver(), ..Waiting::default() }
     }
 
-    /// Appends a frame from elsewhere, such as a group's.
+    /// The peer of a tunnel does not read: its application is to close it, and has the close timeout for that.
+    pub(in crate::engine::stream) fn close_slow(&mut self) -> Waiting {
+        if self.sent != Sent::Open || self.kind != Kind::Tunnel(Parting::Open) {
+            return Waiting::default();
+        }
+        self.kind = Kind::Tunnel(Parting::Slow);
+        self.telling = Telling::Due(Notice::TooSlow);
+        Waiting { receiver: self.take_receiver(), ..Waiting::default() }
+    }
+
+    /// Gives the machine a whole frame of a group's, unless something waits to go before it. How much the machine took: what it
+    /// did not take of a frame waits, where that is not all of it.
+    pub(in crate::engine::stream) fn send_frame(&mut self, stream: &mut impl MachineStream, frame: &Bytes) -> usize {
+        if !self.outbox.is_empty() || self.head_waits() {
+            return 0;
+        }
+        let taken = stream.write(frame, false);
+        if taken > 0 {
+            self.forget_flush();
+            if taken < frame.len() {
+                self.put_first(frame.slice(taken..));
+            }
+        }
+        taken
+    }
+
+    /// Appends a frame from elsewhere, such as a Ping of the keep-alive.
     pub(in crate::engine::stream) fn append_frame(&mut self, frame: Bytes) {
         self.forget_flush();
         self.outbox.append_shared(frame);

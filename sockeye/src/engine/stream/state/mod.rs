@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response, Version};
 
 use self::waiters::{Waiter, Waiting, WhoWaits};
-use super::ends::{Awaited, Closer, ErrorCode, Parting, Received, Sent};
+use super::ends::{Awaited, Closer, ErrorCode, Notice, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::heads::Charge;
 use crate::engine::link::{Flush, Link};
@@ -44,21 +44,21 @@ pub(crate) struct StreamState {
     waits: WhoWaits,
     /// How many [handles](super::StreamHandle) there are, which are a few; the last to leave ends the stream.
     handles: u8,
-    farewell: Farewell,
+    /// What the connection has to tell whoever receives.
+    telling: Telling,
     /// What the connection waits for, with a time to it, before it lets go of the stream.
     awaited: Awaited,
     flush: Flush,
     rare: Option<Box<Rare>>,
 }
 
-/// Whether the connection is draining, which has a WebSocket say Close 1001.
+/// What the connection tells whoever receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Farewell {
+enum Telling {
     #[default]
-    None,
-    /// Whoever receives is to be told.
-    Due,
-    /// Whoever receives was told, once.
+    Nothing,
+    Due(Notice),
+    /// Something was told; that the connection is draining is told once.
     Told,
 }
 
@@ -228,8 +228,8 @@ impl StreamState {
     /// Whether there is nothing for the connection to see to, and octets may go both ways.
     pub(in crate::engine::stream) fn is_quiet(&self) -> bool {
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
-        let is_unasked =
-            !self.held_back && self.farewell != Farewell::Due && self.flush == Flush::None && !self.head_waits();
+        let has_nothing_to_tell = !matches!(self.telling, Telling::Due(_));
+        let is_unasked = !self.held_back && has_nothing_to_tell && self.flush == Flush::None && !self.head_waits();
         self.is_open() && is_empty && is_unasked
     }
 
@@ -312,6 +312,7 @@ impl StreamState {
             && self.sent == Sent::Open
             && self.kind != SAID
             && self.kind != FAILED
+            && self.kind != SLOW
             && !abandoned
         {
             // Nearly always.
@@ -335,6 +336,7 @@ impl StreamState {
         }
         match parting {
             Parting::Failed if !self.sent.is_over() => Next::Await(Awaited::Room),
+            Parting::Slow if !self.sent.is_over() => Next::Await(Awaited::OurEnd),
             _ if abandoned || self.sent == Sent::Following => Next::Await(Awaited::OurEnd),
             _ => Next::GoOn,
         }
@@ -357,6 +359,7 @@ impl StreamState {
 
 const SAID: Kind = Kind::Tunnel(Parting::Said);
 const FAILED: Kind = Kind::Tunnel(Parting::Failed);
+const SLOW: Kind = Kind::Tunnel(Parting::Slow);
 
 /// What waits on a stream.
 #[derive(Clone, Copy)]

@@ -139,7 +139,9 @@ enum Op {
     PeerResets,
     Disconnect,
     GoAway,
+    CloseSlow,
     Frame,
+    SendFrame,
     Flushed,
     Exchange,
     ExchangeWithoutRoom,
@@ -147,7 +149,7 @@ enum Op {
 
 use Op::*;
 
-const OPS: [Op; 26] = [
+const OPS: [Op; 28] = [
     Share,
     Leave,
     Receive,
@@ -170,7 +172,9 @@ const OPS: [Op; 26] = [
     PeerResets,
     Disconnect,
     GoAway,
+    CloseSlow,
     Frame,
+    SendFrame,
     Flushed,
     Exchange,
     ExchangeWithoutRoom,
@@ -259,7 +263,7 @@ impl Case {
         let who = waker.map_or(Who::Handler, Who::Task);
         match self.state.receive(who, &mut input) {
             Poll::Ready(Ok(Input::Octets)) => assert_eq!(input.len(), before, "all that is there is read"),
-            Poll::Ready(Ok(Input::End | Input::GoingAway) | Err(_)) => assert_eq!(before, 0, "nothing is lost"),
+            Poll::Ready(Ok(Input::End | Input::Notice(_)) | Err(_)) => assert_eq!(before, 0, "nothing is lost"),
             Poll::Pending => self.await_octets(waker),
         }
     }
@@ -361,16 +365,31 @@ impl Case {
             PeerResets => self.end(Received::Dead(Death::Reset(ErrorCode::new(Reason::CANCEL), self.side.peer()))),
             Disconnect => self.end(Received::Dead(Death::Disconnected)),
             GoAway => {
-                let before = self.state.farewell;
+                let before = self.state.telling;
                 let waiting = self.state.go_away();
                 self.wake(waiting);
-                assert!(before != super::Farewell::Told || self.state.farewell == before, "it is told once");
+                assert!(before != super::Telling::Told || self.state.telling == before, "it is told once");
             }
             Frame => {
                 if self.state.takes_frames() && self.state.is_tunnel() {
                     self.state.append_frame(Bytes::from_static(b"f"));
                     self.appended.push(b'f');
                 }
+            }
+            SendFrame => {
+                self.wire.room = 1;
+                if self.state.takes_frames()
+                    && self.state.is_tunnel()
+                    && !self.is_let_go
+                    && !self.wire.is_send_closed()
+                    && self.state.send_frame(&mut self.wire, &Bytes::from_static(b"gh")) > 0
+                {
+                    self.appended.extend_from_slice(b"gh");
+                }
+            }
+            CloseSlow => {
+                let waiting = self.state.close_slow();
+                self.wake(waiting);
             }
             Flushed => {
                 let waiting = self.state.flushed(super::Flush::Done);
