@@ -19,6 +19,8 @@ use crate::site::Site;
 use crate::stats::{Shown, Stats};
 use crate::systemd;
 
+/// Octets of header lists that a connection may have held: of 300 requests of browsers at once.
+const KEPT_HEADS: usize = 1 << 20;
 /// Time to the answer of a PING, or of a WebSocket's Ping, after which its peer is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -121,6 +123,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let mut server = arguments
         .admission
         .apply(Server::new().http2(config))
+        .kept_heads(KEPT_HEADS)
         .write_timeout(progress)
         .receive_timeout(progress)
         .idle_timeout(Duration::from_secs(arguments.idle_timeout.into()))

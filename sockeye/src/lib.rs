@@ -44,11 +44,12 @@
 //!   what was received and not read: max_unread                            2.25 MiB
 //! + streams × window, of what handlers have just begun to read            1.7 MiB
 //! + 7/8 × unfinished messages + one message of the largest size           3.5 MiB + 1 MiB
-//! + connection send buffer + two messages of the largest size             4 MiB + 2 MiB
+//! + 9/8 × connection send buffer + one message of the largest size        4.5 MiB + 1 MiB
+//! + header lists: kept_heads                                              1 MiB
 //! + 320 KiB of frames to send, 97 KiB being read, 64 KiB with TLS         0.5 MiB
 //! ```
 //!
-//! which is 15 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
+//! which is 15.5 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
 //! ([`max_unread`](http2::Config::max_unread), [`unfinished_messages`](Server::unfinished_messages),
 //! [`connection_send_buffer`](Server::connection_send_buffer)). The window of a stream is small where there may be many, so that
 //! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds it.
@@ -60,7 +61,7 @@
 //!   up. The memory reserved for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
 //! - A handler that goes on after its stream ended keeps what had arrived: there are as many such streams at most
 //!   ([`max_closed_streams`](http2::Config::max_closed_streams)) as there may be open.
-//! - What waits for groups is bounded beside that; see [`Group`].
+//! - What waits for members of groups is bounded beside that, by [`group_send_buffer`](Server::group_send_buffer) (2 MiB).
 //!
 //! Header lists, which HPACK may have brought in a few octets each, take [`kept_heads`](Server::kept_heads) together (2 MiB):
 //! those of requests that the service holds, trailers, and what a WebSocket keeps of its request beyond 128 octets, for what

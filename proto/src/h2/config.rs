@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Role;
 use crate::Rate;
 
 /// The largest flow-control window, in octets (RFC 9113 §6.9.1).
@@ -49,7 +50,8 @@ pub struct Config {
     pub max_unread: u32,
     /// Octets of each stream's receive window at its start, at most 2³¹−1. Default: 65,535, the protocol's own. It is less
     /// where `max_concurrent_streams` such windows and the pool do not fit into `max_unread`: 17 KiB for 100 streams, 1728
-    /// octets for 1024, and 64 at least. A peer that sends as if it were not is at no fault.
+    /// octets for 1024, and 64 at least; not at a client, which opens the streams itself. A peer that sends as if it were not is
+    /// at no fault.
     pub initial_window_size: u32,
     /// Octets that all receive windows together may grow beyond their initial size; a part of `max_unread`, at most half of it.
     /// Default: 576 KiB, enough for one upload at full speed over a long path beside a few smaller ones.
@@ -167,8 +169,11 @@ impl Config {
         self.max_unread.clamp(DEFAULT_WINDOW, MAX_WINDOW)
     }
 
-    /// The window that each stream begins with.
-    pub(super) fn initial_window(&self) -> u32 {
+    /// The window that each stream begins with. A client itself says how many there are.
+    pub(super) fn initial_window(&self, role: Role) -> u32 {
+        if role == Role::Client {
+            return self.initial_window_size.min(MAX_WINDOW);
+        }
         let all = self.connection_window() - self.fitting_window_pool();
         let fitting = (all / self.max_concurrent_streams.max(1)).max(MIN_WINDOW);
         self.initial_window_size.min(MAX_WINDOW).min(fitting)

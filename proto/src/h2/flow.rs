@@ -170,11 +170,11 @@ pub(super) struct WindowPool {
 }
 
 impl WindowPool {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, initial: u32) -> Self {
         Self {
             left: config.fitting_window_pool(),
             whole: config.fitting_window_pool(),
-            initial: config.initial_window(),
+            initial,
             max_window_size: config.max_window_size.min(MAX_WINDOW),
         }
     }

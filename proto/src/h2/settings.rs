@@ -113,7 +113,7 @@ pub(super) fn ours(role: Role, config: &Config) -> Vec<(u16, u32)> {
             settings.push((identifier, value));
         }
     };
-    let (window, frame_size) = (config.initial_window(), max_frame_size(config));
+    let (window, frame_size) = (config.initial_window(role), max_frame_size(config));
     let table_size = config.max_hpack_len_decoder;
     push(table_size != defaults.header_table_size, identifier::HEADER_TABLE_SIZE, table_size);
     push(!is_server, identifier::ENABLE_PUSH, 0);

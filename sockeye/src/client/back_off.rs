@@ -67,7 +67,7 @@ mod tests {
         let longest = |failures| time(failures, bounds, u32::MAX).as_millis();
         assert_eq!([0, 1, 2, 3, 6, 7, 40, u32::MAX].map(longest), [0, 100, 200, 400, 3200, 5000, 5000, 5000]);
         assert_eq!(time(5, bounds, 0), Duration::ZERO);
-        assert_eq!(time(1, bounds, u32::MAX / 2).as_millis(), 49);
+        assert_eq!(time(1, bounds, u32::MAX / 2).as_millis(), 50);
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,6 +54,9 @@ impl ClientBuilder {
         let http2 = h2::Config {
             // The server's limit is the one that counts; each stream is the caller's own doing.
             max_concurrent_streams: u32::MAX,
+            // Its streams are its own: it bounds what they hold, and stops none for some that it does not read.
+            max_unread: 16 << 20,
+            window_pool: 1536 << 10,
             // The client waits for the first SETTINGS itself.
             handshake_timeout: Duration::MAX,
             ..h2::Config::default()

@@ -106,13 +106,14 @@ impl Shared {
                 self.fall_back();
                 Ok(None)
             }
-            // The task has ended, and its result says why.
-            Err(_) => Err(match task.await.map_err(Error::application)? {
+            // The task has ended, and its result says why: in order, where nothing went wrong.
+            Err(_) => match task.await.map_err(Error::application)? {
+                Ok(()) => Ok(Some(Arc::new(connection))),
                 Err(Error::Violation { rule, .. }) if rule.downcast_ref() == Some(&Violation::FirstFrame) => {
-                    Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)")
+                    Err(Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)"))
                 }
-                result => result.err().unwrap_or(Error::Disconnected),
-            }),
+                Err(error) => Err(error),
+            },
         }
     }
 

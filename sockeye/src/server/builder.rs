@@ -137,8 +137,8 @@ impl Server {
     ///
     /// Where three quarters of that wait, since the peer does not read, streams on which something waits are given nothing to
     /// read either: what they would answer would have to wait as well. What comes for them stays in their windows, and the
-    /// others go on. One of these whose peer stops to read as well is reset with ENHANCE_YOUR_CALM after a second, where such
-    /// streams hold a quarter of it together ([`Counter::UnreadStreamsReset`](crate::Counter::UnreadStreamsReset)).
+    /// others go on. One of these whose peer stops to read as well is reset with ENHANCE_YOUR_CALM after ten seconds, where such
+    /// streams hold an eighth of it together ([`Counter::UnreadStreamsReset`](crate::Counter::UnreadStreamsReset)).
     #[must_use]
     pub fn connection_send_buffer(mut self, octets: usize) -> Self {
         self.limits().connection_send = octets;

@@ -109,7 +109,7 @@ pub(crate) async fn fill(socket: &mut WebSocket, message: &Message) -> usize {
 
 /// A connection by the low-level way, and its client.
 pub(crate) async fn pair() -> (http2::Connection, Client) {
-    pair_with(http2::Config::default(), http2::Config::default()).await
+    pair_with(http2::Config::default(), client::generous()).await
 }
 
 pub(crate) async fn pair_with(server: http2::Config, client: http2::Config) -> (http2::Connection, Client) {

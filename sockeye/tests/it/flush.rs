@@ -546,7 +546,7 @@ async fn handlers_flush_in_their_connections_task() {
 #[tokio::test]
 async fn what_arrived_before_the_end_is_delivered() {
     on_every_side(async |mut socket: WebSocket, mut peer: WebSocket, gate: Gate| {
-        for _ in 0..60 {
+        for _ in 0..12 {
             socket.send(vec![7; SIZE]).await.unwrap();
             within(socket.flush()).await.unwrap();
             settle().await;
@@ -557,7 +557,7 @@ async fn what_arrived_before_the_end_is_delivered() {
         settle().await;
         drop(socket);
         settle().await;
-        for _ in 0..60 {
+        for _ in 0..12 {
             assert_eq!(within(peer.recv()).await.unwrap(), Some(vec![7; SIZE].into()));
         }
         assert!(within(peer.recv()).await.is_err());

@@ -247,7 +247,7 @@ impl World {
 
     /// How often somebody was given up for taking too long.
     pub(crate) fn timeouts(&self) -> u64 {
-        const TIMEOUTS: [Counter; 10] = [
+        const TIMEOUTS: [Counter; 11] = [
             Counter::HandshakeTimeouts,
             Counter::CloseTimeouts,
             Counter::HandlersDropped,
@@ -258,6 +258,7 @@ impl World {
             Counter::StreamsWithoutProgress,
             Counter::UnfinishedMessagesGivenUp,
             Counter::KeepAliveTimeouts,
+            Counter::UnreadStreamsReset,
         ];
         let of = |handle: &Handle| TIMEOUTS.iter().map(|&counter| handle.counter(counter)).sum::<u64>();
         of(&self.server) + self.client.get().map_or(0, of)

@@ -90,7 +90,7 @@ impl Admission {
 
 impl Streams {
     pub(super) fn new(role: Role, config: &Config) -> Self {
-        let initial_window = config.initial_window();
+        let initial_window = config.initial_window(role);
         Self {
             slots: Slab::new(),
             held: HashMap::with_hasher(FixedState::with_seed(config.seed)),
@@ -103,7 +103,7 @@ impl Streams {
             initial_window,
             initial_credit: initial_window.max(DEFAULT_WINDOW),
             tolerance: config.initial_window_size.min(MAX_WINDOW) - initial_window,
-            pool: WindowPool::new(config),
+            pool: WindowPool::new(config, initial_window),
             in_batch: Vec::new(),
             spares: Vec::new(),
         }

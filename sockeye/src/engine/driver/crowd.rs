@@ -5,8 +5,8 @@
 //!
 //! - While the connection is [crowded](Link::is_crowded), a stream gets octets only where nothing waits on it and its peer takes
 //!   more. What comes for the others stays in their windows. Streams that are read so go on as if they were alone.
-//! - A stream that got octets then is late until it has answered and waits for more. While late streams have a quarter as much
-//!   waiting, no other gets any, and the one of them whose peer has taken nothing for longest is reset, after a second.
+//! - A stream that got octets then is late until it has answered and waits for more. While late streams have an eighth as much
+//!   waiting, no other gets any, and the one of them whose peer has taken nothing for longest is reset, after ten seconds.
 //!
 //! [`Limits::connection_send`]: crate::engine::link::Limits::connection_send
 //! [`Link::is_crowded`]: crate::engine::link::Link::is_crowded
@@ -24,7 +24,7 @@ use crate::engine::metrics::Counter;
 use crate::engine::stream::Waits;
 
 /// How long a late stream's peer may take nothing, where late streams keep others from going on.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Streams that are asked in one turn whether they may go on: their order goes round.
 const ASKED_AT_ONCE: usize = 64;
 
@@ -75,7 +75,7 @@ where
         let is_free = slot.cell.is_quiet() || slot.cell.waits().octets == 0;
         let takes_more = self.machine.stream(id).is_some_and(|stream| stream.has_room());
         let crowd = self.streams.crowd.get_or_insert_default();
-        if is_free && takes_more && crowd.waiting() <= self.link.limits.connection_send / 4 {
+        if is_free && takes_more && crowd.waiting() <= self.link.limits.late() {
             if crowd.late.iter().all(|late| late.id != id) {
                 crowd.late.push(Late { id, octets: 0, since: now });
             }
@@ -123,7 +123,7 @@ where
             late.octets = octets;
             octets > 0 || !for_octets
         });
-        if crowd.waiting() <= link.limits.connection_send / 4 {
+        if crowd.waiting() <= link.limits.late() {
             return None;
         }
         let waiting = crowd.late.iter().filter(|late| late.octets > 0);

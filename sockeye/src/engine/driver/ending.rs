@@ -164,6 +164,8 @@ where
         }
         if self.machine.poll_timeout().is_some_and(|due| due <= now) {
             self.machine.handle_timeout(now);
+            // Before anybody learns what came of it.
+            self.publish_counters();
             // What of it is not heard in this slice is heard before another stream takes the slot of one that is let go of below.
             self.handle_events(now);
         }

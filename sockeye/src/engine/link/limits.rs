@@ -79,6 +79,11 @@ pub(crate) const MIN_PROGRESS: usize = 16 << 10;
 const LONGEST_SLICE: Duration = Duration::from_secs(3600);
 
 impl Limits {
+    /// Octets that may wait on streams which got something to read while much waited.
+    pub(crate) fn late(&self) -> usize {
+        (self.connection_send / 8).max(self.stream_send)
+    }
+
     pub(crate) fn set_slice(&mut self, time: Duration) {
         self.slice = time.min(LONGEST_SLICE);
     }

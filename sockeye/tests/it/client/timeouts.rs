@@ -135,7 +135,8 @@ async fn a_free_stream() {
 #[tokio::test(start_paused = true)]
 async fn the_connection_of_another() {
     let (builder, mut wires) = http2();
-    let (client, mut peer) = connect(&builder.connect_timeout(TIME), &mut wires).await;
+    let (client, mut peer) =
+        connect(&builder.connect_timeout(TIME).back_off(Duration::ZERO, Duration::ZERO), &mut wires).await;
     peer.goaway(0, 0).await;
     peer.rest().await;
     let start = Instant::now();
