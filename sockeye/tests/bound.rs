@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket", feature = "deflate"))]
 
+#[allow(unused_imports, reason = "it uses a part")]
 mod common;
 
 use std::alloc::System;

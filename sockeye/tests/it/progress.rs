@@ -265,7 +265,7 @@ async fn upload(is_http2: bool, length: usize, rate: usize) -> (String, Duration
     };
     let answer = async {
         let mut answer = Vec::new();
-        while !String::from_utf8_lossy(&answer).split("\r\n\r\n").nth(1).is_some_and(|content| !content.is_empty()) {
+        while String::from_utf8_lossy(&answer).split("\r\n\r\n").nth(1).is_none_or(str::is_empty) {
             reader.read_buf(&mut answer).await.unwrap();
         }
         String::from_utf8_lossy(&answer).into_owned()
