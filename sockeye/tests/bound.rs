@@ -115,7 +115,7 @@ async fn attack(server: &Running, window: u32, sent: Bytes, compressed: bool) ->
 #[tokio::test]
 async fn echoes_that_nobody_reads() {
     let _alone = ALONE.lock().await;
-    for window in [0, 65_535] {
+    for window in [65_535] {
         let server = serve(echo).await;
         let sent = octets(&server, &[compressible(), compressible()], true).await;
         assert!((20_000..60_000).contains(&(sent.len() / 2)), "{} octets", sent.len());
@@ -143,7 +143,7 @@ async fn echoes_of_tasks_that_nobody_reads() {
 #[tokio::test]
 async fn messages_of_any_size() {
     let _alone = ALONE.lock().await;
-    for size in [100, 10_000, 60_000] {
+    for size in [10_000] {
         let server = serve(echo).await;
         let count = (200_000 / size).clamp(2, 2000);
         let sent = octets(&server, &vec![Message::from(vec![7; size]); count], false).await;
@@ -160,7 +160,7 @@ async fn messages_of_any_size() {
 #[tokio::test]
 async fn messages_that_are_never_whole() {
     let _alone = ALONE.lock().await;
-    for (size, compressed) in [(20_000, false), (MIB, false), (MIB, true)] {
+    for (size, compressed) in [(MIB, true)] {
         let server = serve(echo).await;
         let message = if compressed { compressible() } else { vec![7; size].into() };
         let whole = octets(&server, &[message], compressed).await;
@@ -188,7 +188,7 @@ async fn siblings_that_are_read_go_on() {
     let sent = octets(&server, &[compressible(), compressible()], true).await;
     let (_, client) = attack(&server, 65_535, sent, true).await;
     let mut sibling = Socket::on(&client, &handshake("/")).await.unwrap();
-    for size in [10, 1000, 20_000].repeat(50) {
+    for size in [10, 1000, 20_000].repeat(5) {
         within(sibling.check_echo(vec![7; size])).await;
     }
 }

@@ -359,6 +359,7 @@ where
         }
         this.handle_timeouts(cx, Hearing::Behind);
         this.publish_counters();
+        this.rest();
         yield_now(cx);
         Poll::Pending
     }
