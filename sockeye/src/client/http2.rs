@@ -106,14 +106,13 @@ impl Shared {
                 self.fall_back();
                 Ok(None)
             }
-            // The task has ended, and its result says why: in order, where nothing went wrong.
-            Err(_) => match task.await.map_err(Error::application)? {
-                Ok(()) => Ok(Some(Arc::new(connection))),
+            // The task has ended, and its result says why.
+            Err(_) => Err(match task.await.map_err(Error::application)? {
                 Err(Error::Violation { rule, .. }) if rule.downcast_ref() == Some(&Violation::FirstFrame) => {
-                    Err(Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)"))
+                    Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)")
                 }
-                Err(error) => Err(error),
-            },
+                result => result.err().unwrap_or(Error::Disconnected),
+            }),
         }
     }
 
