@@ -157,9 +157,8 @@ impl Server {
 
     /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
     ///
-    /// An eighth of it is for small messages, of up to 24 KiB. Past three eighths of it large messages wait, and one of them at a
-    /// time goes on to its end, which is not counted; those of up to a tenth of it (400 KiB) go on as long as they leave room
-    /// for others, in as many octets again.
+    /// Messages of up to a 64th of it (64 KiB) have an eighth beside it. Past it large messages wait, and one of them at a time goes
+    /// on to its end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
     /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {

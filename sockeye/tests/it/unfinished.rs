@@ -60,7 +60,7 @@ async fn a_slow_upload_stops_no_sibling() {
         let client = Client::connect(server.addr).await;
         let upload = park(&client, 5 * MIB, size).await;
         let mut sibling = Socket::on(&client, &handshake("/")).await.unwrap();
-        for octets in [100, 20 * KIB, 60 * KIB, 200 * KIB, MIB] {
+        for octets in [100, 60 * KIB, 200 * KIB, MIB, 3 * MIB] {
             check_quick(&mut sibling, octets).await;
             let drip = if size.is_some() { vec![0; 100] } else { beginning(1, None).split_off(8) };
             assert!(size.is_none() || client.send(upload.id(), &drip, false).await);
@@ -69,7 +69,7 @@ async fn a_slow_upload_stops_no_sibling() {
     }
 }
 
-/// Sockets that hold more than the budget together and go quiet stop no small message.
+/// Six sockets that hold 4.3 MiB and go quiet, and many that hold more, stop no small or middling message.
 #[tokio::test]
 async fn parked_messages_stop_no_sibling() {
     for (count, octets, size) in [
@@ -77,6 +77,9 @@ async fn parked_messages_stop_no_sibling() {
         (6, 4400 * KIB / 6, None),
         (6, 4400 * KIB / 6, Some(15 * MIB)),
         (30, 900 * KIB, Some(MIB)),
+        (30, 900 * KIB, None),
+        (90, MIB - 1, Some(MIB)),
+        (90, 250 * KIB, Some(2 * MIB)),
     ] {
         let server = start_large().await;
         let client = Client::connect(server.addr).await;
@@ -86,7 +89,7 @@ async fn parked_messages_stop_no_sibling() {
         }
         settle().await;
         let mut sibling = Socket::on(&client, &handshake("/")).await.unwrap();
-        for octets in [100, 20 * KIB, 60 * KIB] {
+        for octets in [100, 60 * KIB, 200 * KIB, 200 * KIB] {
             check_quick(&mut sibling, octets).await;
         }
     }
@@ -123,7 +126,7 @@ async fn who_stalls_gives_its_place_up() {
     }
     assert!(ends.try_recv().is_err(), "nobody gives up before its time");
     let (mut gave_up, mut whole) = (0, 0);
-    for _ in 0..200 {
+    for _ in 0..60 {
         advance(Duration::from_secs(1)).await;
         settle().await;
         match ends.try_recv() {

@@ -1,16 +1,16 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
 //!
-//! - An eighth of the budget (of 4 MiB) is for small messages, of 24 KiB or less.
-//! - Others, and small ones that find no room there, may grow up to three eighths of it, where what those that may be large
-//!   were let take and have not taken yet is taken for held.
-//! - From there to twice as much small and middling messages may, those of 400 KiB or so, as long as each leaves free a
+//! - Small messages, of 64 KiB or less, have an eighth of the budget beside it, and ask for nothing while that suffices.
+//! - Others, and small ones that find no room there, may grow up to the budget (4 MiB), where what those that may be large were
+//!   let take and have not taken yet is taken for held.
+//! - From there to twice as much small and middling messages may, those of 1 MiB at most, as long as each leaves free a
 //!   multiple of its size: whatever is parked here, there is room for a smaller one, and for one that comes quickly.
 //! - One message goes on whatever the others hold: it has the lane, and waiting ends. The rest wait, and who needs the least
 //!   room goes first; the lane goes to the oldest.
 //! - While somebody waits, a message whose peer lets ten seconds pass without sending 16 KiB gives its place up: its socket
 //!   fails with 1008.
 //!
-//! So unfinished messages hold seven eighths of the budget together, one of them its size, and each what one read brings.
+//! So unfinished messages hold twice the budget together and an eighth, one of them its size, and each what one read brings.
 
 mod book;
 #[cfg(test)]
@@ -89,7 +89,7 @@ impl Budget {
     }
 
     fn shares(&self) -> Shares {
-        Shares::new(self.max as usize / 8 * 3)
+        Shares::new(self.max as usize)
     }
 
     /// Whether a message is to be [held](Self::hold): not where it is small, and finds room among those.
