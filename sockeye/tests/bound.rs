@@ -25,7 +25,7 @@ const MIB: usize = 1 << 20;
 /// As many as `sockeye serve` lets a connection have.
 const SOCKETS: usize = 1024;
 /// What one connection may hold.
-const MAX: usize = 16 * MIB;
+const MAX: usize = 18 * MIB;
 /// One case at a time counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
