@@ -23,6 +23,7 @@ use crate::engine::sync::{Mutex, MutexGuard};
 use crate::engine::watches::Watches;
 
 use broadcast::Groups;
+#[cfg_attr(not(feature = "web-socket"), allow(unused_imports))]
 pub(crate) use broadcast::{Address, Ended, Excess, Wait};
 pub(crate) use flush::{End, Flush, Flusher};
 pub(crate) use handed_over::HandedOver;

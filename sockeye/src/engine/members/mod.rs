@@ -27,6 +27,7 @@ use crate::engine::sync::{Mutex, MutexGuard};
 /// What becomes of a group's member whose peer does not read, once it was waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "web-socket"), allow(unreachable_pub))]
 pub enum SlowMember {
     /// It misses the oldest messages that wait for it, and is told how many: by `Member::lagged` and `Member::missed`. It is
     /// not waited for again before it has caught up.

@@ -16,7 +16,9 @@ pub(crate) use cell::{Start, StreamCell};
 pub(crate) use ends::Closer;
 #[cfg(feature = "web-socket")]
 pub(crate) use ends::Parting;
-pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Notice, Received};
+#[cfg(feature = "web-socket")]
+pub(crate) use ends::Notice;
+pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Received};
 pub(crate) use handle::StreamHandle;
 use outbox::Outbox;
 #[cfg(any(feature = "http2", feature = "web-socket"))]
