@@ -42,7 +42,7 @@ impl Head {
     }
 
     /// None past the limit of what the connection may hold of heads.
-    #[cfg(all(feature = "http2", feature = "web-socket"))]
+    #[cfg_attr(not(feature = "http2"), allow(dead_code))]
     pub(crate) fn of_response(response: &response::Parts, link: &Link) -> Option<Self> {
         let max = link.limits.kept_heads;
         if books(link).is_some_and(|books| !books.admits(0, max)) {
