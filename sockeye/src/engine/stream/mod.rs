@@ -15,9 +15,9 @@ pub(crate) use cell::{Start, StreamCell};
 #[cfg(any(feature = "http2", feature = "web-socket"))]
 pub(crate) use ends::Closer;
 #[cfg(feature = "web-socket")]
-pub(crate) use ends::Parting;
-#[cfg(feature = "web-socket")]
 pub(crate) use ends::Notice;
+#[cfg(feature = "web-socket")]
+pub(crate) use ends::Parting;
 pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Received};
 pub(crate) use handle::StreamHandle;
 use outbox::Outbox;
