@@ -11,7 +11,7 @@ fn frame(head: u8, payload: &str) -> Frame {
 /// and nothing follows the Close.
 #[test]
 fn a_handler_that_answers_and_a_sender_elsewhere_lose_nothing() {
-    check_to(1, || {
+    check_to(3, || {
         let frames = [client_frame(0x89, b"p"), client_frame(0x81, b"in")].concat();
         let tunnel = Tunnel::new([Step::Send(frames), Step::Wait(6), Step::Send(client_close())]);
         let (mut sender, mut receiver) = tunnel.socket().split();
