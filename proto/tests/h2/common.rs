@@ -387,6 +387,7 @@ impl Pair {
 }
 
 /// SplitMix64: small, seeded, and good enough to reach odd corners.
+#[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
 impl Random {

@@ -1,23 +1,8 @@
 //! Where a property takes what it may choose: from a seed, or from the octets of a fuzzer.
 
-/// SplitMix64: small, seeded, and good enough to reach odd corners.
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
+pub use super::h2_common::Random;
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
     pub fn one_in(&mut self, chances: usize) -> bool {
         self.below(chances) == 0
     }
