@@ -442,7 +442,7 @@ impl Link {
     /// have to wait as well.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed) >= self.limits.connection_send / 4 * 3
+        self.blocked.load(Ordering::Relaxed) >= (self.limits.connection_send / 4 * 3).max(1)
     }
 
     /// For the connection: what waits on a stream grew or shrank.
