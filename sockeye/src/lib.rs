@@ -52,7 +52,7 @@
 //! which is 20.5 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
 //! ([`max_unread`](http2::Config::max_unread), [`unfinished_messages`](Server::unfinished_messages),
 //! [`connection_send_buffer`](Server::connection_send_buffer)). The window of a stream is small where there may be many, so that
-//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds it.
+//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds one attack at a time to 18 MiB.
 //!
 //! - A peer that does not read what it is sent is not read from: see
 //!   [`connection_send_buffer`](Server::connection_send_buffer). What a handler itself makes up to be sent, and holds while it

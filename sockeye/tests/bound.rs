@@ -24,7 +24,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const MIB: usize = 1 << 20;
 /// As many as `sockeye serve` lets a connection have.
 const SOCKETS: usize = 1024;
-/// What one connection may hold.
+/// What one connection may hold under any one of these attacks; all at once have the bound in the documentation of the crate.
 const MAX: usize = 18 * MIB;
 /// One case at a time counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
