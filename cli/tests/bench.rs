@@ -295,6 +295,21 @@ async fn sockets_that_say_nothing_are_closed_with_the_others() {
     assert_eq!((ends.len(), ends.iter().filter(|messages| **messages == 0).count()), (16, 8), "{ends:?}");
 }
 
+/// What sixty sockets leave unread does not fill the connection's window: those beside them go on.
+#[tokio::test]
+async fn sockets_that_stall_stop_no_other() {
+    async fn echo(mut socket: WebSocket) -> Result {
+        while let Some(message) = socket.recv().await? {
+            socket.send(message).await?;
+        }
+        Ok(())
+    }
+    let url = serve(echo).await;
+    let (status, report) = bench(&url, "-m 3 --stall 60 --size 1k").await;
+    assert_eq!((status, &report["sockets"]), (OK, &3.into()), "{report}");
+    assert!(report["load"]["messages"].as_u64().unwrap() > 100, "{report}");
+}
+
 /// Sockets that are not read send until the server's own windows are full, which then cannot send to them.
 #[tokio::test]
 async fn sockets_that_stall_take_no_more_than_the_first_window() {

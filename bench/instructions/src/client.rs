@@ -41,7 +41,9 @@ impl Server {
     fn new(load: Load, done: oneshot::Sender<u128>) -> Self {
         // Nothing here gives credit back (RFC 9113 §6.9.1).
         let config = h2::Config {
-            max_concurrent_streams: u32::MAX,
+            // A stream's window is what all of them have room for.
+            max_concurrent_streams: load.sockets as u32,
+            max_unread: (1 << 31) - 1,
             initial_window_size: (1 << 31) - 1,
             ..h2::Config::default()
         };

@@ -86,9 +86,10 @@ fn main() {
     let load = Load::parse();
     let Load { sockets, octets, rounds, apart } = load;
     let now = Instant::now();
-    let config = h2::Config { max_concurrent_streams: u32::MAX, ..h2::Config::default() };
+    // As many as `sockeye serve` lets a connection have.
+    let config = h2::Config { max_concurrent_streams: 1024, ..h2::Config::default() };
     // Room for all that is echoed.
-    let wide = h2::Config { initial_window_size: (1 << 31) - 1, ..config.clone() };
+    let wide = h2::Config { initial_window_size: (1 << 31) - 1, max_unread: (1 << 31) - 1, ..config.clone() };
     let mut client = h2::Connection::new(h2::Role::Client, wide, now);
     // The server's SETTINGS, so that the client may open.
     let mut settings = BytesMut::new();
@@ -128,7 +129,7 @@ fn main() {
 
     let runtime = runtime();
     let server = Server::new()
-        .http2(http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() })
+        .http2(http2::Config { max_concurrent_streams: 1024, ..http2::Config::default() })
         // What is counted must not depend on the clock, by which valgrind is slow.
         .time_slice(Duration::from_secs(3600));
     if apart {

@@ -27,7 +27,12 @@ fn main() -> common::Result {
 }
 
 async fn run(arguments: Arguments) -> common::Result {
-    let config = http2::Config { max_concurrent_streams: MAX_CONCURRENT_STREAMS, ..http2::Config::default() };
+    let config = http2::Config {
+        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+        // Which leaves each of them some KiB.
+        max_unread: i32::MAX as u32,
+        ..http2::Config::default()
+    };
     let mut server = Server::new().http2(config);
     if arguments.tls {
         server = server.tls(common::server_config(HTTP2)?);

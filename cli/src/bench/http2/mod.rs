@@ -29,8 +29,8 @@ use super::worker::Worker;
 
 /// Reads of one connection before the others have their turn.
 const MAX_BATCHES: usize = 8;
-/// Octets of each stream's window: the largest (RFC 9113 §6.9.1), so that it is never we who stop the server. What comes is
-/// taken at once.
+/// Octets of each stream's window, and of the connection's: the largest (RFC 9113 §6.9.1), so that it is never we who stop the
+/// server. What comes is taken at once.
 const WINDOW: u32 = (1 << 31) - 1;
 /// Where there are streams that are not read, it is the protocol's own (RFC 9113 §6.9.2), and grows for those that are.
 const FIRST_WINDOW: u32 = (1 << 16) - 1;
@@ -65,6 +65,7 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
 fn config(plan: &Plan) -> Config {
     Config {
         max_concurrent_streams: plan.sockets_each() as u32,
+        max_unread: WINDOW,
         initial_window_size: if plan.stalled > 0 { FIRST_WINDOW } else { WINDOW },
         max_window_size: WINDOW,
         window_pool: u32::MAX,
