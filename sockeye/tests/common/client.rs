@@ -119,8 +119,12 @@ impl Client {
     }
 
     pub(crate) fn open(&self, request: &Request<()>, end_stream: bool) -> Result<StreamId, OpenError> {
-        let id = self.act(|machine| machine.open(request, end_stream))?;
-        self.state().streams.insert(id, Heard::default());
+        let mut state = self.state();
+        let id = state.machine.open(request, end_stream)?;
+        // The response may be heard as soon as the request is sent.
+        state.streams.insert(id, Heard::default());
+        drop(state);
+        self.0.work.notify_one();
         Ok(id)
     }
 
