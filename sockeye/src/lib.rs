@@ -43,17 +43,20 @@
 //! ```text
 //!   what was received and not read: max_unread                            2.25 MiB
 //! + streams × window, of what handlers have just begun to read            1.7 MiB
-//! + 17/8 × unfinished messages + one message of the largest size          8.5 MiB + 1 MiB
-//! + 9/8 × connection send buffer + one message of the largest size        4.5 MiB + 1 MiB
+//! + 2 × unfinished messages + 1/4 × connection send buffer                9 MiB
+//! + 1/8 × each of both                                                    1 MiB
+//! + one message of the largest size that comes, one that goes             2 MiB
 //! + header lists: kept_heads                                              1 MiB
 //! + 320 KiB of frames to send, 97 KiB being read, 64 KiB with TLS         0.5 MiB
 //! ```
 //!
-//! which is 20.5 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
+//! which is 17.5 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
 //! ([`max_unread`](http2::Config::max_unread), [`unfinished_messages`](Server::unfinished_messages),
 //! [`connection_send_buffer`](Server::connection_send_buffer)). The window of a stream is small where there may be many, so that
-//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds one attack at a time to 18 MiB.
+//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds one attack at a time to 16 MiB.
 //!
+//! - Unfinished messages may hold twice their budget, and what waits to be sent the connection send buffer, but not both: what
+//!   the ones hold beyond their budget is taken from the others' room down to a quarter, and the other way round.
 //! - A peer that does not read what it is sent is not read from: see
 //!   [`connection_send_buffer`](Server::connection_send_buffer). What a handler itself makes up to be sent, and holds while it
 //!   waits for room, is its own.

@@ -25,7 +25,7 @@ const MIB: usize = 1 << 20;
 /// As many as `sockeye serve` lets a connection have.
 const SOCKETS: usize = 1024;
 /// What one connection may hold under any one of these attacks; all at once have the bound in the documentation of the crate.
-const MAX: usize = 18 * MIB;
+const MAX: usize = 16 * MIB;
 /// One case at a time counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
 

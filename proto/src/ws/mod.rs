@@ -79,6 +79,9 @@ pub enum Role {
 pub struct Unfinished {
     /// Octets held of it: see [`WebSocket::buffered`].
     pub held: usize,
+    /// Octets of memory that are taken for it besides, as it grows by doubling: as many again at most, and none of 64 KiB or
+    /// more, whose room the system gives as it is written to.
+    pub spare: usize,
     /// Octets that are still to come of its frame under way; 0 between two frames.
     pub announced: usize,
     /// Whether that frame is its last (FIN, RFC 6455 §5.2): then nothing comes but what is announced.
@@ -290,7 +293,7 @@ impl WebSocket {
         let held = self.buffered();
         let partial = self.partial.as_ref().filter(|_| held > 0)?;
         let (announced, is_last) = partial.announced();
-        Some(Unfinished { held, announced, is_last })
+        Some(Unfinished { held, spare: partial.spare(), announced, is_last })
     }
 
     /// Fails the socket over a message that is not whole and does not go on, which no octet can tell: as after any other

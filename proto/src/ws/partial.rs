@@ -108,6 +108,15 @@ impl Partial {
         self.message.as_ref().map_or(0, Assembly::len)
     }
 
+    /// Memory that is reserved beyond the message's octets, as far as the system has given it: all of a small one's, and none of
+    /// that of a large one, which nothing was written to.
+    pub(super) fn spare(&self) -> usize {
+        let Some(message) = &self.message else { return 0 };
+        // The beginning of a character stands beside a text's memory.
+        let spare = message.capacity().saturating_sub(message.len());
+        if message.len() < LARGE { spare.min(LARGE) } else { 0 }
+    }
+
     /// Drops the message's octets, now and as they come.
     pub(super) fn discard_message(&mut self) {
         self.delivery = Delivery::Whole;
@@ -148,6 +157,15 @@ impl Assembly {
             Self::Streamed(_) => 0,
             Self::Text(text) => text.len(),
             Self::Binary(octets) | Self::Compressed(_, octets) => octets.len(),
+            Self::Discarded(length) => *length,
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Self::Streamed(_) => 0,
+            Self::Text(text) => text.capacity(),
+            Self::Binary(octets) | Self::Compressed(_, octets) => octets.capacity(),
             Self::Discarded(length) => *length,
         }
     }

@@ -21,7 +21,6 @@ impl Utf8Buffer {
     }
 
     /// Octets that there is memory for.
-    #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.text.capacity()
     }

@@ -53,6 +53,8 @@ pub(super) struct Book {
     line: BTreeSet<Number>,
     /// The one message that goes on whatever the others hold, to any size that its socket allows.
     pub(super) lane: Option<Number>,
+    /// What waits to be sent, as far as is known: it takes from what messages may hold beyond `max`.
+    backlog: usize,
     /// How many were called and have not come yet: each will take its share of the room.
     called: usize,
     /// How many may take more as their peers send it.
@@ -115,6 +117,7 @@ impl Book {
             waiting: BTreeSet::new(),
             line: BTreeSet::new(),
             lane: None,
+            backlog: 0,
             called: 0,
             reading: 0,
         }
@@ -144,15 +147,15 @@ impl Book {
     ) -> (Verdict, Vec<Waker>) {
         let before = self.leave_turn(number);
         let Some(holding) = self.holdings.get_mut(&number) else { return (Verdict::Go, Vec::new()) };
-        holding.octets = message.held.saturating_sub(holding.base);
+        holding.octets = message.cost().saturating_sub(holding.base);
         let was_held_up = !matches!(before, Turn::Reading(_) | Turn::GivingUp);
         if was_held_up {
             holding.mark.0 += now.saturating_duration_since(holding.stopped);
         }
         holding.stopped = now;
-        let goes_on = holding.octets >= holding.mark.1 + PROGRESS;
+        let goes_on = message.held >= holding.mark.1 + PROGRESS;
         if goes_on {
-            holding.mark = (now, holding.octets);
+            holding.mark = (now, message.held);
         }
         let need = self.shares.need(message, holding.base, now.saturating_duration_since(holding.began) < YOUTH);
         self.recount(number);
@@ -174,6 +177,11 @@ impl Book {
         (if waits_anew { Verdict::Wait } else { Verdict::StillWait }, self.settle())
     }
 
+    /// So much waits to be sent.
+    pub(super) fn set_backlog(&mut self, octets: usize) {
+        self.backlog = octets.min(self.shares.cap - self.shares.max);
+    }
+
     /// A message is whole, or given up; says whom to wake.
     pub(super) fn release(&mut self, number: Number) -> Vec<Waker> {
         self.leave_turn(number);
@@ -191,6 +199,8 @@ impl Book {
         if self.waiting.is_empty() {
             return (None, Vec::new());
         }
+        // Who is called now tells what waits to be sent by now.
+        self.backlog = 0;
         // One look ago they were called, or told to give up, and their applications have not come.
         let mut stalled = BTreeSet::new();
         for (number, holding) in &mut self.holdings {
@@ -248,11 +258,12 @@ impl Book {
     /// take and have not taken yet, and stops sooner: or all of them, let go on at once, would fill what is there for those of
     /// known size.
     fn has_room(&self, need: Need) -> bool {
-        let Shares { max, cap, .. } = self.shares;
+        let Shares { max, .. } = self.shares;
+        let cap = self.shares.cap - self.backlog;
         let (granted, cap) = match need.kind {
             Kind::Known => (self.called, cap),
             Kind::Young => (self.called + self.reading, cap - cap / 8),
-            Kind::Large => (self.called + self.reading, max.saturating_add(max / 4)),
+            Kind::Large => (self.called + self.reading, cap.min(max.saturating_add(max / 4))),
         };
         let taken = self.counted.saturating_add(granted.saturating_mul(self.shares.own));
         taken <= max || taken.saturating_add(need.octets) <= cap

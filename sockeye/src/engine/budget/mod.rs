@@ -11,13 +11,14 @@
 //!   fails with 1008.
 //!
 //! So unfinished messages hold twice the budget together and an eighth, one of them its size, and each what one read brings.
+//! What they hold beyond the budget is taken from what may wait to be sent, and the other way round.
 
 mod book;
 #[cfg(test)]
 mod simulation;
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Instant;
 
@@ -38,7 +39,11 @@ pub(crate) struct Budget {
 }
 
 /// What the watch looks after.
-struct Shared(Mutex<(Book, Watch)>);
+struct Shared {
+    book: Mutex<(Book, Watch)>,
+    /// Octets that messages hold beyond the budget, as of the last look into the book.
+    beyond: AtomicUsize,
+}
 
 /// The task that looks after those that wait, while somebody does.
 type Watch = Option<AbortHandle>;
@@ -57,6 +62,8 @@ pub(crate) struct Ticket {
 pub(crate) struct Message {
     /// Octets held of it.
     pub(crate) held: usize,
+    /// Octets of memory that are taken for it besides.
+    pub(crate) spare: usize,
     /// Octets that its frame under way is still to bring.
     pub(crate) announced: usize,
     /// Whether nothing comes after that frame.
@@ -64,6 +71,11 @@ pub(crate) struct Message {
 }
 
 impl Message {
+    /// Octets of memory that it takes.
+    fn cost(self) -> usize {
+        self.held.saturating_add(self.spare)
+    }
+
     /// Whether it is small, as far as is known.
     fn is_small(self, own: usize) -> bool {
         self.held.saturating_add(self.announced) <= own
@@ -95,7 +107,7 @@ impl Budget {
     /// Whether a message is to be [held](Self::hold): not where it is small, and finds room among those.
     pub(crate) fn counts(&self, ticket: &mut Ticket, message: Message) -> bool {
         let is_small = ticket.number.is_none() && message.is_small(self.shares().own);
-        !is_small || !self.take_small(ticket, message.held as u32)
+        !is_small || !self.take_small(ticket, message.cost() as u32)
     }
 
     /// Takes so many octets for a small message, in place of what it had; whether they are there.
@@ -109,25 +121,31 @@ impl Budget {
         is_taken
     }
 
-    /// Books what a socket holds; says whether it may take more, and otherwise wakes it when it may.
-    pub(crate) fn hold(&self, cx: &Context<'_>, ticket: &mut Ticket, message: Message) -> Verdict {
+    /// Books what a socket holds, where so much waits to be sent; says whether it may take more, and otherwise wakes it when it may.
+    pub(crate) fn hold(&self, cx: &Context<'_>, ticket: &mut Ticket, message: Message, backlog: usize) -> Verdict {
         let now = now();
-        let shared = self.shared.get_or_init(|| Arc::new(Shared(Mutex::new((Book::new(self.shares()), None)))));
-        let mut guard = shared.book();
-        let (book, watch) = &mut *guard;
+        let shared = self.shared.get_or_init(|| Arc::new(Shared::new(self.shares())));
         let small = ticket.small as usize;
-        let number = *ticket.number.get_or_insert_with(|| book.enter(small, now));
-        let (verdict, wakers) = book.hold(number, message, now, cx.waker());
-        if matches!(verdict, Verdict::Wait | Verdict::StillWait)
-            && watch.as_ref().is_none_or(AbortHandle::is_finished)
-            // Outside of a runtime there are no timers: then nobody has to give up.
-            && let Ok(runtime) = Handle::try_current()
-        {
-            *watch = Some(runtime.spawn(look_after(Arc::downgrade(shared))).abort_handle());
-        }
-        drop(guard);
+        let (verdict, wakers) = shared.look(|book, watch| {
+            book.set_backlog(backlog);
+            let number = *ticket.number.get_or_insert_with(|| book.enter(small, now));
+            let held = book.hold(number, message, now, cx.waker());
+            if matches!(held.0, Verdict::Wait | Verdict::StillWait)
+                && watch.as_ref().is_none_or(AbortHandle::is_finished)
+                // Outside of a runtime there are no timers: then nobody has to give up.
+                && let Ok(runtime) = Handle::try_current()
+            {
+                *watch = Some(runtime.spawn(look_after(Arc::downgrade(shared))).abort_handle());
+            }
+            held
+        });
         wakers.into_iter().for_each(Waker::wake);
         verdict
+    }
+
+    /// Octets that messages hold beyond the budget, as the book allows small and middling ones.
+    pub(crate) fn beyond(&self) -> usize {
+        self.shared.get().map_or(0, |shared| shared.beyond.load(Ordering::Relaxed))
     }
 
     /// The socket's message is whole, or given up.
@@ -139,26 +157,35 @@ impl Budget {
         if let Some(number) = ticket.number.take()
             && let Some(shared) = self.shared.get()
         {
-            let wakers = shared.book().0.release(number);
+            let wakers = shared.look(|book, _| book.release(number));
             wakers.into_iter().for_each(Waker::wake);
         }
     }
 }
 
 impl Shared {
-    fn book(&self) -> MutexGuard<'_, (Book, Watch)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new(shares: Shares) -> Self {
+        Self { book: Mutex::new((Book::new(shares), None)), beyond: AtomicUsize::new(0) }
+    }
+
+    /// Does something in the book, and leaves behind what messages hold beyond the budget then.
+    fn look<T>(&self, act: impl FnOnce(&mut Book, &mut Watch) -> T) -> T {
+        let mut guard = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let (book, watch) = &mut *guard;
+        let value = act(book, watch);
+        self.beyond.store(book.counted.saturating_sub(book.shares.max), Ordering::Relaxed);
+        value
     }
 
     /// One look of the watch, and when the next is due.
     fn watch(&self, now: Instant) -> Option<Instant> {
-        let mut guard = self.book();
-        let (book, watch) = &mut *guard;
-        let (due, wakers) = book.watch(now);
-        if due.is_none() {
-            *watch = None;
-        }
-        drop(guard);
+        let (due, wakers) = self.look(|book, watch| {
+            let (due, wakers) = book.watch(now);
+            if due.is_none() {
+                *watch = None;
+            }
+            (due, wakers)
+        });
         wakers.into_iter().for_each(Waker::wake);
         due
     }

@@ -161,7 +161,7 @@ impl Simulation {
     fn hold(&mut self, index: usize) -> Verdict {
         let socket = &mut self.sockets[index];
         let announced = if socket.is_one_frame { socket.size - socket.held } else { 0 };
-        let message = Message { held: socket.held, announced, is_last: socket.is_one_frame };
+        let message = Message { held: socket.held, spare: 0, announced, is_last: socket.is_one_frame };
         if socket.held == 0 || message.is_small(self.book.shares.own) {
             return Verdict::Go;
         }

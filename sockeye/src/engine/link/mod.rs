@@ -432,17 +432,30 @@ impl Link {
         true
     }
 
+    /// Octets that wait on streams for the peer to take them.
+    pub(crate) fn backlog(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
     /// Whether a stream whose outbox holds `outbox` octets may add to it.
     pub(crate) fn admits(&self, outbox: usize) -> bool {
-        outbox == 0
-            || outbox < self.limits.stream_send && self.blocked.load(Ordering::Relaxed) < self.limits.connection_send
+        outbox == 0 || outbox < self.limits.stream_send && !self.has_blocked(|room| room)
     }
 
     /// Whether so much waits for the peer that streams on which something waits are not read from: what they received might
     /// have to wait as well.
     #[inline]
     pub(crate) fn is_crowded(&self) -> bool {
-        self.blocked.load(Ordering::Relaxed) >= (self.limits.connection_send / 4 * 3).max(1)
+        self.has_blocked(|room| (room / 4 * 3).max(1))
+    }
+
+    /// Whether at least a part of the octets waits for the peer that may. Those are fewer while unfinished messages hold more
+    /// than their budget: one peer that does both has one bound.
+    #[inline]
+    fn has_blocked(&self, part: impl Fn(usize) -> usize) -> bool {
+        let (blocked, all) = (self.backlog(), self.limits.connection_send);
+        let least = all / 4;
+        blocked >= part(least) && blocked >= part(all.saturating_sub(self.budget.beyond()).max(least))
     }
 
     /// For the connection: what waits on a stream grew or shrank.

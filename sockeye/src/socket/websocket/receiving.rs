@@ -154,10 +154,16 @@ impl WebSocket {
     pub(super) fn hold_unfinished(&mut self, cx: &Context<'_>) -> Verdict {
         let Inner { machine, handle, ticket, .. } = &mut *self.0;
         let message = machine.unfinished();
-        match message.map(|ws::Unfinished { held, announced, is_last }| budget::Message { held, announced, is_last }) {
+        let message = message.map(|ws::Unfinished { held, spare, announced, is_last }| budget::Message {
+            held,
+            spare,
+            announced,
+            is_last,
+        });
+        match message {
             Some(message) if handle.link().budget.counts(ticket, message) => {
                 let link = handle.link();
-                let verdict = link.budget.hold(cx, ticket, message);
+                let verdict = link.budget.hold(cx, ticket, message, link.backlog());
                 if verdict == Verdict::Wait {
                     link.metrics().count(Counter::UnfinishedMessagesWaited);
                 }
