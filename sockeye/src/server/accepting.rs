@@ -3,20 +3,47 @@
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::engine::admission::Refused;
 use crate::engine::metrics::{Counter, Metrics};
 
+/// Connections for each thread of the runtime that may have been accepted and not begun.
+const TURNS: usize = 8;
+
+/// Whose turn it is to begin. A thousand connections that arrive at once would all stand in the runtime's queue, and every
+/// other task would wait for all of them; so they wait in the listener's, and some are taken from there at a time.
+pub(super) struct Turns(Arc<Semaphore>);
+
+/// The turn of one connection, until its task is polled.
+pub(super) type Turn = OwnedSemaphorePermit;
+
+impl Turns {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(TURNS * Handle::current().metrics().num_workers())))
+    }
+
+    /// The next connection, however long it takes, and its turn.
+    pub(super) async fn accept(
+        &self,
+        listener: &TcpListener,
+        setbacks: &mut Setbacks,
+        metrics: &Metrics,
+    ) -> (Option<Turn>, (TcpStream, SocketAddr)) {
+        // It is never closed.
+        let turn = self.0.clone().acquire_owned().await.ok();
+        (turn, accept(listener, setbacks, metrics).await)
+    }
+}
+
 /// The next connection, however long it takes.
-pub(super) async fn accept(
-    listener: &TcpListener,
-    setbacks: &mut Setbacks,
-    metrics: &Metrics,
-) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, setbacks: &mut Setbacks, metrics: &Metrics) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {
@@ -85,6 +112,10 @@ impl Setbacks {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -99,6 +130,28 @@ mod tests {
                 expected = (2 * expected).min(LONGEST_WAIT);
             }
             setbacks.succeed();
+        }
+    }
+
+    /// Other tasks would wait for all that have arrived at once.
+    #[tokio::test]
+    async fn few_connections_are_accepted_that_have_not_begun() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (turns, mut setbacks, metrics) = (Turns::new(), Setbacks::default(), Metrics::default());
+        let mut peers = Vec::new();
+        for _ in 0..3 * TURNS {
+            peers.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut begun = Vec::new();
+        for _ in 0..TURNS {
+            begun.push(turns.accept(&listener, &mut setbacks, &metrics).await.0.unwrap());
+        }
+        for _ in 0..TURNS {
+            let mut next = pin!(turns.accept(&listener, &mut setbacks, &metrics));
+            assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "none has begun");
+            drop(begun.remove(0));
+            begun.push(next.await.0.unwrap());
         }
     }
 

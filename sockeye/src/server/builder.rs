@@ -21,7 +21,7 @@ use crate::engine::registry::{Arrival, Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
-use crate::server::accepting::{Setbacks, accept, turn_away};
+use crate::server::accepting::{Setbacks, Turn, Turns, turn_away};
 use crate::server::admission::AdmissionSettings;
 use crate::server::answer::HttpService;
 use crate::server::last;
@@ -345,19 +345,19 @@ impl Server {
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
     pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
         let server = self.settled();
-        let (doors, mut setbacks) = (server.admission.doors(), Setbacks::default());
+        let (doors, turns, mut setbacks) = (server.admission.doors(), Turns::new(), Setbacks::default());
         loop {
-            let (stream, peer) = tokio::select! {
+            let (turn, (stream, peer)) = tokio::select! {
                 biased;
                 () = server.registry.wait_ending() => break,
-                accepted = accept(&listener, &mut setbacks, &server.registry.metrics) => accepted,
+                accepted = turns.accept(&listener, &mut setbacks, &server.registry.metrics) => accepted,
             };
-            server.clone().admit(&doors, stream, peer, service.clone());
+            server.clone().admit(&doors, stream, peer, turn, service.clone());
         }
         let to_tell = match server.registry.ending() {
             Ending::Drain { until } => {
                 last::accept_waiting(listener, |stream, peer| {
-                    server.clone().admit(&doors, stream, peer, service.clone())
+                    server.clone().admit(&doors, stream, peer, None, service.clone())
                 });
                 until.saturating_duration_since(now())
             }
@@ -425,18 +425,33 @@ impl Server {
     }
 
     /// Lets an accepted connection in, or turns it away.
-    fn admit<S: HttpService>(self: Arc<Self>, doors: &Doors, stream: TcpStream, peer: SocketAddr, service: S) {
+    fn admit<S: HttpService>(
+        self: Arc<Self>,
+        doors: &Doors,
+        stream: TcpStream,
+        peer: SocketAddr,
+        turn: Option<Turn>,
+        service: S,
+    ) {
         match self.registry.admit(doors, Some(peer.ip())) {
-            Ok(arrival) => self.begin(stream, peer, arrival, service),
+            Ok(arrival) => self.begin(stream, peer, turn, arrival, service),
             Err(refused) => turn_away(stream, peer, refused),
         }
     }
 
     /// Serves an accepted connection in a task of its own.
-    fn begin<S: HttpService>(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, arrival: Arrival, service: S) {
+    fn begin<S: HttpService>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        turn: Option<Turn>,
+        arrival: Arrival,
+        service: S,
+    ) {
         let span = tracing::debug_span!("connection", %peer);
         let (place, registry) = (arrival.place(), self.registry.clone());
         let serving = Unattended(Relay::new(async move {
+            drop(turn);
             let keep_alive = self.tcp_keep_alive.map_or(Ok(()), |keep_alive| keep_alive.set(&stream));
             match keep_alive.and_then(|()| stream.set_nodelay(true)) {
                 Ok(()) => self.run(stream, Some(peer), arrival, service).await,
