@@ -14,31 +14,43 @@ use tokio::time::Instant;
 use crate::engine::admission::Refused;
 use crate::engine::metrics::{Counter, Metrics};
 
-/// Connections for each thread of the runtime that may have been accepted and not begun.
+/// Connections that are accepted between two looks at the network, and for each thread of the runtime as many as may have
+/// been accepted and not begun.
 const TURNS: usize = 8;
 
 /// Whose turn it is to begin. A thousand connections that arrive at once would all stand in the runtime's queue, and every
 /// other task would wait for all of them; so they wait in the listener's, and some are taken from there at a time.
-pub(super) struct Turns(Arc<Semaphore>);
+pub(super) struct Turns {
+    left: Arc<Semaphore>,
+    accepted: usize,
+}
 
 /// The turn of one connection, until its task is polled.
 pub(super) type Turn = OwnedSemaphorePermit;
 
 impl Turns {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(TURNS * Handle::current().metrics().num_workers())))
+        let threads = Handle::current().metrics().num_workers();
+        Self { left: Arc::new(Semaphore::new(TURNS * threads)), accepted: 0 }
     }
 
     /// The next connection, however long it takes, and its turn.
     pub(super) async fn accept(
-        &self,
+        &mut self,
         listener: &TcpListener,
         setbacks: &mut Setbacks,
         metrics: &Metrics,
     ) -> (Option<Turn>, (TcpStream, SocketAddr)) {
+        if self.accepted == TURNS {
+            self.accepted = 0;
+            // The runtime looks at the network before it comes back here.
+            tokio::task::yield_now().await;
+        }
         // It is never closed.
-        let turn = self.0.clone().acquire_owned().await.ok();
-        (turn, accept(listener, setbacks, metrics).await)
+        let turn = self.left.clone().acquire_owned().await.ok();
+        let accepted = accept(listener, setbacks, metrics).await;
+        self.accepted += 1;
+        (turn, accepted)
     }
 }
 
@@ -138,7 +150,7 @@ mod tests {
     async fn few_connections_are_accepted_that_have_not_begun() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (turns, mut setbacks, metrics) = (Turns::new(), Setbacks::default(), Metrics::default());
+        let (mut turns, mut setbacks, metrics) = (Turns::new(), Setbacks::default(), Metrics::default());
         let mut peers = Vec::new();
         for _ in 0..3 * TURNS {
             peers.push(TcpStream::connect(address).await.unwrap());
@@ -148,6 +160,8 @@ mod tests {
             begun.push(turns.accept(&listener, &mut setbacks, &metrics).await.0.unwrap());
         }
         for _ in 0..TURNS {
+            // Not for a look at the network.
+            turns.accepted = 0;
             let mut next = pin!(turns.accept(&listener, &mut setbacks, &metrics));
             assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "none has begun");
             drop(begun.remove(0));

@@ -345,7 +345,7 @@ impl Server {
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
     pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
         let server = self.settled();
-        let (doors, turns, mut setbacks) = (server.admission.doors(), Turns::new(), Setbacks::default());
+        let (doors, mut turns, mut setbacks) = (server.admission.doors(), Turns::new(), Setbacks::default());
         loop {
             let (turn, (stream, peer)) = tokio::select! {
                 biased;
