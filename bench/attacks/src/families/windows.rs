@@ -64,15 +64,13 @@ fn flips(target: &Target, pause: Duration) -> Result<Seen> {
 fn echoes_into_closed_windows(target: &Target) -> Result<Seen> {
     let mut connection = Connection::start(target, &[(INITIAL_WINDOW_SIZE, 0)])?;
     connection.open_many(STREAMS)?;
-    let message = websocket::message(websocket::BINARY, &[0x55; 30_000]);
-    for index in 0..STREAMS {
-        for piece in message.chunks(16_000) {
-            connection.send(&data(id(index), piece));
+    // Within the windows that so many streams are given; what is credited is used by another round.
+    let message = websocket::message(websocket::BINARY, &[0x55; 1600]);
+    for _ in 0..2 {
+        for index in 0..STREAMS {
+            connection.send(&data(id(index), &message));
         }
-        // What is credited may be used, by two more.
-        for piece in message.chunks(16_000) {
-            connection.send(&data(id(index), piece));
-        }
+        connection.barrier_within(Duration::from_secs(10));
     }
     connection.barrier_within(Duration::from_secs(30));
     wait(&mut connection, target);
