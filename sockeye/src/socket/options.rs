@@ -61,7 +61,7 @@ pub(crate) enum Key {
 
 /// Time for a server's answer to a handshake.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AnswerTimeout(pub(crate) Duration);
+pub(crate) struct AnswerTimeout(#[cfg_attr(not(feature = "http2"), allow(dead_code))] pub(crate) Duration);
 
 impl Default for AnswerTimeout {
     fn default() -> Self {

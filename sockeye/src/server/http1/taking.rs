@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use http::{Request, Response};
+#[cfg(feature = "web-socket")]
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::oneshot;
 
