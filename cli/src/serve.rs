@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sockeye::{Deflate, Handle, OriginPolicy, Server, WebSocketConfig, http2};
+use sockeye::{Deflate, Handle, Limits, OriginPolicy, Server, SocketOptions};
 use tokio::task::JoinSet;
 
 use crate::admission::{self, Admission};
@@ -114,25 +114,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let Listeners { all: listeners, shared_port } = listeners::open(arguments.listen, arguments.reuse_port)?;
     let metrics = metrics::listen(arguments.metrics).await?;
     let progress = Duration::from_secs(arguments.progress_timeout.into());
-    let config = http2::Config {
-        max_concurrent_streams: arguments.max_streams,
-        progress_timeout: progress,
-        ..http2::Config::default()
-    };
-    admission::raise_open_files();
-    let mut server = arguments
-        .admission
-        .apply(Server::new().http2(config))
+    let mut limits = Limits::new()
+        .max_concurrent_streams(arguments.max_streams)
+        .progress_timeout(progress)
         .kept_heads(KEPT_HEADS)
         .write_timeout(progress)
         .receive_timeout(progress)
         .idle_timeout(Duration::from_secs(arguments.idle_timeout.into()))
-        .tcp_keep_alive(Duration::from_secs(arguments.tcp_keep_alive.into()));
+        .tcp_keep_alive(Duration::from_secs(arguments.tcp_keep_alive.into()))
+        // An interval of zero never asks.
+        .ping(Duration::from_secs(arguments.ping.into()), KEEP_ALIVE_TIMEOUT);
     if arguments.keep_alive > 0 {
-        server = server.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
+        limits = limits.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
     }
-    // An interval of zero never asks.
-    server = server.ping(Duration::from_secs(arguments.ping.into()), KEEP_ALIVE_TIMEOUT);
+    admission::raise_open_files();
+    let mut server = arguments.admission.apply(Server::new().limits(limits));
     if !arguments.cleartext {
         server = server.tls(match (&arguments.cert, &arguments.key) {
             (Some(cert), Some(key)) => certificate::load(cert, key)?,
@@ -152,13 +148,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     }
     systemd::ready();
 
-    let websockets = WebSocketConfig {
-        max_message_size: arguments.max_message_size,
-        max_fragments: arguments.max_fragments,
-        ..WebSocketConfig::default()
-    };
+    let mut options = SocketOptions::new()
+        .protocols(["echo"])
+        .origins(origins)
+        .max_message_size(arguments.max_message_size)
+        .max_fragments(arguments.max_fragments);
+    if !arguments.no_deflate {
+        options = options.deflate(Deflate::default());
+    }
     let stats = Stats::new(handle, arguments.stats);
-    let site = Site::new(stats, websockets, origins, (!arguments.no_deflate).then(Deflate::default));
+    let site = Site::new(stats, options);
     let service = tower::service_fn(move |request| site.clone().answer(request));
     let mut serving = JoinSet::new();
     for listener in listeners {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::{BodyExt as _, Either};
-use sockeye::{Body, BoxError, Deflate, OriginPolicy, Peer, Refusal, WebSocket, WebSocketConfig, websocket};
+use sockeye::{Body, BoxError, Peer, Refusal, SocketOptions, WebSocket, websocket};
 use tower_service::Service as _;
 
 use crate::stats::{Chunks, Stats};
@@ -21,9 +21,8 @@ type Content = Either<Body, Chunks>;
 #[derive(Clone)]
 pub(crate) struct Site {
     stats: Stats,
-    websockets: WebSocketConfig,
-    origins: OriginPolicy,
-    deflate: Option<Deflate>,
+    /// Of its sockets.
+    options: SocketOptions,
 }
 
 /// What is asked for: all that is kept of a request while its content comes.
@@ -56,23 +55,18 @@ impl Asked {
 }
 
 impl Site {
-    pub(crate) fn new(
-        stats: Stats,
-        websockets: WebSocketConfig,
-        origins: OriginPolicy,
-        deflate: Option<Deflate>,
-    ) -> Self {
-        Self { stats, websockets, origins, deflate }
+    pub(crate) fn new(stats: Stats, options: SocketOptions) -> Self {
+        Self { stats, options }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Content>, Infallible> {
         let is_connect = request.method() == Method::CONNECT;
         if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
-            let mut service = websocket(echo).protocols(["echo"]).origins(self.origins).config(self.websockets);
-            if let Some(deflate) = self.deflate {
-                service = service.deflate(deflate);
-            }
-            return service.call(request).await.map(|response| response.map(Either::Left));
+            return websocket(echo)
+                .options(self.options)
+                .call(request)
+                .await
+                .map(|response| response.map(Either::Left));
         }
         if is_connect {
             // What follows a CONNECT is no content, and has no end to wait for.

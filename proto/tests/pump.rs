@@ -195,7 +195,7 @@ fn what_failed_has_nothing_more_to_say() {
 #[test]
 fn what_is_due_is_seen_to_in_its_time() {
     let now = Instant::now();
-    let config = Config { handshake_timeout: Duration::from_secs(3), ..Config::default() };
+    let config = Config { preface_timeout: Duration::from_secs(3), ..Config::default() };
     let mut client = Pump::new(h2::Connection::new(Role::Client, config, now));
     drain(&mut client);
     let due = client.poll_timeout().unwrap();

@@ -4,7 +4,7 @@
 use std::env;
 use std::error::Error;
 
-use sockeye::{Client, Deflate, DeflateContext, Result, WebSocketConfig};
+use sockeye::{Client, Deflate, DeflateContext, Result, SocketOptions};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> std::result::Result<(), Box<dyn Error>> {
@@ -38,9 +38,8 @@ const ALL_OF_DEFLATE: Deflate = {
 
 async fn echo(client: &Client, path: &str) -> Result {
     // The suite's largest message, and its most fragments.
-    let config =
-        WebSocketConfig { max_message_size: 16 << 20, max_fragments: (1 << 16) + 1, ..WebSocketConfig::default() };
-    let mut socket = client.open(path).config(config).deflate(ALL_OF_DEFLATE).await?;
+    let options = SocketOptions::new().max_message_size(16 << 20).max_fragments((1 << 16) + 1);
+    let mut socket = client.open(path).options(options).deflate(ALL_OF_DEFLATE).await?;
     while let Some(message) = socket.recv().await? {
         socket.send(message).await?;
     }

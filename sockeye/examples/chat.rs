@@ -9,7 +9,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sockeye::{Group, GroupSend, Member, Message, Result, WebSocket, serve, websocket};
+use sockeye::socket::{GroupSend, Member};
+use sockeye::{Group, Message, Result, WebSocket, serve, websocket};
 use tokio::net::TcpListener;
 
 /// Messages that a newcomer reads.

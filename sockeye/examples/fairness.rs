@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::{Request, Response};
-use sockeye::{Body, Deflate, Server, WebSocket, WebSocketExtensions, websocket};
+use sockeye::socket::Extensions as WebSocketExtensions;
+use sockeye::{Body, Deflate, Server, WebSocket, websocket};
 use sockeye_proto::ws::{Config, Message, Role, WebSocket as Machine};
 use tower::service_fn;
 use tower_service::Service as _;

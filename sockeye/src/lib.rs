@@ -25,7 +25,7 @@
 //!
 //! - `http2`: HTTP/2 and the [`Server`], which also speaks HTTP/1.1.
 //! - `web-socket`: [`WebSocket`]; over HTTP/2 where `http2` is on too.
-//! - `deflate`: [`WebSocketService::deflate`], compressed messages.
+//! - `deflate`: [`SocketOptions::deflate`], compressed messages.
 //! - `tls`: [`Server::tls`].
 #![cfg_attr(
     feature = "prometheus",
@@ -51,26 +51,26 @@
 //! ```
 //!
 //! which is 17.5 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), each by its setting
-//! ([`max_unread`](http2::Config::max_unread), [`unfinished_messages`](Server::unfinished_messages),
-//! [`connection_send_buffer`](Server::connection_send_buffer)). The window of a stream is small where there may be many, so that
+//! ([`max_unread`](Limits::max_unread), [`unfinished_messages`](Limits::unfinished_messages),
+//! [`connection_send_buffer`](Limits::connection_send_buffer)). The window of a stream is small where there may be many, so that
 //! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds one attack at a time to 16 MiB.
 //!
 //! - Unfinished messages may hold twice their budget, and what waits to be sent the connection send buffer, but not both: what
 //!   the ones hold beyond their budget is taken from the others' room down to a quarter, and the other way round.
 //! - A peer that does not read what it is sent is not read from: see
-//!   [`connection_send_buffer`](Server::connection_send_buffer). What a handler itself makes up to be sent, and holds while it
+//!   [`connection_send_buffer`](Limits::connection_send_buffer). What a handler itself makes up to be sent, and holds while it
 //!   waits for room, is its own.
 //! - Of unfinished messages small and middling ones pass large ones, and who makes no progress while others wait gives its place
 //!   up. The memory reserved for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
 //! - A handler that goes on after its stream ended keeps what had arrived: there are as many such streams at most
-//!   ([`max_closed_streams`](http2::Config::max_closed_streams)) as there may be open.
-//! - What waits for members of groups is bounded beside that, by [`group_send_buffer`](Server::group_send_buffer) (2 MiB).
+//!   ([`max_closed_streams`](Limits::max_closed_streams)) as there may be open.
+//! - What waits for members of groups is bounded beside that, by [`group_send_buffer`](Limits::group_send_buffer) (2 MiB).
 //!
-//! Header lists, which HPACK may have brought in a few octets each, take [`kept_heads`](Server::kept_heads) together (2 MiB):
+//! Header lists, which HPACK may have brought in a few octets each, take [`kept_heads`](Limits::kept_heads) together (2 MiB):
 //! those of requests that the service holds, trailers, and what a WebSocket keeps of its request beyond 128 octets, for what
 //! the sockets of a connection have in common is kept once. Once [`request`](WebSocket::request) has been called a socket has
 //! its list a second time, of which 4 KiB are not counted. With
-//! [compression](WebSocketService::deflate) an unfinished message may have an eighth more; what else that takes belongs
+//! [compression](SocketOptions::deflate) an unfinished message may have an eighth more; what else that takes belongs
 //! to the thread, unless its context is [kept](DeflateContext::takeover).
 //!
 //! All of it is freed when its connection is over. How much of that a process gives back to the system is its allocator's affair,
@@ -78,46 +78,46 @@
 //! allocator that gives back, such as jemalloc with its background threads, as the program `sockeye` does.
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
-mod client;
+pub mod client;
 // The engine is one, whoever uses it: half of the crate alone uses a part of it. All else is cut where its features are.
 #[cfg_attr(not(all(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod engine;
-mod error;
+pub mod error;
+#[cfg(feature = "http2")]
+pub mod http2;
+#[cfg(feature = "http2")]
+mod limits;
 #[cfg(all(test, sockeye_model))]
 mod model;
+pub mod observe;
+pub mod prelude;
 #[cfg(all(doctest, feature = "http2", feature = "web-socket"))]
 #[doc = include_str!("../../README.md")]
 mod readme {}
-mod server;
+pub mod server;
 #[cfg(feature = "web-socket")]
-mod socket;
+pub mod socket;
+
+pub use bytes::Bytes;
+#[cfg(feature = "web-socket")]
+pub use bytestring::ByteString;
+#[cfg(feature = "tls")]
+pub use rustls;
 
 pub use engine::body::Body;
-pub use engine::link::Side;
-pub use engine::metrics::Counter;
-pub use engine::peer::Peer;
-pub use engine::registry::{ConnectionStats, Handle};
 pub use error::{BoxError, Error, Fault, Result};
-pub use sockeye_proto::{Protocol, Reason};
+#[cfg(feature = "http2")]
+pub use limits::Limits;
+pub use observe::{ConnectionStats, Counter, Handle, Peer, Side};
+pub use sockeye_proto::{Protocol, Rate, Reason};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub use client::{Client, ClientBuilder, Open, connect};
-#[cfg(feature = "web-socket")]
-pub use engine::members::SlowMember;
 #[cfg(feature = "http2")]
-pub use server::{HttpService, Server, http2, serve};
+pub use server::{HttpService, Server, serve};
 #[cfg(feature = "web-socket")]
 pub use server::{Upgrade, WebSocketService, websocket};
 #[cfg(feature = "web-socket")]
-pub use socket::{
-    Group, GroupBuilder, GroupSend, Handler, Join, Member, MessageReader, MessageWriter, Outcome, Receiver, Sender,
-    WebSocket,
-};
-#[cfg(feature = "web-socket")]
-pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
-#[cfg(feature = "web-socket")]
-pub use sockeye_proto::ws::{
-    CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message, MessageKind,
-};
+pub use socket::{CloseCode, CloseFrame, Group, Message, MessageKind, OriginPolicy, Refusal, SocketOptions, WebSocket};
 #[cfg(feature = "deflate")]
-pub use sockeye_proto::ws::{Deflate, DeflateContext};
+pub use socket::{Deflate, DeflateContext};

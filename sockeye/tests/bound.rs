@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
-use sockeye::{Counter, Deflate, Handler, Message, Server, WebSocket, http2, websocket};
+use sockeye::socket::Handler;
+use sockeye::{Counter, Deflate, Limits, Message, Server, WebSocket, websocket};
 use sockeye_proto::ws::handshake::ClientHandshake;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::sync::{Mutex, watch};
@@ -35,18 +36,18 @@ fn live() -> usize {
 }
 
 async fn serve<H: Handler + Clone + Sync>(handler: H) -> Running {
-    let config = http2::Config { max_concurrent_streams: 1 + SOCKETS as u32, ..http2::Config::default() };
-    start(Server::new().http2(config), websocket(handler).deflate(Deflate::default())).await
+    let config = Limits::new().max_concurrent_streams(1 + SOCKETS as u32);
+    start(Server::new().limits(config), websocket(handler).deflate(Deflate::default())).await
 }
 
 /// A peer that has a stream's window of `window` for each of its sockets, reads none of them, and any number of octets of all.
 async fn connect(server: &Running, window: u32) -> Client {
     let transport = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-    let config = http2::Config {
+    let config = sockeye_proto::h2::Config {
         initial_window_size: window,
         max_unread: 1 << 30,
         max_concurrent_streams: 1 << 12,
-        ..Default::default()
+        ..sockeye_proto::h2::Config::default()
     };
     Client::over(transport, config).await
 }

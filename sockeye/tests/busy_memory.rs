@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockeye::{Result, Server, WebSocket, http2, websocket};
+use sockeye::{Result, Server, WebSocket, websocket};
 use sockeye_proto::{Protocol, h2, ws};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -135,9 +135,8 @@ impl AsyncWrite for Busy {
 
 #[tokio::test]
 async fn busy_connections_own_no_buffers_between_their_turns() {
-    let config = http2::Config::default();
-    let script = Script::new(&config);
-    let server = Server::new().http2(config).ping(Duration::from_secs(25), Duration::from_secs(20));
+    let script = Script::new(&h2::Config::default());
+    let server = Server::new().ping(Duration::from_secs(25), Duration::from_secs(20));
     let rounds = Arc::new(AtomicUsize::new(0));
     let before = live();
     for _ in 0..CONNECTIONS {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use sockeye::{Body, Counter, Handle, HttpService, Result, Server, WebSocket, http2, websocket};
+use sockeye::{Body, Counter, Handle, HttpService, Limits, Result, Server, WebSocket, websocket};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -175,8 +175,8 @@ impl Peer {
 async fn start<S: HttpService>(service: S) -> (SocketAddr, Handle) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let config = http2::Config { max_concurrent_streams: STREAMS + 8, ..http2::Config::default() };
-    let server = Server::new().http2(config);
+    let config = Limits::new().max_concurrent_streams(STREAMS + 8);
+    let server = Server::new().limits(config);
     let handle = server.handle();
     tokio::spawn(server.serve(listener, service));
     (addr, handle)
@@ -354,8 +354,8 @@ async fn a_clients_sockets_keep_little_of_the_answers() {
         }
     };
     tokio::spawn(server);
-    let config = http2::Config { max_concurrent_streams: STREAMS, ..http2::Config::default() };
-    let builder = sockeye::Client::builder().http2_only().http2(config);
+    let config = Limits::new().max_concurrent_streams(STREAMS);
+    let builder = sockeye::Client::builder().http2_only().limits(config);
     let client = builder.connect(&format!("ws://{addr}/")).await.unwrap();
     let before = settled(30).await;
     let mut sockets = Vec::new();

@@ -5,7 +5,7 @@
 use std::alloc::System;
 use std::time::Duration;
 
-use sockeye::{Client, ClientBuilder, Counter, Handle, Result, Server, WebSocket, http2, websocket};
+use sockeye::{Client, ClientBuilder, Counter, Handle, Limits, Result, Server, WebSocket, websocket};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -98,7 +98,7 @@ async fn check(server: Server, builder: ClientBuilder, sockets: usize) {
 /// One test for both, since they share the allocator and the runtime that are counted.
 #[tokio::test]
 async fn ten_thousand_sockets_leave_nothing_behind() {
-    let server = Server::new().http2(http2::Config { max_concurrent_streams: 64, ..http2::Config::default() });
+    let server = Server::new().limits(Limits::new().max_concurrent_streams(64));
     check(server, Client::builder().http2_only(), 10_000).await;
     check(Server::new(), Client::builder().http1_only(), 1000).await;
 }

@@ -5,7 +5,8 @@
 use std::alloc::System;
 use std::time::Duration;
 
-use sockeye::{Handler, Result, Server, WebSocket, http2, websocket};
+use sockeye::socket::Handler;
+use sockeye::{Limits, Result, Server, WebSocket, websocket};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -105,9 +106,9 @@ const MAX_CONNECTION: usize = 4 << 10;
 async fn check_idle<H: Handler + Clone>(handler: H, answer: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let config = http2::Config { max_concurrent_streams: SOCKETS + 1, ..http2::Config::default() };
+    let config = Limits::new().max_concurrent_streams(SOCKETS + 1);
     // Silent sockets that are looked after cost no more than others.
-    let server = Server::new().http2(config).ping(Duration::from_secs(25), Duration::from_secs(20));
+    let server = Server::new().limits(config).ping(Duration::from_secs(25), Duration::from_secs(20));
     tokio::spawn(server.serve(listener, websocket(handler)));
     let mut client = Client::connect(addr).await;
     client.open(1).await;

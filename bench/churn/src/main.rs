@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye::{Client, Message, WebSocket};
+use sockeye::{Client, Message, SocketOptions, WebSocket};
 use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -56,7 +56,8 @@ async fn run(url: String, connections: usize, sockets: usize, at_once: usize) ->
 }
 
 async fn live(url: &str, sockets: usize) -> Result {
-    let builder = Client::builder().http2_only().connect_timeout(PATIENCE).handshake_timeout(PATIENCE);
+    let builder =
+        Client::builder().http2_only().connect_timeout(PATIENCE).options(SocketOptions::new().answer_timeout(PATIENCE));
     let client = builder.connect(url).await?;
     let mut open = Vec::with_capacity(sockets);
     for _ in 0..sockets {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
 use instructions::{Load, data_frames, runtime};
-use sockeye::{Client, Message, Result, WebSocket, http2};
+use sockeye::{Client, Limits, Message, Result, WebSocket};
 use sockeye_proto::h2::{self, Event, StreamId};
 use sockeye_proto::ws;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -150,9 +150,9 @@ async fn run(load: Load) -> Result<u128> {
         let server = server.lock().expect("nobody panicked").take();
         ready(server.ok_or_else(|| io::Error::other("there is one connection")))
     };
-    let config = http2::Config { max_concurrent_streams: u32::MAX, ..http2::Config::default() };
+    let config = Limits::new().max_concurrent_streams(u32::MAX);
     // What is counted must not depend on the clock, by which valgrind is slow.
-    let builder = Client::builder().http2_only().http2(config).time_slice(Duration::from_secs(3600));
+    let builder = Client::builder().http2_only().limits(config.time_slice(Duration::from_secs(3600)));
     let client = builder.connector(connect).connect("http://localhost").await?;
     let message = Arc::new(vec![b'x'; load.octets]);
     for _ in 0..load.sockets {

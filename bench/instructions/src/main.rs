@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use instructions::{Load, data_frames, runtime};
-use sockeye::{Result, Server, WebSocket, http2, websocket};
+use sockeye::{Limits, Result, Server, WebSocket, websocket};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2;
 use sockeye_proto::ws;
@@ -128,10 +128,9 @@ fn main() {
     };
 
     let runtime = runtime();
-    let server = Server::new()
-        .http2(http2::Config { max_concurrent_streams: 1024, ..http2::Config::default() })
-        // What is counted must not depend on the clock, by which valgrind is slow.
-        .time_slice(Duration::from_secs(3600));
+    // What is counted must not depend on the clock, by which valgrind is slow.
+    let limits = Limits::new().max_concurrent_streams(1024).time_slice(Duration::from_secs(3600));
+    let server = Server::new().limits(limits);
     if apart {
         let handler = |socket| async { tokio::spawn(echo(socket)).await.expect("no panic") };
         runtime.block_on(server.serve_connection(transport, websocket(handler))).ok();

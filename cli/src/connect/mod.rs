@@ -8,7 +8,6 @@ mod session;
 mod stop;
 mod verbose;
 
-use std::error::Error as _;
 use std::io::{IsTerminal as _, stdin, stdout};
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -17,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
-use sockeye::{Client, ClientBuilder, CloseCode, Deflate, Error, WebSocket};
+use sockeye::{Client, ClientBuilder, CloseCode, Deflate, Error, SocketOptions, WebSocket};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinSet;
 
@@ -294,7 +293,7 @@ impl Arguments {
     fn builder(&self) -> anyhow::Result<ClientBuilder> {
         let mut builder = Client::builder()
             .connect_timeout(self.timeout)
-            .handshake_timeout(self.timeout)
+            .options(SocketOptions::new().answer_timeout(self.timeout))
             .keep_alive(KEEP_ALIVE[0], KEEP_ALIVE[1]);
         if self.http1 {
             builder = builder.http1_only();
@@ -327,7 +326,7 @@ impl Status {
     fn of_opening(error: &Error) -> Self {
         match error {
             Error::Refused(_) | Error::Handshake(_) | Error::NotOffered(_) => Self::Refused,
-            Error::Reset { .. } | Error::GoAway { .. } | Error::Violation { .. } => Self::Refused,
+            Error::Reset { .. } | Error::GoAway { .. } | Error::Violation(_) => Self::Refused,
             Error::Neither { http2, http1 } => Self::of_opening(http2).max(Self::of_opening(http1)),
             Error::Invalid(_) => Self::WrongArguments,
             _ => Self::NoConnection,
@@ -341,11 +340,6 @@ fn explain(error: &Error) -> String {
         return format!("over HTTP/2: {}; over HTTP/1.1: {}", explain(http2), explain(http1));
     }
     let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.extend([": ", &error.to_string()]);
-        source = error.source();
-    }
     if let Error::Refused(response) = error {
         let body = String::from_utf8_lossy(response.body());
         if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {

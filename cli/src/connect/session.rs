@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sockeye::{CloseCode, CloseFrame, Error, Receiver, Sender, WebSocket};
+use sockeye::socket::{Receiver, Sender};
+use sockeye::{CloseCode, CloseFrame, Error, WebSocket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 

@@ -30,7 +30,7 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     }
     let start = Instant::now();
     let config = Config {
-        handshake_timeout: dialer.timeout,
+        preface_timeout: dialer.timeout,
         settings_timeout: dialer.timeout,
         seed: rand::random(),
         ..Config::default()

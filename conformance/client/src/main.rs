@@ -12,7 +12,7 @@ use http::Version;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use sockeye::{Client, ClientBuilder};
+use sockeye::{Client, ClientBuilder, Limits};
 use tokio::time::timeout;
 
 use self::checks::{CHECKS, Need};
@@ -71,7 +71,8 @@ struct Subject {
 
 impl Subject {
     fn new(arguments: &Arguments) -> Result<Self> {
-        let mut builder = Client::builder().close_timeout(CLOSE_TIME);
+        let mut builder =
+            Client::builder().limits(Limits::new().close_timeout(CLOSE_TIME).shutdown_timeout(CLOSE_TIME));
         if arguments.prior_knowledge {
             builder = builder.http2_only();
         }

@@ -76,7 +76,7 @@ pub struct Config {
     /// Octets of the HPACK table that we use at most for what we send. Default: 4096, the protocol's own.
     pub max_hpack_len_encoder: u32,
     /// Time to the peer's preface with its SETTINGS. Default: 10 s.
-    pub handshake_timeout: Duration,
+    pub preface_timeout: Duration,
     /// Time to the acknowledgement of our SETTINGS. Default: 10 s.
     pub settings_timeout: Duration,
     /// Time from HEADERS to END_HEADERS. Default: 10 s.
@@ -143,7 +143,7 @@ impl Default for Config {
             max_continuations: 8,
             max_hpack_len_decoder: 4096,
             max_hpack_len_encoder: 4096,
-            handshake_timeout: Duration::from_secs(10),
+            preface_timeout: Duration::from_secs(10),
             settings_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             progress_timeout: Duration::from_secs(60),
@@ -198,6 +198,7 @@ impl Config {
 /// gives credit to streams that have just closed, opens one stream too many, sends two PINGs together, reads slowly. Not
 /// so `connection_errors`, unless its path has failed, and `resets_for_faults` beyond `streams_refused`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
 pub struct Counters {
     /// Streams refused with REFUSED_STREAM.
     pub streams_refused: u64,

@@ -15,6 +15,7 @@ pub enum Scope {
 
 /// A rule that the peer broke, or a limit of ours that it went past: one variant each.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Violation {
     /// The connection does not open with the client's 24 octets.
     Preface,

@@ -73,7 +73,7 @@ impl Timers {
     /// The peer's preface is awaited.
     pub(super) fn new(config: &Config, now: Instant) -> Self {
         let mut timers = Self {
-            preface: deadline(now, config.handshake_timeout),
+            preface: deadline(now, config.preface_timeout),
             settings: None,
             header: None,
             drain: None,

@@ -8,6 +8,7 @@ use super::{CloseCode, Config};
 /// The machine has then queued a Close with [`code`](Self::code), unless it had sent its Close before, and parses no
 /// octet after the offending one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Violation {
     /// A reserved bit is set that no negotiated extension has given a meaning (§5.2).
     ReservedBits,
@@ -153,6 +154,7 @@ impl error::Error for Violation {}
 /// A limit of ours that a peer passed, for whoever may set it: the peer's own words are
 /// [`reason`](Violation::reason).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LimitPassed {
     /// [`Violation::MessageTooBig`]: more than so many octets.
     MessageSize(usize),
@@ -212,6 +214,7 @@ impl error::Error for LimitPassed {}
 
 /// Why [`send`](super::WebSocket::send) or [`send_piece`](super::WebSocket::send_piece) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// A Close was sent or received, or the transport has ended: no message can follow (RFC 6455 §5.5.1).
     Closed,
@@ -235,6 +238,7 @@ impl error::Error for SendError {}
 
 /// Why [`ping`](super::WebSocket::ping) or [`pong`](super::WebSocket::pong) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PingError {
     /// A Close was sent or received, or the transport has ended.
     Closed,
@@ -255,6 +259,7 @@ impl error::Error for PingError {}
 
 /// Why [`close`](super::WebSocket::close) took nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CloseError {
     /// A Close was sent or received already, or the transport has ended.
     Closed,

@@ -347,7 +347,7 @@ fn idle_connections_drain() {
 #[test]
 fn endless_times() {
     let endless = Config {
-        handshake_timeout: Duration::MAX,
+        preface_timeout: Duration::MAX,
         settings_timeout: Duration::MAX,
         header_timeout: Duration::MAX,
         progress_timeout: Duration::MAX,

@@ -106,7 +106,8 @@ fn listen<'a>(role: Role, config: &Config, pieces: impl IntoIterator<Item = &'a 
     machine.check();
     let unread = ids.iter().filter_map(|id| Some(machine.stream(*id)?.read().to_vec())).collect();
     // How often it stopped is how it was cut.
-    let counters = Counters { stops: 0, ..*machine.counters() };
+    let mut counters: Counters = *machine.counters();
+    counters.stops = 0;
     Heard { events, sent: sent.to_vec(), unread, counters, streams: machine.stream_count() }
 }
 

@@ -1,11 +1,11 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
-use sockeye_proto::h2;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::back_off::Bounds;
@@ -14,9 +14,10 @@ use super::settings::{Proxy, Settings, field};
 #[cfg(feature = "tls")]
 use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
-use crate::engine::link::{Limits, PingTimes};
-use crate::engine::transport::{KeepAlive, Transport};
+use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::socket::SocketOptions;
 
 /// The settings of a [`Client`].
 ///
@@ -51,26 +52,13 @@ impl Default for ClientBuilder {
 impl ClientBuilder {
     /// Every setting at its default.
     pub fn new() -> Self {
-        let http2 = h2::Config {
-            // The server's limit is the one that counts; each stream is the caller's own doing.
-            max_concurrent_streams: u32::MAX,
-            // Its streams are its own: it bounds what they hold, and stops none for some that it does not read.
-            max_unread: 16 << 20,
-            window_pool: 1536 << 10,
-            // The client waits for the first SETTINGS itself.
-            handshake_timeout: Duration::MAX,
-            ..h2::Config::default()
-        };
         let settings = Settings {
             versions: Versions::Any,
-            http2,
-            limits: Limits::default(),
+            limits: Limits::new(),
+            options: SocketOptions::new(),
             headers: HeaderMap::new(),
-            sends_key: false,
             max_connections: 32,
             connect_timeout: Duration::from_secs(10),
-            handshake_timeout: Duration::from_secs(10),
-            tcp_keep_alive: KeepAlive::new(KeepAlive::TIME),
             back_off: Bounds::default(),
             connector: None,
             proxy: None,
@@ -106,17 +94,39 @@ impl ClientBuilder {
         self
     }
 
-    /// The settings and limits of HTTP/2 connections. `seed` is drawn for each connection; `handshake_timeout` has no
-    /// part in a client: see [`connect_timeout`](Self::connect_timeout). By default there may be as many streams as the
-    /// server allows.
+    /// What one connection may hold, how fast the server may be and how long is waited for it, in place of all that was said
+    /// before: so [`ping`](Self::ping) and [`keep_alive`](Self::keep_alive) come after it.
     #[must_use]
-    pub fn http2(mut self, config: h2::Config) -> Self {
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.edit().limits = limits;
+        self
+    }
+
+    /// What all sockets of the client begin with: subprotocols, message limits, extensions. [`Open::options`] and its
+    /// shorthands say something else of one.
+    #[must_use]
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.edit().options = options;
+        self
+    }
+
+    /// Asks a silent HTTP/2 server by PING after `interval`, and gives it up `timeout` later; off by default: see
+    /// [`Limits::keep_alive`].
+    #[must_use]
+    pub fn keep_alive(self, interval: Duration, timeout: Duration) -> Self {
+        self.limit(|limits| limits.keep_alive(interval, timeout))
+    }
+
+    /// Asks silent WebSockets by Ping after `interval`, and gives them up `timeout` later; off by default: see
+    /// [`Limits::ping`].
+    #[must_use]
+    pub fn ping(self, interval: Duration, timeout: Duration) -> Self {
+        self.limit(|limits| limits.ping(interval, timeout))
+    }
+
+    fn limit(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
         let settings = self.edit();
-        let h2::Config { keep_alive_interval, keep_alive_timeout, .. } = settings.http2;
-        settings.http2 = h2::Config { handshake_timeout: Duration::MAX, ..config };
-        if keep_alive_interval.is_some() {
-            settings.http2 = h2::Config { keep_alive_interval, keep_alive_timeout, ..settings.http2.clone() };
-        }
+        settings.limits = change(mem::take(&mut settings.limits));
         self
     }
 
@@ -148,7 +158,7 @@ impl ClientBuilder {
     pub fn proxy(mut self, url: &str) -> Self {
         match Proxy::parse(url) {
             Ok(proxy) => self.edit().proxy = Some(proxy),
-            Err(error) => self.invalidate(&error),
+            Err(error) => self.invalidate(error),
         }
         self
     }
@@ -179,15 +189,8 @@ impl ClientBuilder {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match field(name, value) {
             Ok((name, value)) => drop(self.edit().headers.append(name, value)),
-            Err(error) => self.invalidate(&error),
+            Err(error) => self.invalidate(error),
         }
-        self
-    }
-
-    /// Sends a `Sec-WebSocket-Key` over HTTP/2 too, for every socket: see [`Open::send_key`]. Off by default.
-    #[must_use]
-    pub fn send_key(mut self) -> Self {
-        self.edit().sends_key = true;
         self
     }
 
@@ -221,134 +224,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Time for the server's answer to a socket's handshake; 10 seconds by default.
-    #[must_use]
-    pub fn handshake_timeout(mut self, time: Duration) -> Self {
-        self.edit().handshake_timeout = time;
-        self
-    }
-
-    /// Time for the peer of a closed WebSocket to end its half of the stream; 5 seconds by default.
-    #[must_use]
-    pub fn close_timeout(mut self, time: Duration) -> Self {
-        let limits = &mut self.edit().limits;
-        limits.set_close_timeout(time);
-        limits.shutdown_timeout = time;
-        self
-    }
-
-    /// Octets that a connection reads and drops after its end, so that the server gets the last that was sent; 4 MiB by
-    /// default. Past it nothing more is read, and the connection is closed after a second.
-    #[must_use]
-    pub fn linger(mut self, octets: usize) -> Self {
-        self.edit().limits.linger = octets;
-        self
-    }
-
-    /// Time in which a connection has to take 16 KiB of what there is to write, or all of it; 60 seconds by default. Then it is
-    /// cut off. A link of 300 octets a second is quick enough.
-    #[must_use]
-    pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.edit().limits.write_timeout = time;
-        self
-    }
-
-    /// Time in which 16 KiB have to come, or the rest, of a WebSocket message that has begun, while it is waited for; 60
-    /// seconds by default, and at most twice as long. Then the socket fails with 1008: as
-    /// [`Server::receive_timeout`](crate::Server::receive_timeout) in all else.
-    #[must_use]
-    pub fn receive_timeout(mut self, time: Duration) -> Self {
-        self.edit().limits.receive_timeout = time;
-        self
-    }
-
-    /// Asks the systems of servers, or of proxies, that are silent whether they are there, by TCP's own keep-alive: as
-    /// [`Server::tcp_keep_alive`](crate::Server::tcp_keep_alive). 60 seconds by default; with zero nobody is asked. It does not
-    /// hold for connections of a [`connector`](Self::connector).
-    #[must_use]
-    pub fn tcp_keep_alive(mut self, time: Duration) -> Self {
-        self.edit().tcp_keep_alive = KeepAlive::new(time);
-        self
-    }
-
-    /// Time for which a busy connection keeps its thread before others have their turn; 200 microseconds by default: as
-    /// [`Server::time_slice`](crate::Server::time_slice).
-    #[must_use]
-    pub fn time_slice(mut self, time: Duration) -> Self {
-        self.edit().limits.set_slice(time);
-        self
-    }
-
-    /// Asks a silent HTTP/2 server by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
-    ///
-    /// A PING asks whoever the connection is with, such as a proxy, and does not pass it. [`ping`](Self::ping) asks for each
-    /// WebSocket.
-    #[must_use]
-    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        let settings = self.edit();
-        settings.http2.keep_alive_interval = Some(interval);
-        settings.http2.keep_alive_timeout = timeout;
-        self
-    }
-
-    /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
-    /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
-    /// [`Error::Timeout`]. Off by default, and with an `interval` of zero; as [`Server::ping`](crate::Server::ping) in all
-    /// else.
-    #[doc(alias = "ping_interval")]
-    #[doc(alias = "ping_timeout")]
-    #[doc(alias = "heartbeat")]
-    #[must_use]
-    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.edit().limits.pings = PingTimes::new(interval, timeout);
-        self
-    }
-
-    /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
-    #[must_use]
-    pub fn stream_send_buffer(mut self, octets: usize) -> Self {
-        self.edit().limits.stream_send = octets;
-        self
-    }
-
-    /// Octets of one connection's unsent data beyond which a sender waits that has some unsent itself; 1 MiB by default.
-    #[must_use]
-    pub fn connection_send_buffer(mut self, octets: usize) -> Self {
-        self.edit().limits.connection_send = octets;
-        self
-    }
-
-    /// Octets of one connection's messages of [groups](crate::Group), beyond which who sends to a group waits; 2 MiB by default.
-    /// Each is counted once, however many members wait for it, with some octets more; one is sent, whatever its size, where no
-    /// other waits.
-    #[must_use]
-    pub fn group_send_buffer(mut self, octets: usize) -> Self {
-        self.edit().limits.group_send = octets;
-        self
-    }
-
-    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
-    ///
-    /// A message of a 64th of it (64 KiB) never waits. Past it large messages wait, and one of them at a time goes on to its
-    /// end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
-    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
-    #[must_use]
-    pub fn unfinished_messages(mut self, octets: usize) -> Self {
-        self.edit().limits.unfinished_messages = octets;
-        self
-    }
-
-    /// Octets that the compressed messages of one connection may become beyond 64 times what came of them, at once and each
-    /// second: 64 MiB and 16 MiB by default. Past it the message is decompressed no further, and fails its socket with 1008.
-    #[cfg(feature = "deflate")]
-    #[must_use]
-    pub fn inflation(mut self, surplus: h2::Rate) -> Self {
-        self.edit().limits.inflation = surplus;
-        self
-    }
-
     /// Connects to the origin of a `wss`, `ws`, `https` or `http` URL; what it says beyond that and user information, which
-    /// becomes basic authorization (RFC 7617), has no meaning here.
+    /// becomes basic authorization (RFC 7617), has no meaning here. Cancel safe: dropped before it is ready, it leaves no
+    /// connection behind.
     ///
     /// # Errors
     ///
@@ -372,24 +250,28 @@ impl ClientBuilder {
         Ok(Client(Arc::new(shared)))
     }
 
+    pub(super) fn options_of_all(&self) -> &SocketOptions {
+        &self.settings.options
+    }
+
     /// Whether every setting could be taken.
     pub(super) fn check(&self) -> Result {
         self.invalid.as_ref().map_or(Ok(()), |why| Err(Error::invalid(why.to_string())))
     }
 
     /// Keeps the first fault, which tells more than those that follow.
-    fn invalidate(&mut self, error: &Error) {
-        self.invalid.get_or_insert_with(|| error.reason().into());
+    fn invalidate(&mut self, error: Error) {
+        self.invalid.get_or_insert_with(|| error.into_reason().into());
     }
 }
 
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Settings { versions, http2, limits, proxy, .. } = &*self.settings;
+        let Settings { versions, limits, options, proxy, .. } = &*self.settings;
         f.debug_struct("ClientBuilder")
             .field("versions", versions)
-            .field("http2", http2)
             .field("limits", limits)
+            .field("options", options)
             .field("proxy", proxy)
             .finish_non_exhaustive()
     }

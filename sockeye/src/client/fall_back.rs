@@ -10,12 +10,11 @@ use sockeye_proto::Reason;
 use sockeye_proto::ws::handshake::ClientHandshake;
 
 use super::memory::Way;
-use super::open::Terms;
 use super::{Shared, Versions};
 use crate::engine::link::Side;
 use crate::engine::stream::StreamHandle;
 use crate::error::{Error, Result};
-use crate::socket::WebSocket;
+use crate::socket::{SocketOptions, WebSocket};
 
 /// What came of a socket that was to be a stream of HTTP/2.
 pub(super) enum Attempt {
@@ -78,8 +77,8 @@ impl fmt::Display for Failure {
 
 impl Shared {
     /// Opens a socket over HTTP/2 or over HTTP/1.1; over the second where the first turns out not to do.
-    pub(super) async fn open(&self, mut handshake: ClientHandshake, terms: &Terms) -> Result<WebSocket> {
-        let attempt = self.open_stream(&handshake, terms).await?;
+    pub(super) async fn open(&self, mut handshake: ClientHandshake, options: &SocketOptions) -> Result<WebSocket> {
+        let attempt = self.open_stream(&handshake, options).await?;
         if self.settings.versions == Versions::Any && self.origin.secure {
             // HTTP/1.1 has a key in any case, a fresh one for each connection (RFC 6455 §4.1).
             handshake.headers.remove(SEC_WEBSOCKET_KEY);
@@ -90,14 +89,14 @@ impl Shared {
                 self.settle(Way::Http2);
                 return Ok(*socket);
             }
-            Attempt::Http1 => return self.open_upgrade(&handshake, terms).await,
+            Attempt::Http1 => return self.open_upgrade(&handshake, options).await,
             Attempt::Failed(failure) => failure,
         };
         if !failure.points_to_http1() || !self.may_fall_back() {
-            return Err(self.conclude(failure).await);
+            return Err(self.conclude(failure, options).await);
         }
         tracing::debug!(origin = %self.origin, answer = %failure, "HTTP/2 opened no WebSocket, HTTP/1.1 is tried");
-        match self.open_upgrade(&handshake, terms).await {
+        match self.open_upgrade(&handshake, options).await {
             Ok(socket) => {
                 // What may pass is remembered when it has come a second time.
                 if failure.lasts() || self.doubts.fetch_add(1, Ordering::Relaxed) > 0 {
@@ -105,7 +104,7 @@ impl Shared {
                 }
                 Ok(socket)
             }
-            Err(http1) => Err(both(self.conclude(failure).await, http1)),
+            Err(http1) => Err(both(self.conclude(failure, options).await, http1)),
         }
     }
 
@@ -158,9 +157,11 @@ impl Shared {
     }
 
     /// The error that a failure is, with the content of a refusal.
-    async fn conclude(&self, failure: Failure) -> Error {
+    async fn conclude(&self, failure: Failure, options: &SocketOptions) -> Error {
         match failure {
-            Failure::Refused(handle, response) => Error::Refused(Box::new(self.read_refusal(handle, response).await)),
+            Failure::Refused(handle, response) => {
+                Error::Refused(Box::new(self.read_refusal(handle, response, options.answer_timeout.0).await))
+            }
             Failure::Broken(error) => error,
         }
     }

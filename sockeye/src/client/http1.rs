@@ -6,27 +6,29 @@ use std::task::Poll;
 
 use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Empty;
+use sockeye_proto::h2;
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::io::ReadBuf;
 
 use super::exchange::{Unanswered, read_refusal, send, take_over};
-use super::open::{Answer, Terms};
+use super::open::{Answer, check_protocol, socket};
 use super::transport::Established;
 use super::{Shared, Versions, within};
 use crate::engine::driver::Driver;
 use crate::engine::stream::{StreamCell, StreamHandle};
 use crate::engine::transport::Transport;
-use crate::error::{Error, Result};
-use crate::socket::WebSocket;
+use crate::error::{Error, Result, Step};
+use crate::socket::options::AnswerTimeout;
+use crate::socket::{SocketOptions, WebSocket};
 
 impl Shared {
     /// Opens a socket on a connection of its own.
-    pub(super) async fn open_upgrade(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<WebSocket> {
+    pub(super) async fn open_upgrade(&self, handshake: &ClientHandshake, options: &SocketOptions) -> Result<WebSocket> {
         let spare = self.spare().take();
         if let Some(mut spare) = spare
             && !is_lost(&mut *spare.transport).await
         {
-            match self.upgrade(spare, handshake, terms).await {
+            match self.upgrade(spare, handshake, options).await {
                 Err(Unanswered { was_sent: false, error }) => tracing::debug!(%error, "a kept connection was lost"),
                 result => return Ok(result?),
             }
@@ -34,7 +36,7 @@ impl Shared {
         self.back_off.wait(self.settings.back_off).await;
         let established = self.settings.establish(&self.origin, Versions::Http1).await;
         let established = established.inspect_err(|_| self.back_off.fail())?;
-        let socket = self.upgrade(established, handshake, terms).await?;
+        let socket = self.upgrade(established, handshake, options).await?;
         self.back_off.succeed();
         Ok(socket)
     }
@@ -43,16 +45,16 @@ impl Shared {
         &self,
         established: Established,
         handshake: &ClientHandshake,
-        terms: &Terms,
+        options: &SocketOptions,
     ) -> Result<WebSocket, Unanswered> {
         let link = self.link(&established);
         link.count_request();
         let way = Carrier::Http1 { key: rand::random() };
         let request = handshake.request(way).map_err(Error::invalid)?;
-        let time = self.settings.handshake_timeout;
-        let max_head = self.settings.http2.max_header_list_size as usize;
+        let AnswerTimeout(time) = options.answer_timeout;
+        let max_head = self.settings.limits.http2(h2::Role::Client).max_header_list_size as usize;
         let sent = send(established.transport, request.clone().map(|()| Empty::new()), max_head);
-        let response = within(time, "the answer to the handshake", sent).await??;
+        let response = within(time, Step::Answer, sent).await??;
         let accepted = match handshake.check(way, &response) {
             Ok(accepted) => accepted,
             Err(ResponseError::Status(_)) => {
@@ -60,6 +62,7 @@ impl Shared {
             }
             Err(error) => return Err(Error::handshake(error).into()),
         };
+        check_protocol(options, &accepted)?;
         let (parts, body) = response.into_parts();
         let mut head = Response::new(());
         *head.status_mut() = parts.status;
@@ -68,7 +71,7 @@ impl Shared {
         unshare(head.headers_mut());
         let transport = take_over(Response::from_parts(parts, body)).await?;
         let cell = StreamCell::new_tunnel(link);
-        let socket = terms.socket(StreamHandle::new(&cell), request, Answer { response: head, accepted });
+        let socket = socket(options, StreamHandle::new(&cell), request, Answer { response: head, accepted });
         let (transport, read) = transport.into_parts();
         tokio::spawn(Driver::of_tunnel(transport, read, cell, None));
         Ok(socket)

@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Version};
 use sockeye_proto::content_length;
-use sockeye_proto::h2::{self, OpenError, Reason, Violation};
+use sockeye_proto::h2::{self, OpenError, Reason};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
@@ -15,14 +16,15 @@ use tracing::Instrument;
 use super::exchange::collect;
 use super::fall_back::{Attempt, Failure};
 use super::occupancy::{Occupancy, Permit};
-use super::open::{Answer, Terms};
+use super::open::{Answer, check_protocol, socket, with_key};
 use super::{Shared, Versions, within};
 use crate::engine::body::Body;
 use crate::engine::driver::{Application, Driver, Opening};
 use crate::engine::machine::machine;
 use crate::engine::stream::StreamHandle;
 use crate::engine::tunnel::Handler;
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result, Step, Violation};
+use crate::socket::SocketOptions;
 
 /// Attempts to open a stream on connections that turned out to take none just then.
 const MAX_ATTEMPTS: usize = 16;
@@ -81,35 +83,34 @@ impl Shared {
             self.fall_back();
             return Ok(None);
         }
+        let config = self.settings.limits.http2(h2::Role::Client);
         let (openings, requests) = mpsc::unbounded_channel();
         let (offered, offer) = oneshot::channel();
         let occupancy = self.pool.occupancy();
         let opener = Opener {
             openings: Some(requests),
             occupancy: occupancy.clone(),
-            max_streams: self.settings.http2.max_concurrent_streams,
+            max_streams: config.max_concurrent_streams,
             offered: Some(offered),
         };
         let link = self.link(&established);
-        let machine = machine(h2::Role::Client, &self.settings.http2);
+        let machine = machine(h2::Role::Client, &config);
         let connection = Driver::new(established.transport, BytesMut::new(), machine, link, opener);
         let span = tracing::debug_span!("connection", origin = %self.origin);
         let task = tokio::spawn(connection.instrument(span));
         // Dropped, it ends the connection.
         let connection = Connection { openings, occupancy };
-        match within(self.settings.connect_timeout, "the server's SETTINGS", offer).await? {
+        match within(self.settings.connect_timeout, Step::Settings, offer).await? {
             Ok(true) => Ok(Some(Arc::new(connection))),
-            Ok(false) if versions == Versions::Http2 => {
-                Err(Error::NotOffered("the extended CONNECT, by its SETTINGS (RFC 8441 §3)"))
-            }
+            Ok(false) if versions == Versions::Http2 => Err(Error::NotOffered(Missing::ExtendedConnect)),
             Ok(false) => {
                 self.fall_back();
                 Ok(None)
             }
             // The task has ended, and its result says why.
             Err(_) => Err(match task.await.map_err(Error::application)? {
-                Err(Error::Violation { rule, .. }) if rule.downcast_ref() == Some(&Violation::FirstFrame) => {
-                    Error::NotOffered("HTTP/2, by its first octets (RFC 9113 §3.4)")
+                Err(Error::Violation(Violation::Http2(h2::Violation::FirstFrame))) => {
+                    Error::NotOffered(Missing::Http2Preface)
                 }
                 result => result.err().unwrap_or(Error::Disconnected),
             }),
@@ -117,8 +118,8 @@ impl Shared {
     }
 
     /// Opens a socket on a stream. An error comes before an extended CONNECT was answered, or without an answer in time.
-    pub(super) async fn open_stream(&self, handshake: &ClientHandshake, terms: &Terms) -> Result<Attempt> {
-        let handshake = &terms.with_key(handshake);
+    pub(super) async fn open_stream(&self, handshake: &ClientHandshake, options: &SocketOptions) -> Result<Attempt> {
+        let handshake = &with_key(options, handshake);
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
         let mut refused_by = None;
         for _ in 0..MAX_ATTEMPTS {
@@ -132,14 +133,14 @@ impl Shared {
             };
             let heard = connection.occupancy.heard();
             let response = poll_fn(|cx| handle.poll_response(cx));
-            let answered = within(self.settings.handshake_timeout, "the answer to the handshake", response).await;
+            let answered = within(options.answer_timeout.0, Step::Answer, response).await;
             if answered.is_err() && connection.occupancy.heard() == heard {
                 // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
                 // another.
                 connection.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return accept(handle, request, response, handshake, terms),
+                Ok(response) => return accept(handle, request, response, handshake, options),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
                     refused_by = Some(connection)
@@ -155,16 +156,21 @@ impl Shared {
                 Err(error) => return Ok(Attempt::Failed(Failure::Broken(error))),
             }
         }
-        Err(Error::Timeout("a free stream"))
+        Err(Error::Timeout(Step::FreeStream))
     }
 
     /// Reads what a refusal has to say, as far as it comes in time.
-    pub(super) async fn read_refusal(&self, handle: StreamHandle, response: Response<()>) -> Response<Bytes> {
+    pub(super) async fn read_refusal(
+        &self,
+        handle: StreamHandle,
+        response: Response<()>,
+        time: Duration,
+    ) -> Response<Bytes> {
         let length = content_length(response.headers()).unwrap_or_default();
         let mut content = BytesMut::new();
         let body = Body::stream(handle, length);
         // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.
-        collect(body, &mut content, self.settings.handshake_timeout).await;
+        collect(body, &mut content, time).await;
         response.map(|()| content.freeze())
     }
 }
@@ -174,12 +180,13 @@ fn accept(
     request: Request<()>,
     response: Response<()>,
     handshake: &ClientHandshake,
-    terms: &Terms,
+    options: &SocketOptions,
 ) -> Result<Attempt> {
     match handshake.check(Carrier::Http2, &response) {
         Ok(accepted) => {
+            check_protocol(options, &accepted)?;
             handle.start_tunnel();
-            Ok(Attempt::Opened(Box::new(terms.socket(handle, request, Answer { response, accepted }))))
+            Ok(Attempt::Opened(Box::new(socket(options, handle, request, Answer { response, accepted }))))
         }
         Err(ResponseError::Status(_)) => Ok(Attempt::Failed(Failure::Refused(handle, response))),
         Err(error) => Err(Error::handshake(error)),

@@ -3,8 +3,6 @@
 mod back_off;
 mod bounded;
 mod builder;
-#[cfg(feature = "deflate")]
-mod deflate;
 mod exchange;
 mod fall_back;
 mod http1;
@@ -31,6 +29,7 @@ use std::time::Duration;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Version};
+use sockeye_proto::h2;
 use tokio::time::timeout;
 
 use self::back_off::BackOff;
@@ -41,7 +40,7 @@ use self::settings::Settings;
 use self::transport::Established;
 use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::registry::{Ending, Handle, Registry};
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result, Step};
 
 pub use self::builder::ClientBuilder;
 pub use self::open::Open;
@@ -119,7 +118,7 @@ pub(crate) struct Shared {
 }
 
 impl Client {
-    /// Connects to an origin with default settings: see [`ClientBuilder::connect`].
+    /// Connects to an origin with default settings: see [`ClientBuilder::connect`]. Cancel safe.
     ///
     /// # Errors
     ///
@@ -161,14 +160,16 @@ impl Client {
     }
 
     /// Closes every socket with 1001 and every connection by GOAWAY, and waits for their end. A socket says its Close while
-    /// it is being received from; what is left after the [`close_timeout`](ClientBuilder::close_timeout) is cut off.
+    /// it is being received from; what is left after the
+    /// [`shutdown_timeout`](crate::Limits::shutdown_timeout) is cut off. Cancel safe: the end goes on where the future is dropped.
     pub async fn close(&self) {
         let Shared { settings, registry, pool, .. } = &*self.0;
         // From here on nothing is opened, and nothing kept.
         self.handle().shutdown();
         pool.clear();
         self.0.spare().take();
-        let time = settings.limits.shutdown_timeout.saturating_add(settings.limits.failed_timeout);
+        let limits = settings.limits.connection(h2::Role::Client);
+        let time = limits.shutdown_timeout.saturating_add(limits.failed_timeout);
         timeout(time, registry.wait_empty()).await.ok();
     }
 
@@ -213,7 +214,7 @@ impl Shared {
     fn link(&self, established: &Established) -> Arc<Link> {
         let Established { peer, version, .. } = *established;
         let info = ConnectionInfo { side: Side::Client, peer, version, secure: self.origin.secure };
-        self.registry.enter(Arc::new(self.settings.limits), info)
+        self.registry.enter(Arc::new(self.settings.limits.connection(h2::Role::Client)), info)
     }
 
     /// The first connection, so that an origin that cannot be reached is known at once.
@@ -247,11 +248,11 @@ impl Versions {
     }
 
     /// What a server lacks that chose none of them.
-    fn by_alpn(self) -> &'static str {
+    fn by_alpn(self) -> Missing {
         match self {
-            Self::Any => "HTTP/2 or HTTP/1.1, by ALPN (RFC 7301)",
-            Self::Http1 => "HTTP/1.1, by ALPN (RFC 7301)",
-            Self::Http2 => "HTTP/2, by ALPN (RFC 9113 §3.2)",
+            Self::Any => Missing::Http,
+            Self::Http1 => Missing::Http1,
+            Self::Http2 => Missing::Http2,
         }
     }
 }
@@ -266,6 +267,6 @@ impl fmt::Debug for Client {
 }
 
 /// Gives a step some time.
-async fn within<T>(time: Duration, step: &'static str, future: impl Future<Output = T>) -> Result<T> {
+async fn within<T>(time: Duration, step: Step, future: impl Future<Output = T>) -> Result<T> {
     timeout(time, future).await.map_err(|_| Error::Timeout(step))
 }

@@ -6,7 +6,7 @@ use http::Version;
 
 use super::Versions;
 use crate::engine::transport::Transport;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// The configuration that nobody can give.
 pub(super) type ClientConfig = Infallible;
@@ -16,7 +16,7 @@ pub(super) struct Tls(Infallible);
 
 impl Tls {
     pub(super) fn new(_: Option<&ClientConfig>) -> Result<Self> {
-        Err(Error::connect("TLS", "the feature `tls` of the crate is off"))
+        Err(Error::connect(Step::Tls, "the feature `tls` of the crate is off"))
     }
 
     pub(super) async fn secure(

@@ -5,16 +5,17 @@ use std::pin::Pin;
 
 use http::header::{ORIGIN, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Request, Response};
-use sockeye_proto::ws::handshake::{Accepted, ClientHandshake};
-use sockeye_proto::ws::{self, Config, Extensions, Role};
+use sockeye_proto::ws::handshake::{Accepted, ClientHandshake, ResponseError};
+use sockeye_proto::ws::{self, Role};
 
 use super::origin::{Target, parse_path};
 use super::settings::field;
 use super::{Client, ClientBuilder};
 use crate::engine::stream::StreamHandle;
 use crate::error::{Error, Result};
-use crate::socket::WebSocket;
 use crate::socket::handler::{Handler, run_in_place};
+use crate::socket::options::{Agreement, Key};
+use crate::socket::{SocketOptions, WebSocket};
 
 /// A WebSocket that is to be opened: await it, or say more about it first. From [`Client::open`] and
 /// [`connect`](super::connect).
@@ -25,10 +26,8 @@ use crate::socket::handler::{Handler, run_in_place};
 pub struct Open {
     place: Place,
     url: String,
-    protocols: Vec<String>,
+    options: SocketOptions,
     headers: HeaderMap,
-    pub(super) extensions: Extensions,
-    terms: Terms,
     invalid: Option<String>,
 }
 
@@ -37,14 +36,6 @@ pub struct Open {
 enum Place {
     On(Client),
     Once(ClientBuilder),
-}
-
-/// What this side settles beside the handshake's own fields.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Terms {
-    config: Config,
-    /// Over HTTP/2, too.
-    sends_key: bool,
 }
 
 /// What came back.
@@ -63,29 +54,32 @@ impl Open {
     }
 
     fn new(place: Place, url: &str) -> Self {
-        Self {
-            place,
-            url: url.to_owned(),
-            protocols: Vec::new(),
-            headers: HeaderMap::new(),
-            extensions: Extensions::default(),
-            terms: Terms::default(),
-            invalid: None,
-        }
+        let options = match &place {
+            Place::On(client) => client.0.settings.options.clone(),
+            Place::Once(builder) => builder.options_of_all().clone(),
+        };
+        Self { place, url: url.to_owned(), options, headers: HeaderMap::new(), invalid: None }
+    }
+
+    /// All that is settled of the socket, in place of what the client's builder said of all and of what was said before.
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = options;
+        self
     }
 
     /// The subprotocols to offer, the preferred one first (RFC 6455 §1.9); [`WebSocket::protocol`] says which was taken.
     pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
-        self.protocols = protocols.into_iter().map(Into::into).collect();
+        self.options = self.options.protocols(protocols);
         self
     }
 
     /// Adds a header field, none of the handshake's own. It goes after those of the client. A `sec-websocket-key` is one of the
-    /// handshake's over HTTP/1.1, and goes out over HTTP/2 alone; see [`send_key`](Self::send_key).
+    /// handshake's over HTTP/1.1, and goes out over HTTP/2 alone; see
+    /// [`SocketOptions::send_key`].
     pub fn header(mut self, name: &str, value: &str) -> Self {
         match field(name, value) {
             Ok((name, value)) => drop(self.headers.append(name, value)),
-            Err(error) => drop(self.invalid.get_or_insert_with(|| error.reason())),
+            Err(error) => drop(self.invalid.get_or_insert_with(|| error.into_reason())),
         }
         self
     }
@@ -98,34 +92,28 @@ impl Open {
 
     /// Octets in a message, beyond which the socket fails with 1009. Default: 1 MiB.
     pub fn max_message_size(mut self, octets: usize) -> Self {
-        self.terms.config.max_message_size = octets;
+        self.options = self.options.max_message_size(octets);
         self
     }
 
-    /// All the limits of the socket.
-    pub fn config(mut self, config: Config) -> Self {
-        self.terms.config = config;
-        self
-    }
-
-    /// Leaves out the masking of what is sent, where the server accepts that (`no-masking`); offered only over TLS. Off by
-    /// default: masking guards proxies that read along (RFC 6455 §10.3), of which there are none inside of TLS.
-    pub fn no_masking(mut self) -> Self {
-        self.extensions.no_masking = true;
-        self
-    }
-
-    /// Sends a `Sec-WebSocket-Key` over HTTP/2 too, a random one for each socket, for a server that waits for one behind a proxy
-    /// that makes none (Envoy). Off by default: RFC 8441 §5 has no key, and there are proxies (nghttpx) that send this one on
-    /// beside their own. The answer's `Sec-WebSocket-Accept` may be missing then, but not be wrong.
-    pub fn send_key(mut self) -> Self {
-        self.terms.sends_key = true;
+    /// Offers to compress messages (`permessage-deflate`, RFC 7692), which is up to the server:
+    /// [`WebSocket::extensions`] says what is in use. Off by default.
+    ///
+    /// ```no_run
+    /// # async fn run(client: sockeye::Client) -> sockeye::Result {
+    /// let mut log = client.open("/log").deflate(sockeye::Deflate::default()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "deflate")]
+    pub fn deflate(mut self, deflate: ws::Deflate) -> Self {
+        self.options = self.options.deflate(deflate);
         self
     }
 
     /// Opens the socket and gives it to a handler that runs inside the connection's task, as a server's does: next to the
     /// transport, where a message costs a fraction of what it takes to wake another task for it. Ready once the socket is open.
-    /// When the handler ends, its result closes the socket: see [`Outcome`](crate::Outcome).
+    /// When the handler ends, its result closes the socket: see [`Outcome`](crate::socket::Outcome).
     ///
     /// What keeps a processor busy for long holds up the connection's other sockets, and should be spawned. Cancel safe: where
     /// the future is dropped before it is ready, the handler never runs.
@@ -153,7 +141,7 @@ impl Open {
         Ok(())
     }
 
-    async fn open(mut self) -> Result<WebSocket> {
+    async fn open(self) -> Result<WebSocket> {
         if let Some(why) = self.invalid {
             return Err(Error::invalid(why));
         }
@@ -170,14 +158,13 @@ impl Open {
         };
         let shared = &client.0;
         let mut handshake = ClientHandshake::new(shared.origin.uri(path)?);
-        handshake.protocols = self.protocols;
-        handshake.extensions = self.extensions;
+        handshake.protocols.clone_from(&self.options.protocols);
+        handshake.extensions = self.options.extensions;
         handshake.headers.clone_from(&shared.headers);
         for (name, value) in &self.headers {
             handshake.headers.append(name, value.clone());
         }
-        self.terms.sends_key |= shared.settings.sends_key;
-        shared.open(handshake, &self.terms).await
+        shared.open(handshake, &self.options).await
     }
 }
 
@@ -192,40 +179,41 @@ impl IntoFuture for Open {
 
 impl fmt::Debug for Open {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Open").field("url", &self.url).field("protocols", &self.protocols).finish_non_exhaustive()
+        f.debug_struct("Open").field("url", &self.url).field("options", &self.options).finish_non_exhaustive()
     }
 }
 
-impl Terms {
-    /// The handshake for HTTP/2, with a key of its own where one was asked for.
-    pub(super) fn with_key<'a>(&self, handshake: &'a ClientHandshake) -> Cow<'a, ClientHandshake> {
-        let mut handshake = Cow::Borrowed(handshake);
-        if self.sends_key && !handshake.headers.contains_key(SEC_WEBSOCKET_KEY) {
-            handshake.to_mut().set_key(rand::random());
-        }
-        handshake
+/// The handshake for HTTP/2, with a key of its own where one was asked for.
+pub(super) fn with_key<'a>(options: &SocketOptions, handshake: &'a ClientHandshake) -> Cow<'a, ClientHandshake> {
+    let mut handshake = Cow::Borrowed(handshake);
+    if options.key == Key::Always && !handshake.headers.contains_key(SEC_WEBSOCKET_KEY) {
+        handshake.to_mut().set_key(rand::random());
     }
+    handshake
+}
 
-    /// The socket of a handshake that was accepted.
-    pub(super) fn socket(&self, handle: StreamHandle, request: Request<()>, answer: Answer) -> WebSocket {
-        let (mut request, ()) = request.into_parts();
-        request.extensions.clear();
-        let (response, ()) = answer.response.into_parts();
-        let role = Role::Client { mask_key };
-        let version = response.version;
-        tracing::debug!(
-            path = request.uri.path(),
-            protocol = answer.accepted.protocol,
-            ?version,
-            "a WebSocket was opened"
-        );
-        let extensions = answer.accepted.extensions;
-        let mut machine = ws::WebSocket::new(role, self.config).with_extensions(extensions);
-        if extensions.deflate.is_some() {
-            machine = machine.with_inflation(handle.link().inflation());
-        }
-        WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(&response)
+/// Whether the server chose a subprotocol, where one is required.
+pub(super) fn check_protocol(options: &SocketOptions, accepted: &Accepted) -> Result {
+    match (options.protocol, &accepted.protocol) {
+        (Agreement::Required, None) => Err(Error::handshake(ResponseError::ProtocolMissing)),
+        _ => Ok(()),
     }
+}
+
+/// The socket of a handshake that was accepted.
+pub(super) fn socket(options: &SocketOptions, handle: StreamHandle, request: Request<()>, answer: Answer) -> WebSocket {
+    let (mut request, ()) = request.into_parts();
+    request.extensions.clear();
+    let (response, ()) = answer.response.into_parts();
+    let role = Role::Client { mask_key };
+    let version = response.version;
+    tracing::debug!(path = request.uri.path(), protocol = answer.accepted.protocol, ?version, "a WebSocket was opened");
+    let extensions = answer.accepted.extensions;
+    let mut machine = ws::WebSocket::new(role, options.config).with_extensions(extensions);
+    if extensions.deflate.is_some() {
+        machine = machine.with_inflation(handle.link().inflation());
+    }
+    WebSocket::new(machine, handle, request, answer.accepted.protocol).with_response(&response)
 }
 
 /// The key of one frame, which must be unpredictable (RFC 6455 §5.3): the thread's generator draws blocks of them in advance,

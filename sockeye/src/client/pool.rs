@@ -12,7 +12,7 @@ use super::back_off::BackOff;
 use super::http2::Connection;
 use super::occupancy::{Occupancy, Permit};
 use crate::engine::registry::Ending;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 pub(super) struct Pool {
     connections: Mutex<Vec<Arc<Connection>>>,
@@ -109,7 +109,7 @@ impl Shared {
                 match (pool.begin_connecting(avoided), deadline) {
                     (Some(turn), _) => turn,
                     (None, Some(deadline)) => {
-                        timeout_at(deadline, changed).await.map_err(|_| Error::Timeout("a free stream"))?;
+                        timeout_at(deadline, changed).await.map_err(|_| Error::Timeout(Step::FreeStream))?;
                         continue;
                     }
                     (None, None) => {

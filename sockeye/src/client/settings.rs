@@ -8,29 +8,26 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use sockeye_proto::h2;
 
 use super::Versions;
 use super::back_off::Bounds;
 use super::memory::Memory;
 use super::origin::{Origin, Target};
 use super::tls::{ClientConfig, Tls};
-use crate::engine::link::Limits;
-use crate::engine::transport::{KeepAlive, Transport};
+use crate::engine::transport::Transport;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::socket::SocketOptions;
 
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) versions: Versions,
-    pub(super) http2: h2::Config,
     pub(super) limits: Limits,
+    /// What each socket begins with.
+    pub(super) options: SocketOptions,
     pub(super) headers: HeaderMap,
-    /// Over HTTP/2, too.
-    pub(super) sends_key: bool,
     pub(super) max_connections: usize,
     pub(super) connect_timeout: Duration,
-    pub(super) handshake_timeout: Duration,
-    pub(super) tcp_keep_alive: Option<KeepAlive>,
     pub(super) back_off: Bounds,
     pub(super) connector: Option<Connector>,
     pub(super) proxy: Option<Proxy>,

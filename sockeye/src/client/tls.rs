@@ -16,7 +16,7 @@ use super::Versions;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::sealed::Sealed;
 use crate::engine::transport::{H2, HTTP_1_1, Transport};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.
 pub(super) struct Tls {
@@ -55,7 +55,7 @@ impl Tls {
         let transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
             Ok(transport) => transport,
             Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
-            Err(error) => return Err(Error::connect("TLS", error)),
+            Err(error) => return Err(Error::connect(Step::Tls, error)),
         };
         let version = match transport.get_ref().1.alpn_protocol() {
             Some(H2) => Some(Version::HTTP_2),
@@ -80,10 +80,10 @@ pub(super) fn by_system_roots() -> Result<ClientConfig> {
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(String::new, |error| format!(": {error}"));
         let why = format!("the system has no certificate to trust{why}; install some or give a configuration");
-        return Err(Error::connect("TLS", why));
+        return Err(Error::connect(Step::Tls, why));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::connect("TLS", error))?;
+        .map_err(|error| Error::connect(Step::Tls, error))?;
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

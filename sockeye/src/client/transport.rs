@@ -15,7 +15,7 @@ use super::origin::Origin;
 use super::settings::{Proxy, Settings};
 use super::{Versions, within};
 use crate::engine::transport::Transport;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 
 /// A connection that is ready for HTTP.
 pub(super) struct Established {
@@ -33,7 +33,7 @@ impl Settings {
         }
         let tls = self.tls()?;
         let secured = tls.secure(transport, origin.host(), versions);
-        let (transport, chosen) = within(self.connect_timeout, "TLS", secured).await??;
+        let (transport, chosen) = within(self.connect_timeout, Step::Tls, secured).await??;
         let version = match (chosen, versions) {
             (Some(Version::HTTP_2), _) => Version::HTTP_2,
             (_, Versions::Http2) => return Err(Error::NotOffered(versions.by_alpn())),
@@ -45,8 +45,8 @@ impl Settings {
     async fn dial(&self, origin: &Origin) -> Result<(Box<dyn Transport>, Option<SocketAddr>)> {
         if let Some(connector) = &self.connector {
             let connecting = connector(origin.uri(PathAndQuery::from_static("/"))?);
-            let transport = within(self.connect_timeout, "the connector", connecting).await?;
-            return Ok((transport.map_err(|error| Error::connect("the connector", error))?, None));
+            let transport = within(self.connect_timeout, Step::Connector, connecting).await?;
+            return Ok((transport.map_err(|error| Error::connect(Step::Connector, error))?, None));
         }
         let Some(proxy) = &self.proxy else {
             let (transport, peer) = self.connect_tcp(origin).await?;
@@ -58,7 +58,7 @@ impl Settings {
 
     /// Looks the host up and tries its addresses of both families (RFC 8305).
     async fn connect_tcp(&self, origin: &Origin) -> Result<(Box<dyn Transport>, SocketAddr)> {
-        const STEP: &str = "name resolution and TCP";
+        const STEP: Step = Step::Tcp;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         // TLS is ours, so whatever the origin's scheme, this is a matter of host and port.
@@ -66,7 +66,7 @@ impl Settings {
         let uri = origin.uri(PathAndQuery::from_static("/"))?;
         let connected = within(self.connect_timeout, STEP, connector.call(uri)).await?;
         let transport = connected.map_err(|error| Error::connect(STEP, error))?.into_inner();
-        if let Some(keep_alive) = self.tcp_keep_alive {
+        if let Some(keep_alive) = self.limits.tcp_keep_alive {
             keep_alive.set(&transport)?;
         }
         let peer = transport.peer_addr()?;
@@ -84,7 +84,7 @@ async fn tunnel(
     origin: &Origin,
     time: Duration,
 ) -> Result<Box<dyn Transport>> {
-    const STEP: &str = "the proxy's answer";
+    const STEP: Step = Step::Proxy;
     let authority = origin.authority.as_str();
     let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(HOST, authority);
     if let Some(authorization) = &proxy.authorization {

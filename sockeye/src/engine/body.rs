@@ -11,7 +11,7 @@ use crate::engine::link::{Link, MIN_PROGRESS};
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{Input, StreamHandle};
 use crate::engine::switch::Guard;
-use crate::error::Error;
+use crate::error::{Error, Step};
 
 /// The content of a request or a response, with its trailers.
 ///
@@ -23,7 +23,7 @@ use crate::error::Error;
 /// sent `Expect: 100-continue` gets its 100 when the body is first waited for (§10.1.1).
 ///
 /// Content that is waited for and does not go on is an [`Error::Timeout`], with a server's
-/// [`receive_timeout`](crate::Server::receive_timeout).
+/// [`receive_timeout`](crate::Limits::receive_timeout).
 ///
 /// ```
 /// let response = http::Response::new(sockeye::Body::from("hello"));
@@ -201,7 +201,7 @@ impl Received {
 /// Content that does not go on is given up.
 fn give_up(link: &Link) -> Error {
     link.metrics().count(Counter::ReceiveTimeouts);
-    Error::Timeout("the rest of the content")
+    Error::Timeout(Step::Content)
 }
 
 impl http_body::Body for Body {

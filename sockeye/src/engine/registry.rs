@@ -1,6 +1,7 @@
 //! The connections of one server, and what it counts.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -293,7 +294,7 @@ impl Handle {
     ///   knows (RFC 9113 §6.8). HTTP/1.1 ends with the response that is under way.
     /// - Each WebSocket gets its Close 1001 at a moment of its own within `time`. Until then it goes on as ever. The moments are
     ///   spread evenly over all the sockets of a connection and over all connections; nothing about them is random.
-    /// - After `time` what is left has [`shutdown_timeout`](crate::Server::shutdown_timeout) to end. Then it is cut off.
+    /// - After `time` what is left has [`shutdown_timeout`](crate::Limits::shutdown_timeout) to end. Then it is cut off.
     ///
     /// A server's `serve` returns once all have ended, or their time is up. With a `time` of zero all WebSockets are told at once.
     /// A second `drain` changes nothing; [`shutdown`](Self::shutdown) tells all that are left at once. A client that is drained
@@ -320,6 +321,34 @@ impl Handle {
         let until = now.checked_add(time).unwrap_or(now + LONGEST_DRAIN);
         self.0.end(Ending::Drain { until });
         self.0.advance(Phase::Spreading);
+    }
+
+    /// Waits until [`shutdown`](Self::shutdown) or [`drain`](Self::drain) is called, and is ready at once after that: so that an
+    /// open stream of events, which would end by itself never, ends with its server. Cancel safe.
+    ///
+    #[cfg_attr(feature = "http2", doc = "```")]
+    #[cfg_attr(not(feature = "http2"), doc = "```ignore")]
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let server = sockeye::Server::new();
+    /// let handle = server.handle();
+    /// let ending = tokio::spawn(handle.ending());
+    /// handle.shutdown();
+    /// ending.await.unwrap();
+    /// # }
+    /// ```
+    pub fn ending(&self) -> impl Future<Output = ()> + Send + use<> {
+        let registry = self.0.clone();
+        async move { registry.wait_ending().await }
+    }
+
+    /// Begins a graceful end of one connection, by the number that [`connections`](Self::connections) and
+    /// [`Peer::connection`](crate::Peer::connection) have for it: GOAWAY over HTTP/2, and Close 1001 on each of its WebSockets. What
+    /// has not ended within the connection's [`shutdown_timeout`](crate::Limits::shutdown_timeout) is cut off. False where there is
+    /// no such connection, or none any more.
+    pub fn close_connection(&self, id: u64) -> bool {
+        let link = self.0.book().connections.get(&id).and_then(Weak::upgrade);
+        link.inspect(|link| link.enter(Phase::Draining)).is_some()
     }
 
     /// How often something was counted.

@@ -13,14 +13,13 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::engine::admission::{Doors, Place};
-use crate::engine::link::Limits;
-#[cfg(feature = "web-socket")]
-use crate::engine::link::PingTimes;
+use crate::engine::link;
 use crate::engine::now;
 use crate::engine::registry::{Arrival, Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::server::accepting::{Setbacks, Turn, Turns, turn_away};
 use crate::server::admission::AdmissionSettings;
 use crate::server::answer::HttpService;
@@ -47,6 +46,8 @@ use crate::server::last;
 /// }
 /// ```
 ///
+/// Cancel safe, as [`Server::serve`].
+///
 /// # Errors
 ///
 /// Those of [`Server::serve`].
@@ -59,11 +60,11 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 /// ```no_run
 /// use std::time::Duration;
 ///
-/// use sockeye::{Server, http2};
+/// use sockeye::{Limits, Server};
 ///
 /// # async fn run(listener: tokio::net::TcpListener, app: axum::Router) -> sockeye::Result {
 /// let server = Server::new()
-///     .http2(http2::Config { max_concurrent_streams: 10_000, ..http2::Config::default() })
+///     .limits(Limits::new().max_concurrent_streams(10_000).write_timeout(Duration::from_secs(20)))
 ///     .keep_alive(Duration::from_secs(30), Duration::from_secs(10));
 /// let handle = server.handle();
 /// tokio::spawn(async move {
@@ -75,13 +76,19 @@ pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result 
 /// ```
 #[derive(Clone)]
 pub struct Server {
-    pub(super) http2: h2::Config,
-    pub(super) limits: Arc<Limits>,
+    limits: Arc<Limits>,
     pub(super) admission: AdmissionSettings,
-    keep_alive: Option<(Duration, Duration)>,
+    pub(super) secure: Option<Secure>,
+    pub(super) registry: Arc<Registry>,
+}
+
+/// A server's settings as its connections use them.
+pub(crate) struct Settled {
+    pub(super) http2: h2::Config,
+    pub(super) limits: Arc<link::Limits>,
     pub(super) handshake_timeout: Duration,
     tcp_keep_alive: Option<KeepAlive>,
-    pub(crate) secure: Option<Secure>,
+    pub(super) secure: Option<Secure>,
     pub(super) registry: Arc<Registry>,
 }
 
@@ -105,225 +112,41 @@ impl Default for Server {
 impl Server {
     /// A server in cleartext, with every limit at its default.
     pub fn new() -> Self {
-        Self {
-            http2: h2::Config::default(),
-            limits: Arc::default(),
-            admission: AdmissionSettings::default(),
-            keep_alive: None,
-            handshake_timeout: Duration::from_secs(10),
-            tcp_keep_alive: KeepAlive::new(KeepAlive::TIME),
-            secure: None,
-            registry: Arc::default(),
-        }
+        Self { limits: Arc::default(), admission: AdmissionSettings::default(), secure: None, registry: Arc::default() }
     }
 
-    /// The settings and limits of HTTP/2 connections; the limits of a request's head hold for HTTP/1.1, too. `seed` is drawn
-    /// for each connection; `handshake_timeout` and, where it is called, [`keep_alive`](Self::keep_alive) are the server's
-    /// own, in whatever order they are set.
+    /// What one connection may hold, how fast its peer may be and how long is waited for it, in place of all that was said
+    /// before: so [`ping`](Self::ping) and its like come after it.
     #[must_use]
-    pub fn http2(mut self, config: h2::Config) -> Self {
-        self.http2 = config;
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Arc::new(limits);
         self
     }
 
-    /// Octets of one stream's unsent data beyond which its sender waits; 64 KiB by default.
+    /// Streams of HTTP/2 at once on a connection; 100 by default: see
+    /// [`Limits::max_concurrent_streams`].
     #[must_use]
-    pub fn stream_send_buffer(mut self, octets: usize) -> Self {
-        self.limits().stream_send = octets;
-        self
+    pub fn max_concurrent_streams(self, streams: u32) -> Self {
+        self.limit(|limits| limits.max_concurrent_streams(streams))
     }
 
-    /// Octets that wait to be sent on one connection beyond which a sender waits that has some unsent itself; 4 MiB by default.
-    ///
-    /// Where three quarters of that wait, since the peer does not read, streams on which something waits are given nothing to
-    /// read either: what they would answer would have to wait as well. What comes for them stays in their windows, and the
-    /// others go on. One of these whose peer stops to read as well is reset with ENHANCE_YOUR_CALM after ten seconds, where such
-    /// streams hold an eighth of it together ([`Counter::UnreadStreamsReset`](crate::Counter::UnreadStreamsReset)).
+    /// Asks silent peers of HTTP/2 by PING after `interval`, and gives them up `timeout` later; off by default: see
+    /// [`Limits::keep_alive`].
     #[must_use]
-    pub fn connection_send_buffer(mut self, octets: usize) -> Self {
-        self.limits().connection_send = octets;
-        self
+    pub fn keep_alive(self, interval: Duration, timeout: Duration) -> Self {
+        self.limit(|limits| limits.keep_alive(interval, timeout))
     }
 
-    /// Octets of one connection's messages of [groups](crate::Group), beyond which who sends to a group waits; 2 MiB by default.
-    /// Each is counted once, however many members wait for it, with some octets more; one is sent, whatever its size, where no
-    /// other waits.
+    /// Asks silent WebSockets by Ping after `interval`, and gives them up `timeout` later; off by default: see
+    /// [`Limits::ping`].
     #[cfg(feature = "web-socket")]
     #[must_use]
-    pub fn group_send_buffer(mut self, octets: usize) -> Self {
-        self.limits().group_send = octets;
-        self
+    pub fn ping(self, interval: Duration, timeout: Duration) -> Self {
+        self.limit(|limits| limits.ping(interval, timeout))
     }
 
-    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
-    ///
-    /// Messages of up to a 64th of it (64 KiB) have an eighth beside it. Past it large messages wait, and one of them at a time goes
-    /// on to its end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
-    /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
-    #[must_use]
-    pub fn unfinished_messages(mut self, octets: usize) -> Self {
-        self.limits().unfinished_messages = octets;
-        self
-    }
-
-    /// Octets of memory that the heads of one HTTP/2 connection may take together; 2 MiB by default. Counted are those of
-    /// requests, for as long as the service holds them, trailers that were not read, and what WebSockets keep of the requests
-    /// that opened them, but for 128 octets each: of what their heads have in common a connection keeps one copy.
-    ///
-    /// HPACK lets a peer say a head of 16 KiB in a hundred octets (RFC 7541 §7.3). Past the limit new streams are refused
-    /// with REFUSED_STREAM, before the service hears of them, and the peer may try elsewhere or later; streams with trailers
-    /// are reset with ENHANCE_YOUR_CALM. [`Counter::HeadsRefused`](crate::Counter::HeadsRefused) counts both. A browser's
-    /// request takes some 3.5 KiB while it is held. Behind a proxy that puts the sockets of thousands of users on one
-    /// connection, allow for a cookie and a token of each.
-    #[must_use]
-    pub fn kept_heads(mut self, octets: usize) -> Self {
-        self.limits().kept_heads = octets;
-        self
-    }
-
-    /// Octets that the compressed messages of one connection may become beyond 64 times what came of them, at once and each
-    /// second: 64 MiB and 16 MiB by default, which is a megabyte of zeros sixteen times a second for ever. Past it the message
-    /// is decompressed no further, and fails its WebSocket with 1008, which
-    /// [`Counter::InflationFloods`](crate::Counter::InflationFloods) counts. JSON comes to some 20 times what came.
-    #[cfg(feature = "deflate")]
-    #[must_use]
-    pub fn inflation(mut self, surplus: h2::Rate) -> Self {
-        self.limits().inflation = surplus;
-        self
-    }
-
-    /// Asks a silent HTTP/2 peer by PING after `interval`, and gives it up `timeout` later (RFC 9113 §6.7). Off by default.
-    ///
-    /// A PING asks whoever the connection is with, such as a proxy or a browser, and passes neither: it finds connections
-    /// that are dead. Whether a WebSocket still has somebody at its other end only `ping` finds out.
-    #[must_use]
-    pub fn keep_alive(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.keep_alive = Some((interval, timeout));
-        self
-    }
-
-    /// Asks the peer of each WebSocket that was silent for `interval` by a Ping (RFC 6455 §5.5.2), over every version of
-    /// HTTP, and gives the socket up where nothing at all comes within `timeout` after that: it gets
-    /// [`Error::Timeout`](crate::Error::Timeout), which RFC 6455 §7.1.5 calls code 1006, its stream is reset with CANCEL or its connection of
-    /// HTTP/1.1 is closed, and [`Counter::PingTimeouts`](crate::Counter::PingTimeouts) counts it. Off by default, and with an
-    /// `interval` of zero; 25 and 20 seconds do well, since proxies cut off what is silent for 60.
-    ///
-    /// It does not matter what the application does: neither whether it receives nor in which task. The Pongs are not told
-    /// to [`recv_with`](crate::WebSocket::recv_with). A Ping may be late by a 64th of the shorter time, or an eighth where a
-    /// connection has more than 512 streams. A peer whose octets or ours wait for room is not silent.
-    ///
-    /// Other than the PING of HTTP/2, of [`keep_alive`](Self::keep_alive), a Ping passes proxies and keeps them from cutting
-    /// the socket off, and finds a page that is gone while its browser keeps the connection.
-    #[cfg(feature = "web-socket")]
-    #[doc(alias = "ping_interval")]
-    #[doc(alias = "ping_timeout")]
-    #[doc(alias = "heartbeat")]
-    #[must_use]
-    pub fn ping(mut self, interval: Duration, timeout: Duration) -> Self {
-        self.limits().pings = PingTimes::new(interval, timeout);
-        self
-    }
-
-    /// Time for TLS, for the first octets of HTTP and for the head of an HTTP/1.1 request; 10 seconds by default. The time of a
-    /// later head begins with its first octet.
-    #[must_use]
-    pub fn handshake_timeout(mut self, time: Duration) -> Self {
-        self.handshake_timeout = time;
-        self
-    }
-
-    /// Time for the peer of a closed WebSocket to end its half of the stream, and for a handler to end after its stream is
-    /// over; 5 seconds by default. A handler that goes on is dropped then
-    /// ([`Counter::HandlersDropped`](crate::Counter::HandlersDropped)).
-    ///
-    /// Over HTTP/1.1 the end of a peer is seen behind at most a window of octets that nobody has read (64 KiB by default):
-    /// [`ping`](Self::ping) finds the others.
-    #[must_use]
-    pub fn close_timeout(mut self, time: Duration) -> Self {
-        self.limits().set_close_timeout(time);
-        self
-    }
-
-    /// Octets that a connection reads and drops after its end, by an error or by ours, so that the peer gets the last that was
-    /// sent; 4 MiB by default, which is what a fast peer far away has sent before it knows. Past it nothing more is read, and
-    /// the connection is closed after a second ([`Counter::LingersGivenUp`](crate::Counter::LingersGivenUp)).
-    #[must_use]
-    pub fn linger(mut self, octets: usize) -> Self {
-        self.limits().linger = octets;
-        self
-    }
-
-    /// Time in which a connection has to take 16 KiB of what there is to write, or all of it; 60 seconds by default. Then it is
-    /// cut off ([`Counter::WriteTimeouts`](crate::Counter::WriteTimeouts)): who takes nothing, or an octet a minute, keeps what
-    /// is held for it for ever. A link of 300 octets a second is quick enough. It holds over every version of HTTP; one stream of
-    /// HTTP/2 has the same in its [`progress_timeout`](h2::Config::progress_timeout).
-    #[must_use]
-    pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.limits().write_timeout = time;
-        self
-    }
-
-    /// Time in which 16 KiB have to come, or the rest, of a WebSocket message or of a request's content that has begun, while the
-    /// application waits for it; 60 seconds by default, and at most twice as long, since it is looked at once in each
-    /// period. Then the socket fails with 1008, or the content with [`Error::Timeout`](crate::Error::Timeout), and
-    /// [`Counter::ReceiveTimeouts`](crate::Counter::ReceiveTimeouts) counts it.
-    ///
-    /// A link of 300 octets a second is quick enough, and between two messages a socket may be silent for as long as it likes; so
-    /// may one whose message is received [in pieces](crate::WebSocket::recv_stream), between two frames. For requests whose
-    /// content is a stream of events from the client, [`Duration::MAX`] is no limit.
-    #[must_use]
-    pub fn receive_timeout(mut self, time: Duration) -> Self {
-        self.limits().receive_timeout = time;
-        self
-    }
-
-    /// Time for which a connection may have neither a request nor a WebSocket; 60 seconds by default, and over HTTP/2 at most twice
-    /// as long. Then it ends, over HTTP/2 by a GOAWAY that loses no request that is under way, and
-    /// [`Counter::IdleTimeouts`](crate::Counter::IdleTimeouts) counts it. To the first request over HTTP/1.1 there is the
-    /// [`handshake_timeout`](Self::handshake_timeout). PINGs do not make a connection busy.
-    #[must_use]
-    pub fn idle_timeout(mut self, time: Duration) -> Self {
-        self.limits().idle_timeout = time;
-        self
-    }
-
-    /// Asks the systems of peers that are silent whether they are there, by TCP's own keep-alive (RFC 9293 §3.8.4): after `time`
-    /// without a segment, then four times within the same time. So a peer whose link was cut is gone after twice the `time`,
-    /// whether we have something to send or not (where the system has `TCP_USER_TIMEOUT`). 60 seconds by default; with zero
-    /// nobody is asked.
-    ///
-    /// It holds for the connections that [`serve`](Self::serve) accepts. It finds systems that are gone, and no more: whether
-    /// a program or a page is there is found out by [`keep_alive`](Self::keep_alive) and [`ping`](Self::ping).
-    #[must_use]
-    pub fn tcp_keep_alive(mut self, time: Duration) -> Self {
-        self.tcp_keep_alive = KeepAlive::new(time);
-        self
-    }
-
-    /// Time for which a busy connection, and the handlers that run in its task, keep their thread before others have their turn;
-    /// 200 microseconds by default. A batch that takes twice as long is broken off where it is. With less others wait less;
-    /// with zero the connection gives way at every step, which is for tests.
-    #[must_use]
-    pub fn time_slice(mut self, time: Duration) -> Self {
-        self.limits().set_slice(time);
-        self
-    }
-
-    /// Time that a connection's task may take in one go before it is logged, with the peer's address, and counted
-    /// ([`Counter::BlockedThreads`](crate::Counter::BlockedThreads)): then a handler or a service has blocked its thread, and
-    /// nothing else of the thread has run. 1 second by default.
-    #[must_use]
-    pub fn watchdog(mut self, time: Duration) -> Self {
-        self.limits().watchdog = time;
-        self
-    }
-
-    /// Time for what is open to end after [`Handle::shutdown`], or after the time of [`Handle::drain`], on each connection, whoever
-    /// serves it; 5 seconds by default. Then handlers are dropped, and the peer has a second to read the last. At a shutdown
-    /// handshakes that are under way end at once; a drain lets them end.
-    #[must_use]
-    pub fn shutdown_timeout(mut self, time: Duration) -> Self {
-        self.limits().shutdown_timeout = time;
+    fn limit(mut self, change: impl FnOnce(Limits) -> Limits) -> Self {
+        self.limits = Arc::new(change(Arc::unwrap_or_clone(self.limits)));
         self
     }
 
@@ -340,12 +163,17 @@ impl Server {
     /// that are left there. What else a restart needs that loses no handshake is the caller's, who made the listener: that
     /// another process listens already, best on the same socket.
     ///
+    /// Several listeners are served by clones, which share their connections' number, their handle and their counters:
+    /// `tokio::try_join!(server.clone().serve(a, app.clone()), server.serve(b, app))`.
+    ///
+    /// Cancel safe: where the future is dropped nothing more is accepted, and the connections that there are go on.
+    ///
     /// # Errors
     ///
     /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
     pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
+        let (doors, mut turns, mut setbacks) = (self.admission.doors(), Turns::new(), Setbacks::default());
         let server = self.settled();
-        let (doors, mut turns, mut setbacks) = (server.admission.doors(), Turns::new(), Setbacks::default());
         loop {
             let (turn, (stream, peer)) = tokio::select! {
                 biased;
@@ -372,21 +200,16 @@ impl Server {
         Ok(())
     }
 
-    fn limits(&mut self) -> &mut Limits {
-        Arc::make_mut(&mut self.limits)
-    }
-
-    /// Takes over into HTTP/2's settings what is the server's own. All connections share the result.
-    fn settled(mut self) -> Arc<Self> {
-        self.http2.handshake_timeout = self.handshake_timeout;
-        self.http2.idle_timeout = Some(self.limits.idle_timeout);
-        // One more is about to be let go of.
-        self.limits().outliving_handlers = self.http2.max_closed_streams().saturating_sub(1);
-        if let Some((interval, timeout)) = self.keep_alive {
-            self.http2.keep_alive_interval = Some(interval);
-            self.http2.keep_alive_timeout = timeout;
-        }
-        Arc::new(self)
+    /// What all connections share.
+    fn settled(self) -> Arc<Settled> {
+        Arc::new(Settled {
+            http2: self.limits.http2(h2::Role::Server),
+            limits: Arc::new(self.limits.connection(h2::Role::Server)),
+            handshake_timeout: self.limits.handshake_timeout,
+            tcp_keep_alive: self.limits.tcp_keep_alive,
+            secure: self.secure,
+            registry: self.registry,
+        })
     }
 
     /// Serves one connection over any transport, by the same settings: TLS where it was asked for, HTTP/2 and HTTP/1.1. It
@@ -403,7 +226,8 @@ impl Server {
     /// # }
     /// ```
     ///
-    /// The connection counts among those that [`max_connections`](Self::max_connections) allows.
+    /// The connection counts among those that [`max_connections`](Self::max_connections) allows. Where the future is dropped it
+    /// ends at once, without a word to the peer.
     ///
     /// # Errors
     ///
@@ -423,7 +247,9 @@ impl Server {
             }
         })
     }
+}
 
+impl Settled {
     /// Lets an accepted connection in, or turns it away.
     fn admit<S: HttpService>(
         self: Arc<Self>,
@@ -469,7 +295,6 @@ impl Server {
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server")
-            .field("http2", &self.http2)
             .field("limits", &self.limits)
             .field("admission", &self.admission)
             .field("tls", &self.secure.is_some())

@@ -1,24 +1,4 @@
-//! The low-level way: one HTTP/2 connection over any transport, its streams one by one.
-//!
-#![cfg_attr(feature = "web-socket", doc = "```no_run")]
-#![cfg_attr(not(feature = "web-socket"), doc = "```ignore")]
-//! use sockeye::{Result, http2};
-//!
-//! async fn accept(transport: tokio::net::TcpStream) -> Result {
-//!     let mut connection = http2::Connection::accept(transport, http2::Config::default());
-//!     while let Some(stream) = connection.next().await? {
-//!         if stream.protocol().is_none() {
-//!             stream.respond(http::Response::new("only WebSockets here".to_owned())).await;
-//!             continue;
-//!         }
-//!         // What is no handshake, or a wrong one, has been told so.
-//!         let Ok(mut socket) = stream.into_websocket() else { continue };
-//!         socket.send("hello").await?;
-//!         socket.close().await?;
-//!     }
-//!     Ok(())
-//! }
-//! ```
+//! One HTTP/2 connection over any transport, its streams one by one.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -36,16 +16,15 @@ use tokio::task::JoinHandle;
 
 use crate::engine::body::Body;
 use crate::engine::driver::{Application, Driver};
-use crate::engine::link::{ConnectionInfo, Limits, Link, Phase, Side};
+use crate::engine::link::{ConnectionInfo, Link, Phase, Side};
 use crate::engine::machine::machine;
 use crate::engine::metrics::Counter;
 use crate::engine::registry::Registry;
 use crate::engine::stream::StreamHandle;
 use crate::engine::tunnel::{self, Handler, Panicked, Tunnel};
 use crate::error::{BoxError, Error, Result};
+use crate::limits::Limits;
 use crate::server::answer::{self, Form, Responded};
-
-pub use sockeye_proto::h2::{Config, Rate, Reason};
 
 /// One HTTP/2 connection, accepted; a task of its own sees to its frames, so that its streams go on whatever this side
 /// waits for.
@@ -62,16 +41,16 @@ pub struct Connection {
 impl Connection {
     /// Accepts the connection at the other end of `transport`: its preface is awaited as RFC 9113 §3.4 says. Call it
     /// inside a tokio runtime.
-    pub fn accept<T>(transport: T, config: Config) -> Self
+    ///
+    /// Of the limits those of a server's handshake do not hold but for the preface's, since no other step is taken here.
+    pub fn accept<T>(transport: T, limits: Limits) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let registry = Arc::new(Registry::default());
         let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
-        // One more is about to be let go of.
-        let outliving_handlers = config.max_closed_streams().saturating_sub(1);
-        let limits = Limits { outliving_handlers, ..Limits::default() };
-        let link = registry.enter(Arc::new(limits), info);
+        let config = limits.http2(h2::Role::Server);
+        let link = registry.enter(Arc::new(limits.connection(h2::Role::Server)), info);
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));
@@ -206,7 +185,8 @@ impl Stream {
     }
 
     /// Sends a response, and waits until its content is on its way, or until the peer has given the stream up: content that
-    /// nobody awaits is dropped. The handler of an accepted [`Upgrade`](crate::Upgrade) runs in a task of its own.
+    /// nobody awaits is dropped. Not cancel safe: dropped before
+    /// it is ready, the stream is reset. The handler of an accepted [`Upgrade`](crate::Upgrade) runs in a task of its own.
     pub async fn respond<B>(self, response: Response<B>)
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,

@@ -9,12 +9,12 @@ mod admission;
 mod answer;
 #[cfg(feature = "http2")]
 mod builder;
-#[cfg(feature = "deflate")]
-mod deflate;
+#[cfg(feature = "web-socket")]
+mod early;
 #[cfg(feature = "http2")]
 mod http1;
 #[cfg(feature = "http2")]
-pub mod http2;
+pub(crate) mod http2;
 #[cfg(feature = "http2")]
 mod last;
 #[cfg(feature = "http2")]

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use sockeye_proto::ws::Config;
-use sockeye_proto::ws::handshake::OriginPolicy;
 use tower_service::Service;
 
 use crate::engine::body::Body;
-use crate::server::upgrade::{Settings, Upgrade, refused};
+use crate::server::upgrade::{Upgrade, refused};
+use crate::socket::SocketOptions;
 use crate::socket::handler::Handler;
 
 /// A service that answers WebSocket handshakes and hands each socket to `handler`: an async function of a
@@ -39,55 +38,55 @@ use crate::socket::handler::Handler;
 /// let service = websocket(echo).protocols(["echo"]).max_message_size(64 * 1024);
 /// ```
 pub fn websocket<H: Handler + Clone>(handler: H) -> WebSocketService<H> {
-    WebSocketService { handler, settings: Arc::default() }
+    WebSocketService { handler, options: Arc::default() }
 }
 
 /// The service that [`websocket`] makes.
 #[derive(Clone, Debug)]
 pub struct WebSocketService<H> {
     handler: H,
-    settings: Arc<Settings>,
+    options: Arc<SocketOptions>,
 }
 
 impl<H> WebSocketService<H> {
-    /// The subprotocols spoken here (RFC 6455 §1.9). The client's first that is among them is taken; none if none is.
+    /// All that is settled of a socket, in place of what was said before.
     #[must_use]
-    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
-        self.edit().protocols = protocols.into_iter().map(Into::into).collect();
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = Arc::new(options);
         self
     }
 
-    /// Whose pages may open sockets here.
+    /// The subprotocols spoken here: see [`SocketOptions::protocols`].
     #[must_use]
-    pub fn origins(mut self, origins: OriginPolicy) -> Self {
-        self.edit().origins = origins;
-        self
+    pub fn protocols<S: Into<String>>(self, protocols: impl IntoIterator<Item = S>) -> Self {
+        self.option(|options| options.protocols(protocols))
     }
 
     /// Octets in a message, beyond which a socket fails with 1009. Default: 1 MiB.
     #[must_use]
-    pub fn max_message_size(mut self, octets: usize) -> Self {
-        self.edit().config.max_message_size = octets;
-        self
+    pub fn max_message_size(self, octets: usize) -> Self {
+        self.option(|options| options.max_message_size(octets))
     }
 
-    /// All the limits of a socket.
+    /// Compresses messages with clients that offer it: see [`SocketOptions::deflate`].
+    ///
+    /// ```
+    /// use sockeye::{Deflate, Result, WebSocket, websocket};
+    ///
+    /// async fn feed(mut socket: WebSocket) -> Result {
+    ///     socket.send("compressed ".repeat(100)).await
+    /// }
+    /// let service = websocket(feed).deflate(Deflate { level: 6, ..Deflate::default() });
+    /// ```
+    #[cfg(feature = "deflate")]
     #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.edit().config = config;
-        self
+    pub fn deflate(self, deflate: sockeye_proto::ws::Deflate) -> Self {
+        self.option(|options| options.deflate(deflate))
     }
 
-    /// Lets clients that offer it (`no-masking`) leave out the masking of what they send, on connections that Sockeye's
-    /// own server encrypts by TLS; elsewhere, as behind a proxy that decrypts, it is never accepted. Off by default.
-    #[must_use]
-    pub fn no_masking(mut self) -> Self {
-        self.edit().extensions.no_masking = true;
+    fn option(mut self, change: impl FnOnce(SocketOptions) -> SocketOptions) -> Self {
+        self.options = Arc::new(change(Arc::unwrap_or_clone(self.options)));
         self
-    }
-
-    pub(crate) fn edit(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.settings)
     }
 }
 
@@ -103,7 +102,7 @@ impl<H: Handler + Clone, B> Service<Request<B>> for WebSocketService<H> {
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let response = match Upgrade::from_request(&mut request) {
             Ok(mut upgrade) => {
-                upgrade.settings = self.settings.clone();
+                upgrade.options = self.options.clone();
                 upgrade.accept(self.handler.clone())
             }
             Err(refusal) => refused(refusal, request.method()),

@@ -19,13 +19,12 @@ use crate::engine::registry::Arrival;
 use crate::engine::relay::{self, Step, Then};
 use crate::engine::slice;
 use crate::engine::transport::Transport;
-use crate::error::{Error, Result};
-use crate::server::Server;
+use crate::error::{self, Error, Result};
 use crate::server::answer::{ByService, HttpService};
-use crate::server::builder::Secured;
+use crate::server::builder::{Secured, Settled};
 use crate::server::http1::{First, Served, serve as serve_http1};
 
-impl Server {
+impl Settled {
     /// The first step of a connection's life: whatever goes before HTTP.
     pub(super) async fn run<T: Transport + 'static, S: HttpService>(
         self: Arc<Self>,
@@ -40,7 +39,7 @@ impl Server {
                 let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
                 return Ok(Some(self.clone().start_http(transport, read, link, service)));
             };
-            let Some(secured) = self.before_shutdown("TLS", secure(Box::new(transport))).await? else {
+            let Some(secured) = self.before_shutdown(error::Step::Tls, secure(Box::new(transport))).await? else {
                 return Ok(None);
             };
             let Secured { transport, version } =
@@ -61,11 +60,11 @@ impl Server {
     }
 
     async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
-        self.before_shutdown("the first octets of HTTP", sniff(transport)).await?.transpose()
+        self.before_shutdown(error::Step::FirstOctets, sniff(transport)).await?.transpose()
     }
 
     /// Takes a step of a handshake in its time; none where the server shuts down before it is done.
-    async fn before_shutdown<F: Future>(&self, step: &'static str, taken: F) -> Result<Option<F::Output>> {
+    async fn before_shutdown<F: Future>(&self, step: error::Step, taken: F) -> Result<Option<F::Output>> {
         tokio::select! {
             biased;
             taken = timeout(self.handshake_timeout, slice::within(self.limits.slice, taken)) => taken.map(Some).map_err(|_| {
@@ -91,7 +90,7 @@ impl Server {
                 }
             }
         };
-        Ok(self.before_shutdown("the head of a request", reading).await?.unwrap_or(Head::Partial))
+        Ok(self.before_shutdown(error::Step::RequestHead, reading).await?.unwrap_or(Head::Partial))
     }
 
     /// Lists a connection, as one that has arrived.
@@ -125,7 +124,7 @@ impl Server {
                 let served = Served { service: ByService(service), server: self };
                 Then::Follows(Box::pin(First::new(transport, read, machine, link, served)))
             }
-            Ok(Head::Other(_)) => Then::Follows(Box::pin(serve_http1(transport, read, link, &self.http2, service))),
+            Ok(Head::Other(_)) => Then::Follows(Box::pin(serve_http1(transport, read, link, &self, service))),
             Ok(Head::Partial) => Then::Over(Ok(())),
             Err(error) => Then::Over(Err(error)),
         }

@@ -13,7 +13,7 @@ impl Stream {
     /// handshake, a wrong one, or one of a foreign origin. The peer has been told then, by the refusal's own response.
     /// Otherwise as [`Upgrade::take`].
     pub fn into_websocket(self) -> Result<WebSocket> {
-        self.into_upgrade()?.take()
+        self.into_upgrade()?.take_stream()
     }
 
     /// Takes the handshake, to settle its subprotocol and limits and then [take](Upgrade::take) the stream over.

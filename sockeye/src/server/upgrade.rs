@@ -4,13 +4,15 @@ use std::mem;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
-use http::{Extensions, Method, Request, Response, StatusCode, Version, request};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::Protocol;
-use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
-use sockeye_proto::ws::{self, Config, Role};
+use sockeye_proto::ws::handshake::{Offer, Refusal};
+use sockeye_proto::ws::{self, Role};
+use tokio::sync::oneshot;
 
 use crate::engine::body::Body;
 use crate::engine::driver::Driver;
@@ -22,17 +24,10 @@ use crate::engine::stream::{Ending, StreamCell, StreamHandle};
 use crate::engine::switch::Switch;
 use crate::engine::tunnel::Tunnel;
 use crate::error::{Error, Result};
-use crate::socket::WebSocket;
+use crate::server::early::Early;
 use crate::socket::handler::{Handler, Supervised};
-
-/// What an endpoint settles in a handshake.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    pub(super) protocols: Vec<String>,
-    pub(super) origins: OriginPolicy,
-    pub(super) config: Config,
-    pub(super) extensions: ws::Extensions,
-}
+use crate::socket::options::Agreement;
+use crate::socket::{SocketOptions, WebSocket};
 
 /// What a handshake has come to.
 struct Settled {
@@ -60,7 +55,9 @@ pub struct Upgrade {
     offer: Offer,
     way: Way,
     request: request::Parts,
-    pub(super) settings: Arc<Settings>,
+    pub(super) options: Arc<SocketOptions>,
+    /// Of the response, beside the handshake's own.
+    headers: HeaderMap,
 }
 
 /// How the stream gets from the server to the socket.
@@ -68,7 +65,7 @@ enum Way {
     /// A stream of our own engine, taken over at once.
     Stream(StreamHandle),
     /// A connection of our own HTTP/1.1 that has answered requests before, which becomes the socket's once the response is sent.
-    Switch(Arc<Link>),
+    Switch(Arc<Link>, Early),
     /// An upgrade of a foreign server's, which is whole only after the response was sent.
     Hyper(OnUpgrade, Arc<Link>),
 }
@@ -77,7 +74,7 @@ impl std::fmt::Debug for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Stream(_) => "Stream",
-            Self::Switch(_) => "Switch",
+            Self::Switch(..) => "Switch",
             Self::Hyper(..) => "Hyper",
         })
     }
@@ -104,7 +101,7 @@ impl Upgrade {
             }
         };
         let way = take_way(request).ok_or(Refusal::websocket_required(request.version()))?;
-        Ok(Self { offer, way, request: take_parts(request), settings: Arc::default() })
+        Ok(Self { offer, way, request: take_parts(request), options: Arc::default(), headers: HeaderMap::new() })
     }
 
     /// What the client offers: subprotocols, extensions, origin.
@@ -117,36 +114,45 @@ impl Upgrade {
         &self.request
     }
 
-    /// The subprotocols spoken here; see [`WebSocketService::protocols`](crate::WebSocketService::protocols).
+    /// All that is settled of the socket, in place of what was said before.
     #[must_use]
-    pub fn protocols<S: Into<String>>(mut self, protocols: impl IntoIterator<Item = S>) -> Self {
-        self.edit().protocols = protocols.into_iter().map(Into::into).collect();
+    pub fn options(mut self, options: SocketOptions) -> Self {
+        self.options = Arc::new(options);
         self
     }
 
-    /// Whose pages may open sockets here; those of the same origin by default.
+    /// The subprotocols spoken here: see [`SocketOptions::protocols`].
     #[must_use]
-    pub fn origins(mut self, origins: OriginPolicy) -> Self {
-        self.edit().origins = origins;
+    pub fn protocols<S: Into<String>>(self, protocols: impl IntoIterator<Item = S>) -> Self {
+        self.option(|options| options.protocols(protocols))
+    }
+
+    /// Octets in a message, beyond which the socket fails with 1009. Default: 1 MiB.
+    #[must_use]
+    pub fn max_message_size(self, octets: usize) -> Self {
+        self.option(|options| options.max_message_size(octets))
+    }
+
+    /// Compresses messages: see [`SocketOptions::deflate`].
+    #[cfg(feature = "deflate")]
+    #[must_use]
+    pub fn deflate(self, deflate: ws::Deflate) -> Self {
+        self.option(|options| options.deflate(deflate))
+    }
+
+    fn option(mut self, change: impl FnOnce(SocketOptions) -> SocketOptions) -> Self {
+        self.options = Arc::new(change(Arc::unwrap_or_clone(self.options)));
         self
     }
 
-    /// All the limits of the socket.
+    /// Adds a header field to the response that opens the socket, such as a `set-cookie`; a refusal has none of them. Fields of
+    /// the handshake's own (`sec-websocket-*`, `connection`, `upgrade`) and of content are left out.
     #[must_use]
-    pub fn config(mut self, config: Config) -> Self {
-        self.edit().config = config;
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        if !is_reserved(&name) {
+            self.headers.append(name, value);
+        }
         self
-    }
-
-    /// Lets the client leave out its masking; see [`WebSocketService::no_masking`](crate::WebSocketService::no_masking).
-    #[must_use]
-    pub fn no_masking(mut self) -> Self {
-        self.edit().extensions.no_masking = true;
-        self
-    }
-
-    pub(crate) fn edit(&mut self) -> &mut Settings {
-        Arc::make_mut(&mut self.settings)
     }
 
     /// Accepts the socket, or refuses its origin. The handler begins once the response has been sent; where another is sent
@@ -169,7 +175,7 @@ impl Upgrade {
                     .extensions_mut()
                     .insert(Tunnel::new(move || Box::pin(Supervised::new(handler.handle(socket), supervisor))));
             }
-            Way::Switch(_) => {
+            Way::Switch(..) => {
                 response.extensions_mut().insert(start(machine, handler, self.request, protocol));
             }
             Way::Hyper(upgrade, link) => {
@@ -186,35 +192,48 @@ impl Upgrade {
         response.map(|()| Body::empty())
     }
 
-    /// Takes the stream over without a handler: the response is sent and the socket is here. It is a stream of HTTP/2, or a
-    /// connection of HTTP/1.1 whose first request this is.
+    /// Takes the stream over without a handler: the response is sent and the socket is here, over every version of HTTP of
+    /// Sockeye's own server.
     ///
     /// Inside a service this answers the request: what the service returns afterwards goes nowhere, so let it be an empty
-    /// response. The service may use the socket itself, or give it to another task.
+    /// response. The service may use the socket itself, or give it to another task. It has to be awaited before the service
+    /// returns.
     ///
     /// ```
     /// use sockeye::{Body, Upgrade};
     ///
     /// async fn chat(mut request: http::Request<Body>) -> sockeye::Result<http::Response<Body>> {
-    ///     let mut socket = Upgrade::from_request(&mut request).map_err(sockeye::Error::application)?.take()?;
+    ///     let mut socket = Upgrade::from_request(&mut request).map_err(sockeye::Error::application)?.take().await?;
     ///     tokio::spawn(async move { socket.send("welcome").await });
     ///     Ok(http::Response::new(Body::empty()))
     /// }
     /// ```
     ///
+    /// Not cancel safe on a connection of HTTP/1.1 that has answered other requests before: once polled it has answered, and
+    /// dropped then it drops the socket, whose peer sees 1001. Elsewhere it is ready at once.
+    ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] in a foreign server, and on a connection of HTTP/1.1 that has answered other requests before: the
-    /// response is the service's to send there.
+    /// [`Error::Invalid`] in a foreign server: the response is the service's to send there.
     /// [`Error::Handshake`], with the [`Refusal`], where the origin is refused, which the peer has been told then.
     /// [`Error::Reset`] or [`Error::Disconnected`] where the peer is gone, [`Error::Closed`] where the stream was answered
     /// before.
-    pub fn take(self) -> Result<WebSocket> {
-        let Way::Stream(handle) = &self.way else {
-            return Err(Error::invalid(
-                "a socket of a foreign server, or of a connection that has answered requests before, cannot be taken over before its response is sent: accept it",
-            ));
-        };
+    pub async fn take(self) -> Result<WebSocket> {
+        match &self.way {
+            Way::Stream(_) => self.take_stream(),
+            Way::Switch(_, early) => {
+                let early = early.clone();
+                self.take_early(early).await
+            }
+            Way::Hyper(..) => Err(Error::invalid(
+                "a socket of a foreign server cannot be taken over before its response is sent: accept it",
+            )),
+        }
+    }
+
+    /// [`take`](Self::take) of a stream of our own engine.
+    pub(super) fn take_stream(self) -> Result<WebSocket> {
+        let Way::Stream(handle) = &self.way else { return Err(Error::Closed) };
         let handle = handle.share();
         let refuse = |refusal| refuse(&handle, &self.request.method, refusal);
         let Settled { response, machine, protocol } = self.negotiate().map_err(refuse)?;
@@ -222,19 +241,49 @@ impl Upgrade {
         Ok(WebSocket::new(machine, handle, self.request, protocol))
     }
 
+    /// The same where hyper waits for the service: its response goes first, and the socket comes with the connection's new task.
+    async fn take_early(self, early: Early) -> Result<WebSocket> {
+        let Settled { mut response, machine, protocol } = match self.negotiate() {
+            Ok(settled) => settled,
+            Err(refusal) => {
+                early.answer(refused(refusal, &self.request.method));
+                return Err(Error::handshake(refusal));
+            }
+        };
+        let (give, given) = oneshot::channel();
+        let start = Switch::new(Box::new(move |link| {
+            let cell = StreamCell::new_tunnel(link);
+            // Nobody waits for it where the future was dropped: then the socket is dropped, too.
+            give.send(WebSocket::new(machine, StreamHandle::new(&cell), self.request, protocol)).ok();
+            (cell, Box::pin(async { None }))
+        }));
+        response.extensions_mut().insert(start);
+        if !early.answer(response.map(|()| Body::empty())) {
+            return Err(Error::Closed);
+        }
+        given.await.map_err(|_| Error::Disconnected)
+    }
+
     fn negotiate(&self) -> std::result::Result<Settled, Refusal> {
         let (path, version) = (self.request.uri.path(), self.request.version);
         let link = self.way.link();
-        if let Err(refusal) = self.settings.origins.check(&self.offer) {
+        if let Err(refusal) = self.options.origins.check(&self.offer) {
             tracing::debug!(path, reason = %refusal, "a WebSocket handshake was refused");
             link.metrics().count(Counter::OriginsRefused);
             return Err(refusal);
         }
-        let protocol = self.offer.select_protocol(&self.settings.protocols);
-        let (response, in_use) = self.offer.accept(protocol, &self.settings.extensions, link.info.secure);
+        let protocol = self.offer.select_protocol(&self.options.protocols);
+        if protocol.is_none() && self.options.protocol == Agreement::Required {
+            let refusal = Refusal::ProtocolRequired;
+            tracing::debug!(path, reason = %refusal, "a WebSocket handshake was refused");
+            link.metrics().count(Counter::HandshakesRefused);
+            return Err(refusal);
+        }
+        let (mut response, in_use) = self.offer.accept(protocol, &self.options.extensions, link.info.secure);
+        response.headers_mut().extend(self.headers.clone());
         let extensions = response.headers().get(SEC_WEBSOCKET_EXTENSIONS).and_then(|value| value.to_str().ok());
         tracing::debug!(path, protocol, extensions, ?version, "a WebSocket was accepted");
-        let mut machine = ws::WebSocket::new(Role::Server, self.settings.config).with_extensions(in_use);
+        let mut machine = ws::WebSocket::new(Role::Server, self.options.config).with_extensions(in_use);
         if in_use.deflate.is_some() {
             machine = machine.with_inflation(link.inflation());
         }
@@ -246,7 +295,7 @@ impl Way {
     fn link(&self) -> &Link {
         match self {
             Self::Stream(handle) => handle.link(),
-            Self::Switch(link) | Self::Hyper(_, link) => link,
+            Self::Switch(link, _) | Self::Hyper(_, link) => link,
         }
     }
 }
@@ -318,10 +367,10 @@ fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
             Some(Way::Stream(handle))
         }
         Some(Peer { link, cell: None }) => {
-            let way = Way::Switch(link.clone());
+            let link = link.clone();
             extensions.remove::<OnUpgrade>()?;
             extensions.remove::<Peer>();
-            Some(way)
+            Some(Way::Switch(link, extensions.remove::<Early>()?))
         }
         None => {
             let upgrade = extensions.remove::<OnUpgrade>()?;
@@ -340,6 +389,12 @@ fn is_extended_connect_of_hyper<B>(request: &Request<B>) -> bool {
         && request.uri().path_and_query().is_some()
         && request.extensions().get::<Protocol>().is_none()
         && request.headers().contains_key(SEC_WEBSOCKET_VERSION)
+}
+
+/// Fields that the handshake writes itself, or that would announce content.
+fn is_reserved(name: &HeaderName) -> bool {
+    [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+        || name.as_str().starts_with("sec-websocket-")
 }
 
 /// Takes a request's head; its body stays.

@@ -38,7 +38,7 @@ use crate::socket::member::Member;
 /// they were sent; what is for [one member](Member::send) or for [all but one](Self::send_except) stands in that order too.
 /// What the socket itself has sent before it joins goes before all that the group sends; from then on there is no order between
 /// the two. While a message is [sent in pieces](crate::WebSocket::send_stream), those of the group wait for its end (RFC 6455
-/// §5.4). Members with [compression](crate::WebSocketService::deflate) get the message as it is, which RFC 7692 §6 leaves to the
+/// §5.4). Members with [compression](crate::SocketOptions::deflate) get the message as it is, which RFC 7692 §6 leaves to the
 /// sender.
 ///
 /// # Members that are slow
@@ -77,7 +77,7 @@ impl Default for Shared {
 /// The options of a [`Group`].
 ///
 /// ```
-/// # use sockeye::{Group, SlowMember};
+/// # use sockeye::{Group, socket::SlowMember};
 /// # use std::time::Duration;
 /// let quotes = Group::builder().wait(Duration::ZERO).build(); // who is slow misses some
 /// let orders = Group::builder().wait(Duration::from_secs(5)).slow(SlowMember::Close).build();

@@ -7,6 +7,7 @@ pub(crate) mod handler;
 mod head;
 mod join;
 mod member;
+pub(crate) mod options;
 mod reader;
 mod round_trip;
 mod websocket;
@@ -18,6 +19,13 @@ pub use halves::{Receiver, Sender};
 pub use handler::{Handler, Outcome};
 pub use join::Join;
 pub use member::Member;
+pub use options::SocketOptions;
 pub use reader::MessageReader;
 pub use websocket::WebSocket;
 pub use writer::MessageWriter;
+
+pub use crate::engine::members::SlowMember;
+pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
+pub use sockeye_proto::ws::{CloseCode, CloseFrame, Extensions, LimitPassed, Message, MessageKind, Violation};
+#[cfg(feature = "deflate")]
+pub use sockeye_proto::ws::{Deflate, DeflateContext};

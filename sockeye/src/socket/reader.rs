@@ -48,7 +48,7 @@ impl WebSocket {
     /// [`recv`](Self::recv) may alternate.
     ///
     /// A message may be of any size, unless
-    /// [`max_streamed_message_size`](crate::WebSocketConfig::max_streamed_message_size) says otherwise; the limits of a whole
+    /// [`max_streamed_message_size`](crate::SocketOptions::max_streamed_message_size) says otherwise; the limits of a whole
     /// message do not hold. While its pieces are not taken its peer is held back by the window of its stream, and no other
     /// socket is. Cancel safe: where the future is dropped before it is ready, no octet is lost.
     ///

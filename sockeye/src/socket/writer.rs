@@ -57,7 +57,7 @@ impl WebSocket {
     /// ```
     ///
     /// A peer may limit into how many fragments a message is cut, as Sockeye does for whole messages: pieces of some kilobytes
-    /// are welcome everywhere. With [compression](crate::WebSocketService::deflate) the message is compressed if its first
+    /// are welcome everywhere. With [compression](crate::SocketOptions::deflate) the message is compressed if its first
     /// piece has [`min_size`](crate::Deflate::min_size).
     pub fn send_stream(&mut self, kind: MessageKind) -> MessageWriter<'_> {
         MessageWriter { target: Target::Socket(self), kind, stage: Stage::New }

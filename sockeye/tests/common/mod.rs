@@ -12,7 +12,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use sockeye::{Handle, Handler, HttpService, Message, Result, Server, WebSocket, WebSocketService, http2, websocket};
+use sockeye::socket::Handler;
+use sockeye::{Handle, HttpService, Limits, Message, Result, Server, WebSocket, WebSocketService, http2, websocket};
+use sockeye_proto::h2;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -109,10 +111,10 @@ pub(crate) async fn fill(socket: &mut WebSocket, message: &Message) -> usize {
 
 /// A connection by the low-level way, and its client.
 pub(crate) async fn pair() -> (http2::Connection, Client) {
-    pair_with(http2::Config::default(), client::generous()).await
+    pair_with(Limits::new(), client::generous()).await
 }
 
-pub(crate) async fn pair_with(server: http2::Config, client: http2::Config) -> (http2::Connection, Client) {
+pub(crate) async fn pair_with(server: Limits, client: h2::Config) -> (http2::Connection, Client) {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let connection = http2::Connection::accept(ours, server);
     (connection, Client::over(theirs, client).await)

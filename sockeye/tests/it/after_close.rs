@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::{Sink, SinkExt};
 use http::Version;
-use sockeye::{CloseCode, Error, Message, MessageKind, Result, Sender, WebSocket};
+use sockeye::socket::Sender;
+use sockeye::{CloseCode, Error, Message, MessageKind, Result, WebSocket};
 use tokio::time::timeout;
 
 use crate::client::far::{self, Far, VERSIONS};

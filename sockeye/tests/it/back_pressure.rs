@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::future::join_all;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
-use sockeye::{Body, BoxError, Counter, Error, Message, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Counter, Error, Limits, Message, Server, WebSocket, websocket};
 use sockeye_proto::h2::{Config, Reason};
 use tokio::sync::{Notify, watch};
 use tower::{Service, service_fn};
@@ -68,7 +68,7 @@ async fn flush_waits_for_the_outbox() {
 async fn send_waits_at_the_limit_of_its_connection() {
     const SOCKETS: usize = 90;
     let client = Config { max_unread: 1 << 30, ..Config::default() };
-    let (mut connection, client) = pair_with(Config::default(), client).await;
+    let (mut connection, client) = pair_with(Limits::new(), client).await;
     let mut sockets = Vec::new();
     let mut sent = Vec::new();
     for _ in 0..SOCKETS {
@@ -95,7 +95,11 @@ async fn send_waits_at_the_limit_of_its_connection() {
 #[tokio::test]
 async fn limits_of_sending_are_settings() {
     let (service, mut sockets) = hand_over();
-    let server = start(Server::new().stream_send_buffer(10 * MESSAGE).connection_send_buffer(1 << 30), service).await;
+    let server = start(
+        Server::new().limits(Limits::new().stream_send_buffer(10 * MESSAGE).connection_send_buffer(1 << 30)),
+        service,
+    )
+    .await;
     let client = Client::connect(server.addr).await;
     let _peer = Socket::on(&client, &handshake("/")).await.unwrap();
     let mut socket = sockets.recv().await.unwrap();
@@ -291,7 +295,7 @@ async fn a_socket_that_waits_for_the_budget_sees_its_end() {
         [[&b"\x82\xFE\x07\xD0\0\0\0\0"[..], &[0; 400]].concat(), vec![0; 700]]
     }
     let (service, mut sockets) = hand_over();
-    let server = start(Server::new().unfinished_messages(1125), service).await;
+    let server = start(Server::new().limits(Limits::new().unfinished_messages(1125)), service).await;
     let client = Client::connect(server.addr).await;
     let mut pairs = Vec::new();
     for _ in 0..4 {

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use sockeye::{Error, http2};
+use sockeye::{Error, Limits, http2};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2::{OpenError, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -59,7 +59,7 @@ async fn an_upgrade_may_settle_a_subprotocol() {
     let accept = async {
         let upgrade = connection.next().await.unwrap().unwrap().into_upgrade().unwrap();
         assert_eq!(upgrade.offer().protocols().collect::<Vec<_>>(), ["chat"]);
-        upgrade.protocols(["chat"]).take().unwrap()
+        upgrade.protocols(["chat"]).take().await.unwrap()
     };
     let (socket, peer) = within(async { tokio::join!(accept, Socket::on(&client, &asked)) }).await;
     assert_eq!(socket.protocol(), Some("chat"));
@@ -132,7 +132,7 @@ async fn shutdown_ends_with_the_last_stream() {
 #[tokio::test]
 async fn a_violation_ends_the_connection() {
     let (ours, mut theirs) = tokio::io::duplex(4096);
-    let mut connection = http2::Connection::accept(ours, http2::Config::default());
+    let mut connection = http2::Connection::accept(ours, Limits::new());
     theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     theirs.write_all(b"\0\0\x01\0\0\0\0\0\0!").await.unwrap(); // DATA on stream 0
     let mut octets = Vec::new();
@@ -145,7 +145,8 @@ async fn a_violation_ends_the_connection() {
     })
     .await;
     read.unwrap();
-    assert!(matches!(result, Err(Error::Violation { code: 1, .. })), "{result:?}");
+    let Err(Error::Violation(violation)) = result else { panic!("{result:?}") };
+    assert_eq!(violation.reason(), Some(Reason::PROTOCOL_ERROR));
     assert!(within(connection.next()).await.unwrap().is_none());
 }
 
@@ -161,8 +162,8 @@ async fn a_connection_that_breaks_off_is_an_error_of_its_own() {
 /// RFC 8441 §3: a client may not send what was not offered; what it sends all the same is malformed.
 #[tokio::test]
 async fn the_connect_protocol_is_a_setting() {
-    let off = http2::Config { enable_connect_protocol: false, ..http2::Config::default() };
-    let (mut connection, client) = pair_with(off, http2::Config::default()).await;
+    let off = Limits::new().enable_connect_protocol(false);
+    let (mut connection, client) = pair_with(off, sockeye_proto::h2::Config::default()).await;
     let mut request = Request::connect(URI).body(()).unwrap();
     request.extensions_mut().insert(Protocol::websocket());
     assert_eq!(client.open(&request, false).unwrap_err(), OpenError::ExtendedConnectNotAllowed);
@@ -174,13 +175,11 @@ async fn the_connect_protocol_is_a_setting() {
 #[tokio::test]
 async fn settings_go_out_as_configured() {
     let (ours, mut theirs) = tokio::io::duplex(4096);
-    let config = http2::Config {
-        initial_window_size: 100_000,
-        max_frame_size: 20_000,
-        max_concurrent_streams: 7,
-        max_hpack_len_decoder: 1234,
-        ..http2::Config::default()
-    };
+    let config = Limits::new()
+        .initial_window_size(100_000)
+        .max_frame_size(20_000)
+        .max_concurrent_streams(7)
+        .max_hpack_len_decoder(1234);
     let _connection = http2::Connection::accept(ours, config);
     let mut head = [0; 9];
     within(theirs.read_exact(&mut head)).await.unwrap();
@@ -201,8 +200,8 @@ async fn settings_go_out_as_configured() {
 /// A peer sends as much as the window that was configured, and no more until it is read.
 #[tokio::test]
 async fn the_window_is_a_setting() {
-    let small = http2::Config { initial_window_size: 1000, ..http2::Config::default() };
-    let (mut connection, client) = pair_with(small, http2::Config::default()).await;
+    let small = Limits::new().initial_window_size(1000);
+    let (mut connection, client) = pair_with(small, sockeye_proto::h2::Config::default()).await;
     let id = client.open(&Request::post(URI).body(()).unwrap(), false).unwrap();
     let sent = client.act(|machine| machine.stream(id).unwrap().write(&[1; 5000], false));
     assert_eq!(sent, 1000);
@@ -218,12 +217,13 @@ async fn the_window_is_a_setting() {
 #[tokio::test]
 async fn header_tables_may_be_of_any_size() {
     for (decoder, encoder) in [(0, 0), (0, 4096), (65_536, 0), (100, 65_536)] {
-        let tables = http2::Config {
+        let theirs = sockeye_proto::h2::Config {
             max_hpack_len_decoder: decoder,
             max_hpack_len_encoder: encoder,
-            ..http2::Config::default()
+            ..Default::default()
         };
-        let (mut connection, client) = pair_with(tables.clone(), tables).await;
+        let tables = Limits::new().max_hpack_len_decoder(decoder).max_hpack_len_encoder(encoder);
+        let (mut connection, client) = pair_with(tables, theirs).await;
         for _ in 0..20 {
             let mut request = get("/");
             request.headers_mut().insert("x-name", HeaderValue::from_static("value"));

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use sockeye::{Body, BoxError, Counter, Handle, Server, http2, websocket};
+use sockeye::{Body, BoxError, Counter, Handle, Limits, Server, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,9 +27,9 @@ pub(crate) async fn counted(handle: &Handle, counter: Counter, expected: u64) {
 }
 
 /// A server of HTTP/2 that never answers.
-async fn silent(config: http2::Config) -> Running {
+async fn silent(config: Limits) -> Running {
     let service = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, BoxError>>());
-    start(Server::new().http2(config), service).await
+    start(Server::new().limits(config), service).await
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -114,7 +114,7 @@ async fn refused_handshakes_are_counted() {
 
 #[tokio::test]
 async fn refused_streams_are_counted() {
-    let server = silent(http2::Config { max_concurrent_streams: 1, ..http2::Config::default() }).await;
+    let server = silent(Limits::new().max_concurrent_streams(1)).await;
     let _open = say(&server, &[request(1), request(3), request(5)]).await;
     counted(&server.handle, Counter::StreamsRefused, 2).await;
     counted(&server.handle, Counter::Requests, 1).await;
@@ -122,7 +122,7 @@ async fn refused_streams_are_counted() {
 
 #[tokio::test]
 async fn refused_header_lists_are_counted() {
-    let server = silent(http2::Config::default()).await;
+    let server = silent(Limits::new()).await;
     let client = Client::connect(server.addr).await;
     let mut request = Request::get("http://localhost/").body(()).unwrap();
     *request.headers_mut() = HeaderMap::from_iter([(
@@ -136,7 +136,7 @@ async fn refused_header_lists_are_counted() {
 
 #[tokio::test]
 async fn resets_are_counted() {
-    let server = silent(http2::Config::default()).await;
+    let server = silent(Limits::new()).await;
     let client = Client::connect(server.addr).await;
     for _ in 0..2 {
         let id = client.open(&Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
@@ -151,14 +151,14 @@ async fn resets_are_counted() {
 
 #[tokio::test]
 async fn glitches_are_counted() {
-    let server = silent(http2::Config::default()).await;
+    let server = silent(Limits::new()).await;
     let _open = say(&server, &[frame(2, 0, 1, b"\0\0\0\0\0"), frame(0xFE, 0, 0, b"unknown")]).await;
     counted(&server.handle, Counter::Glitches, 2).await;
 }
 
 #[tokio::test]
 async fn connection_errors_are_counted() {
-    let server = silent(http2::Config::default()).await;
+    let server = silent(Limits::new()).await;
     let mut transport = say(&server, &[frame(0, 0, 0, b"DATA on stream 0")]).await;
     within(transport.read_to_end(&mut Vec::new())).await.unwrap();
     counted(&server.handle, Counter::ConnectionErrors, 1).await;
@@ -167,7 +167,7 @@ async fn connection_errors_are_counted() {
 /// One PING waits for its answer, the second for the first's.
 #[tokio::test]
 async fn stops_of_reading_are_counted() {
-    let server = silent(http2::Config::default()).await;
+    let server = silent(Limits::new()).await;
     let _open = say(&server, &[frame(6, 0, 0, b"12345678"), frame(6, 0, 0, b"87654321")]).await;
     counted(&server.handle, Counter::ReadingStopped, 1).await;
 }
@@ -176,8 +176,8 @@ async fn stops_of_reading_are_counted() {
 #[tokio::test]
 async fn streams_without_progress_are_counted() {
     let service = service_fn(async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from(vec![0; 100_000]))));
-    let config = http2::Config { progress_timeout: Duration::from_millis(30), ..http2::Config::default() };
-    let server = start(Server::new().http2(config), service).await;
+    let config = Limits::new().progress_timeout(Duration::from_millis(30));
+    let server = start(Server::new().limits(config), service).await;
     let client = Client::connect(server.addr).await;
     let id = client.open(&Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
     let reset = within(client.until(|state| state.heard(id).reset)).await;
@@ -188,7 +188,9 @@ async fn streams_without_progress_are_counted() {
 /// Also over HTTP/1.1, where the connection is what is cut off.
 #[tokio::test]
 async fn close_timeouts_are_counted() {
-    let server = start(Server::new().close_timeout(Duration::from_millis(30)), websocket(async |_| ())).await;
+    let server =
+        start(Server::new().limits(Limits::new().close_timeout(Duration::from_millis(30))), websocket(async |_| ()))
+            .await;
     for carrier in Carrier::ALL {
         let mut socket = Socket::open(carrier, server.addr).await;
         // The peer answers nothing.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use sockeye::{Body, BoxError, Error, Server, websocket};
+use sockeye::{Body, BoxError, Error, Limits, Server, websocket};
 use sockeye_proto::h2::{OpenError, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,7 +81,7 @@ async fn a_socket_goes_on_until_it_is_told() {
 /// What is left some time after the last was told is cut off.
 #[tokio::test]
 async fn the_deadline_follows_the_last_close() {
-    let server = Server::new().shutdown_timeout(Duration::from_millis(300));
+    let server = Server::new().limits(Limits::new().shutdown_timeout(Duration::from_millis(300)));
     let Running { addr, handle, task } = start(server, websocket(echo)).await;
     let silent = Socket::open(Carrier::Http2, addr).await;
     let start = Instant::now();

@@ -7,7 +7,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, Response, StatusCode};
-use sockeye::{Body, Counter, Error, OriginPolicy, Refusal, Server, Upgrade, WebSocket, http2, websocket};
+use sockeye::{
+    Body, Counter, Error, Limits, OriginPolicy, Refusal, Server, SocketOptions, Upgrade, WebSocket, http2, websocket,
+};
 use sockeye_proto::h2::{Reason, StreamId};
 use sockeye_proto::ws::handshake::Carrier as Http;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -62,7 +64,7 @@ async fn a_service_may_take_a_stream_over() {
     let service = service_fn(move |mut request: Request<Body>| {
         let sender = sender.clone();
         async move {
-            sender.send(Upgrade::from_request(&mut request)?.take()?)?;
+            sender.send(Upgrade::from_request(&mut request)?.take().await?)?;
             match request.uri().path() {
                 "/error" => Err("too late to fail"),
                 _ => Ok(Response::new(Body::from("nobody reads this"))),
@@ -89,7 +91,7 @@ async fn a_service_may_take_a_stream_over() {
 #[tokio::test]
 async fn a_service_that_takes_a_stream_over_refuses_foreign_origins() {
     let service = service_fn(async |mut request: Request<Body>| {
-        check_error(Upgrade::from_request(&mut request).unwrap().take(), Refusal::Origin);
+        check_error(Upgrade::from_request(&mut request).unwrap().take().await, Refusal::Origin);
         Ok::<_, Infallible>(Response::new(Body::from("nobody reads this")))
     });
     let server = start(Server::new(), service).await;
@@ -126,8 +128,9 @@ async fn what_cannot_be_taken_over_is_refused_in_full() {
 
     // Whose pages are welcome is settled between the two steps.
     let id = client.open(&foreign, false).unwrap();
-    let upgrade = next(&mut connection).await.into_upgrade().unwrap().origins(OriginPolicy::Any);
-    let _socket = upgrade.take().unwrap();
+    let upgrade =
+        next(&mut connection).await.into_upgrade().unwrap().options(SocketOptions::new().origins(OriginPolicy::Any));
+    let _socket = upgrade.take().await.unwrap();
     assert_eq!(client.response(id).await.unwrap().status(), StatusCode::OK);
 }
 
@@ -190,8 +193,8 @@ async fn http1_heads_are_limited() {
 #[tokio::test]
 async fn limits_of_http1_heads_are_settings() {
     let service = service_fn(async |_: Request<Body>| Ok::<_, Infallible>(Response::new(Body::empty())));
-    let config = http2::Config { max_header_list_size: 40_000, max_header_fields: 10, ..http2::Config::default() };
-    let server = start(Server::new().http2(config), service).await;
+    let config = Limits::new().max_header_list_size(40_000).max_header_fields(10);
+    let server = start(Server::new().limits(config), service).await;
     let fields = |count: usize, octets: usize| format!("x-a: {}\r\n", "a".repeat(octets)).repeat(count) + "\r\n";
     for (fields, status) in
         [(fields(1, 39_000), "200"), (fields(1, 41_000), "431"), (fields(8, 1), "200"), (fields(9, 1), "431")]

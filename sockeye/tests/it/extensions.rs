@@ -1,8 +1,9 @@
 //! Compression over both versions of HTTP, on our server and in other people's.
 
 use axum::Router;
+use sockeye::socket::Extensions as WebSocketExtensions;
 use sockeye::{
-    Counter, Deflate, DeflateContext, Message, Result, Server, Upgrade, WebSocket, WebSocketExtensions, http2,
+    Counter, Deflate, DeflateContext, Limits, Message, Result, Server, SocketOptions, Upgrade, WebSocket, http2,
     websocket,
 };
 use sockeye_proto::ws::handshake::ClientHandshake;
@@ -123,7 +124,7 @@ async fn invalid_data_is_a_violation() {
 /// The URI's scheme does not make a connection secure.
 #[tokio::test]
 async fn masking_stays_on_in_cleartext() {
-    let server = start(Server::new(), websocket(echo).no_masking()).await;
+    let server = start(Server::new(), websocket(echo).options(SocketOptions::new().no_masking())).await;
     let mut asked = ClientHandshake::new("wss://localhost/".parse().unwrap());
     asked.extensions.no_masking = true;
     for carrier in Carrier::ALL {
@@ -152,12 +153,12 @@ async fn an_upgrade_settles_it_too() {
 #[tokio::test]
 async fn a_stream_taken_over_may_be_compressed() {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let mut connection = http2::Connection::accept(ours, http2::Config::default());
+    let mut connection = http2::Connection::accept(ours, Limits::new());
     let client = Client::over(theirs, Default::default()).await;
     let asking = asking();
     let accept = async {
         let stream = connection.next().await.unwrap().unwrap();
-        stream.into_upgrade().unwrap().deflate(deflate(true)).take().unwrap()
+        stream.into_upgrade().unwrap().deflate(deflate(true)).take().await.unwrap()
     };
     let (mut socket, peer): (WebSocket, _) = within(async { tokio::join!(accept, Socket::on(&client, &asking)) }).await;
     let mut peer = peer.unwrap();
@@ -172,7 +173,8 @@ async fn a_stream_taken_over_may_be_compressed() {
 async fn our_handlers_compress_in_the_server_of_axum() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let router = Router::new().route_service("/", websocket(echo).deflate(deflate(true)).no_masking());
+    let router = Router::new()
+        .route_service("/", websocket(echo).options(SocketOptions::new().deflate(deflate(true)).no_masking()));
     tokio::spawn(async move { axum::serve(listener, router).await });
     for carrier in Carrier::ALL {
         let mut socket = Socket::open_with(carrier, addr, &asking()).await;
@@ -190,7 +192,7 @@ async fn our_client_compresses() {
     for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
         let client = builder.connect(&format!("ws://{}", server.addr)).await.unwrap();
         // In cleartext no-masking is not offered, whatever was asked.
-        let open = client.open("/").deflate(deflate(true)).no_masking();
+        let open = client.open("/").options(SocketOptions::new().deflate(deflate(true)).no_masking());
         let mut socket = within(open.into_future()).await.unwrap();
         assert_eq!(socket.response().unwrap().headers[FIELD], "permessage-deflate");
         assert_eq!(socket.extensions(), WebSocketExtensions { deflate: Some(deflate(true)), no_masking: false });

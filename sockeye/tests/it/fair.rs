@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use sockeye::{Counter, Deflate, Server, WebSocket, WebSocketExtensions, websocket};
+use sockeye::socket::Extensions as WebSocketExtensions;
+use sockeye::{Counter, Deflate, Limits, Server, WebSocket, websocket};
 use sockeye_proto::ws::{Config, Message, Role, WebSocket as Machine};
 
 use crate::common::{Carrier, Client, Socket, echo, handshake, start, within};
@@ -13,7 +14,7 @@ use crate::counters::counted;
 
 /// A server whose connections give way at every step.
 fn giving_way() -> Server {
-    Server::new().time_slice(Duration::ZERO)
+    Server::new().limits(Limits::new().time_slice(Duration::ZERO))
 }
 
 /// A handler that hands its socket to a task of its own.
@@ -145,7 +146,8 @@ async fn a_handler_that_blocks_its_thread_is_counted() {
         }
         Ok(())
     }
-    let server = start(Server::new().watchdog(Duration::from_millis(300)), websocket(block)).await;
+    let server =
+        start(Server::new().limits(Limits::new().watchdog(Duration::from_millis(300))), websocket(block)).await;
     for (index, carrier) in Carrier::ALL.into_iter().enumerate() {
         let mut socket = Socket::open(carrier, server.addr).await;
         socket.check_echo("10").await;

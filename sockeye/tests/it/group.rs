@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use sockeye::{CloseCode, Counter, Error, Group, Member, Message, Result, Server, WebSocket, websocket};
+use sockeye::socket::Member;
+use sockeye::{CloseCode, Counter, Error, Group, Message, Result, Server, WebSocket, websocket};
 use sockeye_proto::ws::Event;
 
 use crate::common::{Carrier, Client, Socket, handshake, open, pair, settle, start, start_websocket, within};

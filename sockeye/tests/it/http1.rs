@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use sockeye::{Body, BoxError, Counter, Error, Fault, Peer, Server, Upgrade, WebSocket, websocket};
+use sockeye::{Body, BoxError, Counter, Error, Fault, Limits, Peer, Server, Upgrade, WebSocket, websocket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -436,15 +436,16 @@ async fn ends_are_told_by_whose_fault_they_are() {
     assert!(matches!(fault(ended_by(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await), Ok(())));
     assert!(matches!(fault(ended_by(b"GET / HTTP/1.1\r\nhost").await), Err((Fault::Network, Error::Disconnected))));
     let garbage = fault(ended_by(b"G\0T / HTTP/1.1\r\n\r\n").await);
-    assert!(matches!(garbage, Err((Fault::Peer, Error::Violation { .. }))), "{garbage:?}");
+    assert!(matches!(garbage, Err((Fault::Peer, Error::Violation(_)))), "{garbage:?}");
     let long = [b"GET / HTTP/1.1\r\nhost: a\r\nx: ".as_slice(), &[b'a'; 40_000], b"\r\n\r\n"].concat();
     let long = fault(ended_by(&long).await);
-    assert!(matches!(long, Err((Fault::Peer, Error::Violation { code: 431, .. }))), "{long:?}");
+    let Err((Fault::Peer, Error::Violation(violation))) = &long else { panic!("{long:?}") };
+    assert_eq!(violation.status().map(u16::from), Some(431));
     let broken = fault(ended_by(b"GET /broken HTTP/1.1\r\nhost: a\r\n\r\n").await);
     assert!(matches!(broken, Err((Fault::Application, Error::Application(_)))), "{broken:?}");
     let silent = async {
         let (client, ours) = tokio::io::duplex(64);
-        let server = Server::new().handshake_timeout(Duration::from_millis(50));
+        let server = Server::new().limits(Limits::new().handshake_timeout(Duration::from_millis(50)));
         let mut wire = Wire(client);
         wire.send(b"GET / HTTP/1.1\r\nhost").await;
         within(server.serve_connection(ours, websocket(echo))).await
@@ -472,7 +473,7 @@ async fn faults_in_a_body_are_the_peers() {
         let mut wire = Wire::connect(server.addr).await;
         wire.send(format!("{chunked}{content}").as_bytes()).await;
         let fault = within(faults.recv()).await.unwrap();
-        assert!(matches!(fault, Err((Fault::Peer, Error::Violation { .. }))), "{content:?}: {fault:?}");
+        assert!(matches!(fault, Err((Fault::Peer, Error::Violation(_)))), "{content:?}: {fault:?}");
     }
     for octets in [format!("{chunked}3\r\nab"), format!("{length}hello"), format!("{chunked}3\r\nabc\r\n")] {
         let mut wire = Wire::connect(server.addr).await;
@@ -495,7 +496,7 @@ async fn faults_in_a_body_are_the_peers() {
 #[tokio::test]
 async fn a_socket_is_taken_over_before_its_response() {
     let service = service_fn(|mut request: Request<Body>| async move {
-        let mut socket = Upgrade::from_request(&mut request)?.take()?;
+        let mut socket = Upgrade::from_request(&mut request)?.take().await?;
         tokio::spawn(async move { socket.send("welcome").await });
         Ok::<_, BoxError>(Response::new(Body::from("nobody reads this")))
     });
@@ -508,20 +509,40 @@ async fn a_socket_is_taken_over_before_its_response() {
     assert!(answer.ends_with(b"\r\n\r\n\x81\x07welcome\x88\x02\x03\xe9"), "{}", answer.escape_ascii());
 }
 
-/// Later on a connection the response is the service's to send: to take the socket is the caller's mistake there.
+/// So it does with that of a later request, for which hyper still waits: the service goes on as the handler of the socket.
 #[tokio::test]
-async fn a_later_socket_cannot_be_taken_over_before_its_response() {
+async fn a_later_socket_is_taken_over_before_its_response() {
     let service = service_fn(|mut request: Request<Body>| async move {
-        let error = Upgrade::from_request(&mut request)?.take().unwrap_err();
-        assert!(matches!(error, Error::Invalid(_)), "{error:?}");
-        Ok::<_, BoxError>(Response::new(Body::from(format!("{:?}", error.fault()))))
+        let mut socket = Upgrade::from_request(&mut request)?.take().await?;
+        let message = socket.recv().await?.unwrap();
+        socket.send(message).await?;
+        socket.close().await?;
+        Ok::<_, BoxError>(Response::new(Body::from("nobody reads this")))
     });
     let server = start(Server::new(), service).await;
     let mut wire = Wire::connect(server.addr).await;
     wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
     assert_eq!(status(&wire.answer().await), 500);
-    wire.send(&upgrade("/", "upgrade", "")).await;
-    assert!(wire.answer().await.ends_with("Caller"));
+    wire.send(&[&upgrade("/", "upgrade", "")[..], b"\x81\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8"].concat()).await;
+    let answer = wire.rest().await;
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", answer.escape_ascii());
+    assert!(answer.ends_with(b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+}
+
+/// The peer of a later request hears why it is refused, and not what the service returns afterwards.
+#[tokio::test]
+async fn a_later_socket_of_a_foreign_origin_is_not_taken_over() {
+    let service = service_fn(|mut request: Request<Body>| async move {
+        let error = Upgrade::from_request(&mut request)?.take().await.unwrap_err();
+        assert!(matches!(error, Error::Handshake(_)), "{error:?}");
+        Ok::<_, BoxError>(Response::new(Body::from("nobody reads this")))
+    });
+    let server = start(Server::new(), service).await;
+    let mut wire = Wire::connect(server.addr).await;
+    wire.send(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert_eq!(status(&wire.answer().await), 500);
+    wire.send(&upgrade("/", "upgrade", "origin: https://elsewhere.example\r\n")).await;
+    assert_eq!(status(&wire.answer().await), 403);
 }
 
 /// A target that names another host than Host changes that field, and no other.

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use sockeye::{Body, BoxError, Counter, HttpService, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Counter, HttpService, Limits, Server, WebSocket, websocket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -219,7 +219,7 @@ async fn outliving(server: Server) -> (Running, mpsc::UnboundedReceiver<&'static
 #[tokio::test]
 async fn a_handler_that_outlives_its_transport_is_dropped_in_time() {
     const TIME: Duration = Duration::from_millis(300);
-    let (server, mut lives) = outliving(Server::new().close_timeout(TIME)).await;
+    let (server, mut lives) = outliving(Server::new().limits(Limits::new().close_timeout(TIME))).await;
     for path in ["/blind", "/sends", "/recv", "/close"] {
         for end in ["end", "reset", "close"] {
             let asked = crate::common::handshake(path);
@@ -248,7 +248,8 @@ async fn a_handler_that_outlives_its_transport_is_dropped_in_time() {
 /// While the transport lives, a handler may take its time.
 #[tokio::test]
 async fn a_handler_that_takes_its_time_is_left_alone() {
-    let (server, mut lives) = outliving(Server::new().close_timeout(Duration::from_millis(50))).await;
+    let (server, mut lives) =
+        outliving(Server::new().limits(Limits::new().close_timeout(Duration::from_millis(50)))).await;
     let mut socket = Socket::open_with(Carrier::Http1, server.addr, &crate::common::handshake("/blind")).await;
     socket.send("unread").await;
     sleep(Duration::from_millis(200)).await;

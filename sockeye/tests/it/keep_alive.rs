@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use sockeye::{Counter, Error, Fault, Handle, HttpService, Message, Server, Upgrade, WebSocket, websocket};
+use sockeye::error::Step;
+use sockeye::{Counter, Error, Fault, Handle, HttpService, Limits, Message, Server, Upgrade, WebSocket, websocket};
 use sockeye_proto::h2::{Config, StreamId};
 use sockeye_proto::ws::handshake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -24,7 +25,11 @@ const PONG: u8 = 0xA;
 
 /// Frames may take as long as they like.
 fn server() -> Server {
-    Server::new().ping(INTERVAL, TIMEOUT).receive_timeout(Duration::MAX)
+    Server::new().limits(limits())
+}
+
+fn limits() -> Limits {
+    Limits::new().ping(INTERVAL, TIMEOUT).receive_timeout(Duration::MAX)
 }
 
 /// The client's end of one socket, octet by octet; its transport is no network, so that time may be paused.
@@ -206,7 +211,7 @@ async fn a_receiver_learns_that_its_peer_is_gone() {
         // What had arrived comes first.
         assert_eq!(socket.recv().await.unwrap(), Some("hi".into()));
         let error = socket.recv().await.unwrap_err();
-        assert!(matches!(error, Error::Timeout("the answer to a Ping")), "{error:?}");
+        assert!(matches!(error, Error::Timeout(Step::Pong)), "{error:?}");
         assert!(error.is_retryable() && error.fault() == Fault::Network);
         assert_eq!(socket.recv().await.unwrap(), None);
         assert!(matches!(socket.send("late").await, Err(Error::Timeout(_) | Error::Closed)));
@@ -261,7 +266,7 @@ async fn nobody_is_asked_by_default() {
 async fn a_peer_that_takes_nothing_is_not_asked() {
     for carrier in Carrier::ALL {
         // The transport of HTTP/1.1 would be cut off by its own limit.
-        let server = server().write_timeout(Duration::from_secs(3600));
+        let server = server().limits(limits().write_timeout(Duration::from_secs(3600)));
         let (service, mut sockets) = hand_over();
         let mut near = Near::open(carrier, &server, service).await;
         let mut socket = sockets.recv().await.unwrap();
@@ -302,7 +307,7 @@ async fn a_peer_that_nobody_reads_is_not_given_up() {
 #[tokio::test(start_paused = true)]
 async fn a_closing_socket_is_not_asked() {
     for carrier in Carrier::ALL {
-        let server = server().close_timeout(Duration::from_secs(100));
+        let server = server().limits(limits().close_timeout(Duration::from_secs(100)));
         let (service, mut sockets) = hand_over();
         let mut near = Near::open(carrier, &server, service).await;
         let mut socket = sockets.recv().await.unwrap();

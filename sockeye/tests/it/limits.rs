@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::Response;
-use sockeye::{Body, Counter, Error, Server, WebSocket, WebSocketConfig, http2, websocket};
+use sockeye::{Body, Counter, Error, Limits, Rate, Server, SocketOptions, WebSocket, http2, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -23,7 +23,8 @@ const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\
 /// Silent, or as good as: nothing, half a preface, half a head of HTTP/1.1, a preface without its SETTINGS.
 #[tokio::test]
 async fn a_silent_connection_is_closed_in_time() {
-    let server = start(Server::new().handshake_timeout(Duration::from_millis(50)), websocket(echo)).await;
+    let server =
+        start(Server::new().limits(Limits::new().handshake_timeout(Duration::from_millis(50))), websocket(echo)).await;
     for said in [&b""[..], b"PRI * HT", b"GET / HTTP/1.1\r\nhost: lo", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut transport = TcpStream::connect(server.addr).await.unwrap();
         transport.write_all(said).await.unwrap();
@@ -61,8 +62,8 @@ async fn a_ping_flood_fails_its_own_socket() {
 /// As many pings as the configuration says are answered.
 #[tokio::test]
 async fn pings_within_their_limit_are_answered() {
-    let config = WebSocketConfig { ping_burst: 100, ..WebSocketConfig::default() };
-    let server = start(Server::new(), websocket(echo).config(config)).await;
+    let options = SocketOptions::new().max_pings(Rate { burst: 100, per_second: 10 });
+    let server = start(Server::new(), websocket(echo).options(options)).await;
     for carrier in Carrier::ALL {
         let mut socket = Socket::open(carrier, server.addr).await;
         for n in 0..100_u8 {
@@ -111,7 +112,7 @@ async fn reading_stops_where_answers_wait() {
     const PIPE: usize = 64 << 10;
     const READ: usize = 256 << 10;
     let (ours, theirs) = tokio::io::duplex(PIPE);
-    let _connection = http2::Connection::accept(theirs, http2::Config::default());
+    let _connection = http2::Connection::accept(theirs, Limits::new());
     let (mut answers, mut ours) = tokio::io::split(ours);
     ours.write_all(HELLO).await.unwrap();
     let answered = Arc::new(AtomicUsize::new(0));
@@ -162,7 +163,7 @@ async fn a_busy_handler_shares_its_thread() {
 #[tokio::test(start_paused = true)]
 async fn a_transport_that_takes_nothing_is_cut_off() {
     let (mut ours, theirs) = tokio::io::duplex(1 << 10);
-    let mut connection = http2::Connection::accept(theirs, http2::Config::default());
+    let mut connection = http2::Connection::accept(theirs, Limits::new());
     ours.write_all(HELLO).await.unwrap();
     ours.write_all(b"\0\0\x06\x01\x05\0\0\0\x01\x82\x86\x84\x41\x01x").await.unwrap();
     let stream = connection.next().await.unwrap().unwrap();
@@ -177,7 +178,7 @@ async fn a_transport_that_takes_nothing_is_cut_off() {
 #[tokio::test]
 async fn an_upgraded_transport_that_takes_nothing_is_cut_off() {
     let (service, mut sockets) = hand_over();
-    let server = start(Server::new().write_timeout(Duration::from_millis(50)), service).await;
+    let server = start(Server::new().limits(Limits::new().write_timeout(Duration::from_millis(50))), service).await;
     let _unread = Socket::open(Carrier::Http1, server.addr).await;
     let mut socket = sockets.recv().await.unwrap();
     let sent = within(async {
@@ -195,14 +196,17 @@ async fn an_upgraded_transport_that_takes_nothing_is_cut_off() {
 #[tokio::test]
 async fn endless_times_are_no_limit() {
     let server = Server::new()
-        .handshake_timeout(Duration::MAX)
-        .close_timeout(Duration::MAX)
-        .write_timeout(Duration::MAX)
-        .receive_timeout(Duration::MAX)
-        .idle_timeout(Duration::MAX)
-        .tcp_keep_alive(Duration::MAX)
-        .time_slice(Duration::MAX)
-        .watchdog(Duration::MAX)
+        .limits(
+            Limits::new()
+                .handshake_timeout(Duration::MAX)
+                .close_timeout(Duration::MAX)
+                .write_timeout(Duration::MAX)
+                .receive_timeout(Duration::MAX)
+                .idle_timeout(Duration::MAX)
+                .tcp_keep_alive(Duration::MAX)
+                .time_slice(Duration::MAX)
+                .watchdog(Duration::MAX),
+        )
         .keep_alive(Duration::MAX, Duration::MAX);
     let server = start(server, websocket(|mut socket: WebSocket| async move { socket.send("bye").await })).await;
     for carrier in Carrier::ALL {
@@ -212,11 +216,11 @@ async fn endless_times_are_no_limit() {
     }
 }
 
-/// Settings of the server's own hold in whatever order they are made.
+/// A shorthand changes the limits that were given before it, and no other of them.
 #[tokio::test]
-async fn keep_alive_outlives_the_settings_of_http2() {
+async fn a_shorthand_adds_to_the_limits() {
     let time = Duration::from_millis(20);
-    let server = Server::new().keep_alive(time, time).http2(http2::Config::default());
+    let server = Server::new().limits(Limits::new().keep_alive(time, time)).max_concurrent_streams(5);
     let server = start(server, websocket(echo)).await;
     let mut transport = TcpStream::connect(server.addr).await.unwrap();
     transport.write_all(HELLO).await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Client, Counter, Error, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Client, Counter, Error, Limits, Server, WebSocket, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tower::service_fn;
@@ -17,7 +17,7 @@ const LIMIT: usize = 1 << 20;
 const BUFFERED: usize = 16 << 20;
 
 async fn limited() -> Running {
-    start(Server::new().linger(LIMIT), websocket(echo)).await
+    start(Server::new().limits(Limits::new().linger(LIMIT)), websocket(echo)).await
 }
 
 /// Sends until nothing is taken any more; how many octets were.
@@ -87,7 +87,7 @@ async fn a_broken_socket_is_not_read_for_ever() {
 #[tokio::test]
 async fn a_refused_client_is_not_read_for_ever() {
     let service = service_fn(async |_: Request<Body>| Ok::<_, BoxError>(Response::new(Body::from(vec![0; 64 << 20]))));
-    let server = Server::new().linger(LIMIT).write_timeout(Duration::from_secs(2));
+    let server = Server::new().limits(Limits::new().linger(LIMIT).write_timeout(Duration::from_secs(2)));
     let server = start(server, service).await;
     let mut transport = TcpStream::connect(server.addr).await.unwrap();
     let request = "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\

@@ -13,7 +13,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 use sockeye::{
-    Body, BoxError, CloseCode, Counter, Error, Handle, HttpService, Result, Server, Side, WebSocket, http2, websocket,
+    Body, BoxError, CloseCode, Counter, Error, Handle, HttpService, Limits, Result, Server, Side, SocketOptions,
+    WebSocket, websocket,
 };
 use sockeye_proto::h2::{Config, Reason, StreamId};
 use sockeye_proto::hpack::{Encoder, Field};
@@ -67,7 +68,7 @@ async fn serve<S: HttpService>(server: Server, service: S) -> (Client, Handle) {
 }
 
 fn limited(max_concurrent_streams: u32) -> Server {
-    Server::new().http2(http2::Config { max_concurrent_streams, ..http2::Config::default() })
+    Server::new().limits(Limits::new().max_concurrent_streams(max_concurrent_streams))
 }
 
 /// No limit was met, and nobody was blamed.
@@ -410,7 +411,7 @@ async fn handlers_that_outlive_their_streams_are_bounded() {
             pending::<()>().await;
         }
     };
-    let server = Server::new().http2(http2::Config { max_closed_streams: Some(10), ..http2::Config::default() });
+    let server = Server::new().limits(Limits::new().max_closed_streams(10));
     let (client, handle) = serve(server, websocket(handler)).await;
     for _ in 0..1000 {
         let socket = open(&client).await;
@@ -485,7 +486,8 @@ async fn a_handler_may_go_on_after_its_socket() {
 /// A refusal is a whole answer, so a CONNECT that it is given to holds no place, though its client does not end its half.
 #[tokio::test(start_paused = true)]
 async fn a_refused_handshake_holds_no_place() {
-    let service = websocket(echo).origins(sockeye::OriginPolicy::List(vec!["https://example.com".into()]));
+    let service = websocket(echo)
+        .options(SocketOptions::new().origins(sockeye::OriginPolicy::List(vec!["https://example.com".into()])));
     let (client, handle) = serve(limited(1), service).await;
     let mut handshake = handshake("/");
     handshake.headers.insert("origin", "https://elsewhere.example".parse().unwrap());
@@ -586,7 +588,7 @@ async fn a_handler_that_panics_as_it_is_dropped_takes_nobody_with_it() {
             inner.await
         }
     };
-    let server = Server::new().close_timeout(Duration::from_millis(50));
+    let server = Server::new().limits(Limits::new().close_timeout(Duration::from_millis(50)));
     let (client, handle) = serve(server, websocket(handled)).await;
     let mut sibling = Socket::on(&client, &handshake("/echo")).await.unwrap();
     for path in ["/future", "/payload", "/held", "/waiting"] {

@@ -35,6 +35,7 @@ mod limits;
 mod lingering;
 mod lives;
 mod membership;
+mod options;
 mod outlasting;
 mod peers;
 mod pieces;

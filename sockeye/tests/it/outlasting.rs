@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Error, Peer, Server, Upgrade, WebSocket, http2, websocket};
+use sockeye::{Body, BoxError, Error, Limits, Peer, Server, Upgrade, WebSocket, websocket};
 use sockeye_proto::h2::{Config, Reason};
 use sockeye_proto::ws::handshake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,7 +71,7 @@ async fn spawned_handlers_that_outlive_their_streams_are_bounded() {
 /// A time without an end is no reason to gather handlers, or to refuse their peer.
 #[tokio::test(start_paused = true)]
 async fn an_endless_close_timeout_bounds_handlers_by_their_number() {
-    let server = Server::new().close_timeout(Duration::MAX);
+    let server = Server::new().limits(Limits::new().close_timeout(Duration::MAX));
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let service = websocket(|socket: WebSocket| async move {
         let _socket = socket;
@@ -87,9 +87,9 @@ async fn an_endless_close_timeout_bounds_handlers_by_their_number() {
 /// However few closed streams may be held, those that are open are served.
 #[tokio::test]
 async fn no_room_for_closed_streams_refuses_none_that_is_open() {
-    for max_closed_streams in [Some(0), Some(1), Some(2)] {
-        let config = http2::Config { max_closed_streams, ..http2::Config::default() };
-        let running = start(Server::new().http2(config), websocket(echo)).await;
+    for max_closed_streams in [0, 1, 2] {
+        let config = Limits::new().max_closed_streams(max_closed_streams);
+        let running = start(Server::new().limits(config), websocket(echo)).await;
         let client = Client::connect(running.addr).await;
         for _ in 0..10 {
             let mut socket = Socket::on(&client, &offer("/")).await.unwrap();

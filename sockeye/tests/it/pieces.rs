@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use sockeye::{
-    CloseCode, Counter, Error, Fault, Message, MessageKind, Result, Server, WebSocket, WebSocketConfig, websocket,
+    CloseCode, Counter, Error, Fault, Message, MessageKind, Result, Server, SocketOptions, WebSocket, websocket,
 };
 use sockeye_proto::ws::Event;
 use tokio::sync::mpsc;
@@ -264,9 +264,8 @@ async fn write_is_cancel_safe() {
 /// RFC 6455 §10.4: the limit of a message in pieces is its own, and counts.
 #[tokio::test]
 async fn the_limit_of_a_message_in_pieces() {
-    let config =
-        WebSocketConfig { max_message_size: 10, max_streamed_message_size: 1000, ..WebSocketConfig::default() };
-    let running = start(Server::new(), websocket(forward).config(config)).await;
+    let options = SocketOptions::new().max_message_size(10).max_streamed_message_size(1000);
+    let running = start(Server::new(), websocket(forward).options(options)).await;
     for (n, carrier) in Carrier::ALL.into_iter().enumerate() {
         let mut peer = Socket::open(carrier, running.addr).await;
         peer.check_echo(vec![1; 1000]).await;

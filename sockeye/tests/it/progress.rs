@@ -225,7 +225,7 @@ async fn an_application_that_does_not_receive_blames_nobody() {
 async fn collect(request: Request<Body>) -> Result<Response<Body>, BoxError> {
     Ok(Response::new(Body::from(match request.into_body().collect().await {
         Ok(content) => content.to_bytes().len().to_string(),
-        Err(Error::Timeout(what)) => what.to_owned(),
+        Err(Error::Timeout(what)) => what.to_string(),
         Err(error) => error.to_string(),
     })))
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use http_body_util::BodyExt;
-use sockeye::http2;
+use sockeye::{Limits, http2};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
 use crate::common::within;
@@ -44,8 +44,7 @@ async fn a_frame_larger_than_a_read_takes_few_reads() {
     for size in [20_000, 49_655, 49_656, 49_664, 60_000, 1 << 20] {
         let (ours, mut theirs) = tokio::io::duplex(4 << 20);
         let reads = Arc::new(AtomicUsize::new(0));
-        let config =
-            http2::Config { max_frame_size: 1 << 20, initial_window_size: 1 << 20, ..http2::Config::default() };
+        let config = Limits::new().max_frame_size(1 << 20).initial_window_size(1 << 20);
         let mut connection = http2::Connection::accept(Counted(ours, reads.clone()), config);
         let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0".to_vec();
         octets.extend(b"\0\0\x06\x01\x04\0\0\0\x01\x83\x86\x84\x41\x01x");

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
-use sockeye::{Body, BoxError, Counter, Server, http2};
+use sockeye::{Body, BoxError, Counter, Limits, Server};
 use sockeye_proto::Protocol;
 use sockeye_proto::h2::{Config, Reason};
 use tokio::net::TcpStream;
@@ -228,8 +228,8 @@ async fn a_request_that_breaks_off_is_an_error_of_its_body() {
 #[tokio::test]
 async fn many_requests_that_arrive_together_are_all_answered() {
     const REQUESTS: usize = 1000;
-    let config = http2::Config { max_concurrent_streams: REQUESTS as u32, ..http2::Config::default() };
-    let server = start(Server::new().http2(config), service_fn(answer)).await;
+    let config = Limits::new().max_concurrent_streams(REQUESTS as u32);
+    let server = start(Server::new().limits(config), service_fn(answer)).await;
     let transport = TcpStream::connect(server.addr).await.unwrap();
     let client = Client::over(transport, Config { max_concurrent_streams: REQUESTS as u32, ..Config::default() }).await;
     let requests = |number: usize| {

@@ -83,7 +83,7 @@ fn collecting<S>(service: S) -> (Collecting<S>, mpsc::UnboundedReceiver<(bool, S
     (Collecting(service, sender), seen)
 }
 
-fn echo_service() -> WebSocketService<impl sockeye::Handler + Clone + Sync> {
+fn echo_service() -> WebSocketService<impl sockeye::socket::Handler + Clone + Sync> {
     websocket(echo)
 }
 

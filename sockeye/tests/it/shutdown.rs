@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, Version};
-use sockeye::{Body, BoxError, Error, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Error, Limits, Server, WebSocket, websocket};
 use sockeye_proto::h2::{OpenError, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -82,7 +82,7 @@ async fn a_handler_that_does_not_end_is_dropped() {
         pending::<()>().await;
         drop(socket);
     }
-    let server = Server::new().shutdown_timeout(Duration::from_millis(50));
+    let server = Server::new().limits(Limits::new().shutdown_timeout(Duration::from_millis(50)));
     let Running { addr, handle, task } = start(server, websocket(stuck)).await;
     let mut open = [Socket::open(Carrier::Http1, addr).await, Socket::open(Carrier::Http2, addr).await];
     handle.shutdown();

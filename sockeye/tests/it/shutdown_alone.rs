@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Error, Server, WebSocket, http2, websocket};
+use sockeye::{Body, BoxError, Error, Limits, Server, WebSocket, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 use tower::service_fn;
@@ -29,7 +29,7 @@ const PLAIN: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 #[tokio::test(start_paused = true)]
 async fn serve_connection_cuts_off_what_does_not_end() {
     for (request, is_socket) in [(UPGRADE, true), (PLAIN, false)] {
-        let server = Server::new().shutdown_timeout(SHUTDOWN);
+        let server = Server::new().limits(Limits::new().shutdown_timeout(SHUTDOWN));
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let service = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, BoxError>>());
         let running = if is_socket {
@@ -42,7 +42,7 @@ async fn serve_connection_cuts_off_what_does_not_end() {
         ends(&server, running, far).await;
     }
     for path in ["/socket", "/stuck"] {
-        let server = Server::new().shutdown_timeout(SHUTDOWN);
+        let server = Server::new().limits(Limits::new().shutdown_timeout(SHUTDOWN));
         let (near, far) = tokio::io::duplex(1 << 16);
         let running = if path == "/socket" {
             tokio::spawn(server.serve_connection(near, websocket(stuck)))
@@ -50,7 +50,7 @@ async fn serve_connection_cuts_off_what_does_not_end() {
             let service = service_fn(|_: Request<Body>| pending::<Result<Response<Body>, BoxError>>());
             tokio::spawn(server.serve_connection(near, service))
         };
-        let client = Client::over(far, http2::Config::default()).await;
+        let client = Client::over(far, Default::default()).await;
         let socket = if path == "/socket" {
             Some(within(Socket::on(&client, &handshake("/"))).await.unwrap())
         } else {
@@ -125,7 +125,7 @@ async fn idle_client(mut far: DuplexStream, answers: bool) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_waits_little_for_its_peers_end() {
     for (answers, least, most) in [(true, 0, 1), (false, 6, 7)] {
-        let server = Server::new().shutdown_timeout(Duration::from_secs(30));
+        let server = Server::new().limits(Limits::new().shutdown_timeout(Duration::from_secs(30)));
         let (near, far) = tokio::io::duplex(1 << 16);
         let (service, _sockets) = hand_over();
         let running = tokio::spawn(server.serve_connection(near, service));

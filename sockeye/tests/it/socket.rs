@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
 use http::HeaderValue;
-use sockeye::{CloseCode, Error, Message, OriginPolicy, Result, Server, WebSocket, websocket};
+use sockeye::{CloseCode, Error, Message, OriginPolicy, Result, Server, SocketOptions, WebSocket, websocket};
 use sockeye_proto::ws::Event;
 use tokio::sync::mpsc;
 
@@ -141,7 +141,7 @@ async fn no_subprotocol_is_taken_that_is_not_spoken() {
 #[tokio::test]
 async fn origins_are_checked() {
     let strict = start_websocket(echo).await;
-    let open = start(Server::new(), websocket(echo).origins(OriginPolicy::Any)).await;
+    let open = start(Server::new(), websocket(echo).options(SocketOptions::new().origins(OriginPolicy::Any))).await;
     for carrier in Carrier::ALL {
         let mut handshake = handshake("/");
         handshake.headers.insert("origin", HeaderValue::from_static("http://elsewhere.example"));

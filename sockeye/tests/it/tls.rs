@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Version;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sockeye::{Counter, HttpService, Server, websocket};
+use sockeye::{Counter, HttpService, Limits, Server, SocketOptions, websocket};
 use sockeye_proto::ws::handshake::ClientHandshake;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -93,7 +93,8 @@ async fn a_client_may_leave_out_its_masking() {
     let mut asked = ClientHandshake::new("wss://localhost/".parse().unwrap());
     asked.extensions.no_masking = true;
     for accepts in [true, false] {
-        let service = if accepts { websocket(echo).no_masking() } else { websocket(echo) };
+        let service =
+            if accepts { websocket(echo).options(SocketOptions::new().no_masking()) } else { websocket(echo) };
         let secure = Secure::serve(Server::new(), service).await;
         let client = Client::over(secure.connect(&["h2"]).await.unwrap(), Default::default()).await;
         let mut socket = Socket::on(&client, &asked).await.unwrap();
@@ -110,13 +111,14 @@ async fn a_client_may_leave_out_its_masking() {
 /// Our own client, over both versions of HTTP.
 #[tokio::test]
 async fn our_client_leaves_out_its_masking() {
-    let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
+    let secure = Secure::serve(Server::new(), websocket(echo).options(SocketOptions::new().no_masking())).await;
     for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
         let config = ClientConfig::builder().with_root_certificates(secure.roots.clone()).with_no_client_auth();
         let url = format!("wss://localhost:{}", secure.running.addr.port());
         let client = within(builder.tls(config).connect(&url)).await.unwrap();
         for asks in [true, false] {
-            let open = if asks { client.open("/").no_masking() } else { client.open("/") };
+            let open =
+                if asks { client.open("/").options(SocketOptions::new().no_masking()) } else { client.open("/") };
             let mut socket = within(open.into_future()).await.unwrap();
             assert_eq!(socket.extensions().no_masking, asks);
             within(socket.send("hello")).await.unwrap();
@@ -128,7 +130,7 @@ async fn our_client_leaves_out_its_masking() {
 /// The frames themselves, over HTTP/1.1.
 #[tokio::test]
 async fn a_client_may_leave_out_its_masking_over_http1() {
-    let secure = Secure::serve(Server::new(), websocket(echo).no_masking()).await;
+    let secure = Secure::serve(Server::new(), websocket(echo).options(SocketOptions::new().no_masking())).await;
     let mut transport = secure.connect(&["http/1.1"]).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
@@ -172,7 +174,7 @@ async fn failures_of_tls_are_counted() {
 
 #[tokio::test]
 async fn a_silent_handshake_is_closed_in_time() {
-    let secure = Secure::start(Server::new().handshake_timeout(Duration::from_millis(50))).await;
+    let secure = Secure::start(Server::new().limits(Limits::new().handshake_timeout(Duration::from_millis(50)))).await;
     let mut silent = TcpStream::connect(secure.running.addr).await.unwrap();
     within(silent.read_to_end(&mut Vec::new())).await.unwrap();
     let mut silent = secure.connect(&[]).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sockeye::{Counter, Result, Server, WebSocket, http2, websocket};
+use sockeye::{Counter, Limits, Rate, Result, Server, WebSocket, websocket};
 use sockeye_proto::h2::Reason;
 
 use crate::common::{Client, Running, Socket, echo, handshake, start, within};
@@ -20,14 +20,14 @@ enum Place {
     Task,
 }
 
-async fn server(place: Place, config: http2::Config) -> Running {
+async fn server(place: Place, config: Limits) -> Running {
     let handler = async move |socket: WebSocket| -> Result {
         match place {
             Place::Connection => echo(socket).await,
             Place::Task => tokio::spawn(echo(socket)).await.unwrap(),
         }
     };
-    start(Server::new().http2(config), websocket(handler)).await
+    start(Server::new().limits(config), websocket(handler)).await
 }
 
 /// Opens a socket and breaks it. Whether the connection was still there.
@@ -58,8 +58,8 @@ async fn break_one(client: &Client) -> bool {
 #[tokio::test]
 async fn sockets_that_are_broken_on_purpose_end_their_connection() {
     for place in [Place::Connection, Place::Task] {
-        let rate = http2::Rate { burst: 10, per_second: 0 };
-        let server = server(place, http2::Config { failed_tunnels: rate, ..http2::Config::default() }).await;
+        let rate = Rate { burst: 10, per_second: 0 };
+        let server = server(place, Limits::new().failed_tunnels(rate)).await;
         let mut bystander = Socket::on(&Client::connect(server.addr).await, &handshake("/")).await.unwrap();
         let client = Client::connect(server.addr).await;
         let mut broken = 0;
@@ -78,9 +78,10 @@ async fn sockets_that_are_broken_on_purpose_end_their_connection() {
 /// A flood of them in a single write is cut off at the limit, whatever else had come.
 #[tokio::test]
 async fn a_flood_of_broken_sockets_is_cut_off_at_the_limit() {
-    let config = http2::Config { max_concurrent_streams: 1000, ..http2::Config::default() };
-    let server = server(Place::Connection, config.clone()).await;
-    let client = Client::over(tokio::net::TcpStream::connect(server.addr).await.unwrap(), config).await;
+    let config = Limits::new().max_concurrent_streams(1000);
+    let server = server(Place::Connection, config).await;
+    let wide = sockeye_proto::h2::Config { max_concurrent_streams: 1000, ..Default::default() };
+    let client = Client::over(tokio::net::TcpStream::connect(server.addr).await.unwrap(), wide).await;
     let request = handshake("/").request(sockeye_proto::ws::handshake::Carrier::Http2).unwrap();
     client.act(|machine| {
         for _ in 0..600 {
@@ -100,7 +101,7 @@ async fn a_flood_of_broken_sockets_is_cut_off_at_the_limit() {
 #[tokio::test]
 async fn a_page_whose_sockets_all_fail_keeps_its_connection() {
     for place in [Place::Connection, Place::Task] {
-        let server = server(place, http2::Config::default()).await;
+        let server = server(place, Limits::new()).await;
         let client = Client::connect(server.addr).await;
         for round in 0..3 {
             let mut sockets = Vec::new();
@@ -127,8 +128,8 @@ async fn a_page_whose_sockets_all_fail_keeps_its_connection() {
 #[tokio::test]
 async fn a_server_that_breaks_its_sockets_is_given_up() {
     let (builder, mut wires) = crate::client::peer::http2();
-    let rate = http2::Rate { burst: 3, per_second: 0 };
-    let builder = builder.http2(http2::Config { failed_tunnels: rate, ..http2::Config::default() });
+    let rate = Rate { burst: 3, per_second: 0 };
+    let builder = builder.limits(Limits::new().failed_tunnels(rate));
     let (client, mut peer) = crate::client::peer::connect(&builder, &mut wires).await;
     for round in 0..4 {
         let (socket, id) = tokio::join!(client.open("/").into_future(), peer.open());

@@ -5,7 +5,9 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use futures_util::{Sink, StreamExt};
-use sockeye::{CloseCode, Error, Member, Message, WebSocket};
+use sockeye::error::Step;
+use sockeye::socket::Member;
+use sockeye::{CloseCode, Error, Message, WebSocket};
 
 use crate::content;
 use crate::program::{Finish, Side, Style};
@@ -347,7 +349,7 @@ impl Actor {
             };
             let Some(closed) = closed else { continue };
             let code = socket.close_frame().map(|frame| u16::from(frame.code));
-            if let Err(Error::Timeout("the closing handshake")) = closed {
+            if let Err(Error::Timeout(Step::Closing)) = closed {
                 self.world.records(self.socket, |records| records[self.side].gave_up = true);
                 if self.world.scheduler.now() < start + CLOSE_TIMEOUT {
                     self.fail("the closing handshake had no time");

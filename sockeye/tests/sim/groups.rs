@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use sockeye::{GroupSend, Member};
+use sockeye::socket::{GroupSend, Member};
 
 use crate::content;
 use crate::random::Random;

@@ -3,7 +3,8 @@
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use sockeye::{CloseCode, Receiver, Sender, WebSocket};
+use sockeye::socket::{Receiver, Sender};
+use sockeye::{CloseCode, WebSocket};
 use tokio::sync::oneshot;
 
 use crate::actor::Actor;

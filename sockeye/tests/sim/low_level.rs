@@ -12,7 +12,7 @@ use crate::world::World;
 
 /// Accepts streams until the connection has ended.
 pub(crate) async fn serve(world: World, transport: End, number: u64) {
-    let mut connection = http2::Connection::accept(transport, world.settings.http2());
+    let mut connection = http2::Connection::accept(transport, world.settings.limits_of_http2());
     loop {
         match connection.next().await {
             Ok(Some(stream)) => {

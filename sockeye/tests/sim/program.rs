@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sockeye::http2;
+use sockeye::Limits;
 
 use crate::random::Random;
 use crate::transport::Manners;
@@ -171,18 +171,26 @@ impl Settings {
     }
 
     /// The server's limit on streams is the one that counts.
-    pub(crate) fn http2_of_client(&self) -> http2::Config {
-        http2::Config { max_concurrent_streams: u32::MAX, ..self.http2() }
+    pub(crate) fn limits_of_client(&self) -> Limits {
+        self.limits().max_concurrent_streams(u32::MAX).max_unread(2304 << 10).window_pool(576 << 10)
     }
 
-    pub(crate) fn http2(&self) -> http2::Config {
-        http2::Config {
-            initial_window_size: self.window,
-            max_concurrent_streams: self.max_streams,
+    pub(crate) fn limits_of_http2(&self) -> Limits {
+        Limits::new()
+            .initial_window_size(self.window)
+            .max_concurrent_streams(self.max_streams)
             // The time in the responses is of the same length, compressed, in each run.
-            date: Some(|| *b"Sun, 06 Nov 1994 08:49:37 GMT"),
-            ..http2::Config::default()
-        }
+            .date(|| *b"Sun, 06 Nov 1994 08:49:37 GMT")
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let limits = self
+            .limits_of_http2()
+            .stream_send_buffer(self.stream_send)
+            .connection_send_buffer(self.connection_send)
+            .group_send_buffer(self.group_send)
+            .unfinished_messages(self.unfinished);
+        if self.gives_way { limits.time_slice(Duration::ZERO) } else { limits }
     }
 }
 

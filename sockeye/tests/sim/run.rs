@@ -52,15 +52,7 @@ pub(crate) fn run(seed: u64, telling: Telling) -> Told {
 }
 
 fn server(settings: &Settings) -> Server {
-    let mut server = Server::new()
-        .http2(settings.http2())
-        .stream_send_buffer(settings.stream_send)
-        .connection_send_buffer(settings.connection_send)
-        .group_send_buffer(settings.group_send)
-        .unfinished_messages(settings.unfinished);
-    if settings.gives_way {
-        server = server.time_slice(Duration::ZERO);
-    }
+    let mut server = Server::new().limits(settings.limits());
     if let Some((interval, timeout)) = settings.pings {
         server = server.ping(interval, timeout);
     }
@@ -100,11 +92,8 @@ async fn connect(world: &World, server: Server, random: &mut Random) -> Option<C
     let numbers = Arc::new(AtomicU64::new(0));
     let (seed, here) = (random.next(), world.clone());
     let mut builder = Client::builder()
-        .http2(settings.http2_of_client())
+        .limits(settings.limits_of_client())
         .max_connections(settings.max_connections)
-        .stream_send_buffer(settings.stream_send)
-        .connection_send_buffer(settings.connection_send)
-        .unfinished_messages(settings.unfinished)
         // Which is random, and no seed knows.
         .back_off(Duration::ZERO, Duration::ZERO)
         .connector(move |_| {
@@ -116,9 +105,6 @@ async fn connect(world: &World, server: Server, random: &mut Random) -> Option<C
         Version::Http1 => builder.http1_only(),
         Version::Http2 => builder.http2_only(),
     };
-    if settings.gives_way {
-        builder = builder.time_slice(Duration::ZERO);
-    }
     if let Some((interval, timeout)) = settings.pings {
         builder = builder.ping(interval, timeout);
     }

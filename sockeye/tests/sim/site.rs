@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, StatusCode};
-use sockeye::{Body, Handler, Upgrade, WebSocket};
+use sockeye::socket::Handler;
+use sockeye::{Body, Upgrade, WebSocket};
 use tower::Service;
 
 use crate::actor::{Actor, Deliberate};
@@ -91,7 +92,7 @@ pub(crate) async fn answer(world: World, socket: u32, plan: Plan, upgrade: Upgra
         Answer::HandedOver => upgrade.accept(move |ws: WebSocket| hand_over(world, socket, plan, ws)),
         Answer::Spawned => upgrade.accept(move |ws: WebSocket| spawn(world, socket, plan, ws)),
         Answer::Taken => {
-            match upgrade.take() {
+            match upgrade.take().await {
                 Ok(ws) => start(&world, socket, plan, ws, 1001),
                 Err(error) => world.failed(socket, SERVER, "take", &error),
             }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use common::{Arguments, HTTP2, MAX_CONCURRENT_STREAMS};
 use http::{Request, Response, StatusCode};
-use sockeye::{Body, Group, Server, Upgrade, WebSocket, http2};
+use sockeye::{Body, Group, Limits, Server, Upgrade, WebSocket};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tower::service_fn;
@@ -27,13 +27,11 @@ fn main() -> common::Result {
 }
 
 async fn run(arguments: Arguments) -> common::Result {
-    let config = http2::Config {
-        max_concurrent_streams: MAX_CONCURRENT_STREAMS,
+    let limits = Limits::new()
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         // Which leaves each of them some KiB.
-        max_unread: i32::MAX as u32,
-        ..http2::Config::default()
-    };
-    let mut server = Server::new().http2(config);
+        .max_unread(i32::MAX as u32);
+    let mut server = Server::new().limits(limits);
     if arguments.tls {
         server = server.tls(common::server_config(HTTP2)?);
     }

@@ -69,7 +69,7 @@ fn config(plan: &Plan) -> Config {
         initial_window_size: if plan.stalled > 0 { FIRST_WINDOW } else { WINDOW },
         max_window_size: WINDOW,
         window_pool: u32::MAX,
-        handshake_timeout: plan.timeout,
+        preface_timeout: plan.timeout,
         settings_timeout: plan.timeout,
         // Here an answer that takes too long is a failure of its own.
         progress_timeout: Duration::MAX,

@@ -14,7 +14,7 @@ use clap::Parser;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use sockeye::{Client, ClientBuilder, CloseCode, WebSocket};
+use sockeye::{Client, ClientBuilder, CloseCode, SocketOptions, WebSocket};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -53,7 +53,8 @@ struct Arguments {
 impl Arguments {
     fn builder(&self) -> Result<ClientBuilder> {
         // To open all at first may take a while.
-        let builder = Client::builder().connect_timeout(PATIENCE).handshake_timeout(PATIENCE);
+        let builder =
+            Client::builder().connect_timeout(PATIENCE).options(SocketOptions::new().answer_timeout(PATIENCE));
         let Some(path) = &self.certificate else { return Ok(builder) };
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(path)?)?;

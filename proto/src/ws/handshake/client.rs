@@ -276,6 +276,9 @@ pub enum ResponseError {
     AcceptMissing,
     /// A subprotocol that was not offered, or more than one (RFC 6455 §4.1).
     Protocol,
+    /// No subprotocol, where the client wants one of those it offered (RFC 6455 §1.9). It is the caller's to say so:
+    /// [`ClientHandshake::check`] takes an answer without one.
+    ProtocolMissing,
     /// An extension that was not offered, or one twice, or a field that does not follow the grammar (RFC 6455 §4.1, §9.1).
     Extensions,
     /// An extension that was offered, with parameters that do not answer the offer's (RFC 7692 §7.1).
@@ -291,6 +294,7 @@ impl fmt::Display for ResponseError {
             Self::Accept => f.write_str("the server's Sec-WebSocket-Accept does not match the key"),
             Self::AcceptMissing => f.write_str("the server's Sec-WebSocket-Accept is missing"),
             Self::Protocol => f.write_str("the server chose a subprotocol that was not offered"),
+            Self::ProtocolMissing => f.write_str("the server chose none of the subprotocols that were offered"),
             Self::Extensions => f.write_str("the server chose an extension that was not offered"),
             Self::ExtensionParameters => {
                 f.write_str("the server's parameters of an extension do not answer the offer's")

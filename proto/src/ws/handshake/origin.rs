@@ -12,6 +12,7 @@ use crate::uri::default_port;
 /// A handshake without `Origin` is allowed under every policy: its client is no browser, and could write there what it
 /// liked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OriginPolicy {
     /// Pages of the host and port that the handshake asks for. Where the connection is encrypted by TLS, or the request's
     /// target says `https`, the page must have come so, too; where nothing says it, TLS may have ended at a proxy, so both

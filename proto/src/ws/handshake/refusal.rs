@@ -32,6 +32,8 @@ pub enum Refusal {
     Protocols,
     /// `Sec-WebSocket-Extensions` does not follow its grammar (RFC 6455 §9.1): 400.
     Extensions,
+    /// None of the subprotocols without which nothing is spoken here (RFC 6455 §4.2.2): 400.
+    ProtocolRequired,
     /// More than 64 subprotocols, extensions, or parameters of an extension: 431.
     TooMany,
     /// The page's origin may not open this socket (RFC 6455 §10.2): 403.
@@ -56,7 +58,7 @@ impl Refusal {
             // and §4.4 answers 400 itself.
             Self::Version => StatusCode::BAD_REQUEST,
             Self::Host | Self::Connection | Self::Key | Self::Content => StatusCode::BAD_REQUEST,
-            Self::Protocols | Self::Extensions => StatusCode::BAD_REQUEST,
+            Self::Protocols | Self::ProtocolRequired | Self::Extensions => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Origin => StatusCode::FORBIDDEN,
             Self::UnknownProtocol => StatusCode::NOT_IMPLEMENTED,
@@ -107,6 +109,7 @@ impl fmt::Display for Refusal {
             Self::Key => "Sec-WebSocket-Key must be 16 octets in base64, exactly once.",
             Self::Content => "A WebSocket handshake carries no content.",
             Self::Protocols => "Sec-WebSocket-Protocol must be a list of distinct tokens.",
+            Self::ProtocolRequired => "Sec-WebSocket-Protocol must name a subprotocol that is spoken here.",
             Self::Extensions => "Sec-WebSocket-Extensions does not follow RFC 6455, section 9.1.",
             Self::TooMany => "Too many subprotocols, extensions or parameters: at most 64 of each.",
             Self::Origin => "Pages of this origin may not open WebSockets here.",

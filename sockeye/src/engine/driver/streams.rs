@@ -468,9 +468,7 @@ fn limit(violation: h2::Violation) -> Option<Counter> {
 /// An error of the connection's with `peer`, whose GOAWAY, if there was one, said this besides its reason.
 pub(crate) fn connection_error(error: h2::ConnectionError, debug_data: &[u8], peer: Side) -> Error {
     match error {
-        h2::ConnectionError::Violation(violation) => {
-            Error::Violation { code: violation.reason().code(), rule: Box::new(violation) }
-        }
+        h2::ConnectionError::Violation(violation) => Error::Violation(violation.into()),
         h2::ConnectionError::GoAway(reason) => {
             Error::GoAway { reason, by: peer, debug: String::from_utf8_lossy(debug_data).into() }
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::BytesMut;
 
 use crate::engine::link::Side;
-use crate::error::Error;
+use crate::error::{Error, Step};
 use sockeye_proto::Reason;
 
 /// How far the receiving half is.
@@ -93,7 +93,7 @@ impl From<Death> for Error {
             Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
             Death::Abandoned => Self::Abnormal,
             Death::Disconnected => Self::Disconnected,
-            Death::Silent => Self::Timeout("the answer to a Ping"),
+            Death::Silent => Self::Timeout(Step::Pong),
         }
     }
 }

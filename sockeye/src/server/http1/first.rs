@@ -17,8 +17,8 @@ use crate::engine::relay::Then;
 use crate::engine::stream::StreamHandle;
 use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Handler};
-use crate::server::Server;
 use crate::server::answer::{ByService, HttpService};
+use crate::server::builder::Settled;
 
 /// The connection until its request is refused, or its tunnel is over.
 pub(crate) struct First<T, S: HttpService> {
@@ -43,7 +43,7 @@ impl<T: Transport + 'static, S: HttpService> First<T, S> {
 pub(crate) struct Served<S> {
     pub(crate) service: ByService<S>,
     /// Whose settings hold where the client goes on with other requests.
-    pub(crate) server: Arc<Server>,
+    pub(crate) server: Arc<Settled>,
 }
 
 /// Answers by a service that is boxed, and dropped once there is a tunnel: nobody asks for anything there, and a socket that is
@@ -76,7 +76,7 @@ impl<T: Transport + 'static, S: HttpService> Future for First<T, S> {
         Poll::Ready(match (driver.leave(), served) {
             (Some((transport, read)), Some(served)) => {
                 let (link, Served { service, server }) = (driver.link().clone(), *served);
-                Then::Follows(Box::pin(serve(transport, read, link, &server.http2, service.0)))
+                Then::Follows(Box::pin(serve(transport, read, link, &server, service.0)))
             }
             _ => Then::Over(ended),
         })

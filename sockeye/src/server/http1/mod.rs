@@ -3,6 +3,7 @@
 
 mod first;
 mod pace;
+mod taking;
 mod wire;
 mod yielding;
 
@@ -28,6 +29,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep, timeout};
 
 use self::pace::Overdue;
+use self::taking::{Answered, expect_early};
 use self::wire::{Exchange, Line, Next, PeerEnd, Wire};
 use self::yielding::Yielding;
 use crate::engine::body::Body;
@@ -44,15 +46,14 @@ use crate::engine::slice::Slice;
 use crate::engine::switch::Switch;
 use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Panicked};
-use crate::error::{BoxError, Error, Result};
+use crate::error::{BoxError, Error, Result, Step};
 use crate::server::answer::{HttpService, trace};
+use crate::server::builder::Settled;
 
 pub(crate) use self::first::{First, Served};
 
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
-/// RFC 6585 §5
-const REQUEST_HEADER_FIELDS_TOO_LARGE: u32 = 431;
 /// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
 /// that is gone, whose requests are to be dropped at once.
 const HALF_CLOSED: Duration = Duration::from_millis(100);
@@ -63,14 +64,14 @@ pub(crate) fn serve<T, S>(
     transport: T,
     read: BytesMut,
     link: Arc<Link>,
-    limits: &h2::Config,
+    settled: &Settled,
     service: S,
 ) -> impl Future<Output = Then> + Send + use<T, S>
 where
     T: Transport + 'static,
     S: HttpService,
 {
-    run(transport, read, link, builder(limits), limits.handshake_timeout, service)
+    run(transport, read, link, builder(&settled.http2), settled.handshake_timeout, service)
 }
 
 async fn run<T, S>(
@@ -104,7 +105,7 @@ where
             .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
     });
     let ended = ended.await;
-    if matches!(ended, Err(Error::Violation { code: REQUEST_HEADER_FIELDS_TOO_LARGE, .. })) {
+    if is_too_large(&ended) {
         link.metrics().count(Counter::HeaderListsRefused);
     }
     // Whatever else the service made is dropped here, which is foreign code.
@@ -124,6 +125,15 @@ where
         return follow(ReadAhead::new(transport, read), next, link, place).await;
     }
     Then::Over(ended)
+}
+
+/// RFC 6585 §5
+fn is_too_large(ended: &Result) -> bool {
+    let told = match ended {
+        Err(Error::Violation(violation)) => violation.status(),
+        _ => None,
+    };
+    told == Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
 
 /// Hyper's part of a connection.
@@ -318,7 +328,7 @@ fn end_overdue(why: Overdue, link: &Link) -> Result {
         }
         Overdue::Head => {
             link.metrics().count(Counter::HandshakeTimeouts);
-            Err(Error::Timeout("the head of a request"))
+            Err(Error::Timeout(Step::RequestHead))
         }
         Overdue::Write => {
             link.metrics().count(Counter::WriteTimeouts);
@@ -367,13 +377,14 @@ async fn answer<S: HttpService>(
     // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
     let expects = request.version() == Version::HTTP_11 && expects_continue(request.headers());
     request.extensions_mut().insert(Peer { link: link.clone(), cell: None });
-    let answered = call(service, request, &link).await;
-    let mut response = match answered {
-        Ok(response) => settle_content(response, &method),
-        Err(error) => {
+    let early = expect_early(&mut request);
+    let mut response = match taking::answer(call(service, request, link), early).await {
+        Answered::ByService(Ok(response)) => settle_content(response, &method),
+        Answered::ByService(Err(error)) => {
             tracing::error!(%error, "a service failed");
             status(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()).map(Either::Right)
         }
+        Answered::Early(response) => response.map(Either::Right),
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let switch = response.extensions_mut().remove::<Switch>();
@@ -414,13 +425,13 @@ impl<B: http_body::Body> http_body::Body for Held<B> {
 async fn call<S: HttpService>(
     mut service: S,
     request: Request<Body>,
-    link: &Link,
+    link: Arc<Link>,
 ) -> Result<Response<S::Content>, BoxError> {
-    poll_fn(|cx| caught(link, || service.poll_ready(cx).map_err(Into::into))).await?;
+    poll_fn(|cx| caught(&link, || service.poll_ready(cx).map_err(Into::into))).await?;
     let future = tunnel::catch(link.metrics(), || service.call(request)).map_err(|Panicked| PANICKED)?;
     let mut future = pin!(Some(future));
     let answered = poll_fn(|cx| match future.as_mut().as_pin_mut() {
-        Some(future) => caught(link, || future.poll(cx).map_err(Into::into)),
+        Some(future) => caught(&link, || future.poll(cx).map_err(Into::into)),
         None => Poll::Ready(Err(PANICKED.into())),
     });
     let answered = answered.await;

@@ -10,7 +10,7 @@ use super::{Inner, WebSocket};
 use crate::engine::link::Side;
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{Closer, Ending, Parting};
-use crate::error::{BoxError, Error, Result};
+use crate::error::{self, Error, Result};
 
 impl WebSocket {
     /// Queues our Close, unless one was sent.
@@ -67,11 +67,8 @@ impl WebSocket {
                     _ => Counter::WebSocketViolations,
                 });
                 tracing::debug!(%violation, "a WebSocket failed");
-                let rule: BoxError = match self.0.machine.limit_passed(violation) {
-                    Some(limit) => Box::new(limit),
-                    None => Box::new(violation),
-                };
-                Err(Error::Violation { code: u16::from(violation.code()).into(), rule })
+                let limit = self.0.machine.limit_passed(violation);
+                Err(Error::Violation(error::Violation::WebSocket { violation, limit }))
             }
             _ => Err(Error::Abnormal),
         }

@@ -18,7 +18,7 @@ use crate::engine::budget::Ticket;
 use crate::engine::heads::Held;
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{StreamCell, StreamHandle};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Step};
 use crate::socket::head::{self, Head};
 use crate::socket::round_trip::RoundTrip;
 
@@ -140,7 +140,7 @@ impl WebSocket {
         self.0.rare.get_or_init(Box::default)
     }
 
-    /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned.
+    /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned. Cancel safe.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl WebSocket {
 
     /// [`recv`](Self::recv), which tells of every Pong that comes meanwhile, by its payload: the answers to
     /// [`send_ping`](Self::send_ping), and those that come unasked (RFC 6455 §5.5.3). The answers to [`ping`](Self::ping)
-    /// and to the Pings of the keep-alive are not told.
+    /// and to the Pings of the keep-alive are not told. Cancel safe.
     ///
     /// # Errors
     ///
@@ -165,7 +165,8 @@ impl WebSocket {
     }
 
     /// Sends a message, once there is room for it: while the peer does not read, this waits. Octets wait in a buffer of
-    /// 64 KiB per socket and 1 MiB per connection, or one whole message where that is more.
+    /// 64 KiB per socket and 4 MiB per connection, or one whole message where that is more. Cancel safe: where the future is
+    /// dropped before it is ready, nothing of the message was sent.
     ///
     /// # Errors
     ///
@@ -206,7 +207,7 @@ impl WebSocket {
     /// # Errors
     ///
     /// [`Error::Closed`] after a Close was sent, or where the peer's comes first; [`Error::Invalid`] where more messages come
-    /// first than are kept: receive meanwhile, by a [`Sender`](crate::Sender) and a [`Receiver`](crate::Receiver). Otherwise
+    /// first than are kept: receive meanwhile, by a [`Sender`](crate::socket::Sender) and a [`Receiver`](crate::socket::Receiver). Otherwise
     /// as [`recv`](Self::recv).
     pub async fn ping(&mut self) -> Result<Duration> {
         self.start_round_trip();
@@ -214,7 +215,7 @@ impl WebSocket {
     }
 
     /// Sends a Ping of at most 125 octets (RFC 6455 §5.5.2), and does not wait. Its Pong is taken silently, unless
-    /// [`recv_with`](Self::recv_with) waits for it. [`ping`](Self::ping) waits.
+    /// [`recv_with`](Self::recv_with) waits for it. [`ping`](Self::ping) waits. Cancel safe.
     ///
     /// # Errors
     ///
@@ -224,7 +225,7 @@ impl WebSocket {
     }
 
     /// Sends a Pong of at most 125 octets that answers no Ping: a heartbeat (RFC 6455 §5.5.3). Pings are answered without
-    /// it.
+    /// it. Cancel safe.
     ///
     /// # Errors
     ///
@@ -235,6 +236,7 @@ impl WebSocket {
 
     /// Closes the socket with code 1000 and waits for the peer's Close, and until the transport has taken all that is ours to
     /// send, the end of our half included unless it is to follow the peer's; messages that still arrive are dropped.
+    /// Cancel safe: a second call waits for the same answer.
     ///
     /// # Errors
     ///
@@ -244,7 +246,7 @@ impl WebSocket {
     }
 
     /// Closes the socket with a code that may be sent (RFC 6455 §7.4) and a reason of at most 123 octets, and waits for
-    /// the peer's Close.
+    /// the peer's Close. Cancel safe, as [`close`](Self::close).
     ///
     /// # Errors
     ///
@@ -266,7 +268,7 @@ impl WebSocket {
             Err(_) => {
                 self.mark_ended();
                 self.finish();
-                Err(Error::Timeout("the closing handshake"))
+                Err(Error::Timeout(Step::Closing))
             }
         }
     }

@@ -103,7 +103,7 @@ impl WebSocket {
         let sent = ready!(handle.poll_append(0, Room::Wait(cx), |outbox| {
             let queued = queue(machine, handle).map_err(|error| match error {
                 PingError::Closed => Error::Closed,
-                PingError::PayloadTooLong => Error::invalid(error),
+                error => Error::invalid(error),
             });
             machine.poll_transmit(outbox);
             (queued, None)
@@ -154,7 +154,7 @@ fn encode_piece(
 fn refused(error: SendError) -> Error {
     match error {
         SendError::Closed => Error::Closed,
-        SendError::Unfinished | SendError::OtherKind => Error::invalid(error),
+        error => Error::invalid(error),
     }
 }
 

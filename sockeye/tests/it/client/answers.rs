@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use sockeye::{Error, Result, WebSocket};
+use sockeye::{Error, Result, SocketOptions, WebSocket};
 use sockeye_proto::ws::handshake::ResponseError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -22,7 +22,8 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 /// Opens a socket by HTTP/2 at a server that does this with its stream.
 async fn by_http2(protocols: &[&str], serve: impl AsyncFnOnce(&mut Peer, u32)) -> (Result<WebSocket>, Peer) {
     let (builder, mut wires) = http2();
-    let (client, mut peer) = connect(&builder.handshake_timeout(Duration::from_secs(7)), &mut wires).await;
+    let (client, mut peer) =
+        connect(&builder.options(SocketOptions::new().answer_timeout(Duration::from_secs(7))), &mut wires).await;
     let serving = async {
         let id = peer.request().await;
         serve(&mut peer, id).await;
@@ -35,7 +36,8 @@ async fn by_http2(protocols: &[&str], serve: impl AsyncFnOnce(&mut Peer, u32)) -
 /// Opens a socket by HTTP/1.1 at a server that answers so; `{accept}` stands for what accepts the handshake.
 async fn by_http1(answer: &str) -> Result<WebSocket> {
     let (builder, mut wires) = wires();
-    let client = builder.handshake_timeout(Duration::from_secs(7)).connect(URL).await.unwrap();
+    let client =
+        builder.options(SocketOptions::new().answer_timeout(Duration::from_secs(7))).connect(URL).await.unwrap();
     let serving = async {
         let mut transport = wires.next().await;
         let request = http1_request(&mut transport).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Version;
-use sockeye::{Client, CloseCode, Counter, Error, Server, websocket};
+use sockeye::{Client, CloseCode, Counter, Error, Limits, Server, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -91,7 +91,8 @@ async fn close_closes_everything() {
 async fn close_cuts_off_what_is_left() {
     for version in VERSIONS {
         let (client, mut socket, mut far) =
-            far::open_with(version, |builder| builder.close_timeout(Duration::from_secs(3))).await;
+            far::open_with(version, |builder| builder.limits(Limits::new().close_timeout(Duration::from_secs(3))))
+                .await;
         let start = Instant::now();
         client.close().await;
         assert!(start.elapsed() >= Duration::from_secs(3) && start.elapsed() < Duration::from_secs(8));

@@ -7,7 +7,9 @@ use std::time::Duration;
 use axum::Router;
 use http::Version;
 use rustls::ServerConfig;
-use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Reason, Result, Server, Side, WebSocket, websocket};
+use sockeye::{
+    Client, ClientBuilder, Counter, Error, Fault, Reason, Result, Server, Side, SocketOptions, WebSocket, websocket,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::peer::{END_HEADERS, END_STREAM, Peer, Wires, http1_acceptance, http1_request, http2, kind, wires};
@@ -58,7 +60,7 @@ impl Script {
         let over2 = Arc::new(Mutex::new(over2));
         let script = Self { config, over2, over1, connections: Arc::default(), requests: Arc::default() };
         tokio::spawn(script.clone().run(wires));
-        (script, builder.tls(client).handshake_timeout(Duration::from_secs(5)))
+        (script, builder.tls(client).options(SocketOptions::new().answer_timeout(Duration::from_secs(5))))
     }
 
     async fn run(self, mut wires: Wires) {
@@ -252,7 +254,9 @@ async fn other_ends_do_not_fall_back() {
             (Over2::Status(status), Error::Refused(response)) => assert_eq!(response.status(), status),
             (Over2::Reset(code), Error::Reset { reason, by: Side::Server }) => assert_eq!(reason.code(), code),
             (Over2::DataFirst, Error::Reset { reason: Reason::PROTOCOL_ERROR, by: Side::Client }) => {}
-            (Over2::Push, Error::Violation { code: PROTOCOL_ERROR, .. }) => {}
+            (Over2::Push, Error::Violation(violation)) => {
+                assert_eq!(violation.reason(), Some(Reason::PROTOCOL_ERROR));
+            }
             (Over2::GoAway(_), Error::GoAway { reason: Reason::ENHANCE_YOUR_CALM, debug, .. }) => {
                 assert_eq!(&**debug, "no CONNECT here");
             }

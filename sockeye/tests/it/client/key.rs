@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
-use sockeye::{Body, BoxError, Client, ClientBuilder, Error, Result, Server, WebSocket, websocket};
+use sockeye::{Body, BoxError, Client, ClientBuilder, Error, Result, Server, SocketOptions, WebSocket, websocket};
 use sockeye_proto::ws::handshake::ResponseError;
 use tower::{Service, service_fn};
 
@@ -36,12 +36,16 @@ async fn a_key_goes_over_http2_where_it_is_asked_for() {
     let builder = || Client::builder().http2_only();
     open(builder(), &running).await.unwrap();
     for _ in 0..2 {
-        let socket = open(builder().send_key(), &running).await.unwrap();
+        let socket = open(builder().options(SocketOptions::new().send_key()), &running).await.unwrap();
         assert!(socket.response().unwrap().headers.contains_key("sec-websocket-accept"));
     }
     let url = format!("ws://{}/", running.addr);
-    within(builder().open(&url).send_key().into_future()).await.unwrap();
-    within(builder().open(&url).header("sec-websocket-key", KEY).send_key().into_future()).await.unwrap();
+    within(builder().open(&url).options(SocketOptions::new().send_key()).into_future()).await.unwrap();
+    within(
+        builder().open(&url).header("sec-websocket-key", KEY).options(SocketOptions::new().send_key()).into_future(),
+    )
+    .await
+    .unwrap();
     let keys = keys.lock().unwrap();
     assert_eq!((keys[0].as_deref(), keys[4].as_deref()), (None, Some(KEY)));
     assert_eq!(keys[1..4].iter().flatten().filter(|key| key.len() == 24).count(), 3);
@@ -52,7 +56,7 @@ async fn a_key_goes_over_http2_where_it_is_asked_for() {
 #[tokio::test]
 async fn over_http1_the_key_is_the_handshakes_own() {
     let (running, keys) = server().await;
-    open(Client::builder().http1_only().send_key(), &running).await.unwrap();
+    open(Client::builder().http1_only().options(SocketOptions::new().send_key()), &running).await.unwrap();
     assert_eq!(keys.lock().unwrap().len(), 1);
     let error = open(Client::builder().http1_only().header("sec-websocket-key", KEY), &running).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid(why) if why.to_string().contains("sec-websocket-key itself")), "{error:?}");

@@ -26,13 +26,13 @@ mod versions;
 use std::time::Duration;
 
 use http::Version;
-use sockeye::{Client, Counter, Error, Message, Server, http2, websocket};
+use sockeye::{Client, Counter, Error, Limits, Message, Server, websocket};
 
 use crate::common::{echo, start, within};
 
 /// A server with so many streams for each connection.
 fn server(streams: u32) -> Server {
-    Server::new().http2(http2::Config { max_concurrent_streams: streams, ..http2::Config::default() })
+    Server::new().limits(Limits::new().max_concurrent_streams(streams))
 }
 
 /// RFC 8441 §5: sockets share a connection, beyond whose streams another is made.

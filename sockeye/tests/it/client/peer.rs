@@ -5,7 +5,8 @@ use std::io;
 
 use bytes::{Buf, BytesMut};
 use http::{Request, Version};
-use sockeye::{Client, ClientBuilder, Offer, WebSocketExtensions};
+use sockeye::socket::{Extensions as WebSocketExtensions, Offer};
+use sockeye::{Client, ClientBuilder};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 

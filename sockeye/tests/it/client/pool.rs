@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Version;
-use sockeye::{Client, Counter, Error, Result, Server, WebSocket, http2, websocket};
+use sockeye::{Client, Counter, Error, Limits, Result, Server, WebSocket, websocket};
 use tokio::task::JoinHandle;
 
 use super::peer::{self, MAX_CONCURRENT_STREAMS, OFFER, Peer, Wires, kind};
@@ -36,8 +36,8 @@ async fn close(peer: &mut Peer, stream_id: u32) {
 /// connections are made than it takes.
 #[tokio::test]
 async fn openers_share_connections() {
-    let config = http2::Config { max_concurrent_streams: 10, ..http2::Config::default() };
-    let running = start(Server::new().http2(config), websocket(echo)).await;
+    let config = Limits::new().max_concurrent_streams(10);
+    let running = start(Server::new().limits(config), websocket(echo)).await;
     let client = Client::builder().http2_only().connect(&format!("ws://{}", running.addr)).await.unwrap();
     let opened = within(join_all((0..95).map(|_| open(&client)))).await;
     let sockets: Vec<WebSocket> = opened.into_iter().map(|socket| socket.unwrap().unwrap()).collect();
@@ -137,7 +137,7 @@ async fn none_at_first() {
 #[tokio::test(start_paused = true)]
 async fn the_callers_limit_counts() {
     let (builder, mut wires) = peer::http2();
-    let builder = builder.http2(http2::Config { max_concurrent_streams: 1, ..http2::Config::default() });
+    let builder = builder.limits(Limits::new().max_concurrent_streams(1));
     let (client, mut first) = peer::connect(&builder, &mut wires).await;
     let (_one, _) = tokio::join!(client.open("/").into_future(), first.open());
     let (two, _) = tokio::join!(client.open("/").into_future(), async { wires.peer().await.open().await });
@@ -234,8 +234,8 @@ async fn a_slow_connection_swallows_no_free_stream() {
 /// Of 10,000 who wait for 100 streams each gets one in time: to wake one costs the same however many there are.
 #[tokio::test]
 async fn many_may_wait() {
-    let config = http2::Config { max_concurrent_streams: 50, ..http2::Config::default() };
-    let running = start(Server::new().http2(config), websocket(echo)).await;
+    let config = Limits::new().max_concurrent_streams(50);
+    let running = start(Server::new().limits(config), websocket(echo)).await;
     let builder = Client::builder().http2_only().max_connections(2).connect_timeout(Duration::from_secs(300));
     let client = builder.connect(&format!("ws://{}", running.addr)).await.unwrap();
     let tasks: Vec<_> = (0..10_000).map(|_| open(&client)).collect();

@@ -2,7 +2,7 @@
 
 use http::header::{AUTHORIZATION, ORIGIN, PROXY_AUTHORIZATION, USER_AGENT};
 use http::{HeaderMap, Version, request};
-use sockeye::{Client, ClientBuilder, Error, Fault, Server, WebSocket};
+use sockeye::{Client, ClientBuilder, Error, Fault, Server, SocketOptions, WebSocket};
 use tokio::sync::mpsc;
 
 use crate::common::{Running, hand_over, start, within};
@@ -10,7 +10,7 @@ use crate::common::{Running, hand_over, start, within};
 /// A server that gives its sockets to the test, whose requests are what is looked at.
 async fn server() -> (Running, mpsc::UnboundedReceiver<WebSocket>) {
     let (service, sockets) = hand_over();
-    (start(Server::new(), service.origins(sockeye::OriginPolicy::Any)).await, sockets)
+    (start(Server::new(), service.options(SocketOptions::new().origins(sockeye::OriginPolicy::Any))).await, sockets)
 }
 
 /// A builder for each version, in cleartext.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::Version;
+use sockeye::error::Step;
 use sockeye::{Client, Counter, Error, Fault, Server, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
@@ -72,7 +73,7 @@ async fn where_nobody_listens() {
     let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for url in [format!("ws://{addr}"), "ws://name.invalid".to_owned()] {
         let error = within(Client::connect(&url)).await.unwrap_err();
-        assert!(matches!(error, Error::Connect { step: "name resolution and TCP", .. }), "{error:?}");
+        assert!(matches!(error, Error::Connect { step: Step::Tcp, .. }), "{error:?}");
         assert_eq!((error.fault(), error.is_retryable()), (Fault::Network, true));
     }
 }
@@ -86,7 +87,7 @@ async fn a_certificate_that_is_not_trusted() {
     let running = start(Server::new().tls(server_config), websocket(echo)).await;
     let builder = Client::builder().tls(of_another);
     let error = within(builder.connect(&format!("wss://{}", running.addr))).await.unwrap_err();
-    assert!(matches!(error, Error::Connect { step: "TLS", .. }), "{error:?}");
+    assert!(matches!(error, Error::Connect { step: Step::Tls, .. }), "{error:?}");
     assert_eq!((error.fault(), error.is_retryable()), (Fault::Peer, false));
 }
 
@@ -127,7 +128,7 @@ async fn a_unix_socket_by_a_connector() {
 async fn a_connector_that_fails() {
     let refuse = |_| async { Err::<TcpStream, _>(io::Error::from(io::ErrorKind::ConnectionRefused)) };
     let error = Client::builder().connector(refuse).connect("ws://localhost").await.unwrap_err();
-    assert!(matches!(error, Error::Connect { step: "the connector", .. }), "{error:?}");
+    assert!(matches!(error, Error::Connect { step: Step::Connector, .. }), "{error:?}");
     assert_eq!((error.fault(), error.is_retryable()), (Fault::Network, true));
 }
 
@@ -212,7 +213,7 @@ async fn a_proxy_refuses() {
         let (addr, _) = proxy(answer).await;
         let builder = Client::builder().proxy(&format!("http://{addr}"));
         let error = within(builder.connect("ws://127.0.0.1:9")).await.unwrap_err();
-        let Error::Connect { step: "the proxy's answer", source } = &error else { panic!("{error:?}") };
+        let Error::Connect { step: Step::Proxy, source } = &error else { panic!("{error:?}") };
         let Some(Error::Refused(response)) = source.downcast_ref() else { panic!("{source:?}") };
         assert_eq!((response.status().as_u16(), &response.body()[..]), (status, &b"who??"[..]));
         assert_eq!(error.is_retryable(), retryable);
@@ -234,6 +235,6 @@ async fn a_proxy_that_is_none() {
         };
         let (connected, ()) = within(async { tokio::join!(builder.connect("ws://127.0.0.1:9"), serving) }).await;
         let error = connected.unwrap_err();
-        assert!(matches!(error, Error::Connect { step: "the proxy's answer", .. }), "{error:?}");
+        assert!(matches!(error, Error::Connect { step: Step::Proxy, .. }), "{error:?}");
     }
 }

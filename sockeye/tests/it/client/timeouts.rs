@@ -4,7 +4,8 @@ use std::future::pending;
 use std::io;
 use std::time::Duration;
 
-use sockeye::{Client, ClientBuilder, Error, Fault, Result, WebSocket};
+use sockeye::error::Step;
+use sockeye::{Client, ClientBuilder, Error, Fault, Limits, Result, SocketOptions, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -17,7 +18,7 @@ const TIME: Duration = Duration::from_secs(7);
 
 /// The step took its time and no more.
 #[track_caller]
-fn check<T>(result: Result<T>, step: &str, start: Instant) {
+fn check<T>(result: Result<T>, step: Step, start: Instant) {
     let Err(error) = result else { panic!("nothing went wrong") };
     assert!(matches!(error, Error::Timeout(name) if name == step), "{error:?} in place of {step}");
     assert_eq!(error.to_string(), format!("{step} took too long"));
@@ -31,9 +32,9 @@ fn check<T>(result: Result<T>, step: &str, start: Instant) {
 async fn the_connector() {
     let builder = Client::builder().connect_timeout(TIME).connector(|_| pending::<io::Result<DuplexStream>>());
     let start = Instant::now();
-    check(builder.connect(URL).await, "the connector", start);
+    check(builder.connect(URL).await, Step::Connector, start);
     let start = Instant::now();
-    check(builder.open(URL).await, "the connector", start);
+    check(builder.open(URL).await, Step::Connector, start);
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,7 +44,7 @@ async fn tls() {
     let builder = builder.tls(client_config).connect_timeout(TIME);
     let start = Instant::now();
     let (connected, _silent) = tokio::join!(builder.connect("wss://localhost"), wires.next());
-    check(connected, "TLS", start);
+    check(connected, Step::Tls, start);
 }
 
 /// TLS is done, and then the server is silent.
@@ -55,7 +56,7 @@ async fn the_servers_settings() {
     let start = Instant::now();
     let accepting = async { Peer::start(secure::accept(&server, wires.next().await).await.unwrap()).await };
     let (connected, mut silent) = tokio::join!(builder.connect("wss://localhost"), accepting);
-    check(connected, "the server's SETTINGS", start);
+    check(connected, Step::Settings, start);
     // The connection was let go.
     silent.rest().await;
 }
@@ -64,10 +65,10 @@ async fn the_servers_settings() {
 #[tokio::test(start_paused = true)]
 async fn the_answer_over_http2() {
     let (builder, mut wires) = http2();
-    let (client, mut peer) = connect(&builder.handshake_timeout(TIME), &mut wires).await;
+    let (client, mut peer) = connect(&builder.options(SocketOptions::new().answer_timeout(TIME)), &mut wires).await;
     let start = Instant::now();
     let (opened, id) = tokio::join!(client.open("/").into_future(), peer.request());
-    check(opened, "the answer to the handshake", start);
+    check(opened, Step::Answer, start);
     let reset = peer.receive().await.unwrap();
     assert_eq!((reset.kind, reset.stream_id, reset.code()), (3, id, 8), "CANCEL tells the server");
 }
@@ -76,7 +77,7 @@ async fn the_answer_over_http2() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_is_replaced() {
     let (builder, mut wires) = http2();
-    let (client, mut first) = connect(&builder.handshake_timeout(TIME), &mut wires).await;
+    let (client, mut first) = connect(&builder.options(SocketOptions::new().answer_timeout(TIME)), &mut wires).await;
     let (socket, socket_id) = tokio::join!(client.open("/").into_future(), first.open());
     let mut socket = socket.unwrap();
     // Something is heard on it: it is slow, and not dead.
@@ -105,11 +106,11 @@ async fn a_silent_connection_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn the_answer_over_http1() {
     let (builder, mut wires) = wires();
-    let client = builder.handshake_timeout(TIME).connect(URL).await.unwrap();
+    let client = builder.options(SocketOptions::new().answer_timeout(TIME)).connect(URL).await.unwrap();
     let start = Instant::now();
     let mut transport = wires.next().await;
     let (opened, _) = tokio::join!(client.open("/").into_future(), http1_request(&mut transport));
-    check(opened, "the answer to the handshake", start);
+    check(opened, Step::Answer, start);
     assert_eq!(within(transport.read(&mut [0])).await.unwrap(), 0, "the connection ends with the attempt");
 }
 
@@ -127,7 +128,7 @@ async fn with_full_connection() -> (Client, WebSocket, Peer) {
 async fn a_free_stream() {
     let (client, socket, _peer) = with_full_connection().await;
     let start = Instant::now();
-    check(client.open("/").await, "a free stream", start);
+    check(client.open("/").await, Step::FreeStream, start);
     drop(socket);
 }
 
@@ -143,9 +144,9 @@ async fn the_connection_of_another() {
     let first = tokio::spawn(client.open("/1").into_future());
     let second = tokio::spawn(client.open("/2").into_future());
     let _silent = wires.next().await;
-    check(first.await.unwrap(), "the server's SETTINGS", start);
+    check(first.await.unwrap(), Step::Settings, start);
     let _silent = wires.next().await;
-    check(second.await.unwrap(), "the server's SETTINGS", start + TIME);
+    check(second.await.unwrap(), Step::Settings, start + TIME);
 }
 
 async fn proxied() -> (TcpListener, ClientBuilder) {
@@ -165,7 +166,7 @@ async fn the_proxys_answer() {
     tokio::time::pause();
     let connected = connecting.await.unwrap();
     let Err(error) = connected else { panic!("nothing went wrong") };
-    assert!(matches!(error, Error::Timeout("the proxy's answer")), "{error:?}");
+    assert!(matches!(error, Error::Timeout(Step::Proxy)), "{error:?}");
 }
 
 /// A proxy that refuses has answered, however long it goes on about it.
@@ -178,7 +179,7 @@ async fn a_proxy_that_goes_on_and_on() {
     transport.write_all(b"HTTP/1.1 407 No\r\ncontent-length: 100\r\n\r\nonly half of it").await.unwrap();
     settle().await;
     tokio::time::pause();
-    let Err(Error::Connect { step: "the proxy's answer", source }) = connecting.await.unwrap() else { panic!() };
+    let Err(Error::Connect { step: Step::Proxy, source }) = connecting.await.unwrap() else { panic!() };
     let Some(Error::Refused(response)) = source.downcast_ref() else { panic!("{source}") };
     assert_eq!((response.status().as_u16(), &response.body()[..]), (407, &b"only half of it"[..]));
 }
@@ -187,8 +188,11 @@ async fn a_proxy_that_goes_on_and_on() {
 #[tokio::test(start_paused = true)]
 async fn times_without_end() {
     let (builder, mut wires) = http2();
-    let builder = builder.connect_timeout(Duration::MAX).handshake_timeout(Duration::MAX).close_timeout(Duration::MAX);
-    let builder = builder.write_timeout(Duration::MAX).keep_alive(Duration::MAX, Duration::MAX).max_connections(1);
+    let builder = builder.connect_timeout(Duration::MAX).options(SocketOptions::new().answer_timeout(Duration::MAX));
+    let builder = builder
+        .limits(Limits::new().close_timeout(Duration::MAX).shutdown_timeout(Duration::MAX).write_timeout(Duration::MAX))
+        .keep_alive(Duration::MAX, Duration::MAX)
+        .max_connections(1);
     let accepting = async {
         let transport = wires.next().await;
         tokio::time::sleep(Duration::from_secs(100)).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Version;
-use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Reason, Server, Side, http2::Config, websocket};
+use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Limits, Reason, Server, Side, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -14,8 +14,8 @@ use crate::common::{Running, echo, start, within};
 /// A server with these protocols for ALPN, which offers the extended CONNECT or not, and a client's settings for it.
 async fn secure(protocols: &[&str], offers: bool) -> (Running, ClientBuilder) {
     let (server_config, client_config) = secure::configs(protocols);
-    let config = Config { enable_connect_protocol: offers, ..Config::default() };
-    let running = start(Server::new().http2(config).tls(server_config), websocket(echo)).await;
+    let config = Limits::new().enable_connect_protocol(offers);
+    let running = start(Server::new().limits(config).tls(server_config), websocket(echo)).await;
     (running, Client::builder().tls(client_config))
 }
 

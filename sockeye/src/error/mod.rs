@@ -1,3 +1,8 @@
+//! What goes wrong, whose doing it is, and whether to try again.
+
+mod step;
+mod violation;
+
 use std::{error, fmt, io};
 
 use bytes::Bytes;
@@ -6,6 +11,9 @@ use sockeye_proto::Reason;
 
 use crate::engine::link::Side;
 
+pub use self::step::{Missing, Step};
+pub use self::violation::Violation;
+
 /// What a function of Sockeye returns.
 pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
@@ -13,6 +21,19 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn error::Error + Send + Sync>;
 
 /// What ended a connection or a socket otherwise than cleanly, or what a caller may not do.
+///
+/// Its text tells all that led to it, so that `{error}` is enough for a log; its [`source`](error::Error::source) is none
+/// then, or reports would say the same words twice. The causes themselves stand in the variants.
+///
+/// ```
+/// use std::io;
+///
+/// use sockeye::Error;
+///
+/// let error = Error::from(io::Error::other("the cable was cut"));
+/// assert_eq!(error.to_string(), "the transport failed: the cable was cut");
+/// assert!(error.is_retryable());
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -39,32 +60,25 @@ pub enum Error {
     /// The peer went away without a Close frame, by the end of its half or by giving the stream up (CANCEL, NO_ERROR): what RFC 6455
     /// §7.1.5 calls code 1006. It breaks no one's rule: a page that was left ends so, and so does a phone out of reach.
     Abnormal,
-    /// The peer broke a rule of a protocol. For a WebSocket, `code` is that of the Close it was sent (RFC 6455 §7.4.1);
-    /// for a connection it is that of the GOAWAY (RFC 9113 §7), and over HTTP/1.1 the status that says so (RFC 9112 §2.2):
-    /// 400 or 431.
-    Violation {
-        /// The code that the peer was told.
-        code: u32,
-        /// The rule, with the section of its RFC.
-        rule: BoxError,
-    },
+    /// The peer broke a rule of a protocol, or passed a limit of ours.
+    Violation(Violation),
     /// The socket, or this half of the stream, was closed here before.
     Closed,
     /// The peer closed the socket before a message that came in pieces was whole (RFC 6455 §5.5.1).
     Incomplete,
     /// The caller asked for something that a protocol does not allow.
     Invalid(BoxError),
-    /// A step took too long; its name.
-    Timeout(&'static str),
+    /// A step took too long.
+    Timeout(Step),
     /// A step on the way to a connection failed.
     Connect {
-        /// Its name.
-        step: &'static str,
+        /// The step.
+        step: Step,
         /// What happened.
         source: BoxError,
     },
     /// The server does not offer something without which the call cannot go on.
-    NotOffered(&'static str),
+    NotOffered(Missing),
     /// The server refused a handshake: its response, with the first 64 KiB of the content as far as they came in time.
     Refused(Box<Response<Bytes>>),
     /// A client opened a socket neither over HTTP/2, where the server's answer let it hope that HTTP/1.1 would do, nor then
@@ -105,9 +119,6 @@ const PASSING: [Reason; 6] = [
     Reason::ENHANCE_YOUR_CALM,
 ];
 
-/// RFC 9112 §2.2: what a message that breaks its rules is answered with.
-const BAD_REQUEST: u32 = 400;
-
 impl Error {
     /// Whose doing this is.
     pub fn fault(&self) -> Fault {
@@ -117,17 +128,22 @@ impl Error {
                 (Fault::Network, Fault::Network) => Fault::Network,
                 _ => Fault::Peer,
             },
+            // A peer that is silent may be out of reach.
+            Self::Violation(violation) if violation.is_silence() => Fault::Network,
             Self::Reset { .. }
             | Self::GoAway { .. }
-            | Self::Violation { .. }
+            | Self::Violation(_)
             | Self::NotOffered(_)
             | Self::Refused(_)
             | Self::Handshake(_)
             | Self::Incomplete => Fault::Peer,
-            Self::Connect { source, .. } if is_of_tls(source) => Fault::Peer,
-            Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) | Self::Connect { .. } => {
-                Fault::Network
-            }
+            Self::Connect { source, .. } => match source.downcast_ref::<Self>() {
+                // What a proxy answered.
+                Some(error) => error.fault(),
+                None if is_of_tls(source) => Fault::Peer,
+                None => Fault::Network,
+            },
+            Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) => Fault::Network,
             Self::Application(_) => Fault::Application,
         }
     }
@@ -153,8 +169,8 @@ impl Error {
                     | StatusCode::SERVICE_UNAVAILABLE
                     | StatusCode::GATEWAY_TIMEOUT
             ),
-            Self::Violation { .. }
-            | Self::Closed
+            Self::Violation(violation) => violation.is_silence(),
+            Self::Closed
             | Self::Incomplete
             | Self::Invalid(_)
             | Self::NotOffered(_)
@@ -167,22 +183,22 @@ impl Error {
     pub(crate) fn of_hyper(error: hyper::Error) -> Self {
         if error.is_parse_too_large() {
             // RFC 6585 §5
-            return Self::Violation { code: 431, rule: error.into() };
+            return Self::http1(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, error);
         }
         if error.is_parse() {
-            return Self::Violation { code: BAD_REQUEST, rule: error.into() };
+            return Self::http1(StatusCode::BAD_REQUEST, error);
         }
         if error.is_user() {
             return Self::Application(error.into());
         }
         if error.is_timeout() {
-            return Self::Timeout("the head of a request");
+            return Self::Timeout(Step::RequestHead);
         }
         let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
         match transport.map(io::Error::kind) {
             // What hyper's decoders say of content that is wrong, and of content that ends early.
             Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
-                Self::Violation { code: BAD_REQUEST, rule: error.into() }
+                Self::http1(StatusCode::BAD_REQUEST, error)
             }
             Some(io::ErrorKind::UnexpectedEof) => Self::Disconnected,
             Some(kind) => Self::Io(io::Error::new(kind, error)),
@@ -191,10 +207,40 @@ impl Error {
         }
     }
 
+    fn http1(status: StatusCode, rule: hyper::Error) -> Self {
+        Self::Violation(Violation::Http1 { status, rule: rule.into() })
+    }
+
     /// What is wrong, for an error that is told of later.
     #[cfg(all(feature = "http2", feature = "web-socket"))]
-    pub(crate) fn reason(&self) -> String {
-        error::Error::source(self).map_or_else(|| self.to_string(), ToString::to_string)
+    pub(crate) fn into_reason(self) -> String {
+        match self {
+            Self::Invalid(error) => error.to_string(),
+            error => error.to_string(),
+        }
+    }
+
+    /// What is behind this, of another type.
+    fn cause(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Violation(Violation::Http1 { rule, .. }) => rule.source(),
+            Self::Connect { source: error, .. }
+            | Self::Invalid(error)
+            | Self::Handshake(error)
+            | Self::Application(error) => Some(&**error),
+            Self::Disconnected
+            | Self::Reset { .. }
+            | Self::GoAway { .. }
+            | Self::Abnormal
+            | Self::Violation(_)
+            | Self::Closed
+            | Self::Incomplete
+            | Self::Timeout(_)
+            | Self::NotOffered(_)
+            | Self::Refused(_)
+            | Self::Neither { .. } => None,
+        }
     }
 
     /// Wraps an error of the application's own.
@@ -203,7 +249,7 @@ impl Error {
     }
 
     #[cfg(all(feature = "http2", feature = "web-socket"))]
-    pub(crate) fn connect(step: &'static str, source: impl Into<BoxError>) -> Self {
+    pub(crate) fn connect(step: Step, source: impl Into<BoxError>) -> Self {
         Self::Connect { step, source: source.into() }
     }
 
@@ -234,7 +280,7 @@ impl fmt::Display for Error {
                 if debug.is_empty() { Ok(()) } else { write!(f, ", saying {debug:?}") }
             }
             Self::Abnormal => f.write_str("the peer went away without a Close frame (1006, RFC 6455 §7.1.5)"),
-            Self::Violation { code, rule } => write!(f, "the peer broke a rule or a limit and was told {code}: {rule}"),
+            Self::Violation(violation) => fmt::Display::fmt(violation, f),
             Self::Closed => f.write_str("this side has closed already"),
             Self::Incomplete => f.write_str("the peer closed the socket within a message (RFC 6455 §5.5.1)"),
             Self::Invalid(_) => f.write_str("the call is not allowed"),
@@ -243,52 +289,22 @@ impl fmt::Display for Error {
             Self::NotOffered(what) => write!(f, "the server does not offer {what}"),
             Self::Refused(response) => write!(f, "the server refused with {}", response.status()),
             Self::Neither { http2, http1 } => {
-                write!(f, "no WebSocket over HTTP/2 ({}), nor over HTTP/1.1 ({})", Whole(http2), Whole(http1))
+                write!(f, "no WebSocket over HTTP/2 ({http2}), nor over HTTP/1.1 ({http1})")
             }
             Self::Handshake(_) => f.write_str("the WebSocket handshake failed"),
             Self::Application(_) => f.write_str("the application failed"),
-        }
-    }
-}
-
-/// An error with all that led to it.
-struct Whole<'a>(&'a Error);
-
-impl fmt::Display for Whole<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self.0, f)?;
-        let mut source = error::Error::source(self.0);
-        while let Some(error) = source {
+        }?;
+        let mut cause = self.cause();
+        while let Some(error) = cause {
             write!(f, ": {error}")?;
-            source = error.source();
+            cause = error.source();
         }
         Ok(())
     }
 }
 
-impl error::Error for Error {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            // Its words are part of this error's.
-            Self::Violation { rule, .. } => rule.source(),
-            Self::Connect { source: error, .. }
-            | Self::Invalid(error)
-            | Self::Handshake(error)
-            | Self::Application(error) => Some(&**error),
-            Self::Disconnected
-            | Self::Reset { .. }
-            | Self::GoAway { .. }
-            | Self::Abnormal
-            | Self::Closed
-            | Self::Incomplete
-            | Self::Timeout(_)
-            | Self::NotOffered(_)
-            | Self::Refused(_)
-            | Self::Neither { .. } => None,
-        }
-    }
-}
+// Without a source: what led to it is part of its text.
+impl error::Error for Error {}
 
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {

@@ -1,0 +1,6 @@
+//! What a server or a client tells of itself while it runs: its connections, what was counted, and where a request came from.
+
+pub use crate::engine::link::Side;
+pub use crate::engine::metrics::Counter;
+pub use crate::engine::peer::Peer;
+pub use crate::engine::registry::{ConnectionStats, Handle};
