@@ -103,12 +103,16 @@ pub use client::{Client, ClientBuilder, Open, connect};
 pub use engine::members::SlowMember;
 #[cfg(feature = "http2")]
 pub use server::{HttpService, Server, http2, serve};
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "axum")]
+pub use server::axum;
 #[cfg(feature = "web-socket")]
 pub use server::{Upgrade, WebSocketService, websocket};
 #[cfg(feature = "web-socket")]
 pub use socket::{
     Group, GroupBuilder, GroupSend, Handler, Join, Member, MessageReader, MessageWriter, Outcome, Receiver, Sender,
-    WebSocket,
+    WebSocket, WebSocketIo,
 };
 #[cfg(feature = "web-socket")]
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
@@ -116,5 +120,7 @@ pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 pub use sockeye_proto::ws::{
     CloseCode, CloseFrame, Config as WebSocketConfig, Extensions as WebSocketExtensions, Message, MessageKind,
 };
+#[cfg(feature = "tungstenite")]
+pub use sockeye_proto::ws::NotAMessage;
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};

@@ -38,6 +38,8 @@ mod partial;
 mod pieces;
 mod receive;
 mod streamed;
+#[cfg(feature = "tungstenite")]
+mod tungstenite;
 mod utf8;
 
 use std::sync::Arc;
@@ -54,6 +56,8 @@ pub use extensions::Extensions;
 pub use inflation::Inflation;
 pub use message::{Message, MessageKind};
 pub use pieces::Piece;
+#[cfg(feature = "tungstenite")]
+pub use self::tungstenite::NotAMessage;
 
 use deflate::Codec;
 use fragments::Fragmenting;

@@ -13,6 +13,8 @@ mod memory;
 mod occupancy;
 mod open;
 mod origin;
+#[cfg(feature = "tls")]
+mod pem;
 mod pool;
 mod settings;
 #[cfg(feature = "tls")]

@@ -46,6 +46,8 @@ use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::{BoxError, Error, Result};
 use crate::server::answer::{HttpService, trace};
+#[cfg(feature = "axum")]
+use crate::server::axum;
 
 pub(crate) use self::first::{First, Served};
 
@@ -367,6 +369,8 @@ async fn answer<S: HttpService>(
     // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
     let expects = request.version() == Version::HTTP_11 && expects_continue(request.headers());
     request.extensions_mut().insert(Peer { link: link.clone(), cell: None });
+    #[cfg(feature = "axum")]
+    axum::tell_address(&mut request);
     let answered = call(service, request, &link).await;
     let mut response = match answered {
         Ok(response) => settle_content(response, &method),
