@@ -47,6 +47,8 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+#[cfg(feature = "tungstenite")]
+pub use self::tungstenite::NotAMessage;
 pub use close::{CloseCode, CloseFrame};
 pub use config::Config;
 #[cfg(feature = "deflate")]
@@ -56,8 +58,6 @@ pub use extensions::Extensions;
 pub use inflation::Inflation;
 pub use message::{Message, MessageKind};
 pub use pieces::Piece;
-#[cfg(feature = "tungstenite")]
-pub use self::tungstenite::NotAMessage;
 
 use deflate::Codec;
 use fragments::Fragmenting;
