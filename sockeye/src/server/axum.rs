@@ -79,7 +79,7 @@ use sockeye_proto::ws::Deflate;
 use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 
 use crate::engine::peer::Peer;
-use crate::server::upgrade::Upgrade;
+use crate::server::upgrade::{Upgrade, read_offer};
 use crate::socket::WebSocket;
 use crate::socket::handler::Outcome;
 
@@ -169,7 +169,7 @@ impl<S: Send + Sync> FromRequestParts<S> for WebSocketUpgrade {
         exchange(parts, &mut request);
         let upgrade = Upgrade::from_shared_request(&mut request);
         // One that cannot be taken is refused as what asks for no socket.
-        let is_handshake = upgrade.is_err() && matches!(Offer::from_request(&request), Ok(Some(_)));
+        let is_handshake = upgrade.is_err() && matches!(read_offer(&mut request), Ok(Some(_)));
         exchange(parts, &mut request);
         match upgrade {
             Ok(upgrade) => {

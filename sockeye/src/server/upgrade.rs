@@ -311,7 +311,7 @@ pub(crate) fn refuse(handle: &StreamHandle, method: &Method, refusal: Refusal) -
 }
 
 /// Reads the handshake; the request stays as it is.
-fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Option<Offer>, Refusal> {
+pub(super) fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Option<Offer>, Refusal> {
     let is_hypers = is_extended_connect_of_hyper(request);
     if is_hypers {
         request.extensions_mut().insert(Protocol::websocket());

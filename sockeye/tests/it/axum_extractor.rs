@@ -10,12 +10,13 @@ use axum::{Extension, Router, middleware};
 use http::Version;
 use sockeye::axum::{WebSocketUpgrade, WebSocketUpgradeRejection};
 use sockeye::{Group, Message, OriginPolicy, Peer, Refusal, Server, WebSocket};
+use sockeye_proto::ws::handshake::Carrier::Http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::common::http::Http;
-use crate::common::{Carrier, Socket, echo, handshake, start, within};
+use crate::common::http::{Http, empty};
+use crate::common::{Carrier, Client, Socket, echo, handshake, start, within};
 
 /// The router on our server and on axum's.
 async fn both(router: Router) -> [SocketAddr; 2] {
@@ -174,12 +175,24 @@ async fn rejections_say_what_to_change() {
             assert_eq!(answer.head.status, status);
             assert_eq!(answer.content, format!("{refusal}\n"));
         }
-        for carrier in Carrier::ALL {
-            let mut asked = handshake("/");
-            asked.headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, "a;;".parse().unwrap());
-            let opened = Socket::try_open(carrier, addr, &asked).await;
-            assert_eq!(opened.err(), Some(StatusCode::BAD_REQUEST), "{carrier:?}");
-        }
+        // RFC 6455 §4.4: a version that is not ours.
+        let mut http1 = Http::connect(Version::HTTP_11, addr).await;
+        let asked = http1.request("GET", "/").header("connection", "upgrade").header("upgrade", "websocket");
+        let asked = asked.header("sec-websocket-version", "12").header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==");
+        let answer = http1.exchange(asked.body(empty()).unwrap()).await;
+        assert_eq!(
+            (answer.head.status.as_u16(), &answer.head.headers["sec-websocket-version"]),
+            (400, &"13".parse().unwrap())
+        );
+        let client = Client::connect(addr).await;
+        let mut asked = handshake("/").request(Http2).unwrap();
+        asked.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, "12".parse().unwrap());
+        let id = client.open(&asked, false).unwrap();
+        let answer = within(client.response(id)).await.unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), &answer.headers()["sec-websocket-version"]),
+            (400, &"13".parse().unwrap())
+        );
     }
 }
 
