@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use sockeye::{BoxError, Client, Error, MessageKind, Result, WebSocket, serve, websocket};
+use sockeye::{BoxError, Error, MessageKind, Result, WebSocket, serve, websocket};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;

@@ -3,7 +3,8 @@
 //! [`WebSocketUpgrade`] is an extractor that is used as `axum::extract::ws::WebSocketUpgrade` is, beside any other extractors,
 //! on Sockeye's server and on `axum::serve`.
 //!
-//! ```no_run
+#![cfg_attr(feature = "http2", doc = "```no_run")]
+#![cfg_attr(not(feature = "http2"), doc = "```ignore")]
 //! use axum::Router;
 //! use axum::extract::{Path, State};
 //! use axum::response::Response;
