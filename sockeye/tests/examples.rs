@@ -2,6 +2,7 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
+#[allow(unused_imports, reason = "other tests name more of it")]
 mod common;
 
 use std::path::PathBuf;

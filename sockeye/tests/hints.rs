@@ -3,6 +3,7 @@
 
 #![cfg(feature = "axum")]
 
+#[allow(unused_imports, reason = "other tests name more of it")]
 mod common;
 
 use std::fmt::Debug;

@@ -3,6 +3,7 @@
 
 #![cfg(all(feature = "tls", feature = "web-socket"))]
 
+#[allow(unused_imports, reason = "other tests name more of it")]
 mod common;
 
 use std::error::Error as _;

@@ -1,6 +1,6 @@
 //! What the tests share: servers to talk to, and peers that do only as they are told.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod client;
 pub(crate) mod http;
