@@ -57,7 +57,8 @@ async fn chat(mut socket: WebSocket, room: Room) -> Result {
 #[tokio::main]
 async fn main() -> Result {
     let room = Room::default();
-    let listener = TcpListener::bind("127.0.0.1:8080").await?;
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".to_owned());
+    let listener = TcpListener::bind(address).await?;
     println!("ws://{}/", listener.local_addr()?);
     serve(listener, websocket(move |socket| chat(socket, room.clone()))).await
 }

@@ -35,6 +35,54 @@
     not(feature = "prometheus"),
     doc = "- `prometheus`: `Handle::prometheus`, what is counted as Prometheus reads it."
 )]
+#![cfg_attr(
+    feature = "axum",
+    doc = "- `axum`: [`axum::WebSocketUpgrade`], an extractor for its handlers, and `ConnectInfo`."
+)]
+#![cfg_attr(
+    not(feature = "axum"),
+    doc = "- `axum`: `axum::WebSocketUpgrade`, an extractor for its handlers, and `ConnectInfo`."
+)]
+//! - `tungstenite`: [`Message`] and [`CloseFrame`] from and to those of the crate `tungstenite`.
+//!
+//! # In axum
+//!
+//! A `Router` takes [`websocket`] by `route_service`, and [`serve`] takes a `Router`. The feature `axum` has an extractor for handlers
+//! that look at more of the request: route them by `any`, since over HTTP/2 the method of a socket is CONNECT. axum's own
+//! `WebSocketUpgrade` works on Sockeye's server over HTTP/1.1 alone, for it looks for an upgrade of the `hyper` crate.
+//!
+//! # Tests in memory
+//!
+//! A handler needs no network to be tested: the two ends of a [`tokio::io::duplex`] are a connection, on one of which
+//! [`Server::serve_connection`] answers, and a client's [`connector`](ClientBuilder::connector) takes the other. Everything between is
+//! as on a network, over either version of HTTP; under `#[tokio::test(start_paused = true)]` timeouts pass at once.
+//!
+#![cfg_attr(all(feature = "http2", feature = "web-socket"), doc = "```")]
+#![cfg_attr(not(all(feature = "http2", feature = "web-socket")), doc = "```ignore")]
+//! use sockeye::{Client, Result, Server, WebSocket, websocket};
+//!
+//! async fn shout(mut socket: WebSocket) -> Result {
+//!     while let Some(message) = socket.recv().await? {
+//!         socket.send(message.as_text().unwrap_or_default().to_uppercase()).await?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! // In a test: #[tokio::test]
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result {
+//!     let server = Server::new();
+//!     let client = Client::builder().http2_only().connector(move |_| {
+//!         let (near, far) = tokio::io::duplex(64 * 1024);
+//!         tokio::spawn(server.serve_connection(far, websocket(shout)));
+//!         std::future::ready(Ok(near))
+//!     });
+//!     let mut socket = client.open("ws://test/").await?;
+//!     socket.send("hello").await?;
+//!     assert_eq!(socket.recv().await?, Some("HELLO".into()));
+//!     socket.close().await
+//! }
+//! ```
 //!
 //! # Memory
 //!
@@ -113,6 +161,8 @@ pub use sockeye_proto::{Protocol, Rate, Reason};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub use client::{Client, ClientBuilder, Open, connect};
+#[cfg(feature = "axum")]
+pub use server::axum;
 #[cfg(feature = "http2")]
 pub use server::{HttpService, Server, serve};
 #[cfg(feature = "web-socket")]

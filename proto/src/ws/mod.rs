@@ -38,6 +38,8 @@ mod partial;
 mod pieces;
 mod receive;
 mod streamed;
+#[cfg(feature = "tungstenite")]
+mod tungstenite;
 mod utf8;
 
 use std::sync::Arc;
@@ -45,6 +47,8 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+#[cfg(feature = "tungstenite")]
+pub use self::tungstenite::NotAMessage;
 pub use close::{CloseCode, CloseFrame};
 pub use config::Config;
 #[cfg(feature = "deflate")]

@@ -260,7 +260,7 @@ impl ClientBuilder {
     }
 
     /// Keeps the first fault, which tells more than those that follow.
-    fn invalidate(&mut self, error: Error) {
+    pub(super) fn invalidate(&mut self, error: Error) {
         self.invalid.get_or_insert_with(|| error.into_reason().into());
     }
 }

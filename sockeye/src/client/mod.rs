@@ -11,6 +11,8 @@ mod memory;
 mod occupancy;
 mod open;
 mod origin;
+#[cfg(feature = "tls")]
+mod pem;
 mod pool;
 mod settings;
 #[cfg(feature = "tls")]
@@ -94,6 +96,41 @@ pub fn connect(url: &str) -> Open {
 /// server did not act on any more is tried there: no handshake is lost. Where a connection with sockets on it is lost, or cannot be
 /// made, the next one waits for a random time first, so that the clients of one server do not come back in one moment: see
 /// [`back_off`](ClientBuilder::back_off).
+///
+/// # Reconnecting
+///
+/// A `Client` lives as long as the program: it connects again by itself, with a back-off, whenever the next [`open`](Self::open) finds
+/// no connection. The sockets that were lost it does not open again, since only the application knows what was said on them. A loop
+/// does:
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use sockeye::{Client, Result};
+///
+/// async fn follow(client: &Client) -> Result {
+///     loop {
+///         let followed = async {
+///             let mut feed = client.open("/feed").await?;
+///             while let Some(message) = feed.recv().await? {
+///                 println!("{message:?}");
+///             }
+///             feed.close().await
+///         };
+///         match followed.await {
+///             Err(error) if error.is_retryable() => eprintln!("{error}; again"),
+///             ended => return ended,
+///         }
+///         // The client has a back-off where it gets no connection. A server that is there and says no is not asked again at once.
+///         tokio::time::sleep(Duration::from_secs(1)).await;
+///     }
+/// }
+/// ```
+///
+/// The first [`connect`](Self::connect) is not tried again: an URL that is wrong is known at once. The example `reconnect` goes on
+/// where it was.
+///
+/// # Limits
 ///
 /// Past the server's limit on concurrent streams further connections are made, up to
 /// [`max_connections`](ClientBuilder::max_connections); beyond that an `open` waits. When the last clone and the last

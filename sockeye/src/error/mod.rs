@@ -258,7 +258,7 @@ impl Error {
         Self::Handshake(error.into())
     }
 
-    #[cfg(feature = "web-socket")]
+    #[cfg(any(feature = "web-socket", feature = "tls"))]
     pub(crate) fn invalid(error: impl Into<BoxError>) -> Self {
         Self::Invalid(error.into())
     }

@@ -17,6 +17,9 @@ use crate::engine::driver::Application;
 use crate::engine::stream::{Ending, Room, StreamHandle};
 use crate::engine::tunnel::{Handler, Next, Tunnel};
 use crate::error::{BoxError, Result};
+#[cfg(feature = "axum")]
+use crate::server::axum;
+use crate::server::hints;
 use crate::server::lent::LentUpgrade;
 
 /// What a connection asks of a service.
@@ -55,6 +58,8 @@ impl<S: HttpService, M> Application<M> for ByService<S> {
 
     fn accept(&mut self, mut request: Request<Body>, handle: StreamHandle) -> Option<Handler> {
         trace(&request);
+        #[cfg(feature = "axum")]
+        axum::tell_address(&mut request);
         let form = Form::of(&request);
         // A service may know no upgrades but hyper's.
         let lent = (form == Form::Upgrade).then(|| LentUpgrade::put_into(&mut request)).flatten();
@@ -216,6 +221,7 @@ where
     if form == Form::ExtendedConnect {
         // Firefox gives the whole connection up, and with it the page's other requests, over a refusal that has one.
         head.headers_mut().remove(CONTENT_TYPE);
+        hints::look_at_refusal(head.status(), body.size_hint().exact());
     }
     let has_content = form != Form::Head && !is_without_content(head.status());
     let status = head.status();

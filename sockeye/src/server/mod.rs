@@ -7,10 +7,14 @@ mod accepting;
 mod admission;
 #[cfg(feature = "http2")]
 mod answer;
+#[cfg(feature = "axum")]
+pub mod axum;
 #[cfg(feature = "http2")]
 mod builder;
 #[cfg(feature = "web-socket")]
 mod early;
+#[cfg(feature = "http2")]
+mod hints;
 #[cfg(feature = "http2")]
 mod http1;
 #[cfg(feature = "http2")]
@@ -19,6 +23,8 @@ pub(crate) mod http2;
 mod last;
 #[cfg(feature = "http2")]
 mod lent;
+#[cfg(feature = "tls")]
+mod pem;
 #[cfg(feature = "web-socket")]
 mod service;
 #[cfg(feature = "http2")]

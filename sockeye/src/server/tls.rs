@@ -13,7 +13,34 @@ use crate::server::builder::Secured;
 
 impl Server {
     /// Serves over TLS. Where the configuration names no protocols for ALPN, HTTP/2 and HTTP/1.1 are offered: browsers
-    /// open their first WebSocket by a connection that offers HTTP/1.1 alone.
+    /// open their first WebSocket by a connection that offers HTTP/1.1 alone. For a certificate and a key in files
+    /// [`tls_pem`](Self::tls_pem) is enough.
+    ///
+    /// Make the configuration by `builder_with_provider`, of the [`rustls`](crate::rustls) that Sockeye uses:
+    /// `ServerConfig::builder` panics in a program whose dependencies bring two of its cryptographic providers along.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use sockeye::rustls::crypto::ring;
+    /// use sockeye::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    /// use sockeye::rustls::server::WebPkiClientVerifier;
+    /// use sockeye::rustls::{RootCertStore, ServerConfig};
+    ///
+    /// # fn run(roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> sockeye::Result {
+    /// // Clients have to have a certificate of their own.
+    /// let provider = Arc::new(ring::default_provider());
+    /// let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build();
+    /// let config = ServerConfig::builder_with_provider(provider)
+    ///     .with_safe_default_protocol_versions()
+    ///     .map_err(sockeye::Error::application)?
+    ///     .with_client_cert_verifier(clients.map_err(sockeye::Error::application)?)
+    ///     .with_single_cert(chain, key)
+    ///     .map_err(sockeye::Error::application)?;
+    /// let server = sockeye::Server::new().tls(config);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn tls(mut self, mut config: ServerConfig) -> Self {
         if config.alpn_protocols.is_empty() {

@@ -90,6 +90,27 @@ impl Upgrade {
     /// the stream over, the same as for a request that asks for none. The request is then as it was, so that a service may
     /// answer it in another way.
     pub fn from_request<B>(request: &mut Request<B>) -> std::result::Result<Self, Refusal> {
+        let (offer, way) = Self::take_handshake(request)?;
+        Ok(Self::new(offer, way, take_parts(request)))
+    }
+
+    /// The same for one of several that look at the request: all is left to the others but the way to the stream.
+    #[cfg(feature = "axum")]
+    pub(super) fn from_shared_request(request: &mut Request<()>) -> std::result::Result<Self, Refusal> {
+        let (offer, way) = Self::take_handshake(request)?;
+        let (mut head, ()) = Request::new(()).into_parts();
+        head.method = request.method().clone();
+        head.uri = request.uri().clone();
+        head.version = request.version();
+        head.headers = request.headers().clone();
+        Ok(Self::new(offer, way, head))
+    }
+
+    fn new(offer: Offer, way: Way, request: request::Parts) -> Self {
+        Self { offer, way, request, options: Arc::default(), headers: HeaderMap::new() }
+    }
+
+    fn take_handshake<B>(request: &mut Request<B>) -> std::result::Result<(Offer, Way), Refusal> {
         let link = request.extensions().get::<Peer>().map(|peer| peer.link.clone());
         let offer = match read_offer(request) {
             Ok(Some(offer)) => offer.on_secure_connection(link.as_ref().is_some_and(|link| link.info.secure)),
@@ -101,7 +122,7 @@ impl Upgrade {
             }
         };
         let way = take_way(request).ok_or(Refusal::websocket_required(request.version()))?;
-        Ok(Self { offer, way, request: take_parts(request), options: Arc::default(), headers: HeaderMap::new() })
+        Ok((offer, way))
     }
 
     /// What the client offers: subprotocols, extensions, origin.
@@ -343,7 +364,7 @@ pub(crate) fn refuse(handle: &StreamHandle, method: &Method, refusal: Refusal) -
 }
 
 /// Reads the handshake; the request stays as it is.
-fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Option<Offer>, Refusal> {
+pub(super) fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Option<Offer>, Refusal> {
     let is_hypers = is_extended_connect_of_hyper(request);
     if is_hypers {
         request.extensions_mut().insert(Protocol::websocket());
@@ -406,6 +427,8 @@ fn take_parts<B>(request: &mut Request<B>) -> request::Parts {
     parts.headers = mem::take(request.headers_mut());
     let mut extensions = mem::take::<Extensions>(request.extensions_mut());
     extensions.remove::<Protocol>();
+    #[cfg(feature = "axum")]
+    crate::server::axum::forget_address(&mut extensions);
     // An emptied map keeps its memory, which would stay for as long as the socket.
     if !extensions.is_empty() {
         parts.extensions = extensions;

@@ -5,6 +5,7 @@ mod group_send;
 mod halves;
 pub(crate) mod handler;
 mod head;
+mod io;
 mod join;
 mod member;
 pub(crate) mod options;
@@ -17,6 +18,7 @@ pub use group::{Group, GroupBuilder};
 pub use group_send::GroupSend;
 pub use halves::{Receiver, Sender};
 pub use handler::{Handler, Outcome};
+pub use io::WebSocketIo;
 pub use join::Join;
 pub use member::Member;
 pub use options::SocketOptions;
@@ -26,6 +28,8 @@ pub use writer::MessageWriter;
 
 pub use crate::engine::members::SlowMember;
 pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
+#[cfg(feature = "tungstenite")]
+pub use sockeye_proto::ws::NotAMessage;
 pub use sockeye_proto::ws::{CloseCode, CloseFrame, Extensions, LimitPassed, Message, MessageKind, Violation};
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};

@@ -90,7 +90,7 @@ impl Socket {
     }
 
     /// Opens a socket by an HTTP/1.1 upgrade.
-    async fn upgrade(mut transport: TcpStream, handshake: &ClientHandshake) -> Result<Self, StatusCode> {
+    pub(crate) async fn upgrade(mut transport: TcpStream, handshake: &ClientHandshake) -> Result<Self, StatusCode> {
         let carrier = handshake::Carrier::Http1 { key: KEY };
         transport.write_all(&http1_octets(&handshake.request(carrier).unwrap())).await.unwrap();
         let mut input = BytesMut::new();

@@ -7,6 +7,8 @@ mod common;
 
 mod admission;
 mod after_close;
+#[cfg(feature = "axum")]
+mod axum_extractor;
 mod back_pressure;
 mod cancel;
 mod client;
@@ -29,6 +31,7 @@ mod heads;
 mod http1;
 mod http1_ends;
 mod http1_host;
+mod io;
 mod keep_alive;
 mod later_pongs;
 mod limits;

@@ -48,6 +48,8 @@ use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::{BoxError, Error, Result, Step};
 use crate::server::answer::{HttpService, trace};
+#[cfg(feature = "axum")]
+use crate::server::axum;
 use crate::server::builder::Settled;
 
 pub(crate) use self::first::{First, Served};
@@ -377,6 +379,8 @@ async fn answer<S: HttpService>(
     // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
     let expects = request.version() == Version::HTTP_11 && expects_continue(request.headers());
     request.extensions_mut().insert(Peer { link: link.clone(), cell: None });
+    #[cfg(feature = "axum")]
+    axum::tell_address(&mut request);
     let early = expect_early(&mut request);
     let mut response = match taking::answer(call(service, request, link), early).await {
         Answered::ByService(Ok(response)) => settle_content(response, &method),

@@ -140,7 +140,27 @@ impl WebSocket {
         self.0.rare.get_or_init(Box::default)
     }
 
-    /// The next message, whole; `None` once the peer has closed the socket cleanly, or after an error was returned. Cancel safe.
+    /// The next message, whole; `None` once the peer has closed the socket, or after an error was returned. Cancel safe.
+    ///
+    /// A Close is an orderly end whatever its code says: `None` after 1000, and after 1009 or 1011 too. What the peer thought of
+    /// it, [`close_frame`](Self::close_frame) tells then:
+    ///
+    /// ```
+    /// # use sockeye::{CloseCode, Result, WebSocket};
+    /// async fn follow(mut socket: WebSocket) -> Result {
+    ///     while let Some(message) = socket.recv().await? {
+    ///         println!("{message:?}");
+    ///     }
+    ///     match socket.close_frame() {
+    ///         // After 1005 (NO_STATUS) the Close named no code.
+    ///         Some(frame) if ![CloseCode::NORMAL, CloseCode::NO_STATUS].contains(&frame.code) => {
+    ///             println!("closed with {}: {}", frame.code, frame.reason);
+    ///         }
+    ///         _ => println!("closed, and all is well"),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -37,6 +37,20 @@ impl WebSocket {
         Poll::Ready(sent)
     }
 
+    /// Sends a message that is made once there is room for it: who has to wait copies nothing.
+    pub(crate) fn poll_send_made(
+        &mut self,
+        cx: &mut Context<'_>,
+        size: usize,
+        make: impl FnOnce() -> Message,
+    ) -> Poll<Result> {
+        self.check_open()?;
+        let Inner { machine, handle, .. } = &mut *self.0;
+        let append = |outbox: &mut BytesMut| encode(machine, &make(), outbox);
+        let sent = ready!(handle.poll_append(size + HEADER, Room::Wait(cx), append))?;
+        Poll::Ready(sent)
+    }
+
     /// Whether no Close was sent or received.
     pub(crate) fn is_open(&self) -> bool {
         self.0.machine.state() == State::Open
