@@ -8,6 +8,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 
+use crate::notes;
+
 /// Reads a certificate chain and its key, both in PEM.
 pub(crate) fn load(cert: &Path, key: &Path) -> Result<ServerConfig> {
     let cannot_read = |what: &str, path: &Path| format!("cannot read the {what} in {}", path.display());
@@ -26,7 +28,7 @@ pub(crate) fn make() -> Result<ServerConfig> {
     let certificate = CertificateDer::from(made.cert);
     let digest = Sha256::digest(&certificate);
     let fingerprint: Vec<String> = digest.iter().map(|octet| format!("{octet:02X}")).collect();
-    eprintln!("self-signed certificate for localhost, SHA-256 {}", fingerprint.join(":"));
+    notes::note(&format!("self-signed certificate for localhost, SHA-256 {}", fingerprint.join(":")));
     config(vec![certificate], PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into())
 }
 

@@ -1,26 +1,27 @@
-//! The way to a server, for every command that speaks the protocols itself: its addresses, TCP, and TLS.
+//! TCP and TLS, for every command that makes its connections itself; `reach` says where they lead.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use rustls::{AlertDescription, ClientConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use sockeye_proto::uri::Target;
+/// Octets in cleartext: TCP, which has no detour, or whatever else carries them.
+pub(crate) type Stream = Either<TcpStream, Box<dyn Carrier>>;
 
 /// Octets in cleartext or under TLS.
-pub(crate) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+pub(crate) type Transport = Either<Stream, Box<TlsStream<Stream>>>;
 
-/// All addresses of a host: one at least.
-pub(crate) async fn look_up(target: &Target) -> io::Result<Vec<SocketAddr>> {
-    let addresses: Vec<_> = lookup_host((&*target.host, target.port)).await?.collect();
-    if addresses.is_empty() { Err(io::Error::other("the host has no address")) } else { Ok(addresses) }
-}
+/// What carries octets to and fro.
+pub(crate) trait Carrier: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
 
 /// Connects by TCP, from an address of this machine's if one is given.
 pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
@@ -54,7 +55,7 @@ impl Tls {
     }
 
     /// Does the handshake; or says in words what is wrong.
-    pub(crate) async fn secure(&self, stream: TcpStream) -> Result<Box<TlsStream<TcpStream>>, String> {
+    pub(crate) async fn secure(&self, stream: Stream) -> Result<Box<TlsStream<Stream>>, String> {
         match self.connector.connect(self.name.clone(), stream).await {
             Ok(secured) => Ok(Box::new(secured)),
             Err(error) => Err(self.describe(&error)),
@@ -63,9 +64,14 @@ impl Tls {
 
     fn describe(&self, error: &io::Error) -> String {
         match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => format!("{error} (-k takes any certificate)"),
+            Some(error @ rustls::Error::InvalidCertificate(_)) => {
+                format!("{error} (--cacert FILE trusts another issuer, -k takes any certificate)")
+            }
+            Some(error @ rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                format!("{error} (--cert FILE shows the server one)")
+            }
             // RFC 7301 §3.2
-            Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)) => {
+            Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 let offered = self.connector.config().alpn_protocols.join(&b" or "[..]);
                 format!("by ALPN the server does not take {}", String::from_utf8_lossy(&offered))
             }

@@ -1,10 +1,15 @@
 //! The sockets that `serve` listens on: its own, one of several processes on one port, or those that systemd hands over.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::task::JoinSet;
 
 pub(crate) use self::shared_port::SharedPort;
 
@@ -14,26 +19,131 @@ const BACKLOG: u32 = 4096;
 
 pub(crate) struct Listeners {
     pub(crate) all: Vec<TcpListener>,
-    /// Of a socket of our own whose port others may have, too.
-    pub(crate) shared_port: Option<SharedPort>,
+    /// Of the sockets of our own whose port others may have, too.
+    pub(crate) shared_ports: Vec<SharedPort>,
 }
 
-/// The sockets that systemd, or whatever else speaks its protocol (LISTEN_FDS), hands over; one of our own at `listen` where there
+/// Where to listen: a host, or none for all addresses of this machine, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    host: Option<String>,
+    port: u16,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || "it is such as 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for all addresses".to_owned();
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().map_err(|_| wrong())?;
+        let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        // RFC 3986 §3.2.2: what has colons stands in brackets.
+        let is_right = match inside {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.contains([':', '[', ']', '/', ' ']),
+        };
+        let host = Some(inside.unwrap_or(host)).filter(|host| !host.is_empty() && *host != "*");
+        if is_right { Ok(Self { host: host.map(str::to_owned), port }) } else { Err(wrong()) }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.as_deref() {
+            Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            host => write!(f, "{}:{}", host.unwrap_or_default(), self.port),
+        }
+    }
+}
+
+impl Listen {
+    /// Its addresses: one at least. For all of this machine that is the one of IPv6 that takes both families, where there is IPv6.
+    async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let Some(host) = &self.host else {
+            return Ok(vec![(Ipv6Addr::UNSPECIFIED, self.port).into(), (Ipv4Addr::UNSPECIFIED, self.port).into()]);
+        };
+        let found: BTreeSet<_> = lookup_host((&**host, self.port)).await?.collect();
+        if found.is_empty() {
+            Err(io::Error::other("the host has no address"))
+        } else {
+            Ok(found.into_iter().collect())
+        }
+    }
+
+    /// Binds all of its addresses; those of a family that this machine does not have are left out where there is another. A port
+    /// of 0 is one and the same for all.
+    async fn bind(&self, reuse_port: bool) -> io::Result<Vec<TcpListener>> {
+        let (mut bound, mut failed): (Vec<TcpListener>, _) = (Vec::new(), None);
+        for mut address in self.addresses().await? {
+            match bound.first() {
+                // The first one takes both families.
+                Some(_) if self.host.is_none() => break,
+                Some(first) => address.set_port(first.local_addr()?.port()),
+                None => {}
+            }
+            match bind(address, reuse_port) {
+                Ok(listener) => bound.push(listener),
+                Err(error) if is_absent(&error) => failed = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match failed {
+            Some(error) if bound.is_empty() => Err(error),
+            _ => Ok(bound),
+        }
+    }
+}
+
+/// Whether an address is not of this machine, or its family is not.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+        || cfg!(unix) && error.raw_os_error() == Some(NO_FAMILY)
+}
+
+/// EAFNOSUPPORT
+const NO_FAMILY: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
+
+/// The sockets that systemd, or whatever else speaks its protocol (LISTEN_FDS), hands over; those of our own at `listen` where there
 /// are none.
 ///
 /// # Errors
 ///
-/// The address cannot be listened on, or what was handed over is no TCP socket.
-pub(crate) fn open(listen: SocketAddr, reuse_port: bool) -> Result<Listeners> {
+/// An address cannot be listened on, or what was handed over is no TCP socket.
+pub(crate) async fn open(listen: &[Listen], reuse_port: bool) -> Result<Listeners> {
     let mut handed_over = ListenFd::from_env();
     if handed_over.len() > 0 {
         let all = (0..handed_over.len()).map(|index| take(&mut handed_over, index)).collect::<Result<_>>()?;
-        return Ok(Listeners { all, shared_port: None });
+        return Ok(Listeners { all, shared_ports: Vec::new() });
     }
-    let what = || format!("cannot listen on {listen}");
-    let listener = bind(listen, reuse_port).with_context(what)?;
-    let shared_port = reuse_port.then(|| SharedPort::of(&listener)).transpose().with_context(what)?;
-    Ok(Listeners { all: vec![listener], shared_port })
+    let (mut all, mut shared_ports) = (Vec::new(), Vec::new());
+    for listen in listen {
+        all.extend(at(listen, reuse_port).await?);
+    }
+    if reuse_port {
+        let shared: io::Result<Vec<_>> = all.iter().map(SharedPort::of).collect();
+        shared_ports = shared.context("cannot share a port")?;
+    }
+    Ok(Listeners { all, shared_ports })
+}
+
+/// Listens on all addresses of one place.
+///
+/// # Errors
+///
+/// One of them cannot be listened on.
+pub(crate) async fn at(listen: &Listen, reuse_port: bool) -> Result<Vec<TcpListener>> {
+    listen.bind(reuse_port).await.with_context(|| format!("cannot listen on {listen}"))
+}
+
+/// Has new connections go to other processes that share these ports, and waits for those that are under way.
+pub(crate) async fn leave(shared_ports: Vec<SharedPort>) {
+    let mut leaving = JoinSet::new();
+    for port in shared_ports {
+        leaving.spawn(port.leave());
+    }
+    leaving.join_all().await;
 }
 
 fn take(handed_over: &mut ListenFd, index: usize) -> Result<TcpListener> {
@@ -43,7 +153,7 @@ fn take(handed_over: &mut ListenFd, index: usize) -> Result<TcpListener> {
     TcpListener::from_std(listener).with_context(what)
 }
 
-fn bind(listen: SocketAddr, reuse_port: bool) -> Result<TcpListener> {
+fn bind(listen: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = if listen.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // On Windows it would let two servers have one port.
     #[cfg(unix)]
@@ -52,7 +162,7 @@ fn bind(listen: SocketAddr, reuse_port: bool) -> Result<TcpListener> {
         shared_port::allow(&socket)?;
     }
     socket.bind(listen)?;
-    Ok(socket.listen(BACKLOG)?)
+    socket.listen(BACKLOG)
 }
 
 #[cfg(target_os = "linux")]

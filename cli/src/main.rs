@@ -6,10 +6,16 @@ mod certificate;
 mod connect;
 mod dial;
 mod escape;
+mod files;
 mod handshake;
 mod listeners;
+mod manual;
 mod metrics;
+mod notes;
+mod out;
 mod probe;
+mod reach;
+mod secrets;
 mod serve;
 mod signals;
 mod site;
@@ -17,13 +23,15 @@ mod stats;
 mod style;
 mod systemd;
 mod tls;
+mod usage;
 
-use std::io::{IsTerminal, stderr};
+use std::io::{Write as _, stdout};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tokio::runtime::Builder;
-use tracing_subscriber::EnvFilter;
+
+use crate::usage::{Usage, WRONG_ARGUMENTS};
 
 /// Gives memory back once the load is gone, by a thread of its own; the C library's would keep most of it: see docs/memory.md.
 #[cfg(all(unix, target_pointer_width = "64"))]
@@ -32,8 +40,11 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "sockeye", version, max_term_width = 100, args_override_self = true)]
 struct Arguments {
+    /// How logs, warnings and errors are written to stderr; RUST_LOG says which logs, such as sockeye=debug.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, global = true)]
+    log_format: notes::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,13 +52,17 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve an echoing WebSocket at /echo, and a page at / that opens many and shows them live.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Talk over a WebSocket, in a terminal or between pipes.
-    Connect(connect::Arguments),
+    Connect(Box<connect::Arguments>),
     /// Put a server under load, and check what it sends back.
-    Bench(bench::Arguments),
+    Bench(Box<bench::Arguments>),
     /// Tell what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
-    Probe(probe::Arguments),
+    Probe(Box<probe::Arguments>),
+    /// Print a script that completes the program's arguments in a shell.
+    Completions(manual::Completions),
+    /// Write manual pages.
+    Man(manual::Man),
 }
 
 /// Of how many turns of a worker one goes to the queue that all workers share. A worker's own queue holds 256 tasks, and those
@@ -57,28 +72,47 @@ enum Command {
 const SHARED_QUEUE_INTERVAL: u32 = 4;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return say(&error),
+    };
+    notes::start(arguments.log_format);
     let runtime = Builder::new_multi_thread().enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build();
     match runtime {
         Ok(runtime) => runtime.block_on(run(arguments)),
         Err(error) => {
-            eprintln!("error: no threads: {error}");
+            notes::error(&format!("no threads: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(Arguments { command }: Arguments) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(stderr().is_terminal()).init();
+/// Help and the version on stdout, which may be full; what is wrong with the arguments on stderr.
+fn say(error: &clap::Error) -> ExitCode {
+    let printed = error.print().and_then(|()| stdout().flush());
+    match out::unless_closed(printed) {
+        // Where stderr takes nothing, the status is all that can tell.
+        Err(_) if error.use_stderr() => ExitCode::from(WRONG_ARGUMENTS),
+        Err(error) => {
+            notes::error(&format!("cannot write: {error}"));
+            ExitCode::FAILURE
+        }
+        Ok(()) => u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
+    }
+}
+
+async fn run(Arguments { command, .. }: Arguments) -> ExitCode {
     let result = match command {
-        Command::Serve(arguments) => serve::run(arguments).await.map(|()| ExitCode::SUCCESS),
-        Command::Connect(arguments) => connect::run(arguments).await,
-        Command::Bench(arguments) => bench::run(arguments).await,
-        Command::Probe(arguments) => probe::run(arguments).await,
+        Command::Serve(arguments) => serve::run(*arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Connect(arguments) => connect::run(*arguments).await,
+        Command::Bench(arguments) => bench::run(*arguments).await,
+        Command::Probe(arguments) => probe::run(*arguments).await,
+        Command::Completions(arguments) => arguments.run(Arguments::command()).map(|()| ExitCode::SUCCESS),
+        Command::Man(arguments) => arguments.run(Arguments::command()).map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
+        notes::error(&format!("{error:#}"));
+        let is_usage = error.chain().any(|cause| cause.is::<Usage>());
+        if is_usage { ExitCode::from(WRONG_ARGUMENTS) } else { ExitCode::FAILURE }
     })
 }

@@ -1,30 +1,35 @@
 //! What `sockeye serve` counts, for Prometheus, on a listener of its own.
 
 use std::convert::Infallible;
-use std::io::{Write as _, stdout};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use sockeye::{Body, Handle, Server};
 use tokio::net::TcpListener;
 
+use crate::listeners::{self, Listen};
+use crate::out;
+
 /// Connections to this listener at once: a few who scrape, and a person who looks.
 const MAX_CONNECTIONS: usize = 32;
 
 /// Where it is served, if it is to be.
-pub(crate) async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
-    let Some(address) = address else { return Ok(None) };
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    Ok(Some(listener))
+///
+/// # Errors
+///
+/// It cannot be listened on.
+pub(crate) async fn listen(listen: Option<&Listen>) -> Result<Vec<TcpListener>> {
+    match listen {
+        Some(listen) => Ok(listeners::at(listen, false).await?),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Serves what is counted at /metrics, in cleartext, for as long as the program runs: also while the server drains.
 pub(crate) fn serve(listener: TcpListener, handle: Handle) -> Result<()> {
-    // A reader of this line may have gone away, which is no reason to stop.
-    writeln!(stdout(), "metrics at http://{}/metrics", listener.local_addr()?).ok();
+    out::print(&format!("metrics at http://{}/metrics", listener.local_addr()?))?;
     let time = Duration::from_secs(10);
     let server = Server::new().max_connections(MAX_CONNECTIONS).keep_alive(time, time);
     let service = tower::service_fn(move |request| std::future::ready(Ok::<_, Infallible>(answer(&handle, &request))));

@@ -1,7 +1,6 @@
 //! `sockeye serve`.
 
 use std::future::pending;
-use std::io::{Write as _, stdout};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +11,12 @@ use tokio::task::JoinSet;
 
 use crate::admission::{self, Admission};
 use crate::certificate;
-use crate::listeners::{self, Listeners, SharedPort};
+use crate::files::Folder;
+use crate::listeners::{self, Listen, Listeners, SharedPort};
 use crate::metrics;
+use crate::out;
 use crate::signals::{Signal, Signals};
-use crate::site::Site;
+use crate::site::{START, Site};
 use crate::stats::{Shown, Stats};
 use crate::systemd;
 
@@ -26,9 +27,14 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4433")]
-    listen: SocketAddr,
+    /// Where to listen: an address or a name, or neither for all addresses, and a port, of which 0 takes a free one; may be
+    /// repeated.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4433")]
+    listen: Vec<Listen>,
+    /// A folder of files to serve beside /echo, such as a page of one's own that opens WebSockets; its index.html stands in place
+    /// of the page at /. Hidden files are left out, and links that lead out of it.
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
     /// Share the port with other processes (SO_REUSEPORT), as with the one that takes this one's place; Linux only. At the end
     /// new connections go to the other process before this one closes its socket, so that none is lost. A socket that systemd
     /// hands over (LISTEN_FDS) is taken in place of all this.
@@ -83,8 +89,8 @@ pub(crate) struct Arguments {
     admission: Admission,
     /// Where to serve what is counted, in cleartext at /metrics, as Prometheus reads it; port 0 takes a free one. By default
     /// nowhere.
-    #[arg(long, value_name = "ADDR")]
-    metrics: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<Listen>,
     /// What is shown at /stats: nothing, counters with the connection that asks, or with all connections and their addresses.
     #[arg(long, value_name = "WHOSE", value_enum, default_value_t = Shown::Own)]
     stats: Shown,
@@ -111,8 +117,9 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let origins = arguments.origins();
-    let Listeners { all: listeners, shared_port } = listeners::open(arguments.listen, arguments.reuse_port)?;
-    let metrics = metrics::listen(arguments.metrics).await?;
+    let folder = arguments.dir.as_deref().map(Folder::new).transpose()?;
+    let Listeners { all: listeners, shared_ports } = listeners::open(&arguments.listen, arguments.reuse_port).await?;
+    let metrics = metrics::listen(arguments.metrics.as_ref()).await?;
     let progress = Duration::from_secs(arguments.progress_timeout.into());
     let mut limits = Limits::new()
         .max_concurrent_streams(arguments.max_streams)
@@ -137,14 +144,16 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         });
     }
     let handle = server.handle();
-    end_on_signal(handle.clone(), Duration::from_secs(arguments.drain.into()), shared_port)?;
+    end_on_signal(handle.clone(), Duration::from_secs(arguments.drain.into()), shared_ports)?;
     let scheme = if arguments.cleartext { "http" } else { "https" };
     for listener in &listeners {
-        // A reader of this line may have gone away, which is no reason to stop.
-        writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?).ok();
+        out::print(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
     }
-    if let Some(listener) = metrics {
+    for listener in metrics {
         metrics::serve(listener, handle.clone())?;
+    }
+    if let Some(first) = listeners.first() {
+        out::print(&format!("a page that opens WebSockets at once: {}", link(scheme, first.local_addr()?)))?;
     }
     systemd::ready();
 
@@ -157,7 +166,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         options = options.deflate(Deflate::default());
     }
     let stats = Stats::new(handle, arguments.stats);
-    let site = Site::new(stats, options);
+    let site = Site::new(stats, options, folder);
     let service = tower::service_fn(move |request| site.clone().answer(request));
     let mut serving = JoinSet::new();
     for listener in listeners {
@@ -169,20 +178,28 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Where a browser on this machine finds the page, whose sockets open at once. The name is one of the certificate's.
+fn link(scheme: &str, address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
+    match ip.is_loopback() || ip.is_unspecified() {
+        true => format!("{scheme}://localhost:{port}{START}"),
+        false => format!("{scheme}://{address}{START}"),
+    }
+}
+
 /// From now on the first signal asks for a graceful end, and a second one does not wait for it.
-fn end_on_signal(handle: Handle, drain: Duration, shared_port: Option<SharedPort>) -> Result<()> {
+fn end_on_signal(handle: Handle, drain: Duration, shared_ports: Vec<SharedPort>) -> Result<()> {
     let mut signals = Signals::new()?;
     tokio::spawn(async move {
         let first = signals.next().await;
         systemd::stopping();
         let end = async {
-            match (first, shared_port) {
-                (Signal::Interrupt, _) => handle.shutdown(),
-                (Signal::Terminate, Some(port)) => {
-                    port.leave().await;
+            match first {
+                Signal::Interrupt => handle.shutdown(),
+                Signal::Terminate => {
+                    listeners::leave(shared_ports).await;
                     handle.drain(drain);
                 }
-                (Signal::Terminate, None) => handle.drain(drain),
             }
             pending::<Signal>().await
         };

@@ -1,4 +1,4 @@
-//! What `sockeye serve` answers: `/`, `/echo`, `/stats`, and 404.
+//! What `sockeye serve` answers: `/`, `/echo`, `/stats`, files, and 404.
 
 use std::convert::Infallible;
 
@@ -8,7 +8,11 @@ use http_body_util::{BodyExt as _, Either};
 use sockeye::{Body, BoxError, Peer, Refusal, SocketOptions, WebSocket, websocket};
 use tower_service::Service as _;
 
+use crate::files::{self, Folder};
 use crate::stats::{Chunks, Stats};
+
+/// The page whose sockets open at once.
+pub(crate) const START: &str = "/?start";
 
 const PAGE: &str = include_str!("page.html");
 const HTML: &str = "text/html; charset=utf-8";
@@ -16,13 +20,14 @@ const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What an answer consists of.
-type Content = Either<Body, Chunks>;
+type Content = Either<Body, Either<Chunks, files::Content>>;
 
 #[derive(Clone)]
 pub(crate) struct Site {
     stats: Stats,
     /// Of its sockets.
     options: SocketOptions,
+    folder: Option<Folder>,
 }
 
 /// What is asked for: all that is kept of a request while its content comes.
@@ -35,13 +40,16 @@ enum Asked {
     Socket(Version),
     /// Something that knows these methods alone.
     Other(&'static str),
+    /// A file of the folder.
+    File(Box<Request<()>>),
     Nothing,
 }
 
 impl Asked {
-    fn new(mut head: request::Parts, stats: &Stats) -> Self {
+    fn new(mut head: request::Parts, stats: &Stats, has_files: bool) -> Self {
         let is_get = matches!(head.method, Method::GET | Method::HEAD);
         match head.uri.path() {
+            "/" if is_get && has_files => Self::File(Box::new(Request::from_parts(head, ()))),
             "/" if is_get => Self::Page,
             "/" if head.method == Method::POST => Self::Received,
             "/" => Self::Other("GET, HEAD, POST"),
@@ -49,14 +57,15 @@ impl Asked {
             "/stats" if is_get => Self::Stats(head.extensions.remove()),
             "/stats" => Self::Other("GET, HEAD"),
             "/echo" => Self::Socket(head.version),
+            _ if is_get && has_files => Self::File(Box::new(Request::from_parts(head, ()))),
             _ => Self::Nothing,
         }
     }
 }
 
 impl Site {
-    pub(crate) fn new(stats: Stats, options: SocketOptions) -> Self {
-        Self { stats, options }
+    pub(crate) fn new(stats: Stats, options: SocketOptions, folder: Option<Folder>) -> Self {
+        Self { stats, options, folder }
     }
 
     pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Content>, Infallible> {
@@ -73,7 +82,7 @@ impl Site {
             return Ok(text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n"));
         }
         let (head, body) = request.into_parts();
-        let asked = Asked::new(head, &self.stats);
+        let asked = Asked::new(head, &self.stats, self.folder.is_some());
         // An answer waits for the end of the request's content.
         let received = match count(body).await {
             Ok(received) => received,
@@ -82,13 +91,28 @@ impl Site {
         Ok(match asked {
             Asked::Page => page(),
             Asked::Received => text(StatusCode::OK, format!("{received} octets received.\n")),
-            Asked::Stats(peer) => respond(JSON, Either::Right(self.stats.answer(peer.as_ref()))),
+            Asked::Stats(peer) => respond(JSON, Either::Right(Either::Left(self.stats.answer(peer.as_ref())))),
             Asked::Socket(version) => {
                 Refusal::websocket_required(version).response().map(|text| Either::Left(text.into()))
             }
             Asked::Other(methods) => not_allowed(methods),
-            Asked::Nothing => text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n"),
+            Asked::File(request) => self.file(*request).await,
+            Asked::Nothing => nothing(),
         })
+    }
+
+    /// A file; the page where the folder has no index.html.
+    async fn file(&self, request: Request<()>) -> Response<Content> {
+        let is_root = request.uri().path() == "/";
+        let found = match &self.folder {
+            Some(folder) => folder.answer(request).await,
+            None => None,
+        };
+        match found {
+            Some(response) => response.map(|content| Either::Right(Either::Right(content))),
+            None if is_root => page(),
+            None => nothing(),
+        }
     }
 }
 
@@ -128,6 +152,10 @@ fn text(status: StatusCode, content: impl Into<Body>) -> Response<Content> {
     let mut response = respond(TEXT, Either::Left(content.into()));
     *response.status_mut() = status;
     response
+}
+
+fn nothing() -> Response<Content> {
+    text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n")
 }
 
 fn not_allowed(methods: &'static str) -> Response<Content> {

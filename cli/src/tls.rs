@@ -1,29 +1,111 @@
-//! TLS of a client: the system's roots, or no check at all.
+//! TLS of a client: whom it trusts, who it is, and what it leaves for who debugs.
 
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, KeyLogFile, RootCertStore, SignatureScheme};
 use sockeye::ClientBuilder;
 
-/// A client's configuration, without protocols for ALPN.
-///
-/// With `insecure` any certificate is taken, and stderr says so.
-///
-/// # Errors
-///
-/// The system has no roots.
-pub(crate) fn client_config(insecure: bool) -> Result<ClientConfig> {
-    if !insecure {
-        return Ok(ClientBuilder::system_tls()?);
+use crate::notes;
+use crate::usage::Usage;
+
+/// Where the secrets of TLS sessions are written, for programs that decrypt what was recorded.
+const KEY_LOG: &str = "SSLKEYLOGFILE";
+
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct TlsOptions {
+    /// Take any certificate of the server.
+    #[arg(short = 'k', long)]
+    pub(crate) insecure: bool,
+    /// Trust the certificates in this file (PEM) in place of the system's.
+    ///
+    /// With or without it, the secrets of TLS sessions go to the file that SSLKEYLOGFILE names in the environment, for programs
+    /// that decrypt what was recorded.
+    #[arg(long, value_name = "FILE")]
+    cacert: Option<PathBuf>,
+    /// The client's certificate chain (PEM), for a server that asks for one.
+    #[arg(short = 'E', long, value_name = "FILE")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert (PEM), where it is not in the same file.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl TlsOptions {
+    /// A client's configuration, without protocols for ALPN.
+    ///
+    /// With `-k` any certificate is taken, and stderr says so. What SSLKEYLOGFILE names gets the secrets of each session.
+    ///
+    /// # Errors
+    ///
+    /// The system has no roots, or a file is not what it is to be.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig> {
+        let mut config = if self.insecure { any_certificate() } else { self.trusted()? };
+        if let Some(chain) = &self.cert {
+            let key = self.key.as_ref().unwrap_or(chain);
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity(chain, key, &config)?));
+        }
+        if let Some(path) = std::env::var_os(KEY_LOG).filter(|path| !path.is_empty()) {
+            let opened = OpenOptions::new().append(true).create(true).open(&path);
+            opened.map_err(|error| Usage::new(format!("cannot write {}, by {KEY_LOG}: {error}", path.display())))?;
+            config.key_log = Arc::new(KeyLogFile::new());
+        }
+        Ok(config)
     }
-    eprintln!("warning: the server's certificate is not checked (-k): anyone on the way may read and change it all");
+
+    /// That with a proxy, which `-k` does not hold for, and which is shown no certificate of ours.
+    ///
+    /// # Errors
+    ///
+    /// The system has no roots, or a file is not what it is to be.
+    pub(crate) fn of_proxy(&self) -> Result<ClientConfig> {
+        self.trusted()
+    }
+
+    fn trusted(&self) -> Result<ClientConfig> {
+        let Some(path) = &self.cacert else { return Ok(ClientBuilder::system_tls()?) };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| Usage::new(format!("{} cannot be trusted: {error}", path.display())))?;
+        }
+        Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// The certificates in a file: one at least.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let read = read.map_err(|error| Usage::new(format!("cannot read certificates in {}: {error}", path.display())))?;
+    if read.is_empty() {
+        return Err(Usage::new(format!("there is no certificate in {} (PEM is wanted)", path.display())).into());
+    }
+    Ok(read)
+}
+
+fn identity(chain: &Path, key: &Path, config: &ClientConfig) -> Result<CertifiedKey> {
+    let certificates = certificates(chain)?;
+    let wrong =
+        |error: &dyn std::fmt::Display| Usage::new(format!("cannot read a private key in {}: {error}", key.display()));
+    let der = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
+    let certified = CertifiedKey::from_der(certificates, der, config.crypto_provider());
+    Ok(certified.map_err(|error| {
+        Usage::new(format!("{} and {} do not go together: {error}", chain.display(), key.display()))
+    })?)
+}
+
+fn any_certificate() -> ClientConfig {
+    notes::warning("the server's certificate is not checked (-k): anyone on the way may read and change it all");
     let builder = ClientConfig::builder();
     let schemes = builder.crypto_provider().signature_verification_algorithms.supported_schemes();
     let verifier = Arc::new(AnyCertificate { schemes });
-    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
 }
 
 /// Takes every certificate. To check the signature of a key that nobody vouches for would prove nothing.

@@ -120,12 +120,37 @@ fn refuses_subprotocols_that_are_not_distinct_tokens() {
 /// Fields that the handshake writes are its own.
 #[test]
 fn refuses_a_callers_copy_of_its_own_fields() {
-    for name in ["host", "connection", "upgrade", "content-length", "transfer-encoding", "sec-websocket-accept"] {
+    for name in ["connection", "upgrade", "content-length", "transfer-encoding", "sec-websocket-accept"] {
         let mut handshake = chat();
         handshake.headers.insert(HeaderName::from_static(name), "x".parse().unwrap());
         for carrier in [HTTP1, Carrier::Http2] {
             let error = handshake.request(carrier).unwrap_err();
             assert_eq!(error, RequestError::Header(HeaderName::from_static(name)));
+        }
+    }
+}
+
+/// RFC 9112 §3.2, RFC 9113 §8.3.1: a host of the caller's takes the place of the URI's, as a test of a server that is reached by its
+/// address wants.
+#[test]
+fn a_callers_host_is_the_requests_authority() {
+    for host in ["other.example", "other.example:8443", "[::1]:80"] {
+        let mut handshake = chat();
+        handshake.headers.insert("host", host.parse().unwrap());
+        let request = handshake.request(HTTP1).unwrap();
+        assert_eq!(header(&request, "host"), Some(host));
+        assert_eq!(request.headers().get_all("host").iter().count(), 1);
+        let request = handshake.request(Carrier::Http2).unwrap();
+        assert_eq!(request.uri().authority().unwrap(), host);
+        assert_eq!(header(&request, "host"), None);
+    }
+    for hosts in [&[""] as &[&str], &["a b"], &["user@a"], &["a", "b"], &["a/b"]] {
+        let mut handshake = chat();
+        for host in hosts {
+            handshake.headers.append("host", host.parse().unwrap());
+        }
+        for carrier in [HTTP1, Carrier::Http2] {
+            assert_eq!(handshake.request(carrier).unwrap_err(), RequestError::Host, "{hosts:?}");
         }
     }
 }

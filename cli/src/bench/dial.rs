@@ -4,12 +4,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering;
 
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::failure::{Failure, Kind};
 use super::plan::{Plan, alpn};
-use crate::dial::{self, Transport};
+use crate::dial::{Stream, Transport, describe};
+use crate::reach::Place;
 
 /// Connections from one address of this machine's: fewer than the ports that systems give out (Linux: 28,232).
 const CONNECTIONS_PER_SOURCE: usize = 20_000;
@@ -18,7 +18,10 @@ impl Plan {
     /// Makes the connection of this number.
     pub(super) async fn dial(&self, number: usize) -> Result<Transport, Failure> {
         let stream = timeout(self.timeout, self.connect(number)).await;
-        let stream = stream.map_err(|_| Failure::timeout("TCP"))?.map_err(|error| refusal(&error))?;
+        let stream = stream.map_err(|_| Failure::timeout("TCP"))?.map_err(|error| self.refusal(&error))?;
+        let passed = timeout(self.timeout, self.route.pass(stream)).await;
+        let passed = passed.map_err(|_| Failure::timeout("the proxy's answer"))?;
+        let stream = passed.map_err(|error| Failure::new(Kind::Connect, error.to_string()))?;
         let Some(tls) = &self.tls else { return Ok(Transport::Left(stream)) };
         let secured = timeout(self.timeout, tls.secure(stream)).await;
         let secured = secured.map_err(|_| Failure::timeout("TLS"))?.map_err(|what| Failure::new(Kind::Tls, what))?;
@@ -35,19 +38,35 @@ impl Plan {
         Ok(Transport::Right(secured))
     }
 
-    /// Tries the address that worked last, then the others.
-    async fn connect(&self, number: usize) -> io::Result<TcpStream> {
-        let preferred = self.address.load(Ordering::Relaxed);
+    /// Tries the place that worked last, then the others.
+    async fn connect(&self, number: usize) -> io::Result<Stream> {
+        let preferred = self.place.load(Ordering::Relaxed);
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
-        for index in (preferred..self.addresses.len()).chain(0..preferred) {
-            let address = self.addresses[index];
-            result = dial::connect(address, source(address.ip(), number)).await;
+        for index in (preferred..self.places.len()).chain(0..preferred) {
+            let place = &self.places[index];
+            let source = match place {
+                Place::Tcp(address) => source(address.ip(), number),
+                Place::Unix(_) => None,
+            };
+            result = self.route.connect(place, source).await;
             if result.is_ok() {
-                self.address.store(index, Ordering::Relaxed);
+                self.place.store(index, Ordering::Relaxed);
                 break;
             }
         }
         result
+    }
+
+    fn refusal(&self, error: &io::Error) -> Failure {
+        let what = match (error.kind(), self.route.via()) {
+            (io::ErrorKind::AddrNotAvailable, _) => {
+                "this machine has no free port for another connection to the server (net.ipv4.ip_local_port_range)"
+                    .to_owned()
+            }
+            (_, None) => error.to_string(),
+            (_, Some(via)) => format!("{via}: {}", describe(error)),
+        };
+        Failure::new(Kind::Connect, what)
     }
 }
 
@@ -57,17 +76,6 @@ fn source(target: IpAddr, number: usize) -> Option<IpAddr> {
     let group = u32::try_from(number / CONNECTIONS_PER_SOURCE).ok().filter(|group| *group > 0)?;
     let is_local = cfg!(target_os = "linux") && target.is_ipv4() && target.is_loopback();
     is_local.then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + group).into())
-}
-
-fn refusal(error: &io::Error) -> Failure {
-    let what = match error.kind() {
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no free port for another connection to the server (net.ipv4.ip_local_port_range)"
-                .to_owned()
-        }
-        _ => error.to_string(),
-    };
-    Failure::new(Kind::Connect, what)
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ mod units;
 mod wire;
 mod worker;
 
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,8 @@ use self::process::Process;
 use self::run::Run;
 use self::sizes::Sizes;
 use crate::handshake::HandshakeOptions;
-use crate::style;
+use crate::reach::ReachOptions;
+use crate::{out, style};
 use sockeye_proto::uri::Target;
 
 const AFTER_HELP: &str = "\
@@ -66,7 +67,7 @@ difference.
 
 Exit status:
   0    every message came back as it was sent
-  1    no socket could be opened, or this machine cannot do what was asked
+  1    no socket could be opened, this machine cannot do what was asked, or stdout takes no more
   2    the arguments are wrong
   3    sockets were refused, broke off, or had to wait longer than --timeout
   4    what came back is not what was sent
@@ -154,6 +155,8 @@ pub(crate) struct Arguments {
     json: bool,
     #[command(flatten)]
     handshake: HandshakeOptions,
+    #[command(flatten)]
+    reach: ReachOptions,
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {
@@ -198,14 +201,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     limits::make_room(plan.connections)?;
     let outcome = Run::start(plan.clone(), server)?.finish(&arguments).await?;
     let report = report::Report::new(&arguments, &plan, outcome);
-    let mut output = stdout().lock();
     let printed = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot print JSON")?
     } else {
         report.render(style::colors(stdout().is_terminal()))
     };
-    // A reader that has gone away has read enough.
-    writeln!(output, "{}", printed.trim_end()).ok();
+    out::print(&printed)?;
     Ok(ExitCode::from(report.status() as u8))
 }
 

@@ -1,6 +1,5 @@
 //! What is to be done: the arguments, made ready.
 
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
@@ -13,8 +12,9 @@ use super::Arguments;
 use super::ledger::Phase;
 use super::messages::Messages;
 use super::pace::{Rate, Schedule};
-use crate::dial::{self, Tls};
-use crate::tls;
+use super::sizes::Sizes;
+use crate::dial::Tls;
+use crate::reach::{Place, Route};
 
 /// What a socket is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +55,14 @@ pub(super) struct Plan {
     pub(super) handshake: ClientHandshake,
     /// The handshake on a stream of HTTP/2.
     pub(super) request: Request<()>,
-    pub(super) addresses: Vec<SocketAddr>,
-    /// Which of the addresses answers.
-    pub(super) address: AtomicUsize,
+    pub(super) route: Route,
+    pub(super) places: Vec<Place>,
+    /// Which of the places answers.
+    pub(super) place: AtomicUsize,
+    /// Octets in a message of the server's, if a limit was given.
+    pub(super) max_message_size: Option<usize>,
+    /// Whether a message as it is to come may be beyond that.
+    pub(super) is_limit_below_messages: bool,
     pub(super) tls: Option<Tls>,
     /// All times are counted from here.
     pub(super) epoch: Instant,
@@ -65,7 +70,7 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) async fn new(arguments: &Arguments) -> Result<Self> {
-        let Arguments { url, handshake: options, connections, sockets, .. } = arguments;
+        let Arguments { url, handshake: options, reach, connections, sockets, .. } = arguments;
         let http = if arguments.http1 { Version::HTTP_11 } else { Version::HTTP_2 };
         let others = usize::from(arguments.beside.is_some()) + arguments.silent + arguments.stall;
         let all = sockets.checked_add(others).and_then(|sockets| sockets.checked_mul(*connections));
@@ -84,14 +89,16 @@ impl Plan {
             handshake.request(Carrier::Http1 { key: [0; 16] })?;
         }
         let tls = if url.is_secure {
-            let tls = Tls::new(&tls::client_config(options.insecure)?, &url.host, &[alpn(http)]);
+            let tls = Tls::new(&reach.tls.client_config()?, &url.host, &[alpn(http)]);
             Some(tls.context("the host is no name of a certificate")?)
         } else {
             None
         };
-        let found = tokio::time::timeout(arguments.timeout, dial::look_up(url)).await;
+        let route = reach.route(url)?;
+        let found = tokio::time::timeout(arguments.timeout, route.places()).await;
         let found = found.context("the look-up of the host took too long")?;
-        let addresses = found.with_context(|| format!("cannot look {} up", url.host))?;
+        let places = found.with_context(|| format!("cannot look {} up", url.host))?;
+        let longest = arguments.beside.iter().chain([&arguments.size]).map(Sizes::max).max().unwrap_or_default();
         Ok(Self {
             http,
             connections,
@@ -107,8 +114,11 @@ impl Plan {
             timeout: arguments.timeout,
             handshake,
             request,
-            addresses,
-            address: AtomicUsize::new(0),
+            route,
+            places,
+            place: AtomicUsize::new(0),
+            max_message_size: options.max_message_size,
+            is_limit_below_messages: options.max_message_size.is_some_and(|limit| limit < longest),
             tls,
             epoch: Instant::now(),
         })

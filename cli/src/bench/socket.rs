@@ -46,7 +46,9 @@ const _: () = assert!(size_of::<Socket>() <= 216);
 impl Socket {
     pub(super) fn new(number: u32, task: Task, plan: &Plan) -> Self {
         let config = Config {
-            max_message_size: plan.messages(task).sizes().max().saturating_mul(4).max(MIN_MESSAGE_LIMIT),
+            max_message_size: plan
+                .max_message_size
+                .unwrap_or_else(|| plan.messages(task).sizes().max().saturating_mul(4).max(MIN_MESSAGE_LIMIT)),
             // A server may cut its messages as it likes.
             max_fragments: u32::MAX,
             ..Config::default()
@@ -87,6 +89,10 @@ impl Socket {
     #[inline]
     pub(super) fn take(&mut self, octets: &[u8], plan: &Plan, ledger: &mut Ledger) -> usize {
         let mut taken = 0;
+        if plan.is_limit_below_messages {
+            // The machine is to see them, which says so.
+            return taken;
+        }
         while taken < octets.len() && self.machine.is_at_rest() && self.answered < self.sent(ledger) {
             let frame = plan.messages(self.task).frame(self.origin(), self.answered);
             let Some(length) = frame.matches(self.matched as usize, &octets[taken..]) else { break };

@@ -1,8 +1,10 @@
 //! `sockeye connect`: a conversation in a terminal, or between two pipes.
 
+mod back_off;
 mod command;
 mod editor_end;
 mod input;
+mod opener;
 mod output;
 mod session;
 mod stop;
@@ -12,21 +14,21 @@ use std::io::{IsTerminal as _, stdin, stdout};
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use sockeye::{Client, ClientBuilder, CloseCode, Deflate, Error, SocketOptions, WebSocket};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::command::Command;
 use self::input::{Commands, LineEditor};
+use self::opener::Opener;
 use self::output::{Console, Screen};
 use self::session::{Manner, Session};
 use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::tls;
+use crate::notes;
+use crate::reach::ReachOptions;
 use sockeye_proto::uri::Target;
 
 /// What may wait for one socket.
@@ -57,7 +59,7 @@ all of them, what is received has its URL before it.
 
 Exit status, the highest where there are several sockets:
   0    the socket was closed cleanly: by this side, or by the server with 1000, 1001 or no code
-  1    no connection, or stdin cannot be sent
+  1    no connection, stdin cannot be sent, or stdout takes no more
   2    the arguments are wrong
   3    the server refused the WebSocket, or does not speak the HTTP version asked for
   4    the server closed with another code
@@ -73,6 +75,8 @@ pub(crate) struct Arguments {
     urls: Vec<Target>,
     #[command(flatten)]
     handshake: HandshakeOptions,
+    #[command(flatten)]
+    reach: ReachOptions,
     /// HTTP/1.1 alone.
     #[arg(long = "http1.1", conflicts_with = "http2")]
     http1: bool,
@@ -89,9 +93,10 @@ pub(crate) struct Arguments {
     /// [default: 1; with -1 forever]
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_wait)]
     wait: Option<Wait>,
-    /// Octets in a message received, beyond which the socket is closed with 1009.
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 20)]
-    max_message_size: usize,
+    /// Open a socket again when it breaks off, or the server goes away (1001, 1011 to 1014): after a wait that doubles from half
+    /// a second to half a minute. What was on its way is lost; what is typed meanwhile waits. A socket has to open once before.
+    #[arg(long)]
+    reconnect: bool,
     /// Offer no compression of messages (permessage-deflate).
     #[arg(long)]
     no_deflate: bool,
@@ -133,7 +138,7 @@ enum Status {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Stop::new();
     stop_on_signals(stop.clone())?;
-    let builder = arguments.builder()?;
+    let openers = Opener::for_all(&arguments, &arguments.builder()?)?;
     let (screen, console, source) = if stdin().is_terminal() && stdout().is_terminal() {
         let (editor, printer, end) = LineEditor::new(stop.clone())?;
         let (screen, console) = Screen::above(printer, end);
@@ -142,8 +147,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let (screen, console) = Screen::plain(arguments.binary, stop.clone());
         (screen, console, if stdin().is_terminal() { Source::Terminal } else { Source::Pipe })
     };
-    let status = converse(&arguments, builder, source, &console, &stop).await;
-    screen.finish(&console).await;
+    let status = converse(&arguments, openers, source, &console, &stop).await;
+    if let Err(error) = screen.finish(&console).await {
+        notes::error(&format!("cannot write: {error}"));
+        return Ok(ExitCode::from(status.max(Status::NoConnection as u8)));
+    }
     Ok(ExitCode::from(status))
 }
 
@@ -156,16 +164,16 @@ enum Source {
 }
 
 /// Opens the sockets, and lets them talk; gives the exit status.
-async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source, console: &Console, stop: &Stop) -> u8 {
+async fn converse(arguments: &Arguments, openers: Vec<Opener>, source: Source, console: &Console, stop: &Stop) -> u8 {
     let is_conversation = matches!(source, Source::Editor(_));
     let mut status = Status::Clean;
     let mut opened = Vec::new();
-    let opening = open_all(arguments, builder);
+    let opening = open_all(&openers);
     tokio::select! {
         results = opening => {
-            for (target, result) in arguments.urls.iter().zip(results) {
+            for ((target, opener), result) in arguments.urls.iter().zip(&openers).zip(results) {
                 match result {
-                    Ok(socket) => opened.push((target, socket)),
+                    Ok(socket) => opened.push((target, opener, socket)),
                     Err(error) => {
                         console.error(format!("{target}: {}", explain(&error))).await;
                         status = status.max(Status::of_opening(&error));
@@ -177,8 +185,11 @@ async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source,
     }
     let mut sessions = JoinSet::new();
     let mut queues = Vec::new();
-    for (target, socket) in opened {
+    for (target, opener, socket) in opened {
         if arguments.verbose {
+            if let Some(via) = &opener.via {
+                console.note(format!("by {via}")).await;
+            }
             console.note(verbose::handshake(&socket)).await;
         }
         if is_conversation || arguments.verbose {
@@ -192,6 +203,8 @@ async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source,
             console: console.clone(),
             stopped: stop.stopped(),
             manner: arguments.manner(is_conversation),
+            again: arguments.reconnect.then(|| opener.clone()),
+            had_input: false,
         };
         sessions.spawn(session.run(socket));
     }
@@ -221,44 +234,15 @@ async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source,
     }
 }
 
-/// Opens a socket for each URL, all at once, those of an origin by one client.
-async fn open_all(arguments: &Arguments, builder: ClientBuilder) -> Vec<Result<WebSocket, Error>> {
-    let options = &arguments.handshake;
-    let has_authorization = options.headers().contains_key(AUTHORIZATION);
-    let mut origins: Vec<(&Target, Arc<OnceCell<Client>>)> = Vec::new();
-    let mut opening = Vec::new();
-    for target in &arguments.urls {
-        let known = origins.iter().find(|(other, _)| origin(other) == origin(target));
-        let client = known.map_or_else(Arc::default, |(_, client)| client.clone());
-        if known.is_none() {
-            origins.push((target, client.clone()));
-        }
-        let (builder, url) = (builder.clone(), target.uri.to_string());
-        let Arguments { max_message_size, no_deflate, .. } = *arguments;
-        let protocols = options.protocols.clone();
-        let authorization = target.authorization.clone().filter(|_| !has_authorization);
-        opening.push(tokio::spawn(async move {
-            let client = client.get_or_try_init(|| builder.connect(&url)).await?;
-            let mut open = client.open(&url).protocols(protocols).max_message_size(max_message_size);
-            if !no_deflate {
-                open = open.deflate(Deflate::default());
-            }
-            if let Some(value) = &authorization {
-                open = open.header(AUTHORIZATION.as_str(), value.to_str().unwrap_or_default());
-            }
-            open.await
-        }));
-    }
+/// Opens a socket for each URL, all at once.
+async fn open_all(openers: &[Opener]) -> Vec<Result<WebSocket, Error>> {
+    let opening: Vec<_> =
+        openers.iter().cloned().map(|opener| tokio::spawn(async move { opener.open().await })).collect();
     let mut opened = Vec::new();
     for opening in opening {
         opened.push(opening.await.unwrap_or_else(|error| resume_unwind(error.into_panic())));
     }
     opened
-}
-
-/// What shares a client: scheme, host and port (RFC 6454 §4).
-fn origin(target: &Target) -> (bool, &str, u16) {
-    (target.is_secure, &target.host, target.port)
 }
 
 impl Source {
@@ -301,8 +285,8 @@ impl Arguments {
         if self.http2 {
             builder = builder.http2_only();
         }
-        if self.handshake.insecure {
-            builder = builder.tls(tls::client_config(true)?);
+        if self.urls.iter().any(|target| target.is_secure) {
+            builder = builder.tls(self.reach.tls.client_config()?);
         }
         for (name, value) in &self.handshake.headers() {
             builder = builder.header(name.as_str(), value.to_str()?);
@@ -347,7 +331,7 @@ fn explain(error: &Error) -> String {
         }
     }
     if text.contains("invalid peer certificate") {
-        text.push_str(" (-k takes any certificate)");
+        text.push_str(" (--cacert FILE trusts another issuer, -k takes any certificate)");
     }
     text
 }

@@ -1,6 +1,7 @@
 //! What is shown: payload on stdout, all the rest on stderr; in a conversation both above the line that is being edited.
 
 use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stderr, stdout};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use super::editor_end::EditorEnd;
 use super::stop::Stop;
 use crate::escape::printable;
+use crate::out;
 use crate::style::{self, Style};
 
 /// What waits to be shown, beyond which those wait who receive it.
@@ -57,14 +59,17 @@ impl Console {
 }
 
 /// What shows things, on a thread of its own, as nothing else can wait for a slow pipe.
-pub(super) struct Screen(JoinHandle<()>);
+pub(super) struct Screen(JoinHandle<io::Result<()>>);
 
 impl Screen {
     /// Prints above the line that is being edited.
     pub(super) fn above(printer: impl ExternalPrinter + Send + 'static, editor: EditorEnd) -> (Self, Console) {
         let (console, mut items) = mpsc::channel(QUEUE_SIZE);
         let terminal = Terminal { printer, editor, colors: style::colors(true) };
-        let thread = thread::spawn(move || terminal.show(&mut items));
+        let thread = thread::spawn(move || {
+            terminal.show(&mut items);
+            Ok(())
+        });
         (Self(thread), Console(console))
     }
 
@@ -75,19 +80,25 @@ impl Screen {
         let colors = style::colors(stderr().is_terminal());
         let mut pipe = Pipe { stdout: BufWriter::new(stdout()), is_terminal, colors, binary };
         let thread = thread::spawn(move || {
-            if pipe.show(&mut items).is_err() {
+            let shown = pipe.show(&mut items);
+            if shown.is_err() {
                 stop.stop(CloseCode::NORMAL);
                 // What comes until then goes nowhere.
                 while !matches!(items.blocking_recv(), None | Some(Item::End)) {}
             }
+            out::unless_closed(shown)
         });
         (Self(thread), Console(console))
     }
 
     /// Waits until all is shown.
-    pub(super) async fn finish(self, console: &Console) {
+    ///
+    /// # Errors
+    ///
+    /// Something could not be written, as to a disk that is full.
+    pub(super) async fn finish(self, console: &Console) -> io::Result<()> {
         console.0.send(Item::End).await.ok();
-        self.0.join().ok();
+        self.0.join().unwrap_or_else(|panic| resume_unwind(panic))
     }
 }
 
@@ -146,8 +157,8 @@ impl Pipe {
         while let Some(item) = items.blocking_recv() {
             match item {
                 Item::Message(label, message) => self.write(label.as_deref(), &message)?,
-                Item::Note(text) => self.tell("", &text),
-                Item::Error(text) => self.tell("error: ", &text),
+                Item::Note(text) => self.tell("", &text)?,
+                Item::Error(text) => self.tell("error: ", &text)?,
                 Item::End => break,
             }
             if items.is_empty() {
@@ -169,11 +180,14 @@ impl Pipe {
         self.stdout.write_all(b"\n")
     }
 
-    fn tell(&mut self, before: &str, text: &str) {
+    /// A stderr that nobody reads any more is no reason to stop.
+    fn tell(&mut self, before: &str, text: &str) -> io::Result<()> {
         let style = if before.is_empty() { Style::Dim } else { Style::Bad };
         for line in text.lines() {
-            writeln!(stderr(), "{}", style.paint(&format!("{before}{}", printable(line)), self.colors)).ok();
+            let line = style.paint(&format!("{before}{}", printable(line)), self.colors);
+            out::unless_closed(writeln!(stderr(), "{line}"))?;
         }
+        Ok(())
     }
 }
 

@@ -7,9 +7,11 @@ use std::time::Duration;
 use sockeye::socket::{Receiver, Sender};
 use sockeye::{CloseCode, CloseFrame, Error, WebSocket};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::back_off::BackOff;
 use super::command::Command;
+use super::opener::Opener;
 use super::output::Console;
 use super::stop::Stopped;
 use super::{Status, explain};
@@ -34,6 +36,10 @@ pub(super) struct Session {
     pub(super) console: Console,
     pub(super) stopped: Stopped,
     pub(super) manner: Manner,
+    /// What opens the socket again, with --reconnect.
+    pub(super) again: Option<Opener>,
+    /// Whether anything was asked for on a socket before this one.
+    pub(super) had_input: bool,
 }
 
 /// Why nothing more is to be said.
@@ -54,25 +60,77 @@ enum Sent {
 }
 
 impl Session {
-    /// Talks until one side closes; says how that went.
-    pub(super) async fn run(mut self, socket: WebSocket) -> Status {
-        let (mut sender, mut receiver) = socket.split();
+    /// Talks until one side closes, and is not to come back; says how that went.
+    pub(super) async fn run(mut self, mut socket: WebSocket) -> Status {
         let mut received = false;
-        let end = self.talk(&mut sender, &mut receiver, &mut received).await;
-        // They are halves of one socket.
-        let Ok(mut socket) = sender.reunite(receiver) else { return Status::Broken };
-        let (by_server, result) = match end {
-            End::Theirs(result) => (true, result),
-            End::Close(code, reason) => (false, socket.close_with(code, &reason).await),
-        };
-        let frame = socket.close_frame().cloned();
-        let status = self.conclude(by_server, result, frame).await;
-        if status == Status::Clean && self.manner.once && !received { Status::NoMessage } else { status }
+        let mut back_off = BackOff::new(Instant::now().into_std());
+        loop {
+            let (mut sender, mut receiver) = socket.split();
+            let end = self.talk(&mut sender, &mut receiver, &mut received).await;
+            // They are halves of one socket.
+            let Ok(mut ended) = sender.reunite(receiver) else { return Status::Broken };
+            let (by_server, result) = match end {
+                End::Theirs(result) => (true, result),
+                End::Close(code, reason) => (false, ended.close_with(code, &reason).await),
+            };
+            let frame = ended.close_frame().cloned();
+            let again = self.again.clone().filter(|_| by_server && may_come_back(&result, frame.as_ref()));
+            let Some(opener) = again else {
+                let status = self.conclude(by_server, result, frame).await;
+                return if status == Status::Clean && self.manner.once && !received {
+                    Status::NoMessage
+                } else {
+                    status
+                };
+            };
+            self.console.note(format!("{}{}", self.before(), describe_end(&result, frame.as_ref()))).await;
+            socket = match self.reopen(&opener, &mut back_off).await {
+                Ok(socket) => socket,
+                Err(status) => return status,
+            };
+        }
+    }
+
+    /// Opens the socket again, as often as it takes; or says why not.
+    async fn reopen(&mut self, opener: &Opener, back_off: &mut BackOff) -> Result<WebSocket, Status> {
+        back_off.end(Instant::now().into_std());
+        loop {
+            let wait = back_off.next();
+            self.console.note(format!("{}connecting again in {:.1} s", self.before(), wait.as_secs_f64())).await;
+            let opening = async {
+                sleep(wait).await;
+                opener.open().await
+            };
+            let opened = tokio::select! {
+                opened = opening => opened,
+                // It is over, as was wanted.
+                _ = self.stopped.stopped() => return Err(Status::Clean),
+            };
+            match opened {
+                Ok(socket) => {
+                    back_off.succeed(Instant::now().into_std());
+                    self.console.note(format!("{}connected again", self.before())).await;
+                    return Ok(socket);
+                }
+                Err(error) if error.is_retryable() => {
+                    self.console.note(format!("{}{}", self.before(), explain(&error))).await;
+                }
+                Err(error) => {
+                    self.console.error(format!("{}{}", self.before(), explain(&error))).await;
+                    return Err(Status::of_opening(&error));
+                }
+            }
+        }
+    }
+
+    /// What stands before what is told, where there are several sockets.
+    fn before(&self) -> String {
+        self.label.as_deref().map_or_else(String::new, |label| format!("{label}: "))
     }
 
     /// Sends what is asked for and shows what is received, both at once.
     async fn talk(&mut self, sender: &mut Sender, receiver: &mut Receiver, received: &mut bool) -> End {
-        let Self { label, commands, console, stopped, manner } = self;
+        let Self { label, commands, console, stopped, manner, had_input, .. } = self;
         let pinged = Mutex::new(None);
         let before = label.as_deref().map_or_else(String::new, |label| format!("{label}: "));
         let on_pong = |payload: bytes::Bytes| {
@@ -82,7 +140,7 @@ impl Session {
             let text = if text.is_empty() { String::new() } else { format!(" {text:?}") };
             console.note_now(format!("{before}pong{text}{}", time.unwrap_or_default()));
         };
-        let mut sending = pin!(send(sender, commands, &pinged, manner.once));
+        let mut sending = pin!(send(sender, commands, &pinged, manner.once, had_input));
         let mut is_sending = true;
         let mut deadline = None;
         loop {
@@ -142,6 +200,25 @@ impl Session {
     }
 }
 
+/// Whether a socket that ended so is worth opening again: it broke off, or the server said that it is going away, or that
+/// something went wrong there that may pass.
+fn may_come_back(result: &Result<(), Error>, frame: Option<&CloseFrame>) -> bool {
+    match (result, frame.map(|frame| u16::from(frame.code))) {
+        (Err(error), _) => error.is_retryable(),
+        // RFC 6455 §7.4.1, and the registry of codes that it began.
+        (Ok(()), Some(code)) => matches!(code, 1001 | 1011..=1014),
+        (Ok(()), None) => true,
+    }
+}
+
+fn describe_end(result: &Result<(), Error>, frame: Option<&CloseFrame>) -> String {
+    match (result, frame) {
+        (Err(error), _) => explain(error),
+        (Ok(()), Some(frame)) => format!("the server closed with {}", frame.code),
+        (Ok(()), None) => "the connection ended".to_owned(),
+    }
+}
+
 fn silent_until(wait: Option<Duration>) -> Option<Instant> {
     Instant::now().checked_add(wait?)
 }
@@ -152,10 +229,10 @@ async fn send(
     commands: &mut mpsc::Receiver<Command>,
     pinged: &Mutex<Option<Instant>>,
     once: bool,
+    had_input: &mut bool,
 ) -> Sent {
-    let mut any = false;
     while let Some(command) = commands.recv().await {
-        any = true;
+        *had_input = true;
         let result = match command {
             Command::Send(message) => {
                 let result = sender.send(message).await;
@@ -177,7 +254,7 @@ async fn send(
     }
     // Silence is waited for from when all is on its way.
     match sender.flush().await {
-        Ok(()) if any => Sent::EndOfInput,
+        Ok(()) if *had_input => Sent::EndOfInput,
         Ok(()) => Sent::NoInput,
         Err(_) => Sent::Failed,
     }

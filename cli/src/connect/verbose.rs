@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use http::{HeaderMap, Version};
 use sockeye::WebSocket;
 
+use crate::secrets;
 use sockeye_proto::uri::Target;
 
 /// Where a socket leads, by what.
@@ -34,7 +35,7 @@ pub(super) fn handshake(socket: &WebSocket) -> String {
 
 fn fields(text: &mut String, arrow: &str, headers: &HeaderMap) {
     for (name, value) in headers {
-        writeln!(text, "{arrow} {name}: {}", String::from_utf8_lossy(value.as_bytes())).unwrap_or_default();
+        writeln!(text, "{arrow} {name}: {}", secrets::shown(name, value)).unwrap_or_default();
     }
 }
 

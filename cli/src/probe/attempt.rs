@@ -12,6 +12,8 @@ use sockeye_proto::h2;
 pub(crate) struct Attempt {
     /// The address that took the connection.
     pub(crate) address: Option<SocketAddr>,
+    /// What stands before the server: a proxy, whose the address is then, or a socket of the system's.
+    pub(crate) via: Option<String>,
     pub(crate) connect_ms: Option<Milliseconds>,
     pub(crate) tls: Option<Tls>,
     /// HTTP/2 alone: the server's SETTINGS.
@@ -158,6 +160,8 @@ pub(crate) enum Step {
     /// The host's addresses.
     Dns,
     Tcp,
+    /// What a proxy does to reach the server.
+    Proxy,
     Tls,
     /// What both sides speak: ALPN, and HTTP/2's SETTINGS.
     Settings,
@@ -172,6 +176,7 @@ impl Step {
         match self {
             Self::Dns => "DNS",
             Self::Tcp => "TCP",
+            Self::Proxy => "proxy",
             Self::Tls => "TLS",
             Self::Settings => "SETTINGS",
             Self::Handshake => "handshake",

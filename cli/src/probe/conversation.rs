@@ -8,6 +8,7 @@ use sockeye_proto::ws::{CloseCode, CloseFrame, Config, Event, Extensions, Messag
 use tokio::time::timeout;
 
 use super::attempt::{Attempt, Close, Ending, Problem, Step};
+use super::dialer::Dialer;
 use super::tunnel::Tunnel;
 
 /// The longest that a message's echo is waited for: a server that echoes does so at once, one that does not never.
@@ -23,10 +24,10 @@ pub(crate) async fn converse<M: Machine>(
     tunnel: Tunnel<'_, M>,
     extensions: Extensions,
     message: &str,
-    limit: Duration,
+    dialer: &Dialer<'_>,
     attempt: &mut Attempt,
 ) {
-    let config = Config { max_message_size: 16 << 20, ..Config::default() };
+    let (limit, config) = (dialer.timeout, Config { max_message_size: dialer.max_message_size, ..Config::default() });
     let machine = WebSocket::new(Role::Client { mask_key: rand::random }, config).with_extensions(extensions);
     let mut conversation = Conversation { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0 };
     conversation.ping(limit, attempt).await;

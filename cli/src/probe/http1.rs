@@ -52,7 +52,7 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let machine = Connection::tunnel(Role::Client, &Config::default(), Instant::now());
     let mut link = Link::new(parts.io.into_inner(), machine, parts.read_buf.into());
     let tunnel = Tunnel::of_connection(&mut link, STREAM);
-    converse(tunnel, accepted.extensions, message, dialer.timeout, attempt).await;
+    converse(tunnel, accepted.extensions, message, dialer, attempt).await;
     timeout(dialer.timeout, link.finish()).await.ok();
     Ok(())
 }

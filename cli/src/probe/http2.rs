@@ -82,7 +82,7 @@ async fn open(
         }
     };
     attempt.handshake = Some(handshake);
-    converse(tunnel, accepted.extensions, message, dialer.timeout, attempt).await;
+    converse(tunnel, accepted.extensions, message, dialer, attempt).await;
     Ok(())
 }
 

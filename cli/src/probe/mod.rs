@@ -12,7 +12,7 @@ mod tunnel;
 mod verdict;
 
 use std::future::Future;
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,15 +26,14 @@ use self::attempt::{Attempt, Handshake, Problem, Step};
 use self::dialer::Dialer;
 use self::report::Report;
 use self::verdict::Verdict;
-use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::{style, tls};
+use crate::handshake::{HandshakeOptions, MAX_MESSAGE_SIZE, parse_seconds};
+use crate::reach::ReachOptions;
+use crate::usage::WRONG_ARGUMENTS;
+use crate::{notes, out, style};
 use sockeye_proto::uri::Target;
 
 /// Octets of a refusal's content that are read.
 const BODY_SIZE: usize = 1024;
-
-/// The exit status for arguments that are wrong.
-const WRONG_ARGUMENTS: u8 = 2;
 
 /// What a step of the probe returns.
 type Result<T = (), E = Problem> = std::result::Result<T, E>;
@@ -42,7 +41,7 @@ type Result<T = (), E = Problem> = std::result::Result<T, E>;
 const AFTER_HELP: &str = "\
 Exit status, and what --json calls it in verdict.kind:
   0  WebSockets work over HTTP/2: works, works_over_http2_only
-  1  there is no connection to the server: unreachable
+  1  there is no connection to the server: unreachable; or stdout takes no more
   2  the arguments are wrong
   3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2 comes without extended
      CONNECT), http2_not_spoken
@@ -50,7 +49,7 @@ Exit status, and what --json calls it in verdict.kind:
   5  WebSockets work over neither: does_not_work
 
 The JSON has the fields url, verdict (kind, text), and http2 and http1, the two connections:
-address, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
+address, via, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
 alone: enable_connect_protocol, max_concurrent_streams, initial_window_size, max_frame_size,
 max_header_list_size, header_table_size, ms), handshake (status, accepted, subprotocol,
 extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason, by_server, end,
@@ -72,24 +71,24 @@ pub(crate) struct Arguments {
     timeout: Duration,
     #[command(flatten)]
     handshake: HandshakeOptions,
+    #[command(flatten)]
+    reach: ReachOptions,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let ask = arguments.ask();
     // What cannot be sent says nothing about the server.
     if let Err(error) = ask.request(Carrier::Http2) {
-        eprintln!("error: {error}");
+        notes::error(&error.to_string());
         return Ok(ExitCode::from(WRONG_ARGUMENTS));
     }
     let report = probe(&arguments, &ask).await?;
-    let mut output = stdout().lock();
     let printed = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot print JSON")?
     } else {
         table::render(&report, style::colors(stdout().is_terminal()))
     };
-    // A reader that has gone away has read enough.
-    writeln!(output, "{}", printed.trim_end()).ok();
+    out::print(&printed)?;
     Ok(report.verdict.exit_code())
 }
 
@@ -108,14 +107,22 @@ impl Arguments {
 
 async fn probe(arguments: &Arguments, ask: &ClientHandshake) -> anyhow::Result<Report> {
     let target = &arguments.url;
-    let options = &arguments.handshake;
-    let tls = if target.is_secure { Some(tls::client_config(options.insecure)?) } else { None };
-    let dialer = Dialer { target, tls, insecure: options.insecure, timeout: arguments.timeout };
+    let options = &arguments.reach;
+    let tls = if target.is_secure { Some(options.tls.client_config()?) } else { None };
+    let route = options.route(target)?;
+    let dialer = Dialer {
+        target,
+        route,
+        tls,
+        insecure: options.tls.insecure,
+        timeout: arguments.timeout,
+        max_message_size: arguments.handshake.max_message_size.unwrap_or(MAX_MESSAGE_SIZE),
+    };
 
     let (mut http2, mut http1) = (Attempt::default(), Attempt::default());
     let result = http2::probe(&dialer, ask, &arguments.message, &mut http2).await;
     http2.problems.extend(result.err());
-    if http2.address.is_some() {
+    if http2.connect_ms.is_some() {
         // HTTP/1.1 has a key of its own (RFC 6455 §4.1).
         let mut ask = ask.clone();
         ask.headers.remove(SEC_WEBSOCKET_KEY);

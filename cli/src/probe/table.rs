@@ -100,6 +100,7 @@ fn rows(http2: &Attempt, http1: &Attempt) -> Vec<Row> {
     let handshake = |show: fn(&Handshake) -> Cell| {
         move |attempt: &Attempt| attempt.handshake.as_ref().filter(|handshake| handshake.accepted).map(show)
     };
+    add("via", &|attempt| attempt.via.clone().map(Cell::plain));
     add("address", &|attempt| attempt.address.map(|address| Cell::plain(address.to_string())));
     add("TCP", &|attempt| attempt.connect_ms.map(time));
     add("TLS", &|attempt| attempt.tls.as_ref().map(tls));

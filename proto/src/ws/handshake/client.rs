@@ -13,7 +13,7 @@ use super::fields::{has_token, is_token, join, unique_tokens};
 use super::offer::{is_key, once};
 use super::{Extension, VERSION, accept_for};
 use crate::Protocol;
-use crate::uri::{default_port, request_path};
+use crate::uri::{default_port, is_host_and_port, request_path};
 use crate::ws::Extensions;
 
 /// What a client asks for. It is built once, makes a request for whichever carrier there is, and then checks the answer:
@@ -41,7 +41,8 @@ pub struct ClientHandshake {
     /// Extensions to offer; `no-masking` only where the URI says that the connection is encrypted.
     pub extensions: Extensions,
     /// Other header fields to send, such as `origin`, `cookie` and `authorization`; none of the handshake's own. Over HTTP/2
-    /// the handshake has no `sec-websocket-key`, so one may stand here, for a server behind a proxy that makes none.
+    /// the handshake has no `sec-websocket-key`, so one may stand here, for a server behind a proxy that makes none. A `host`
+    /// goes out in place of the URI's authority, over HTTP/2 as `:authority` (RFC 9113 §8.3.1).
     pub headers: HeaderMap,
 }
 
@@ -85,7 +86,10 @@ impl ClientHandshake {
     ///
     /// Whatever cannot be sent as it is.
     pub fn request(&self, carrier: Carrier) -> Result<Request<()>, RequestError> {
-        let (scheme, authority) = self.target()?;
+        let (scheme, mut authority) = self.target()?;
+        if let Some(host) = self.host()? {
+            authority = host;
+        }
         let mut request = Request::new(());
         *request.headers_mut() = self.checked_headers(carrier)?;
         let path = PathAndQuery::try_from(&*request_path(&self.uri)).map_err(|_| RequestError::Uri)?;
@@ -170,6 +174,16 @@ impl ClientHandshake {
         }
     }
 
+    /// What the caller names in place of the URI's authority: one host, perhaps with a port (RFC 9112 §3.2).
+    fn host(&self) -> Result<Option<Authority>, RequestError> {
+        if !self.headers.contains_key(HOST) {
+            return Ok(None);
+        }
+        let host = once(&self.headers, &HOST).filter(|host| is_host_and_port(host));
+        let authority = host.and_then(|host| Authority::try_from(host).ok());
+        authority.filter(|authority| !authority.host().is_empty()).map(Some).ok_or(RequestError::Host)
+    }
+
     /// The caller's fields and those that both carriers send.
     fn checked_headers(&self, carrier: Carrier) -> Result<HeaderMap, RequestError> {
         let may_have_key = carrier == Carrier::Http2;
@@ -181,6 +195,8 @@ impl ClientHandshake {
             return Err(RequestError::Key);
         }
         let mut headers = self.headers.clone();
+        // It is the request's authority, of either version.
+        headers.remove(HOST);
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
         if !self.protocols.is_empty() {
             let distinct = |(index, name): (usize, &String)| is_token(name) && !self.protocols[..index].contains(name);
@@ -208,7 +224,7 @@ fn is_reserved(name: &HeaderName, may_have_key: bool) -> bool {
     if name == SEC_WEBSOCKET_KEY {
         return !may_have_key;
     }
-    [HOST, CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
+    [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
         || name.as_str().starts_with("sec-websocket-")
 }
 
@@ -241,6 +257,8 @@ pub enum RequestError {
     Protocols,
     /// A field that the handshake writes itself.
     Header(HeaderName),
+    /// A `Host` of the caller's that is not one host with or without a port (RFC 9112 §3.2).
+    Host,
     /// A `Sec-WebSocket-Key` of the caller's that is not sixteen octets in base64, once (RFC 6455 §4.1).
     Key,
 }
@@ -253,6 +271,7 @@ impl fmt::Display for RequestError {
             }
             Self::Protocols => f.write_str("the subprotocols must be distinct tokens"),
             Self::Header(name) => write!(f, "the handshake writes the header field {name} itself"),
+            Self::Host => f.write_str("Host must be a host, with or without a port, exactly once"),
             Self::Key => f.write_str("Sec-WebSocket-Key must be 16 octets in base64, exactly once"),
         }
     }

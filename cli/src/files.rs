@@ -1,0 +1,98 @@
+//! A folder of files beside the echo (`serve --dir`), by tower-http; nothing that is not inside of it.
+
+use std::ffi::OsStr;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request, Response};
+use http_body_util::Empty;
+use tower_http::services::ServeDir;
+use tower_http::services::fs::{Backend, DefaultServeDirFallback, TokioBackend};
+
+use crate::usage::Usage;
+
+/// What of a file is sent.
+pub(crate) type Content = tower_http::services::fs::ServeFileSystemResponseBody;
+
+/// The folder. Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Folder(ServeDir<DefaultServeDirFallback, Inside>);
+
+impl Folder {
+    /// # Errors
+    ///
+    /// It is no folder that can be read.
+    pub(crate) fn new(path: &Path) -> Result<Self, Usage> {
+        let wrong = |error: io::Error| Usage::new(format!("cannot serve the folder {}: {error}", path.display()));
+        let root = path.canonicalize().map_err(wrong)?;
+        std::fs::read_dir(&root).map_err(wrong)?;
+        let inside = Inside { root: root.clone().into() };
+        Ok(Self(ServeDir::with_backend(root, inside)))
+    }
+
+    /// A file, or the index.html of a folder; none where there is none. Conditions and ranges of the request hold (RFC 9110 §13,
+    /// §14).
+    pub(crate) async fn answer(&self, request: Request<()>) -> Option<Response<Content>> {
+        // A redirection to such a path would lead to another host (RFC 3986 §4.2).
+        if request.uri().path().starts_with("//") {
+            return None;
+        }
+        let answered = self.0.clone().try_call(request.map(|()| Empty::<bytes::Bytes>::new())).await;
+        let mut response = answered.inspect_err(|error| tracing::warn!(%error, "a file cannot be read")).ok()?;
+        if response.status() == http::StatusCode::NOT_FOUND {
+            return None;
+        }
+        let headers = response.headers_mut();
+        let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if content_type.starts_with("text/")
+            && !content_type.contains("charset")
+            && let Ok(value) = HeaderValue::try_from(format!("{content_type}; charset=utf-8"))
+        {
+            headers.insert(CONTENT_TYPE, value);
+        }
+        // A page that is being worked on: the browser asks whether it has changed.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Some(response)
+    }
+}
+
+/// The files of a folder, without those that links would lead to outside of it, and without those that are hidden.
+#[derive(Clone)]
+struct Inside {
+    root: Arc<Path>,
+}
+
+impl Inside {
+    /// Where a path leads, if that is inside.
+    async fn find(root: Arc<Path>, path: PathBuf) -> io::Result<PathBuf> {
+        let found = tokio::fs::canonicalize(path).await?;
+        let inside = found.strip_prefix(&root).map_err(|_| io::ErrorKind::NotFound)?;
+        // RFC 8615 is what the one exception is for.
+        let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".") && name != ".well-known";
+        if inside.iter().any(is_hidden) { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
+
+impl Backend for Inside {
+    type File = <TokioBackend as Backend>::File;
+    type Metadata = <TokioBackend as Backend>::Metadata;
+    type OpenFuture = Boxed<Self::File>;
+    type MetadataFuture = Boxed<Self::Metadata>;
+
+    fn open(&self, path: PathBuf) -> Self::OpenFuture {
+        let root = self.root.clone();
+        Box::pin(async move { TokioBackend.open(Self::find(root, path).await?).await })
+    }
+
+    fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
+        let root = self.root.clone();
+        Box::pin(async move { TokioBackend.metadata(Self::find(root, path).await?).await })
+    }
+}

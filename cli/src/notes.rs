@@ -1,0 +1,54 @@
+//! What the program says on stderr beside its logs, in the same format.
+
+use std::io::{IsTerminal as _, Write as _, stderr};
+use std::sync::OnceLock;
+
+use serde_json::json;
+use tracing_subscriber::EnvFilter;
+
+/// How logs, warnings and errors are written to stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// From now on logs are written, as RUST_LOG asks for them (from warnings on, if it says nothing).
+pub(crate) fn start(format: Format) {
+    FORMAT.get_or_init(|| format);
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).log_internal_errors(false);
+    match format {
+        Format::Text => logs.with_ansi(stderr().is_terminal()).init(),
+        Format::Json => logs.json().with_ansi(false).init(),
+    }
+}
+
+/// Why the program ends.
+pub(crate) fn error(text: &str) {
+    say("ERROR", "error: ", text);
+}
+
+/// What a person had better know.
+pub(crate) fn warning(text: &str) {
+    say("WARN", "warning: ", text);
+}
+
+/// What is of use to know.
+pub(crate) fn note(text: &str) {
+    say("INFO", "", text);
+}
+
+/// A stderr that takes nothing leaves nowhere to say so.
+fn say(level: &str, before: &str, text: &str) {
+    let line = match FORMAT.get().copied().unwrap_or_default() {
+        Format::Text => format!("{before}{text}"),
+        Format::Json => json!({ "level": level, "fields": { "message": text }, "target": "sockeye" }).to_string(),
+    };
+    writeln!(stderr(), "{line}").ok();
+}

@@ -1,0 +1,21 @@
+//! What the program writes to stdout.
+
+use std::io::{self, Write as _, stdout};
+
+use anyhow::{Context as _, Result};
+
+/// Prints a text, with a newline at its end.
+///
+/// # Errors
+///
+/// It could not be written, as to a disk that is full. A reader that has gone away has read enough, and is no error.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut output = stdout().lock();
+    let written = writeln!(output, "{}", text.trim_end()).and_then(|()| output.flush());
+    unless_closed(written).context("cannot write to stdout")
+}
+
+/// What became of some output, where a pipe that nobody reads any more is no error.
+pub(crate) fn unless_closed(written: io::Result<()>) -> io::Result<()> {
+    written.or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+}

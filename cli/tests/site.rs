@@ -1,0 +1,150 @@
+//! What `serve` takes for addresses, and what it has beside the echo.
+
+mod common;
+
+use common::{Folder, Serving, get, program, run, stderr, stdout};
+
+#[test]
+fn a_name_an_address_or_nothing_says_where_to_listen() {
+    let port = |listen: &str| {
+        let serving = Serving::start(&["--cleartext", "--listen", listen]);
+        let addresses = serving.addresses();
+        for address in &addresses {
+            let reached =
+                if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { *address };
+            assert!(get(reached, "/").0.starts_with("HTTP/1.1 200 "), "{listen}");
+        }
+        assert!(addresses.iter().all(|address| address.port() == addresses[0].port()), "{addresses:?}");
+        addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>()
+    };
+    assert!(port("localhost:0").contains(&"127.0.0.1".to_owned()));
+    assert_eq!(port("127.0.0.1:0"), ["127.0.0.1"]);
+    let all = port(":0");
+    assert!(all == ["::"] || all == ["0.0.0.0"], "{all:?}");
+    for wrong in ["localhost", "8080", "::1:8080", "[localhost]:80", "a b:80", "localhost:x", "http://localhost:80"] {
+        let output = program(&["serve", "--listen", wrong]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{wrong}");
+        assert!(stderr(&output).contains("localhost:8080"), "{wrong}: {}", stderr(&output));
+    }
+    let output = program(&["serve", "--listen", "sockeye.invalid:0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn there_may_be_several_addresses() {
+    let serving = Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"]);
+    let addresses = serving.addresses();
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        assert!(get(address, "/stats").0.starts_with("HTTP/1.1 200 "), "{address}");
+    }
+}
+
+#[test]
+fn the_link_leads_to_a_page_that_starts_at_once() {
+    let serving = Serving::cleartext();
+    let link = serving.said.last().unwrap();
+    assert!(link.ends_with(&format!("http://localhost:{}/?start", serving.address().port())), "{link}");
+    let (head, page) = get(serving.address(), "/?start");
+    assert!(head.contains("text/html") && page.contains("get(\"start\")"));
+}
+
+/// A folder with a page and what a page needs, something hidden, and ways out.
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.write("site/index.html", "<title>mine</title>");
+    folder.write("site/app.js", "let a;");
+    folder.write("site/app.wasm", "");
+    folder.write("site/data/table.json", "{}");
+    folder.write("site/data/a b.txt", "grüß dich");
+    folder.write("site/.env", "SECRET");
+    folder.write("site/.git/config", "SECRET");
+    folder.write("site/.well-known/a.txt", "known");
+    folder.write("SECRET.txt", "SECRET");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::symlink;
+        symlink("../SECRET.txt", folder.path("site/out.txt")).unwrap();
+        symlink("..", folder.path("site/up")).unwrap();
+        symlink("app.js", folder.path("site/same.js")).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn files_have_their_types_beside_the_echo() {
+    let folder = folder();
+    let serving =
+        Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", folder.path("site").to_str().unwrap()]);
+    let rows = [
+        ("/", "text/html; charset=utf-8", "<title>mine</title>"),
+        ("/index.html", "text/html; charset=utf-8", "<title>mine</title>"),
+        ("/?start", "text/html; charset=utf-8", "<title>mine</title>"),
+        ("/app.js", "text/javascript; charset=utf-8", "let a;"),
+        ("/app.wasm", "application/wasm", ""),
+        ("/data/table.json", "application/json", "{}"),
+        ("/data/a%20b.txt", "text/plain; charset=utf-8", "grüß dich"),
+        ("/.well-known/a.txt", "text/plain; charset=utf-8", "known"),
+    ];
+    for (path, content_type, content) in rows {
+        let (head, got) = get(serving.address(), path);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");
+        assert!(head.contains(&format!("content-type: {content_type}\r\n")), "{path}: {head}");
+        assert_eq!(got, content, "{path}");
+    }
+    let output = run(program(&["connect", "-1", &serving.url()]), "hello\n");
+    assert_eq!(stdout(&output), "hello\n");
+    assert!(get(serving.address(), "/stats").1.starts_with('{'));
+    assert!(get(serving.address(), "/echo").0.starts_with("HTTP/1.1 426 "));
+}
+
+#[test]
+fn nothing_leads_out_of_the_folder() {
+    let folder = folder();
+    let serving =
+        Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", folder.path("site").to_str().unwrap()]);
+    let paths = [
+        "/../SECRET.txt",
+        "/data/../../SECRET.txt",
+        "/%2e%2e/SECRET.txt",
+        "/..%2fSECRET.txt",
+        "/%2e%2e%2fSECRET.txt",
+        "/..%5cSECRET.txt",
+        "//SECRET.txt",
+        "/./../SECRET.txt",
+        "/data/%2e./%2e./SECRET.txt",
+        "/out.txt",
+        "/up/SECRET.txt",
+        "/.env",
+        "/.git/config",
+        "/%2eenv",
+        "/data/../.env",
+        "/%00",
+        "/index.html/..",
+        "//etc/passwd",
+        "/nothing",
+        "/data//",
+    ];
+    for path in paths {
+        let (head, content) = get(serving.address(), path);
+        assert!(!content.contains("SECRET") && !content.contains("root:"), "{path}: {content}");
+        assert!(head.starts_with("HTTP/1.1 4") || head.starts_with("HTTP/1.1 30"), "{path}: {head}");
+        assert!(!head.contains("location: //"), "{path}: {head}");
+    }
+    if cfg!(unix) {
+        assert_eq!(get(serving.address(), "/same.js").1, "let a;", "a link that stays inside is followed");
+    }
+    let output = program(&["serve", "--dir", "/nowhere"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nowhere"));
+}
+
+#[test]
+fn a_folder_without_a_page_leaves_the_programs_own() {
+    let folder = Folder::new();
+    folder.write("a.txt", "a");
+    let path = folder.path("");
+    let serving = Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", path.to_str().unwrap()]);
+    assert!(get(serving.address(), "/").1.contains("Sockeye"));
+    assert_eq!(get(serving.address(), "/a.txt").1, "a");
+}
