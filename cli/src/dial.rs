@@ -11,6 +11,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use crate::words;
 use sockeye_proto::uri::Target;
 
 /// Octets in cleartext or under TLS.
@@ -62,14 +63,20 @@ impl Tls {
     }
 
     fn describe(&self, error: &io::Error) -> String {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => format!("{error} (-k takes any certificate)"),
+        match words::tls_of(error) {
+            Some(error @ rustls::Error::InvalidCertificate(_)) => {
+                format!("{} (-k takes any certificate)", words::of_tls(error))
+            }
             // RFC 7301 §3.2
             Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)) => {
                 let offered = self.connector.config().alpn_protocols.join(&b" or "[..]);
                 format!("by ALPN the server does not take {}", String::from_utf8_lossy(&offered))
             }
-            Some(error) => error.to_string(),
+            Some(error) => words::of_tls(error),
+            // What rustls calls "tls handshake eof".
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the server ended the connection within the TLS handshake".to_owned()
+            }
             None => describe(error),
         }
     }

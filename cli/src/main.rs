@@ -1,12 +1,14 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
 mod admission;
+mod beginning;
 mod bench;
 mod certificate;
 mod connect;
 mod dial;
 mod escape;
 mod handshake;
+mod hide;
 mod listeners;
 mod metrics;
 mod probe;
@@ -17,6 +19,7 @@ mod stats;
 mod style;
 mod systemd;
 mod tls;
+mod words;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
+use rustls::{CipherSuite, ClientConfig};
 use tokio::net::TcpStream;
 
 use super::attempt::{Attempt, Problem, Step, Tls};
@@ -32,7 +32,7 @@ impl Dialer<'_> {
         let debug = |value: Option<String>| value.unwrap_or_default();
         attempt.tls = Some(Tls {
             version: debug(session.protocol_version().map(|version| format!("{version:?}").replace('_', "."))),
-            cipher_suite: debug(session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
+            cipher_suite: debug(session.negotiated_cipher_suite().map(|suite| suite_name(suite.suite()))),
             alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             verified: !self.insecure,
             handshake_ms: start.elapsed().into(),
@@ -61,4 +61,9 @@ impl Dialer<'_> {
         // Told for each address; the last one stands for the step.
         Err(attempt.problems.pop().unwrap_or_else(|| Problem::new(Step::Tcp, "there is no address")))
     }
+}
+
+/// As the registry of TLS names it (RFC 8446 §B.4).
+fn suite_name(suite: CipherSuite) -> String {
+    suite.as_str().map_or_else(|| "unknown".to_owned(), |name| name.replacen("TLS13_", "TLS_", 1))
 }
