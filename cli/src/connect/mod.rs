@@ -2,13 +2,13 @@
 
 mod command;
 mod editor_end;
+mod explain;
 mod input;
 mod output;
 mod session;
 mod stop;
 mod verbose;
 
-use std::error::Error as _;
 use std::io::{IsTerminal as _, stdin, stdout};
 use std::panic::resume_unwind;
 use std::pin::pin;
@@ -22,12 +22,13 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinSet;
 
 use self::command::Command;
+use self::explain::explain;
 use self::input::{Commands, LineEditor};
 use self::output::{Console, Screen};
 use self::session::{Manner, Session};
 use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::tls;
+use crate::{hide, tls};
 use sockeye_proto::uri::Target;
 
 /// What may wait for one socket.
@@ -168,7 +169,10 @@ async fn converse(arguments: &Arguments, builder: ClientBuilder, source: Source,
                 match result {
                     Ok(socket) => opened.push((target, socket)),
                     Err(error) => {
-                        console.error(format!("{target}: {}", explain(&error))).await;
+                        if arguments.verbose {
+                            console.note(verbose::refused(&error)).await;
+                        }
+                        console.error(format!("{}: {}", hide::url(&target.to_string()), explain(&error))).await;
                         status = status.max(Status::of_opening(&error));
                     }
                 }
@@ -333,27 +337,4 @@ impl Status {
             _ => Self::NoConnection,
         }
     }
-}
-
-/// An error with all that led to it, in a line.
-fn explain(error: &Error) -> String {
-    if let Error::Neither { http2, http1 } = error {
-        return format!("over HTTP/2: {}; over HTTP/1.1: {}", explain(http2), explain(http1));
-    }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.extend([": ", &error.to_string()]);
-        source = error.source();
-    }
-    if let Error::Refused(response) = error {
-        let body = String::from_utf8_lossy(response.body());
-        if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {
-            text.extend([": "].into_iter().map(String::from).chain([line.chars().take(200).collect()]));
-        }
-    }
-    if text.contains("invalid peer certificate") {
-        text.push_str(" (-k takes any certificate)");
-    }
-    text
 }

@@ -8,10 +8,11 @@ use sockeye::{CloseCode, CloseFrame, Error, Receiver, Sender, WebSocket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::Status;
 use super::command::Command;
+use super::explain::explain;
 use super::output::Console;
 use super::stop::Stopped;
-use super::{Status, explain};
 
 /// How a conversation goes, whatever its socket.
 #[derive(Clone, Copy, Debug)]
