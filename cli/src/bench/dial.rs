@@ -65,7 +65,7 @@ fn refusal(error: &io::Error) -> Failure {
             "this machine has no free port for another connection to the server (net.ipv4.ip_local_port_range)"
                 .to_owned()
         }
-        _ => error.to_string(),
+        _ => dial::describe(error),
     };
     Failure::new(Kind::Connect, what)
 }
