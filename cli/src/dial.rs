@@ -12,6 +12,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use crate::words;
+
 /// Octets in cleartext: TCP, which has no detour, or whatever else carries them.
 pub(crate) type Stream = Either<TcpStream, Box<dyn Carrier>>;
 
@@ -63,19 +65,23 @@ impl Tls {
     }
 
     fn describe(&self, error: &io::Error) -> String {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        match words::tls_of(error) {
             Some(error @ rustls::Error::InvalidCertificate(_)) => {
-                format!("{error} (--cacert FILE trusts another issuer, -k takes any certificate)")
+                format!("{} (--cacert FILE trusts another issuer, -k takes any certificate)", words::of_tls(error))
             }
             Some(error @ rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-                format!("{error} (--cert FILE shows the server one)")
+                format!("{} (--cert FILE shows the server one)", words::of_tls(error))
             }
             // RFC 7301 §3.2
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 let offered = self.connector.config().alpn_protocols.join(&b" or "[..]);
                 format!("by ALPN the server does not take {}", String::from_utf8_lossy(&offered))
             }
-            Some(error) => error.to_string(),
+            Some(error) => words::of_tls(error),
+            // What rustls calls "tls handshake eof".
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "the server ended the connection within the TLS handshake".to_owned()
+            }
             None => describe(error),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN};
 
-use crate::secrets;
+use crate::hide;
 
 /// Octets in a message received, where nobody says how many.
 pub(crate) const MAX_MESSAGE_SIZE: usize = 16 << 20;
@@ -45,7 +45,7 @@ fn parse_header(field: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = field.split_once(':').ok_or("a header field is such as 'Authorization: Bearer abc'")?;
     let name: HeaderName = name.trim().parse().map_err(|_| format!("{name:?} is no name of a header field"))?;
     let mut value: HeaderValue = value.trim().parse().map_err(|_| format!("no value of the header field {name}"))?;
-    value.set_sensitive(secrets::is_secret(&name));
+    value.set_sensitive(hide::is_secret(name.as_str()));
     Ok((name, value))
 }
 

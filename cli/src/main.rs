@@ -1,6 +1,7 @@
 //! The program `sockeye`: WebSockets over HTTP/2 (RFC 8441) from a command line.
 
 mod admission;
+mod beginning;
 mod bench;
 mod certificate;
 mod connect;
@@ -8,6 +9,7 @@ mod dial;
 mod escape;
 mod files;
 mod handshake;
+mod hide;
 mod listeners;
 mod manual;
 mod metrics;
@@ -15,7 +17,6 @@ mod notes;
 mod out;
 mod probe;
 mod reach;
-mod secrets;
 mod serve;
 mod signals;
 mod site;
@@ -24,6 +25,7 @@ mod style;
 mod systemd;
 mod tls;
 mod usage;
+mod words;
 
 use std::io::{Write as _, stdout};
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Text
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import PROGRAM, Report, Server  # noqa: E402
-from probe import Peer, WithoutExtendedConnect, contains, equal  # noqa: E402
+from peer import Peer, WithoutExtendedConnect, contains, equal  # noqa: E402
 
 TIMEOUT_SECONDS = 60
 OK, NOTHING_OPENED, USAGE, FAILURES, WRONG = 0, 1, 2, 3, 4

@@ -63,7 +63,7 @@ impl Plan {
                 "this machine has no free port for another connection to the server (net.ipv4.ip_local_port_range)"
                     .to_owned()
             }
-            (_, None) => error.to_string(),
+            (_, None) => describe(error),
             (_, Some(via)) => format!("{via}: {}", describe(error)),
         };
         Failure::new(Kind::Connect, what)

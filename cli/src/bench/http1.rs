@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::sync::PoisonError;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
@@ -18,6 +19,7 @@ use super::pace::Schedule;
 use super::pipe::Pipe;
 use super::socket::{Received, Socket};
 use super::worker::Worker;
+use crate::beginning::Remembering;
 use crate::dial::Transport;
 
 /// Octets that may wait to be written before another message is added.
@@ -58,7 +60,11 @@ async fn upgrade(worker: &Worker, transport: Transport) -> Result<(Transport, By
     let handshake = &worker.plan.handshake;
     let carrier = Carrier::Http1 { key: rand::random() };
     let refused = |error: ResponseError| Failure::new(Kind::Refused, error.to_string());
-    let broken = |error: hyper::Error| Failure::new(Kind::Broken, error.to_string());
+    let (transport, beginning) = Remembering::new(transport);
+    let broken = |error: hyper::Error| {
+        let other = beginning.lock().unwrap_or_else(PoisonError::into_inner).other_than_http1();
+        Failure::new(Kind::Broken, other.unwrap_or_else(|| error.to_string()))
+    };
     let request = handshake.request(carrier).map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
     let request: Request<Empty<Bytes>> = request.map(|()| Empty::new());
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await.map_err(broken)?;
@@ -66,8 +72,8 @@ async fn upgrade(worker: &Worker, transport: Transport) -> Result<(Transport, By
     let response = sender.send_request(request).await.map_err(broken)?;
     handshake.check(carrier, &response).map_err(refused)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
-    match upgraded.downcast::<TokioIo<Transport>>() {
-        Ok(parts) => Ok((parts.io.into_inner(), parts.read_buf.into())),
+    match upgraded.downcast::<TokioIo<Remembering<Transport>>>() {
+        Ok(parts) => Ok((parts.io.into_inner().into_inner(), parts.read_buf.into())),
         Err(_) => Err(Failure::new(Kind::Broken, "the upgrade yielded another transport")),
     }
 }

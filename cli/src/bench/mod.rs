@@ -69,7 +69,8 @@ Exit status:
   0    every message came back as it was sent
   1    no socket could be opened, this machine cannot do what was asked, or stdout takes no more
   2    the arguments are wrong
-  3    sockets were refused, broke off, or had to wait longer than --timeout
+  3    sockets were refused, broke off, or had to wait longer than --timeout; or no message came back
+       while it was measured
   4    what came back is not what was sent
   130  a second Ctrl-C; the first one ends the measurement early, and reports what was measured
 
@@ -78,7 +79,8 @@ With --json the report is one object; what does not apply is null, and fields ar
   silent, stall
   depth     null: no bound
   rate      null: a closed loop
-  verdict   ok, failures, wrong, nothing_opened
+  verdict   ok, failures, wrong, nothing_opened, nothing_came
+  answered  messages that came back at any time, measured or not
   opening   connections, sockets (those of --beside and --stall too), seconds, sockets_per_second,
             server_us_per_socket and own_us_per_socket (of processor time)
   load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
@@ -191,12 +193,18 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 enum Status {
     Right = 0,
     NothingOpened = 1,
+    WrongArguments = 2,
     Failures = 3,
     Wrong = 4,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let server = arguments.pid.map(Process::new).transpose()?;
+    // What cannot be sent says nothing about the server.
+    if let Err(error) = Plan::handshake(&arguments) {
+        eprintln!("error: {error}");
+        return Ok(ExitCode::from(Status::WrongArguments as u8));
+    }
     let plan = Arc::new(Plan::new(&arguments).await?);
     limits::make_room(plan.connections)?;
     let outcome = Run::start(plan.clone(), server)?.finish(&arguments).await?;

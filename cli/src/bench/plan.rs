@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use http::header::AUTHORIZATION;
 use http::{Request, Version};
-use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
+use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, RequestError};
 
 use super::Arguments;
 use super::ledger::Phase;
@@ -77,17 +77,7 @@ impl Plan {
         let all = all.filter(|all| u32::try_from(*all).is_ok()).context("so many sockets have no numbers")?;
         // An upgraded connection of HTTP/1.1 is one socket.
         let (connections, sockets) = if arguments.http1 { (all, 1) } else { (*connections, *sockets) };
-        let mut handshake = ClientHandshake::new(url.uri.clone());
-        handshake.protocols = options.protocols.clone();
-        handshake.headers = options.headers();
-        if let Some(authorization) = &url.authorization {
-            handshake.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
-        }
-        // What cannot be sent is no failure of the server's.
-        let request = handshake.request(Carrier::Http2)?;
-        if arguments.http1 {
-            handshake.request(Carrier::Http1 { key: [0; 16] })?;
-        }
+        let (handshake, request) = Self::handshake(arguments)?;
         let tls = if url.is_secure {
             let tls = Tls::new(&reach.tls.client_config()?, &url.host, &[alpn(http)]);
             Some(tls.context("the host is no name of a certificate")?)
@@ -122,6 +112,26 @@ impl Plan {
             tls,
             epoch: Instant::now(),
         })
+    }
+
+    /// What asks for a WebSocket, and its request over HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// The arguments ask for what cannot be sent.
+    pub(super) fn handshake(arguments: &Arguments) -> Result<(ClientHandshake, Request<()>), RequestError> {
+        let Arguments { url, handshake: options, .. } = arguments;
+        let mut handshake = ClientHandshake::new(url.uri.clone());
+        handshake.protocols = options.protocols.clone();
+        handshake.headers = options.headers();
+        if let Some(authorization) = &url.authorization {
+            handshake.headers.entry(AUTHORIZATION).or_insert(authorization.clone());
+        }
+        if arguments.http1 {
+            handshake.request(Carrier::Http1 { key: [0; 16] })?;
+        }
+        let request = handshake.request(Carrier::Http2)?;
+        Ok((handshake, request))
     }
 
     /// When the messages of a connection are due; none where no clock says so.

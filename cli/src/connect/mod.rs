@@ -3,6 +3,7 @@
 mod back_off;
 mod command;
 mod editor_end;
+mod explain;
 mod input;
 mod opener;
 mod output;
@@ -21,14 +22,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::command::Command;
+use self::explain::explain;
 use self::input::{Commands, LineEditor};
 use self::opener::Opener;
 use self::output::{Console, Screen};
 use self::session::{Manner, Session};
 use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
-use crate::notes;
 use crate::reach::ReachOptions;
+use crate::{hide, notes};
 use sockeye_proto::uri::Target;
 
 /// What may wait for one socket.
@@ -175,7 +177,10 @@ async fn converse(arguments: &Arguments, openers: Vec<Opener>, source: Source, c
                 match result {
                     Ok(socket) => opened.push((target, opener, socket)),
                     Err(error) => {
-                        console.error(format!("{target}: {}", explain(&error))).await;
+                        if arguments.verbose {
+                            console.note(verbose::refused(&error)).await;
+                        }
+                        console.error(format!("{}: {}", hide::url(&target.to_string()), explain(&error))).await;
                         status = status.max(Status::of_opening(&error));
                     }
                 }
@@ -316,22 +321,4 @@ impl Status {
             _ => Self::NoConnection,
         }
     }
-}
-
-/// An error with all that led to it, in a line.
-fn explain(error: &Error) -> String {
-    if let Error::Neither { http2, http1 } = error {
-        return format!("over HTTP/2: {}; over HTTP/1.1: {}", explain(http2), explain(http1));
-    }
-    let mut text = error.to_string();
-    if let Error::Refused(response) = error {
-        let body = String::from_utf8_lossy(response.body());
-        if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {
-            text.extend([": "].into_iter().map(String::from).chain([line.chars().take(200).collect()]));
-        }
-    }
-    if text.contains("invalid peer certificate") {
-        text.push_str(" (--cacert FILE trusts another issuer, -k takes any certificate)");
-    }
-    text
 }

@@ -9,12 +9,13 @@ use sockeye::{CloseCode, CloseFrame, Error, WebSocket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::Status;
 use super::back_off::BackOff;
 use super::command::Command;
+use super::explain::explain;
 use super::opener::Opener;
 use super::output::Console;
 use super::stop::Stopped;
-use super::{Status, explain};
 
 /// How a conversation goes, whatever its socket.
 #[derive(Clone, Copy, Debug)]

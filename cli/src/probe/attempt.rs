@@ -26,6 +26,10 @@ pub(crate) struct Attempt {
     /// Other messages that came meanwhile.
     pub(crate) messages: u32,
     pub(crate) close: Option<Close>,
+    /// HTTP/2 alone: many WebSockets on a connection of their own, as a page opens them.
+    pub(crate) sockets: Option<Sockets>,
+    /// HTTP/2 alone: one of those, closed with END_STREAM in the DATA frame of the Close, as Chromium closes.
+    pub(crate) close_with_end_stream: Option<Close>,
     /// What went wrong, in order.
     pub(crate) problems: Vec<Problem>,
 }
@@ -83,7 +87,7 @@ pub(crate) struct Handshake {
     pub(crate) extensions: Vec<String>,
     /// Pairs of a name and a value, in order.
     pub(crate) headers: Vec<(String, String)>,
-    /// The beginning of a refusal's content.
+    /// The beginning of the content of an answer that opened nothing, or that opened what is no WebSocket.
     pub(crate) body: Option<String>,
     pub(crate) ms: Milliseconds,
 }
@@ -98,10 +102,25 @@ pub(crate) struct Close {
     pub(crate) by_server: bool,
     /// How the stream or the connection ended; null where the server left it open.
     pub(crate) end: Option<Ending>,
-    /// Whether a Close frame came, and END_STREAM or the end of TCP after it.
+    /// Whether the server ended it before we ended our half.
+    pub(crate) ended_first: bool,
+    /// Whether a Close frame came, and after it what every browser takes for a clean end: END_STREAM, RST_STREAM(NO_ERROR)
+    /// or the end of TCP.
     pub(crate) clean: bool,
     /// From our Close frame to the server's.
     pub(crate) ms: Milliseconds,
+}
+
+/// What became of many WebSockets that were asked for at once on one connection.
+#[derive(Serialize, Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sockets {
+    /// Not more than the server's SETTINGS allow.
+    pub(crate) asked: u32,
+    pub(crate) opened: u32,
+    /// Answered by another status, or reset.
+    pub(crate) refused: u32,
+    /// Without an answer in time.
+    pub(crate) unanswered: u32,
 }
 
 /// How a server ended what carried the WebSocket.
@@ -115,6 +134,24 @@ pub(crate) enum Ending {
     Fin,
     /// Anything else, in words.
     Broken(String),
+}
+
+impl Ending {
+    /// Whether every browser calls a WebSocket clean that ends so after both Close frames.
+    pub(crate) fn is_clean(&self) -> bool {
+        // RFC 9113 §8.1: NO_ERROR only says that nothing more is wanted.
+        matches!(self, Self::EndStream | Self::Fin | Self::Reset(h2::Reason::NO_ERROR))
+    }
+
+    /// What the server did.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::EndStream => "the server ended the stream".to_owned(),
+            Self::Reset(reason) => format!("the server reset the stream ({reason})"),
+            Self::Fin => "the server ended the connection".to_owned(),
+            Self::Broken(how) => how.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Ending {
@@ -169,6 +206,8 @@ pub(crate) enum Step {
     Ping,
     Message,
     Close,
+    /// Many at once, on a connection of their own.
+    Sockets,
 }
 
 impl Step {
@@ -183,6 +222,7 @@ impl Step {
             Self::Ping => "ping",
             Self::Message => "message",
             Self::Close => "close",
+            Self::Sockets => "sockets",
         }
     }
 }

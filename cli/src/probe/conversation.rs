@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::attempt::{Attempt, Close, Ending, Problem, Step};
 use super::dialer::Dialer;
 use super::tunnel::Tunnel;
+use super::{BODY_SIZE, time};
 
 /// The longest that a message's echo is waited for: a server that echoes does so at once, one that does not never.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,9 +28,8 @@ pub(crate) async fn converse<M: Machine>(
     dialer: &Dialer<'_>,
     attempt: &mut Attempt,
 ) {
-    let (limit, config) = (dialer.timeout, Config { max_message_size: dialer.max_message_size, ..Config::default() });
-    let machine = WebSocket::new(Role::Client { mask_key: rand::random }, config).with_extensions(extensions);
-    let mut conversation = Conversation { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0 };
+    let limit = dialer.timeout;
+    let mut conversation = Conversation::new(tunnel, extensions, dialer);
     conversation.ping(limit, attempt).await;
     if !message.is_empty() && conversation.ended.is_none() {
         conversation.echo(message, limit.min(ECHO_TIMEOUT), attempt).await;
@@ -37,6 +37,28 @@ pub(crate) async fn converse<M: Machine>(
     let close = conversation.close(limit, attempt).await;
     attempt.close = Some(close);
     attempt.messages = conversation.messages;
+    if let (Beginning::NoFrames(octets), Some(handshake)) = (&conversation.beginning, &mut attempt.handshake) {
+        handshake.set_body(octets);
+    }
+}
+
+/// Closes as Chromium does, whose Close frame stands in a DATA frame with END_STREAM.
+pub(crate) async fn close_with_end_stream<M: Machine>(
+    tunnel: Tunnel<'_, M>,
+    extensions: Extensions,
+    dialer: &Dialer<'_>,
+) -> Close {
+    let limit = dialer.timeout;
+    let mut conversation = Conversation::new(tunnel, extensions, dialer);
+    // What goes wrong is told by the Close that does not come.
+    let mut unused = Attempt::default();
+    let start = Instant::now();
+    conversation.machine.close(CloseCode::NORMAL, "").ok();
+    if let Err(end) = conversation.transmit(true).await {
+        conversation.ended = Some(Ended::Broken(Some(end)));
+    }
+    timeout(limit, conversation.until(|_| false, &mut unused)).await.ok();
+    conversation.part(limit, start, false).await
 }
 
 struct Conversation<'a, M> {
@@ -46,6 +68,32 @@ struct Conversation<'a, M> {
     ended: Option<Ended>,
     /// Messages that were not the echo of ours.
     messages: u32,
+    beginning: Beginning,
+}
+
+/// The first octets on the tunnel, which tell what a server says that speaks no WebSocket there.
+enum Beginning {
+    /// No frame was whole so far.
+    Unknown(BytesMut),
+    Frames,
+    /// The first frame broke a rule.
+    NoFrames(BytesMut),
+}
+
+impl Beginning {
+    fn add(&mut self, octets: &[u8]) {
+        if let Self::Unknown(beginning) = self {
+            let room = BODY_SIZE - beginning.len();
+            beginning.extend_from_slice(&octets[..octets.len().min(room)]);
+        }
+    }
+
+    fn settle(&mut self, event: &Event) {
+        if let Self::Unknown(octets) = self {
+            let failed = matches!(event, Event::Failed(_));
+            *self = if failed { Self::NoFrames(std::mem::take(octets)) } else { Self::Frames };
+        }
+    }
 }
 
 /// Why no more events come.
@@ -55,7 +103,14 @@ enum Ended {
     Broken(Option<Ending>),
 }
 
-impl<M: Machine> Conversation<'_, M> {
+impl<'a, M: Machine> Conversation<'a, M> {
+    fn new(tunnel: Tunnel<'a, M>, extensions: Extensions, dialer: &Dialer<'_>) -> Self {
+        let config = Config { max_message_size: dialer.max_message_size, ..Config::default() };
+        let machine = WebSocket::new(Role::Client { mask_key: rand::random }, config).with_extensions(extensions);
+        let beginning = Beginning::Unknown(BytesMut::new());
+        Self { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0, beginning }
+    }
+
     async fn ping(&mut self, limit: Duration, attempt: &mut Attempt) {
         let start = Instant::now();
         let pong = async {
@@ -66,8 +121,15 @@ impl<M: Machine> Conversation<'_, M> {
         };
         match timeout(limit, pong).await {
             Ok(true) => attempt.ping_ms = Some(start.elapsed().into()),
-            Ok(false) => attempt.problems.push(Problem::new(Step::Ping, "the WebSocket ended before its Pong came")),
-            Err(_) => attempt.problems.push(Problem::new(Step::Ping, format!("no Pong within {limit:?}"))),
+            Ok(false) => self.tell_end(Step::Ping, "before the Pong", attempt),
+            Err(_) => attempt.problems.push(Problem::new(Step::Ping, format!("no Pong within {}", time(limit)))),
+        }
+    }
+
+    /// Tells of an end without a Close frame; a Close and a broken rule are told elsewhere.
+    fn tell_end(&self, step: Step, when: &str, attempt: &mut Attempt) {
+        if let Some(Ended::Broken(Some(end))) = &self.ended {
+            attempt.problems.push(Problem::new(step, format!("{}, without a Close frame, {when}", end.sentence())));
         }
     }
 
@@ -81,8 +143,10 @@ impl<M: Machine> Conversation<'_, M> {
             }
             self.until(|event| matches!(event, Event::Message(received) if *received == message), attempt).await
         };
-        if timeout(limit, echo).await == Ok(true) {
-            attempt.echo_ms = Some(start.elapsed().into());
+        match timeout(limit, echo).await {
+            Ok(true) => attempt.echo_ms = Some(start.elapsed().into()),
+            Ok(false) => self.tell_end(Step::Message, "after the message", attempt),
+            Err(_) => {}
         }
     }
 
@@ -93,21 +157,27 @@ impl<M: Machine> Conversation<'_, M> {
         if !by_server {
             self.machine.close(CloseCode::NORMAL, "").ok();
             if timeout(limit, self.until(|_| false, attempt)).await.is_err() {
-                attempt.problems.push(Problem::new(Step::Close, format!("no Close frame within {limit:?}")));
+                attempt.problems.push(Problem::new(Step::Close, format!("no Close frame within {}", time(limit))));
             }
         }
+        self.part(limit, start, by_server).await
+    }
+
+    /// Waits for the end of the tunnel, unless that has come.
+    async fn part(&mut self, limit: Duration, start: Instant, by_server: bool) -> Close {
         let (frame, end) = match self.ended.take() {
             Some(Ended::Close(frame)) => (Some(frame), None),
             Some(Ended::Broken(end)) => (None, end),
             None => (None, None),
         };
         let ms = start.elapsed().into();
-        let end = match end {
-            Some(end) => Some(end),
+        let (end, ended_first) = match end {
+            Some(end) => (Some(end), true),
             None => self.end(limit).await,
         };
         Close {
-            clean: frame.is_some() && matches!(end, Some(Ending::EndStream | Ending::Fin)),
+            clean: frame.is_some() && end.as_ref().is_some_and(Ending::is_clean),
+            ended_first,
             code: frame.as_ref().map(|frame| frame.code.into()),
             reason: frame.map(|frame| frame.reason.to_string()).unwrap_or_default(),
             by_server,
@@ -123,7 +193,9 @@ impl<M: Machine> Conversation<'_, M> {
                 self.machine.handle_eof();
                 self.ended = Some(Ended::Broken(Some(end)));
             }
-            match self.machine.poll_event() {
+            let event = self.machine.poll_event();
+            event.iter().for_each(|event| self.beginning.settle(event));
+            match event {
                 Some(event) if wanted(&event) => return true,
                 Some(Event::Message(_)) => self.messages += 1,
                 Some(Event::Close(frame)) => self.ended = Some(Ended::Close(frame)),
@@ -142,19 +214,21 @@ impl<M: Machine> Conversation<'_, M> {
         self.transmit(false).await?;
         if self.input.is_empty() {
             self.tunnel.receive(&mut self.input).await?;
+            self.beginning.add(&self.input);
         }
         self.machine.handle_data(Instant::now, &mut self.input);
         Ok(())
     }
 
     /// After both Closes (or in place of them): the server's end of the tunnel, before ours or after it.
-    async fn end(&mut self, limit: Duration) -> Option<Ending> {
+    /// And whether it came before ours.
+    async fn end(&mut self, limit: Duration) -> (Option<Ending>, bool) {
         if let Ok(end) = timeout(limit.min(END_TIMEOUT), self.wait_for_end(false)).await {
             // Ours is owed all the same.
             timeout(limit, self.transmit(true)).await.ok();
-            return Some(end);
+            return (Some(end), true);
         }
-        timeout(limit, self.wait_for_end(true)).await.ok()
+        (timeout(limit, self.wait_for_end(true)).await.ok(), !self.tunnel.has_half())
     }
 
     /// With `last` our side is ended before.

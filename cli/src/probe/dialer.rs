@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustls::ClientConfig;
+use rustls::{CipherSuite, ClientConfig};
 
 use super::attempt::{Attempt, Problem, Step, Tls};
 use super::{Result, within};
@@ -36,7 +36,7 @@ impl Dialer<'_> {
         let debug = |value: Option<String>| value.unwrap_or_default();
         attempt.tls = Some(Tls {
             version: debug(session.protocol_version().map(|version| format!("{version:?}").replace('_', "."))),
-            cipher_suite: debug(session.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()))),
+            cipher_suite: debug(session.negotiated_cipher_suite().map(|suite| suite_name(suite.suite()))),
             alpn: session.alpn_protocol().map(|name| String::from_utf8_lossy(name).into_owned()),
             verified: !self.insecure,
             handshake_ms: start.elapsed().into(),
@@ -75,4 +75,9 @@ impl Dialer<'_> {
     fn before(&self) -> String {
         self.route.via().map(|via| format!("{via}, ")).unwrap_or_default()
     }
+}
+
+/// As the registry of TLS names it (RFC 8446 §B.4).
+fn suite_name(suite: CipherSuite) -> String {
+    suite.as_str().map_or_else(|| "unknown".to_owned(), |name| name.replacen("TLS13_", "TLS_", 1))
 }

@@ -1,5 +1,6 @@
 //! The probe over HTTP/1.1: an upgrade (RFC 6455 §4), on a connection of its own.
 
+use std::sync::PoisonError;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +20,7 @@ use super::dialer::Dialer;
 use super::link::Link;
 use super::tunnel::Tunnel;
 use super::{BODY_SIZE, Result, answered, within};
+use crate::beginning::Remembering;
 use crate::dial::Transport;
 
 /// Does all of it, and fails where it cannot go on.
@@ -28,8 +30,12 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let carrier = Carrier::Http1 { key: rand::random() };
     let request = ask.request(carrier).map_err(|error| wrong(error.to_string()))?;
     let start = Instant::now();
+    let (transport, beginning) = Remembering::new(transport);
     let exchange = exchange(transport, request.map(|()| Empty::new()));
-    let response = within(Step::Handshake, dialer.timeout, exchange).await?;
+    let response = within(Step::Handshake, dialer.timeout, exchange).await.map_err(|problem| {
+        let beginning = beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        beginning.other_than_http1().map_or(problem, wrong)
+    })?;
     let elapsed = start.elapsed();
     let checked = ask.check(carrier, &response);
     let mut handshake = answered(&response, &checked, elapsed);
@@ -47,10 +53,12 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     let upgraded = within(Step::Handshake, dialer.timeout, async {
         hyper::upgrade::on(response).await.map_err(|error| describe_hyper(&error))
     });
-    let parts =
-        upgraded.await?.downcast::<TokioIo<Transport>>().map_err(|_| wrong("it yields no connection".to_owned()))?;
+    let parts = upgraded
+        .await?
+        .downcast::<TokioIo<Remembering<Transport>>>()
+        .map_err(|_| wrong("it yields no connection".to_owned()))?;
     let machine = Connection::tunnel(Role::Client, &Config::default(), Instant::now());
-    let mut link = Link::new(parts.io.into_inner(), machine, parts.read_buf.into());
+    let mut link = Link::new(parts.io.into_inner().into_inner(), machine, parts.read_buf.into());
     let tunnel = Tunnel::of_connection(&mut link, STREAM);
     converse(tunnel, accepted.extensions, message, dialer, attempt).await;
     timeout(dialer.timeout, link.finish()).await.ok();
@@ -58,7 +66,10 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
 }
 
 /// Sends the request and waits for the answer's head.
-async fn exchange(transport: Transport, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, String> {
+async fn exchange(
+    transport: Remembering<Transport>,
+    request: Request<Empty<Bytes>>,
+) -> Result<Response<Incoming>, String> {
     let connected = http1::handshake(TokioIo::new(transport)).await;
     let (mut sender, connection) = connected.map_err(|error| describe_hyper(&error))?;
     tokio::spawn(connection.with_upgrades());
@@ -77,7 +88,7 @@ async fn read_body(response: Response<Incoming>, body: &mut BytesMut) {
 }
 
 fn describe_hyper(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() {
+    if error.is_incomplete_message() || error.is_canceled() {
         return "the server ended the connection without an answer".to_owned();
     }
     let source = std::error::Error::source(error).map(|source| format!(": {source}"));

@@ -8,7 +8,7 @@ use sockeye_proto::h2::{Config, Connection, Event, OpenError, Reason, Role, Stre
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake};
 use tokio::time::timeout;
 
-use super::attempt::{Attempt, Problem, Settings, Step};
+use super::attempt::{Attempt, Ending, Problem, Settings, Step};
 use super::conversation::converse;
 use super::dialer::Dialer;
 use super::link::Link;
@@ -20,6 +20,18 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Does all of it, and fails where it cannot go on.
 pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &str, attempt: &mut Attempt) -> Result {
+    let mut link = connect(dialer, attempt).await?;
+    if !link.machine().extended_connect_allowed() {
+        leave(&mut link, dialer).await;
+        return Ok(());
+    }
+    let result = open(&mut link, ask, message, dialer, attempt).await;
+    leave(&mut link, dialer).await;
+    result
+}
+
+/// A connection on which the server's SETTINGS have come.
+pub(super) async fn connect(dialer: &Dialer<'_>, attempt: &mut Attempt) -> Result<Link<Connection>> {
     let transport = dialer.connect(&ALPN, attempt).await?;
     match &attempt.tls {
         Some(tls) if tls.alpn.as_deref() != Some("h2") => {
@@ -37,18 +49,18 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     };
     let machine = Connection::new(Role::Client, config, start);
     let mut link = Link::new(transport, machine, BytesMut::new());
-    let result = async {
-        within(Step::Settings, dialer.timeout, settings(&mut link)).await?;
-        attempt.settings = link.machine().peer_settings().map(|settings| Settings::new(settings, start.elapsed()));
-        if !link.machine().extended_connect_allowed() {
-            return Ok(());
-        }
-        open(&mut link, ask, message, dialer, attempt).await
-    };
-    let result = result.await;
+    if let Err(problem) = within(Step::Settings, dialer.timeout, settings(&mut link)).await {
+        leave(&mut link, dialer).await;
+        return Err(problem);
+    }
+    attempt.settings = link.machine().peer_settings().map(|settings| Settings::new(settings, start.elapsed()));
+    Ok(link)
+}
+
+/// Ends a connection in the protocol's words.
+pub(super) async fn leave(link: &mut Link<Connection>, dialer: &Dialer<'_>) {
     link.machine().close(Reason::NO_ERROR);
     timeout(dialer.timeout, link.finish()).await.ok();
-    result
 }
 
 /// Opens the WebSocket, and has it talk.
@@ -91,10 +103,9 @@ async fn settings(link: &mut Link<Connection>) -> Result<(), String> {
     loop {
         match link.event().await {
             Event::Settings => return Ok(()),
-            Event::Closed(_) if link.is_answered_in_http1() => {
-                return Err("the server answered in HTTP/1.x".to_owned());
+            Event::Closed(error) => {
+                return Err(link.beginning().other_than_http2().unwrap_or_else(|| describe_end(error)));
             }
-            Event::Closed(error) => return Err(describe_end(error)),
             _ => {}
         }
     }
@@ -107,7 +118,12 @@ async fn answer(link: &mut Link<Connection>, id: StreamId) -> Result<(Response<(
             Event::Response { id: of, response, end_stream } if of == id && !response.status().is_informational() => {
                 return Ok((*response, end_stream));
             }
-            Event::Reset { id: of, reason, remote } if of == id => return Err(describe_reset(reason, remote)),
+            Event::Reset { id: of, reason, remote } if of == id => {
+                return Err(match link.reset_by_server(reason) {
+                    Ending::Broken(how) if remote => how,
+                    _ => describe_reset(reason, remote),
+                });
+            }
             Event::Closed(error) => return Err(describe_end(error)),
             _ => {}
         }
@@ -119,7 +135,7 @@ async fn body(mut tunnel: Tunnel<'_, Connection>, body: &mut BytesMut) {
     while body.len() < BODY_SIZE && tunnel.receive(body).await.is_ok() {}
 }
 
-fn describe_open(error: OpenError) -> String {
+pub(super) fn describe_open(error: OpenError) -> String {
     match error {
         OpenError::TooManyStreams => "the server's SETTINGS_MAX_CONCURRENT_STREAMS allow no stream".to_owned(),
         OpenError::GoingAway => "the server sent GOAWAY at once".to_owned(),

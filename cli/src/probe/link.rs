@@ -4,23 +4,24 @@ use std::io;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use sockeye_proto::h2::Event;
+use sockeye_proto::h2::{ConnectionError, Event, Reason};
 use sockeye_proto::{Machine, Pump, Step};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::attempt::Ending;
+use super::tunnel::describe_end;
+use crate::beginning::Beginning;
 use crate::dial::Transport;
 
 /// Octets that are read at a time, at least.
 const READ_SIZE: usize = 16 << 10;
-/// How every answer of HTTP/1.x begins.
-const HTTP_1: &[u8] = b"HTTP/1.";
-
 /// A transport, and what drives its machine.
 pub(super) struct Link<M> {
     transport: Transport,
     pump: Pump<M>,
-    /// The first octets that came.
-    beginning: BytesMut,
+    beginning: Beginning,
+    /// What the server's GOAWAY said, if one came (RFC 9113 §6.8).
+    goaway: Option<Reason>,
     /// Why nothing goes any more.
     failure: Option<io::Error>,
 }
@@ -31,7 +32,7 @@ impl<M: Machine> Link<M> {
         let mut pump = Pump::new(machine);
         pump.input().unsplit(read);
         pump.handle_input(Instant::now());
-        Self { transport, pump, beginning: BytesMut::new(), failure: None }
+        Self { transport, pump, beginning: Beginning::default(), goaway: None, failure: None }
     }
 
     pub(super) fn machine(&mut self) -> &mut M {
@@ -43,9 +44,20 @@ impl<M: Machine> Link<M> {
         self.failure.as_ref()
     }
 
-    /// Whether the first that came was an answer of HTTP/1.x.
-    pub(super) fn is_answered_in_http1(&self) -> bool {
-        self.beginning.starts_with(HTTP_1)
+    /// Why the server reset a stream, or has the machine say so: what a GOAWAY gives up is reset with REFUSED_STREAM, and
+    /// the GOAWAY is the reason then.
+    pub(super) fn reset_by_server(&self, reason: Reason) -> Ending {
+        match self.goaway {
+            Some(goaway) if reason == Reason::REFUSED_STREAM => {
+                Ending::Broken(describe_end(Some(ConnectionError::GoAway(goaway))))
+            }
+            _ => Ending::Reset(reason),
+        }
+    }
+
+    /// The first octets that came.
+    pub(super) fn beginning(&self) -> &Beginning {
+        &self.beginning
     }
 
     /// Waits for the next event. [`Event::Closed`] is the last one; who waits for another waits for ever. Dropping the future
@@ -53,7 +65,12 @@ impl<M: Machine> Link<M> {
     pub(super) async fn event(&mut self) -> Event {
         loop {
             match self.step().await {
-                Step::Event(event) => return event,
+                Step::Event(event) => {
+                    if let Event::GoAway { reason, .. } = event {
+                        self.goaway = Some(reason);
+                    }
+                    return event;
+                }
                 Step::Write | Step::Shutdown => {}
                 Step::Await | Step::Closed => self.wait().await,
             }
@@ -100,7 +117,7 @@ impl<M: Machine> Link<M> {
                 Ok(0) => self.pump.handle_eof(Instant::now()),
                 Ok(_) => {
                     let came = &self.pump.input()[before..];
-                    self.beginning.extend_from_slice(&came[..came.len().min(HTTP_1.len() - self.beginning.len())]);
+                    self.beginning.add(came);
                     self.pump.handle_input(Instant::now());
                 }
                 // What TLS calls the end of TCP without a close_notify, which an end in the tunnel makes up for.

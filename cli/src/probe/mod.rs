@@ -1,11 +1,14 @@
 //! `sockeye probe`: what a server does with WebSockets, over HTTP/2 and over HTTP/1.1.
 
+mod advice;
 mod attempt;
 mod conversation;
 mod dialer;
 mod http1;
 mod http2;
 mod link;
+mod outcome;
+mod page;
 mod report;
 mod table;
 mod tunnel;
@@ -45,15 +48,24 @@ Exit status, and what --json calls it in verdict.kind:
   2  the arguments are wrong
   3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2 comes without extended
      CONNECT), http2_not_spoken
-  4  extended CONNECT is offered, but something is wrong: refused_over_http2, faulty_over_http2
+  4  something is wrong: refused_over_http2 (extended CONNECT is offered and refused),
+     faulty_over_http2 (WebSockets open over HTTP/2, but do not go on or end as they should),
+     faulty_over_http1 (they do over HTTP/1.1, and HTTP/2 works or is not there)
   5  WebSockets work over neither: does_not_work
 
-The JSON has the fields url, verdict (kind, text), and http2 and http1, the two connections:
-address, via, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
+Wrong is what a page of Chromium or Firefox would notice: no answer to a Ping, no Close frame, a
+Close with an error's code, sockets without an answer though SETTINGS allow them. What only one
+client would see is a note. The message is sent as it is: to a server that closes with an error
+for it give another one by --message, or none.
+
+The JSON has the fields url, verdict (kind, text, next_step, notes), and http2 and http1, the two
+connections: address, via, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
 alone: enable_connect_protocol, max_concurrent_streams, initial_window_size, max_frame_size,
 max_header_list_size, header_table_size, ms), handshake (status, accepted, subprotocol,
 extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason, by_server, end,
-clean, ms) and problems (step, text). What does not apply is null. Fields are only ever added.";
+ended_first, clean, ms), sockets (HTTP/2 alone, of those asked for at once on another connection:
+asked, opened, refused, unanswered), close_with_end_stream (as close; of one of them, closed as
+Chromium does) and problems (step, text). What does not apply is null. Fields are only ever added.";
 
 #[derive(clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
@@ -66,6 +78,10 @@ pub(crate) struct Arguments {
     /// The text message to send, whose echo is timed; an empty one sends none.
     #[arg(short, long, value_name = "TEXT", default_value = "sockeye probe")]
     message: String,
+    /// WebSockets to open at once on another HTTP/2 connection, as a page does, where one works; at most as many as the
+    /// server's SETTINGS allow, and with 0 none.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    sockets: u32,
     /// The longest that one step may take.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     timeout: Duration,
@@ -78,9 +94,11 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let ask = arguments.ask();
     // What cannot be sent says nothing about the server.
-    if let Err(error) = ask.request(Carrier::Http2) {
-        notes::error(&error.to_string());
-        return Ok(ExitCode::from(WRONG_ARGUMENTS));
+    for (carrier, ask) in [(Carrier::Http2, &ask), (Carrier::Http1 { key: [0; 16] }, &over_http1(&ask))] {
+        if let Err(error) = ask.request(carrier) {
+            notes::error(&error.to_string());
+            return Ok(ExitCode::from(WRONG_ARGUMENTS));
+        }
     }
     let report = probe(&arguments, &ask).await?;
     let printed = if arguments.json {
@@ -122,17 +140,28 @@ async fn probe(arguments: &Arguments, ask: &ClientHandshake) -> anyhow::Result<R
     let (mut http2, mut http1) = (Attempt::default(), Attempt::default());
     let result = http2::probe(&dialer, ask, &arguments.message, &mut http2).await;
     http2.problems.extend(result.err());
+    if outcome::is_sound(&http2) && arguments.sockets > 0 {
+        let result = page::probe(&dialer, ask, arguments.sockets, &mut http2).await;
+        http2.problems.extend(
+            result.err().map(|Problem { step, text }| Problem::new(step, format!("on another connection, {text}"))),
+        );
+    }
     if http2.connect_ms.is_some() {
-        // HTTP/1.1 has a key of its own (RFC 6455 §4.1).
-        let mut ask = ask.clone();
-        ask.headers.remove(SEC_WEBSOCKET_KEY);
-        let result = http1::probe(&dialer, &ask, &arguments.message, &mut http1).await;
+        let result = http1::probe(&dialer, &over_http1(ask), &arguments.message, &mut http1).await;
         http1.problems.extend(result.err());
     } else {
         // Where no TCP connection is to be had, none is for HTTP/1.1.
         http1.problems.clone_from(&http2.problems);
     }
-    Ok(Report { url: target.to_string(), verdict: Verdict::new(&http2, &http1, target.is_secure), http2, http1 })
+    let verdict = Verdict::new(&http2, &http1, target.is_secure);
+    Ok(Report { url: hide::url(&target.to_string()), verdict, http2, http1 })
+}
+
+/// HTTP/1.1 has a key of its own (RFC 6455 §4.1).
+fn over_http1(ask: &ClientHandshake) -> ClientHandshake {
+    let mut ask = ask.clone();
+    ask.headers.remove(SEC_WEBSOCKET_KEY);
+    ask
 }
 
 /// Whatever the server is willing to do.
@@ -146,8 +175,15 @@ fn all_extensions() -> Extensions {
 async fn within<T>(step: Step, limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T> {
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(|text| Problem::new(step, text)),
-        Err(_) => Err(Problem::new(step, format!("no answer within {limit:?}"))),
+        Err(_) => Err(Problem::new(step, format!("no answer within {}", time(limit)))),
     }
+}
+
+/// A limit as people write one: 5s, 1.67s, 500ms.
+fn time(limit: Duration) -> String {
+    let round = |value: f64| (value * 100.0).round() / 100.0;
+    let seconds = limit.as_secs_f64();
+    if seconds < 1.0 { format!("{}ms", round(seconds * 1000.0)) } else { format!("{}s", round(seconds)) }
 }
 
 /// What an answer to the handshake says.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::attempt::{Attempt, Close, Handshake, Milliseconds, Settings, Tls};
+use super::attempt::{Attempt, Close, Handshake, Milliseconds, Settings, Sockets, Tls};
 use super::report::Report;
 use super::verdict::Kind;
 use crate::escape::printable;
@@ -36,12 +36,16 @@ impl Cell {
 
 pub(super) fn render(report: &Report, colors: bool) -> String {
     let works = matches!(report.verdict.kind, Kind::Works | Kind::WorksOverHttp2Only);
+    let verdict = &report.verdict;
+    let notes = verdict.notes.iter().map(|note| format!("Note: {}", printable(note)));
+    let advice = verdict.next_step.iter().map(|step| format!("Next: {}", printable(step)));
     let told = told(report).into_iter().map(|line| Cell::new(printable(&line), Style::Bad).paint(colors));
     let sections = [
         Cell::new(&report.url, Style::Bold).paint(colors),
         grid(&rows(&report.http2, &report.http1), colors),
         told.collect::<Vec<_>>().join("\n"),
-        Cell::judged(printable(&report.verdict.text), works).paint(colors),
+        Cell::judged(printable(&verdict.text), works).paint(colors),
+        notes.chain(advice).collect::<Vec<_>>().join("\n"),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
@@ -61,10 +65,13 @@ fn grid(rows: &[Row], colors: bool) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// What went wrong, a line for each. What went wrong the same way over both is told once.
+/// What went wrong, a line for each, as far as the verdict does not say it. What went wrong the same way over both is told once.
 fn told(report: &Report) -> Vec<String> {
     let [http2, http1] = [&report.http2, &report.http1].map(|attempt| {
-        let problems = attempt.problems.iter().map(ToString::to_string);
+        // The verdict has a status as a part of its sentence.
+        let is_told = |text: &str| report.verdict.text.contains(text.trim_start_matches("the server answered "));
+        let untold = attempt.problems.iter().filter(|problem| !is_told(&problem.text));
+        let problems = untold.map(ToString::to_string);
         problems.chain(body(attempt)).collect::<Vec<_>>()
     });
     let version = |line| if http1.contains(line) { "HTTP/2 and HTTP/1.1" } else { "HTTP/2" };
@@ -120,6 +127,8 @@ fn rows(http2: &Attempt, http1: &Attempt) -> Vec<Row> {
     add("other messages", &|attempt| (attempt.messages > 0).then(|| Cell::plain(attempt.messages.to_string())));
     add("Close", &|attempt| attempt.close.as_ref().map(close));
     add("end", &|attempt| attempt.close.as_ref().map(end));
+    add("sockets at once", &|attempt| attempt.sockets.as_ref().map(sockets));
+    add("Chromium's close", &|attempt| attempt.close_with_end_stream.as_ref().map(chromium_close));
     rows
 }
 
@@ -165,7 +174,7 @@ fn echo(attempt: &Attempt) -> Cell {
 
 fn close(close: &Close) -> Cell {
     let Some(code) = close.code else { return Cell::judged("none", false) };
-    let reason = if close.reason.is_empty() { String::new() } else { format!(" {:?}", printable(&close.reason)) };
+    let reason = if close.reason.is_empty() { String::new() } else { format!(" \"{}\"", printable(&close.reason)) };
     if close.by_server {
         Cell::plain(format!("{code}{reason}, by the server"))
     } else {
@@ -175,5 +184,18 @@ fn close(close: &Close) -> Cell {
 
 fn end(close: &Close) -> Cell {
     let end = close.end.as_ref().map_or("left open".to_owned(), ToString::to_string);
-    Cell::judged(printable(&end), close.clean)
+    let after = if close.ended_first || close.end.is_none() { "" } else { ", after the client's" };
+    Cell::judged(printable(&format!("{end}{after}")), close.clean)
+}
+
+fn sockets(sockets: &Sockets) -> Cell {
+    let Sockets { asked, opened, .. } = sockets;
+    Cell::judged(format!("{opened} of {asked}"), opened == asked)
+}
+
+/// Code and end.
+fn chromium_close(close: &Close) -> Cell {
+    let code = close.code.map_or("no Close".to_owned(), |code| code.to_string());
+    let end = close.end.as_ref().map_or("left open".to_owned(), ToString::to_string);
+    Cell::judged(printable(&format!("{code}, {end}")), close.clean)
 }

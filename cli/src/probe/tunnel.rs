@@ -30,6 +30,11 @@ impl<'a, M: Machine> Tunnel<'a, M> {
         Self { link, id, finished: Ending::Fin, ended: None }
     }
 
+    /// Whether our half ends by itself, before the server's if need be. RFC 6455 §7.1.1 leaves the end of TCP to the server.
+    pub(super) fn has_half(&self) -> bool {
+        self.finished != Ending::Fin
+    }
+
     /// The server has ended the stream.
     pub(super) fn finish(&mut self) {
         self.ended = Some(self.finished.clone());
@@ -37,8 +42,7 @@ impl<'a, M: Machine> Tunnel<'a, M> {
 
     /// Sends octets; with `last` nothing will follow. Fails where the server has ended the tunnel.
     pub(super) async fn send(&mut self, mut octets: &[u8], last: bool) -> Result<(), Ending> {
-        // RFC 6455 §7.1.1 leaves the end of TCP to the server.
-        let end_stream = last && self.finished != Ending::Fin;
+        let end_stream = last && self.has_half();
         loop {
             {
                 let Some(mut stream) = self.link.machine().stream(self.id) else { return Ok(()) };
@@ -71,7 +75,7 @@ impl<'a, M: Machine> Tunnel<'a, M> {
         }
         let end = match self.link.event().await {
             Event::Finished { id, .. } if id == self.id => self.finished.clone(),
-            Event::Reset { id, reason, remote: true } if id == self.id => Ending::Reset(reason),
+            Event::Reset { id, reason, remote: true } if id == self.id => self.link.reset_by_server(reason),
             Event::Reset { id, reason, remote: false } if id == self.id => {
                 Ending::Broken(describe_reset(reason, false))
             }

@@ -1,10 +1,12 @@
-//! One line that a person understands, out of all that was found.
+//! The verdict that a person understands, out of all that was found: what, why, and what to do next.
 
 use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::attempt::{Attempt, Ending, Problem, Step};
+use super::advice::next_step;
+use super::attempt::Attempt;
+use super::outcome::{OverHttp1, OverHttp2, notes};
 
 /// What a probe comes to.
 #[derive(Serialize, Debug, PartialEq, Eq)]
@@ -12,6 +14,10 @@ pub(crate) struct Verdict {
     pub(crate) kind: Kind,
     /// A sentence or two.
     pub(crate) text: String,
+    /// What to do about it; null where all is well.
+    pub(crate) next_step: Option<String>,
+    /// What is no fault and worth knowing, a sentence or two each.
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,8 @@ pub(crate) enum Kind {
     RefusedOverHttp2,
     /// It opens over HTTP/2, but something is wrong with it there.
     FaultyOverHttp2,
+    /// It opens over HTTP/1.1, but something is wrong with it there; over HTTP/2 it works, or there is no HTTP/2 for it.
+    FaultyOverHttp1,
     /// Over neither.
     DoesNotWork,
     /// There is no connection to the server.
@@ -38,65 +46,9 @@ pub(crate) enum Kind {
 impl Verdict {
     pub(crate) fn new(http2: &Attempt, http1: &Attempt, is_secure: bool) -> Self {
         let (over_http2, over_http1) = (OverHttp2::new(http2), OverHttp1::new(http1));
-        let verdict = |kind, text: String| Self { kind, text };
-        let there = match &over_http1 {
-            OverHttp1::Works => "over HTTP/1.1 they work".to_owned(),
-            OverHttp1::Fails(why) => format!("over HTTP/1.1 they fail: {why}"),
-        };
-        match (over_http2, over_http1) {
-            (OverHttp2::Unreachable(problem), OverHttp1::Fails(_)) => {
-                verdict(Kind::Unreachable, format!("There is no connection to the server. {problem}."))
-            }
-            (OverHttp2::Works, OverHttp1::Works) => {
-                verdict(Kind::Works, "WebSockets work over HTTP/2 and HTTP/1.1.".to_owned())
-            }
-            (OverHttp2::Works, OverHttp1::Fails(why)) => verdict(
-                Kind::WorksOverHttp2Only,
-                format!(
-                    "WebSockets work over HTTP/2, but not over HTTP/1.1, which browsers use while they have no HTTP/2 \
-                     connection to the server: {why}."
-                ),
-            ),
-            (OverHttp2::Faulty(what), _) => {
-                verdict(Kind::FaultyOverHttp2, format!("WebSockets open over HTTP/2, but {what}; {there}."))
-            }
-            (OverHttp2::NotOffered, OverHttp1::Works) => verdict(
-                Kind::NotOfferedOverHttp2,
-                "HTTP/2 is spoken, but the server does not offer extended CONNECT (RFC 8441): WebSockets work over \
-                 HTTP/1.1 alone, which browsers use then."
-                    .to_owned(),
-            ),
-            (OverHttp2::NotSpoken, OverHttp1::Works) => verdict(
-                Kind::Http2NotSpoken,
-                if is_secure {
-                    "The server does not speak HTTP/2: WebSockets work over HTTP/1.1 alone.".to_owned()
-                } else {
-                    "The server does not speak HTTP/2 in cleartext: WebSockets work over HTTP/1.1 alone. Browsers speak \
-                     HTTP/2 only over TLS."
-                        .to_owned()
-                },
-            ),
-            (OverHttp2::Refused(why), OverHttp1::Works) => verdict(
-                Kind::RefusedOverHttp2,
-                format!("HTTP/2 offers extended CONNECT, but WebSockets do not open by it: {why}; {there}."),
-            ),
-            (OverHttp2::Unreachable(problem), OverHttp1::Works) => {
-                verdict(Kind::RefusedOverHttp2, format!("HTTP/2 cannot be reached ({problem}); {there}."))
-            }
-            (OverHttp2::Refused(why), OverHttp1::Fails(why_not)) if why == why_not => {
-                verdict(Kind::DoesNotWork, format!("No WebSocket opens here, neither over HTTP/2 nor HTTP/1.1: {why}."))
-            }
-            (OverHttp2::Refused(why), _) => {
-                verdict(Kind::DoesNotWork, format!("No WebSocket opens over HTTP/2: {why}; {there}."))
-            }
-            (OverHttp2::NotOffered, _) => verdict(
-                Kind::DoesNotWork,
-                format!("HTTP/2 is spoken, but the server does not offer extended CONNECT (RFC 8441); {there}."),
-            ),
-            (OverHttp2::NotSpoken, _) => {
-                verdict(Kind::DoesNotWork, format!("The server does not speak HTTP/2; {there}."))
-            }
-        }
+        let (kind, text) = judge(&over_http2, &over_http1, is_secure);
+        let next_step = next_step((&over_http2, http2), (&over_http1, http1));
+        Self { kind, text, next_step, notes: notes(http2, http1) }
     }
 
     /// What `sockeye probe --help` says.
@@ -105,89 +57,115 @@ impl Verdict {
             Kind::Works | Kind::WorksOverHttp2Only => 0,
             Kind::Unreachable => 1,
             Kind::NotOfferedOverHttp2 | Kind::Http2NotSpoken => 3,
-            Kind::RefusedOverHttp2 | Kind::FaultyOverHttp2 => 4,
+            Kind::RefusedOverHttp2 | Kind::FaultyOverHttp2 | Kind::FaultyOverHttp1 => 4,
             Kind::DoesNotWork => 5,
         })
     }
 }
 
-/// How it went over HTTP/2.
-enum OverHttp2 {
-    Works,
-    /// It opens; what is wrong then.
-    Faulty(String),
-    /// It does not open, though the server offers the extended CONNECT; why.
-    Refused(String),
-    NotOffered,
-    NotSpoken,
-    Unreachable(Problem),
-}
-
-impl OverHttp2 {
-    fn new(attempt: &Attempt) -> Self {
-        let problem = attempt.problems.last();
-        if let Some(handshake) = &attempt.handshake {
-            return match faults(attempt) {
-                _ if !handshake.accepted => Self::Refused(refusal(attempt)),
-                Some(fault) => Self::Faulty(fault),
-                None => Self::Works,
-            };
+fn judge(http2: &OverHttp2, http1: &OverHttp1, is_secure: bool) -> (Kind, String) {
+    match (http2, http1) {
+        (OverHttp2::Works, _) => works(http1),
+        (OverHttp2::Faulty(what), OverHttp1::Faulty(there)) if what == there => {
+            (Kind::FaultyOverHttp2, format!("WebSockets open over HTTP/2 and HTTP/1.1, but over both {what}."))
         }
-        match (&attempt.settings, problem) {
-            (Some(settings), _) if !settings.enable_connect_protocol => Self::NotOffered,
-            (Some(_), _) => Self::Refused(refusal(attempt)),
-            (None, Some(problem)) if problem.step < Step::Settings => Self::Unreachable(problem.clone()),
-            // It chose HTTP/2 by ALPN, and then did not speak it.
-            (None, Some(problem)) if chose_http2(attempt) => Self::Refused(problem.text.clone()),
-            (None, _) => Self::NotSpoken,
+        (OverHttp2::Faulty(what), _) => {
+            (Kind::FaultyOverHttp2, format!("WebSockets open over HTTP/2, but {what}; {}.", there(http1)))
         }
-    }
-}
-
-fn chose_http2(attempt: &Attempt) -> bool {
-    attempt.tls.as_ref().is_some_and(|tls| tls.alpn.as_deref() == Some("h2"))
-}
-
-/// How it went over HTTP/1.1.
-enum OverHttp1 {
-    Works,
-    /// Why not.
-    Fails(String),
-}
-
-impl OverHttp1 {
-    fn new(attempt: &Attempt) -> Self {
-        let accepted = attempt.handshake.as_ref().is_some_and(|handshake| handshake.accepted);
-        let problem = attempt.problems.iter().find(|problem| problem.step > Step::Handshake);
-        match problem {
-            _ if !accepted => Self::Fails(refusal(attempt)),
-            Some(problem) => Self::Fails(problem.text.clone()),
-            None => Self::Works,
-        }
-    }
-}
-
-/// Why no WebSocket was opened.
-fn refusal(attempt: &Attempt) -> String {
-    attempt.problems.last().map_or_else(|| "nothing says why".to_owned(), |problem| problem.text.clone())
-}
-
-/// What is wrong with a WebSocket over HTTP/2 that was opened.
-fn faults(attempt: &Attempt) -> Option<String> {
-    let problem = attempt.problems.iter().find(|problem| problem.step >= Step::Handshake);
-    if let Some(problem) = problem {
-        return Some(problem.text.clone());
-    }
-    let close = attempt.close.as_ref().filter(|close| !close.clean)?;
-    Some(match &close.end {
-        Some(Ending::Reset(reason)) => format!(
-            "the server ends them by RST_STREAM ({reason}) instead of END_STREAM, after which browsers go back to \
-             HTTP/1.1 for good"
+        (OverHttp2::Refused(what), OverHttp1::Fails(why)) => (
+            Kind::DoesNotWork,
+            format!(
+                "No WebSocket opens here, over HTTP/2 or HTTP/1.1: the server offers extended CONNECT (RFC 8441), but \
+                 {what}; over HTTP/1.1 {}.",
+                if what.contains(why) { "it is the same" } else { why }
+            ),
         ),
-        Some(end) if close.code.is_none() => format!("the server sent no Close frame before {end}"),
-        Some(end) => format!("at their end {end}"),
-        None => "the server leaves the stream open after the Close frames".to_owned(),
-    })
+        (OverHttp2::Refused(what), _) => (
+            Kind::RefusedOverHttp2,
+            format!(
+                "The server offers extended CONNECT (RFC 8441), but {what}, while {}: {}.",
+                if matches!(http1, OverHttp1::Works) { "HTTP/1.1 works".to_owned() } else { there(http1) },
+                loss(what, is_secure)
+            ),
+        ),
+        (OverHttp2::Garbled(what), OverHttp1::Fails(_)) => {
+            (Kind::DoesNotWork, format!("By ALPN the server chose HTTP/2, but {what}; {}.", there(http1)))
+        }
+        (OverHttp2::Garbled(what), _) => {
+            (Kind::RefusedOverHttp2, format!("By ALPN the server chose HTTP/2, but {what}; {}.", there(http1)))
+        }
+        (OverHttp2::Unreachable(problem), OverHttp1::Fails(_)) => {
+            (Kind::Unreachable, format!("There is no connection to the server. {problem}."))
+        }
+        (OverHttp2::Unreachable(problem), _) => {
+            (Kind::RefusedOverHttp2, format!("HTTP/2 cannot be reached ({problem}); {}.", there(http1)))
+        }
+        (OverHttp2::NotOffered | OverHttp2::NotSpoken(_), _) => without_http2(http2, http1, is_secure),
+    }
+}
+
+/// They work over HTTP/2.
+fn works(http1: &OverHttp1) -> (Kind, String) {
+    let browsers = "which browsers use while they have no HTTP/2 connection to the server";
+    match http1 {
+        OverHttp1::Works => (Kind::Works, "WebSockets work over HTTP/2 and HTTP/1.1.".to_owned()),
+        OverHttp1::Faulty(what) => (
+            Kind::FaultyOverHttp1,
+            format!("WebSockets work over HTTP/2; over HTTP/1.1, {browsers}, they open, but {what}."),
+        ),
+        OverHttp1::Fails(why) => (
+            Kind::WorksOverHttp2Only,
+            format!("WebSockets work over HTTP/2, but not over HTTP/1.1, {browsers}: {why}."),
+        ),
+    }
+}
+
+/// HTTP/2 has none.
+fn without_http2(http2: &OverHttp2, http1: &OverHttp1, is_secure: bool) -> (Kind, String) {
+    let (kind, lack) = match http2 {
+        OverHttp2::NotOffered => (
+            Kind::NotOfferedOverHttp2,
+            "HTTP/2 is spoken, but the server does not offer extended CONNECT (RFC 8441)".to_owned(),
+        ),
+        _ if is_secure => (Kind::Http2NotSpoken, "The server does not speak HTTP/2".to_owned()),
+        _ => (
+            Kind::Http2NotSpoken,
+            "The server does not speak HTTP/2 in cleartext (browsers speak it only over TLS)".to_owned(),
+        ),
+    };
+    match http1 {
+        OverHttp1::Works => (kind, format!("{lack}: WebSockets work over HTTP/1.1 alone, which browsers use then.")),
+        OverHttp1::Faulty(what) => (
+            Kind::FaultyOverHttp1,
+            format!("{lack}; over HTTP/1.1, which browsers use then, WebSockets open, but {what}."),
+        ),
+        OverHttp1::Fails(why) => match http2 {
+            OverHttp2::NotSpoken(what) if what != why => {
+                (Kind::DoesNotWork, format!("{lack}: {what}; over HTTP/1.1 WebSockets fail: {why}."))
+            }
+            _ => (Kind::DoesNotWork, format!("{lack}; over HTTP/1.1 WebSockets fail: {why}.")),
+        },
+    }
+}
+
+/// How it is over HTTP/1.1.
+fn there(http1: &OverHttp1) -> String {
+    match http1 {
+        OverHttp1::Works => "over HTTP/1.1 they work".to_owned(),
+        OverHttp1::Faulty(what) => format!("over HTTP/1.1 they open, but {what}"),
+        OverHttp1::Fails(why) => format!("over HTTP/1.1 they fail: {why}"),
+    }
+}
+
+/// What an offer that is not kept does to pages. No browser goes over HTTP/1.1 for a status, or for a reset other than
+/// HTTP_1_1_REQUIRED (RFC 9113 §7).
+fn loss(what: &str, is_secure: bool) -> String {
+    let behind = if is_secure { "" } else { "behind TLS, " };
+    let loss = "browsers that have this site open will lose their WebSockets";
+    if what.contains("HTTP_1_1_REQUIRED") {
+        return format!("{behind}{loss}, and Chromium alone goes over HTTP/1.1 from then on");
+    }
+    format!("{behind}{loss}")
 }
 
 #[cfg(test)]
@@ -205,8 +183,9 @@ mod tests {
     }
 
     fn close(end: Option<Ending>) -> Close {
-        let clean = matches!(end, Some(Ending::EndStream | Ending::Fin));
-        Close { code: Some(1000), reason: String::new(), by_server: false, end, clean, ms: Duration::ZERO.into() }
+        let clean = end.as_ref().is_some_and(Ending::is_clean);
+        let (reason, ended_first) = (String::new(), true);
+        Close { code: Some(1000), reason, by_server: false, end, ended_first, clean, ms: Duration::ZERO.into() }
     }
 
     /// A connection over TLS with this protocol chosen.
@@ -272,12 +251,17 @@ mod tests {
                 "took longer",
             ),
             (refused(spoken(true), 403), works_over_http1(), Kind::RefusedOverHttp2, "403"),
-            (refused(spoken(true), 404), refused(connected("http/1.1"), 404), Kind::DoesNotWork, "neither"),
+            (
+                refused(spoken(true), 404),
+                refused(connected("http/1.1"), 404),
+                Kind::DoesNotWork,
+                "No WebSocket opens here",
+            ),
             (
                 ended(Some(Ending::Reset(Reason::CANCEL))),
                 works_over_http1(),
-                Kind::FaultyOverHttp2,
-                "RST_STREAM (CANCEL) instead of END_STREAM",
+                Kind::Works,
+                "work over HTTP/2 and HTTP/1.1",
             ),
             (ended(None), works_over_http1(), Kind::FaultyOverHttp2, "leaves the stream open"),
             (with(works(), Step::Ping, "no Pong within 5s"), works_over_http1(), Kind::FaultyOverHttp2, "no Pong"),

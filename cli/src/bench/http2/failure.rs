@@ -21,6 +21,10 @@ pub(super) fn ended(error: Option<ConnectionError>) -> Failure {
         }
         Some(ConnectionError::Violation(Violation::PrefaceTimeout)) => Failure::timeout("the server's SETTINGS"),
         Some(ConnectionError::Violation(Violation::SettingsTimeout)) => Failure::timeout("the answer to our SETTINGS"),
+        // RFC 9113 §3.4
+        Some(ConnectionError::Violation(violation @ Violation::FirstFrame)) => {
+            Failure::new(Kind::Violation, format!("the server did not answer in HTTP/2: {violation}"))
+        }
         Some(ConnectionError::Violation(violation)) => Failure::new(Kind::Violation, violation.to_string()),
         Some(ConnectionError::Eof) | None => Failure::new(Kind::Broken, "the server ended the connection"),
     }

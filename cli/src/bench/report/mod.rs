@@ -12,6 +12,7 @@ use super::failure::{Kind, Line};
 use super::plan::Plan;
 use super::run::Outcome;
 use super::{Arguments, Status, run};
+use crate::hide;
 
 /// The fields are those of the JSON report, as the help describes them.
 #[derive(Debug, Serialize)]
@@ -29,6 +30,8 @@ pub(super) struct Report {
     stall: usize,
     threads: usize,
     verdict: Verdict,
+    /// Messages that came back at any time, measured or not.
+    answered: u64,
     interrupted: bool,
     opening: Opening,
     load: Option<Load>,
@@ -46,6 +49,8 @@ enum Verdict {
     Failures,
     Wrong,
     NothingOpened,
+    /// Sockets opened, and no message came back while it was measured.
+    NothingCame,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,14 +128,17 @@ impl Report {
         let messages = plan.messages(plan.task());
         let Outcome { totals, opening, load, idle, failures, memory, is_interrupted } = outcome;
         let failures = failures.into_lines();
+        let came =
+            load.as_ref().map_or(0, |load| load.measured.messages) + idle.as_ref().map_or(0, |idle| idle.answered);
         let verdict = match &failures[..] {
             lines if lines.iter().any(|line| line.kind == Kind::Mismatch) => Verdict::Wrong,
             _ if totals.opened == 0 => Verdict::NothingOpened,
+            [] if came == 0 && !arguments.duration.is_zero() => Verdict::NothingCame,
             [] => Verdict::Ok,
             _ => Verdict::Failures,
         };
         Self {
-            url: arguments.url.to_string(),
+            url: hide::url(&arguments.url.to_string()),
             http: if plan.http == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" },
             connections: plan.connections,
             sockets: plan.connections * plan.sockets,
@@ -143,6 +151,7 @@ impl Report {
             stall: plan.stalled,
             threads: plan.threads,
             verdict,
+            answered: totals.answered,
             interrupted: is_interrupted,
             opening: Opening {
                 connections: totals.connected,
@@ -174,7 +183,7 @@ impl Report {
         match self.verdict {
             Verdict::Ok => Status::Right,
             Verdict::NothingOpened => Status::NothingOpened,
-            Verdict::Failures => Status::Failures,
+            Verdict::Failures | Verdict::NothingCame => Status::Failures,
             Verdict::Wrong => Status::Wrong,
         }
     }
@@ -293,6 +302,7 @@ pub(super) mod tests {
             stall: 0,
             threads: 1,
             verdict,
+            answered: 5,
             interrupted: false,
             opening: Opening {
                 connections: 2,

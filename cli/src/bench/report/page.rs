@@ -49,7 +49,7 @@ impl Report {
     fn summary(&self) -> String {
         let connections = plural(self.connections as u64, "connection");
         let mut text =
-            format!("{}, {connections} × {} sockets", self.http, thousands((self.sockets / self.connections) as u64));
+            format!("{}, {connections} × {}", self.http, plural((self.sockets / self.connections) as u64, "socket"));
         let kind = if self.binary { "binary" } else { "text" };
         write!(text, ", {} octets {kind}", self.size).unwrap_or_default();
         if self.idle.is_none() {
@@ -113,14 +113,32 @@ impl Report {
     fn render_failures(&self, page: &mut Page) {
         match self.verdict {
             Verdict::Ok => page.styled(Style::Good, "verdict", "every message came back as it was sent"),
+            Verdict::Failures if self.answered == 0 => {
+                page.styled(Style::Bad, "verdict", "no message came back, and sockets failed");
+            }
             Verdict::Failures => page.styled(Style::Bad, "verdict", "what came back was right, but sockets failed"),
             Verdict::Wrong => page.styled(Style::Bad, "verdict", "what came back is not what was sent"),
             Verdict::NothingOpened => page.styled(Style::Bad, "verdict", "no socket could be opened"),
+            Verdict::NothingCame => page.styled(Style::Bad, "verdict", &self.nothing_came()),
         }
         for Line { what, sockets, first, .. } in &self.failures {
             let first = first.as_ref().map(|first| format!(" (first: {first})")).unwrap_or_default();
             page.line("", &format!("{}: {what}{first}", plural(*sockets, "socket")));
         }
+    }
+}
+
+impl Report {
+    fn nothing_came(&self) -> String {
+        let measured = self.load.as_ref().map_or_else(
+            || "in time".to_owned(),
+            |load| format!("within the {:.1} s that were measured", load.seconds),
+        );
+        let outside = match self.answered {
+            0 => String::new(),
+            answered => format!(" ({} before or after)", plural(answered, "message")),
+        };
+        format!("no message came back {measured}{outside}")
     }
 }
 
@@ -198,6 +216,24 @@ mod tests {
         assert_eq!(rows.len(), 8, "{text}");
         assert!(rows[0].starts_with("   ≤ 4.00 µs █████████████▍ ") && rows[0].ends_with(" 20.0 %"), "{text}");
         assert!(rows[4].contains(&"█".repeat(BAR)) && rows[4].ends_with(" 60.0 %"), "{text}");
+    }
+
+    #[test]
+    fn a_report_of_nothing_says_so() {
+        let nothing = |verdict, answered, failures| {
+            let mut report = report(verdict, failures);
+            report.answered = answered;
+            report.render(false)
+        };
+        let none = Failures::default;
+        let text = nothing(Verdict::NothingCame, 0, none());
+        assert!(text.contains("verdict     no message came back within the 2.0 s that were measured\n"), "{text}");
+        let text = nothing(Verdict::NothingCame, 3, none());
+        assert!(text.contains(" that were measured (3 messages before or after)\n"), "{text}");
+        let mut failures = none();
+        failures.add(Failure::timeout("an answer"), 1);
+        let text = nothing(Verdict::Failures, 0, failures);
+        assert!(text.contains("verdict     no message came back, and sockets failed\n"), "{text}");
     }
 
     #[test]

@@ -1,0 +1,128 @@
+//! What rustls says, in words: its own texts hold values as Rust writes them.
+
+use std::fmt::Debug;
+use std::io;
+
+use rustls::{CertificateError, Error, InvalidMessage};
+
+/// What went wrong with TLS.
+pub(crate) fn of_tls(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => format!("invalid peer certificate: {}", of_certificate(error)),
+        Error::AlertReceived(alert) => format!("the server refused TLS: {} (its alert)", spaced(alert)),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "what the server answered is not TLS (cleartext is ws://)".to_owned()
+        }
+        Error::InvalidMessage(what) => format!("the server sent a TLS message that is broken: {}", spaced(what)),
+        Error::PeerIncompatible(what) => format!("the server's TLS does not go with ours: {}", spaced(what)),
+        Error::PeerMisbehaved(what) => format!("the server broke a rule of TLS: {}", spaced(what)),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            "the server sent a TLS message out of turn".to_owned()
+        }
+        error => error.to_string(),
+    }
+}
+
+/// The error of TLS in one of the transport, if it is one.
+pub(crate) fn tls_of(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+fn of_certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".to_owned(),
+        CertificateError::UnknownIssuer => "nobody whom this system trusts has issued it".to_owned(),
+        CertificateError::NotValidForName => "it is for another name".to_owned(),
+        CertificateError::NotValidForNameContext { expected, presented } => {
+            let names: Vec<_> = presented.iter().map(|name| unwrapped(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
+            format!("it is for {names}, not for {}", expected.to_str())
+        }
+        CertificateError::Revoked => "it has been revoked".to_owned(),
+        CertificateError::BadSignature => "its signature is wrong".to_owned(),
+        // What webpki calls it is the name of a variant.
+        CertificateError::Other(other) => match &*spaced(&other.0) {
+            "ca used as end entity" => "it is an authority's, and not a server's".to_owned(),
+            words => words.to_owned(),
+        },
+        error => spaced(error),
+    }
+}
+
+/// `DnsName("localhost")` is `localhost`.
+fn unwrapped(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(name).trim_matches('"')
+}
+
+/// The name of a variant in words: `CaUsedAsEndEntity` is "ca used as end entity".
+fn spaced(value: &impl Debug) -> String {
+    let debug = format!("{value:?}");
+    let name = debug.split(|character: char| !character.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let mut words = String::new();
+    let mut before_is_lower = false;
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && before_is_lower {
+            words.push(' ');
+        }
+        before_is_lower = !character.is_ascii_uppercase();
+        words.push(character.to_ascii_lowercase());
+    }
+    if words.is_empty() { debug } else { words }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
+    use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible};
+
+    use super::of_tls;
+
+    #[derive(Debug)]
+    struct CaUsedAsEndEntity;
+
+    impl std::fmt::Display for CaUsedAsEndEntity {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{self:?}")
+        }
+    }
+
+    impl std::error::Error for CaUsedAsEndEntity {}
+
+    #[test]
+    fn no_value_of_rust_is_in_a_sentence() {
+        let certificate = Error::InvalidCertificate;
+        let expected = ServerName::try_from("example.com").unwrap();
+        let presented = vec!["DnsName(\"localhost\")".to_owned(), "IpAddress(127.0.0.1)".to_owned()];
+        let rows = [
+            (
+                certificate(CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)))),
+                "invalid peer certificate: it is an authority's, and not a server's",
+            ),
+            (certificate(CertificateError::Expired), "invalid peer certificate: it has expired"),
+            (
+                certificate(CertificateError::NotValidForNameContext { expected, presented }),
+                "invalid peer certificate: it is for localhost, 127.0.0.1, not for example.com",
+            ),
+            (certificate(CertificateError::BadEncoding), "invalid peer certificate: bad encoding"),
+            (
+                Error::AlertReceived(AlertDescription::HandshakeFailure),
+                "the server refused TLS: handshake failure (its alert)",
+            ),
+            (
+                Error::InvalidMessage(InvalidMessage::InvalidContentType),
+                "what the server answered is not TLS (cleartext is ws://)",
+            ),
+            (
+                Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                "the server's TLS does not go with ours: no cipher suites in common",
+            ),
+        ];
+        for (error, words) in rows {
+            assert_eq!(of_tls(&error), words);
+        }
+    }
+}
