@@ -6,7 +6,8 @@
 //!
 //! The example `echo` is a server to talk to.
 
-use sockeye::{CloseCode, Receiver, Result, Sender, connect};
+use sockeye::socket::{Receiver, Sender};
+use sockeye::{CloseCode, Result, connect};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 
 #[tokio::main]

@@ -17,7 +17,7 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sockeye::{Client, ClientBuilder, CloseCode, Deflate, Error, SocketOptions, WebSocket};
+use sockeye::{Client, ClientBuilder, CloseCode, Error, SocketOptions, WebSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 

@@ -32,7 +32,7 @@ use self::verdict::Verdict;
 use crate::handshake::{HandshakeOptions, MAX_MESSAGE_SIZE, parse_seconds};
 use crate::reach::ReachOptions;
 use crate::usage::WRONG_ARGUMENTS;
-use crate::{notes, out, style};
+use crate::{hide, notes, out, style};
 use sockeye_proto::uri::Target;
 
 /// Octets of a refusal's content that are read.

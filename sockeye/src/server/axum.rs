@@ -62,7 +62,7 @@
 //! # Who the client is
 //!
 //! Sockeye's server fills `ConnectInfo<SocketAddr>` by itself, without `into_make_service_with_connect_info`, where the connection
-//! has an address. `Extension<`[`Peer`](crate::Peer)`>` tells more: the connection's number, its version of HTTP, whether TLS
+//! has an address. `Extension<`[`Peer`]`>` tells more: the connection's number, its version of HTTP, whether TLS
 //! protects it. On `axum::serve`, `ConnectInfo` is filled as axum's documentation says.
 
 use std::fmt;
@@ -80,8 +80,8 @@ use sockeye_proto::ws::handshake::{Offer, Refusal};
 
 use crate::engine::peer::Peer;
 use crate::server::upgrade::{Upgrade, read_offer};
-use crate::socket::{SocketOptions, WebSocket};
 use crate::socket::handler::Outcome;
+use crate::socket::{SocketOptions, WebSocket};
 
 /// An extractor for WebSocket handshakes, by extended CONNECT (RFC 8441 §5) or by an upgrade (RFC 6455 §4.2). See the
 /// [module](self) for how to route it.

@@ -27,9 +27,9 @@ pub use websocket::WebSocket;
 pub use writer::MessageWriter;
 
 pub use crate::engine::members::SlowMember;
-pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 #[cfg(feature = "tungstenite")]
 pub use sockeye_proto::ws::NotAMessage;
+pub use sockeye_proto::ws::handshake::{Offer, OriginPolicy, Refusal};
 pub use sockeye_proto::ws::{CloseCode, CloseFrame, Extensions, LimitPassed, Message, MessageKind, Violation};
 #[cfg(feature = "deflate")]
 pub use sockeye_proto::ws::{Deflate, DeflateContext};

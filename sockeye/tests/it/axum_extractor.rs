@@ -9,7 +9,7 @@ use axum::routing::{any, get};
 use axum::{Extension, Router, middleware};
 use http::Version;
 use sockeye::axum::{WebSocketUpgrade, WebSocketUpgradeRejection};
-use sockeye::{Group, Message, OriginPolicy, Peer, Refusal, Server, WebSocket};
+use sockeye::{Group, Message, OriginPolicy, Peer, Refusal, Server, SocketOptions, WebSocket};
 use sockeye_proto::ws::handshake::Carrier::Http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -133,9 +133,12 @@ async fn its_limits_and_protocols_hold() {
 /// RFC 6455 §10.2
 #[tokio::test]
 async fn pages_of_other_origins_are_refused() {
-    let router = Router::new()
-        .route("/same", any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) }))
-        .route("/any", any(|ws: WebSocketUpgrade| async { ws.origins(OriginPolicy::Any).on_upgrade(echo) }));
+    let router = Router::new().route("/same", any(|ws: WebSocketUpgrade| async { ws.on_upgrade(echo) })).route(
+        "/any",
+        any(|ws: WebSocketUpgrade| async {
+            ws.options(SocketOptions::new().origins(OriginPolicy::Any)).on_upgrade(echo)
+        }),
+    );
     for addr in both(router).await {
         for carrier in Carrier::ALL {
             for (path, refused) in [("/same", Some(StatusCode::FORBIDDEN)), ("/any", None)] {

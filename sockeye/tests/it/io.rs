@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use sockeye::{CloseCode, Message, WebSocket, WebSocketIo};
+use sockeye::socket::WebSocketIo;
+use sockeye::{CloseCode, Message, WebSocket};
 use sockeye_proto::ws::Event;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
