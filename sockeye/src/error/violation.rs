@@ -9,7 +9,8 @@ use super::BoxError;
 
 /// A rule of a protocol that the peer broke, or a limit of ours that it passed.
 ///
-/// ```
+#[cfg_attr(feature = "web-socket", doc = "```")]
+#[cfg_attr(not(feature = "web-socket"), doc = "```ignore")]
 /// use sockeye::error::{Error, Violation};
 /// use sockeye::{CloseCode, socket};
 ///
