@@ -72,6 +72,8 @@ struct Simulation {
     time: Duration,
     step: Duration,
     watch: Option<Duration>,
+    /// What waits to be sent.
+    backlog: usize,
     sockets: Vec<Socket>,
 }
 
@@ -79,7 +81,7 @@ impl Simulation {
     fn new() -> Self {
         let (start, time) = (Instant::now(), Duration::ZERO);
         let step = Duration::from_millis(1);
-        Self { book: Book::new(Shares::new(MAX)), start, time, step, watch: None, sockets: Vec::new() }
+        Self { book: Book::new(Shares::new(MAX)), start, time, step, watch: None, backlog: 0, sockets: Vec::new() }
     }
 
     /// A message that comes whole at this pace, in octets a millisecond; its index.
@@ -167,6 +169,7 @@ impl Simulation {
         }
         let now = self.start + self.time;
         let number = *socket.number.get_or_insert_with(|| self.book.enter(socket.held, now));
+        self.book.set_backlog(self.backlog);
         let (verdict, wakers) = self.book.hold(number, message, now, &Waker::from(socket.woken.clone()));
         wakers.into_iter().for_each(Waker::wake);
         verdict
@@ -248,6 +251,24 @@ fn siblings_pass_parked_messages() {
             simulation.passes(200 * KIB, 10 * KIB, true);
         }
     }
+}
+
+/// What waits to be sent leaves messages less beyond the budget; small ones pass all the same.
+#[test]
+fn what_waits_to_be_sent_leaves_messages_less() {
+    let held = [0, MAX / 2, 2 * MAX].map(|backlog| {
+        let mut simulation = Simulation::new();
+        simulation.backlog = backlog;
+        for _ in 0..40 {
+            let index = simulation.add(MIB, WINDOW, true);
+            simulation.sockets[index].stops_at = MIB - 1;
+        }
+        simulation.run(Duration::from_millis(400));
+        simulation.passes(60 * KIB, 10 * KIB, true);
+        simulation.book.counted
+    });
+    assert!(held[0] > held[1] && held[1] > held[2], "{held:?}");
+    assert!(held[2] <= MAX + MAX / 64, "{held:?}");
 }
 
 /// Beside slow uploads of 15 MiB, in one frame and in many, siblings pass at once; one of 1 MiB too that is as slow.

@@ -509,6 +509,7 @@ impl fmt::Debug for Link {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::engine::budget;
 
     /// Lists nothing.
     #[derive(Default)]
@@ -520,6 +521,30 @@ pub(crate) mod tests {
         }
 
         fn leave(&self, _: u64, _: &ConnectionInfo) {}
+    }
+
+    /// Unfinished messages beyond their budget leave less that may wait to be sent.
+    #[test]
+    fn unfinished_messages_leave_less_room_to_wait() {
+        const MIB: usize = 1 << 20;
+        let info = ConnectionInfo { side: Side::Server, peer: None, version: http::Version::HTTP_2, secure: false };
+        let link =
+            Link::alone(Limits { connection_send: 4 * MIB, unfinished_messages: 4 * MIB, ..Limits::default() }, info);
+        let cx = std::task::Context::from_waker(Waker::noop());
+        let (some, much) = (5 * MIB / 2, 7 * MIB / 2);
+        link.rebook(0, some);
+        assert!(!link.is_crowded());
+        let message = budget::Message { held: MIB, spare: 0, announced: 0, is_last: true };
+        let mut tickets: Vec<_> = (0..6).map(|_| budget::Ticket::default()).collect();
+        for ticket in &mut tickets {
+            assert_eq!(link.budget.hold(&cx, ticket, message, 0), budget::Verdict::Go);
+        }
+        assert_eq!(link.budget.beyond(), MIB, "one of them goes on whatever the others hold");
+        assert!(link.is_crowded() && link.admits(1));
+        link.rebook(some, much);
+        assert!(!link.admits(1));
+        tickets.iter_mut().for_each(|ticket| link.budget.release(ticket));
+        assert!(link.admits(1));
     }
 
     impl Link {
