@@ -26,19 +26,10 @@ from wsproto.utilities import RemoteProtocolError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import PROGRAM, Report, Server  # noqa: E402
+from peer import contains, equal  # noqa: E402
 
 TIMEOUT_SECONDS = 20
 CTRL_C, CTRL_D, UP = b"\x03", b"\x04", b"\x1b[A"
-
-
-def equal(actual, expected, what):
-    if actual != expected:
-        raise AssertionError(f"{what}: got {actual!r}, wanted {expected!r}")
-
-
-def contains(text, part, what):
-    if part not in text:
-        raise AssertionError(f"{what}: no {part!r} in {text!r}")
 
 
 def connect(stdin, *arguments):
