@@ -67,7 +67,7 @@ impl Tls {
     fn describe(&self, error: &io::Error) -> String {
         match words::tls_of(error) {
             Some(error @ rustls::Error::InvalidCertificate(_)) => {
-                format!("{} (--cacert FILE trusts another issuer, -k takes any certificate)", words::of_tls(error))
+                format!("{} {}", words::of_tls(error), words::TRUST_ANOTHER)
             }
             Some(error @ rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
                 format!("{} (--cert FILE shows the server one)", words::of_tls(error))

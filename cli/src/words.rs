@@ -5,6 +5,9 @@ use std::io;
 
 use rustls::{CertificateError, Error, InvalidMessage};
 
+/// What to do about a certificate that is not trusted.
+pub(crate) const TRUST_ANOTHER: &str = "(--cacert FILE trusts another issuer, -k takes any certificate)";
+
 /// What went wrong with TLS.
 pub(crate) fn of_tls(error: &Error) -> String {
     match error {

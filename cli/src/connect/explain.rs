@@ -32,7 +32,7 @@ pub(super) fn explain(error: &Error) -> String {
         }
     }
     if text.contains("invalid peer certificate") {
-        text.push_str(" (--cacert FILE trusts another issuer, -k takes any certificate)");
+        text.extend([" ", words::TRUST_ANOTHER]);
     }
     text
 }
