@@ -6,6 +6,8 @@
 //! verb is a command of the application, and a noun is a getter. `handle_*` never fails: what a peer does wrong becomes
 //! bytes to send and one event.
 
+// On docs.rs each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // `clippy.toml` lists what would be input or output. Unit tests may look at the clock.
 #![cfg_attr(not(test), deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros))]
 
@@ -20,6 +22,9 @@ mod protocol;
 mod pump;
 #[cfg_attr(not(any(feature = "http2", feature = "web-socket")), allow(dead_code))]
 mod rate;
+#[cfg(all(doctest, feature = "http2"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
 mod reason;
 #[cfg(feature = "http2")]
 mod unread;

@@ -10,11 +10,11 @@ const FIELD: &str = "sec-websocket-extensions";
 
 /// Takeover and window bits of one side.
 fn context(takeover: bool, window_bits: u8) -> DeflateContext {
-    DeflateContext { takeover, window_bits }
+    DeflateContext::new().takeover(takeover).window_bits(window_bits)
 }
 
 fn willing(server: DeflateContext, client: DeflateContext) -> Extensions {
-    Extensions { deflate: Some(Deflate { server, client, ..Deflate::default() }), no_masking: false }
+    Extensions { deflate: Some(Deflate::new().server(server).client(client)), no_masking: false }
 }
 
 /// Willing to do all there is, where it costs what it may.

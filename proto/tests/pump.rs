@@ -28,7 +28,7 @@ fn h2_server(config: Config) -> Pump<h2::Connection> {
 }
 
 fn tunnel(window: u32) -> Pump<h1::Connection> {
-    let config = Config { initial_window_size: window, ..Config::default() };
+    let config = Config::default().with(|config| config.initial_window_size = window);
     Pump::new(h1::Connection::tunnel(Role::Client, &config, Instant::now()))
 }
 
@@ -95,7 +95,7 @@ fn a_peer_that_does_not_read_stops_itself() {
 /// A machine may stop though it has nothing to say: here, since nobody has heard of the first requests.
 #[test]
 fn a_stop_without_output_ends_too() {
-    let config = Config { max_concurrent_streams: 1000, ..Config::default() };
+    let config = Config::default().with(|config| config.max_concurrent_streams = 1000);
     let mut server = h2_server(config.clone());
     let mut client = h2::Connection::new(Role::Client, config, Instant::now());
     let mut requests = BytesMut::new();
@@ -195,7 +195,7 @@ fn what_failed_has_nothing_more_to_say() {
 #[test]
 fn what_is_due_is_seen_to_in_its_time() {
     let now = Instant::now();
-    let config = Config { preface_timeout: Duration::from_secs(3), ..Config::default() };
+    let config = Config::default().with(|config| config.preface_timeout = Duration::from_secs(3));
     let mut client = Pump::new(h2::Connection::new(Role::Client, config, now));
     drain(&mut client);
     let due = client.poll_timeout().unwrap();
@@ -219,7 +219,7 @@ fn octets_go_in_any_pieces() {
         let mut random = Random(seed);
         exchange(&mut random, Echo::new(client, id, 5_000, seed), server_side(&mut server, id));
 
-        let config = Config { initial_window_size: 1 + (seed as u32 * 37) % 5000, ..Config::default() };
+        let config = Config::default().with(|config| config.initial_window_size = 1 + (seed as u32 * 37) % 5000);
         let client = Pump::new(h1::Connection::tunnel(Role::Client, &config, now));
         let server = Pump::new(h1::Connection::tunnel(Role::Server, &config, now));
         exchange(&mut random, Echo::new(client, STREAM, 5_000, seed), Echo::new(server, STREAM, 0, seed));
@@ -229,7 +229,7 @@ fn octets_go_in_any_pieces() {
 /// Two machines of HTTP/2 that know each other's SETTINGS.
 fn acquainted(seed: u64) -> (Pump<h2::Connection>, Pump<h2::Connection>) {
     let now = Instant::now();
-    let config = Config { initial_window_size: 1 + (seed as u32 * 37) % 5000, ..Config::default() };
+    let config = Config::default().with(|config| config.initial_window_size = 1 + (seed as u32 * 37) % 5000);
     let mut client = Pump::new(h2::Connection::new(Role::Client, config.clone(), now));
     let mut server = Pump::new(h2::Connection::new(Role::Server, config, now));
     for _ in 0..3 {

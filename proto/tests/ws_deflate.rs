@@ -13,8 +13,8 @@ const HELLO: &[u8] = &[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00];
 
 /// Both sides alike, and everything compressed that is not empty.
 fn deflate(takeover: bool) -> Deflate {
-    let context = DeflateContext { takeover, window_bits: 15 };
-    Deflate { server: context, client: context, min_size: 0, ..Deflate::default() }
+    let context = DeflateContext::new().takeover(takeover).window_bits(15);
+    Deflate::new().contexts(context).min_size(0)
 }
 
 fn in_use(deflate: Deflate) -> Extensions {
@@ -223,7 +223,7 @@ fn text_is_utf8_once_it_is_decompressed() {
 /// RFC 7692 §8, RFC 6455 §10.4: the limit is on what a message decompresses to; exactly so much passes.
 #[test]
 fn the_limit_is_on_the_decompressed_message() {
-    let config = Config { max_message_size: 10_000, ..Config::default() };
+    let config = Config::default().with(|config| config.max_message_size = 10_000);
     let mut random = Random(9);
     let noise: Vec<u8> = (0..10_000).map(|_| random.next() as u8).collect();
     for level in [Compression::none(), Compression::fast(), Compression::best()] {
@@ -260,7 +260,7 @@ fn after_our_close_messages_are_discarded() {
     assert_eq!(feed(&mut socket, &frame(FIN | CLOSE, "")), [closed(CloseCode::NO_STATUS, "")]);
 
     // Also where the message had begun, and had gone past the limit of others.
-    let config = Config { max_message_size: 100, ..Config::default() };
+    let config = Config::default().with(|config| config.max_message_size = 100);
     let mut socket = server_with(config).with_extensions(in_use(deflate(true)));
     assert_eq!(feed(&mut socket, &frame(RSV1 | TEXT, [0xFF; 150])), []);
     socket.close(CloseCode::NORMAL, "").unwrap();
@@ -277,7 +277,7 @@ fn pair(deflate: Deflate, config: Config) -> (WebSocket, WebSocket) {
 /// not get smaller, go as they are.
 #[test]
 fn what_we_send() {
-    let settings = Deflate { min_size: 5, ..deflate(false) };
+    let settings = deflate(false).min_size(5);
     let (mut client, _) = pair(settings, Config::default());
     let long = "a long way home, ".repeat(10);
     client.send(&"four".into()).unwrap();
@@ -316,8 +316,8 @@ fn a_window_too_small_for_us_is_kept_by_not_compressing() {
 #[test]
 fn settings_out_of_range() {
     for (window_bits, level) in [(0, 0), (255, 255), (16, 10)] {
-        let context = DeflateContext { takeover: true, window_bits };
-        let settings = Deflate { server: context, client: context, level, min_size: 0 };
+        let context = DeflateContext::new().takeover(true).window_bits(window_bits);
+        let settings = Deflate::new().contexts(context).level(level).min_size(0);
         let (mut client, mut server) = pair(settings, Config::default());
         for _ in 0..3 {
             client.send(&"a long way home".into()).unwrap();
@@ -347,9 +347,9 @@ fn agrees_with_zlib() {
     let mut random = Random(11);
     for round in 0..70 {
         let window_bits = 9 + round % 7;
-        let context = DeflateContext { takeover: round % 2 == 0, window_bits };
+        let context = DeflateContext::new().takeover(round % 2 == 0).window_bits(window_bits);
         let level = 1 + random.below(9) as u8;
-        let settings = Deflate { server: context, client: context, level, min_size: 0 };
+        let settings = Deflate::new().contexts(context).level(level).min_size(0);
         let (mut client, mut server) = pair(settings, Config::default());
         let mut compress = Compress::new_with_window_bits(Compression::new(level.into()), false, window_bits);
         let mut decompress = Decompress::new_with_window_bits(false, window_bits);
@@ -392,8 +392,8 @@ fn agrees_with_zlib() {
 fn sockets_of_a_thread_are_apart() {
     let mut pairs: Vec<_> = (0..14)
         .map(|n| {
-            let context = DeflateContext { takeover: n % 2 == 0, window_bits: 9 + n / 2 };
-            pair(Deflate { server: context, client: context, level: 1 + n / 2, min_size: 0 }, Config::default())
+            let context = DeflateContext::new().takeover(n % 2 == 0).window_bits(9 + n / 2);
+            pair(Deflate::new().contexts(context).level(1 + n / 2).min_size(0), Config::default())
         })
         .collect();
     for round in 0..5 {

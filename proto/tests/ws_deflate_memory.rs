@@ -29,7 +29,7 @@ fn allocated(run: impl FnOnce()) -> usize {
 }
 
 fn pair(context: DeflateContext, config: Config) -> (WebSocket, WebSocket) {
-    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    let deflate = Deflate::new().contexts(context);
     let in_use = Extensions { deflate: Some(deflate), ..Extensions::default() };
     let client = WebSocket::new(Role::Client { mask_key: || KEY }, config).with_extensions(in_use);
     let limit = Arc::new(Inflation::default());
@@ -51,7 +51,7 @@ fn exchange(client: &mut WebSocket, server: &mut WebSocket) {
 }
 
 fn without_takeover_a_socket_keeps_nothing() {
-    let context = DeflateContext { takeover: false, window_bits: 15 };
+    let context = DeflateContext::new().takeover(false).window_bits(15);
     let mut pairs: Vec<_> = (0..50).map(|_| pair(context, Config::default())).collect();
     let before = live();
     let (client, server) = &mut pairs[0];
@@ -69,7 +69,8 @@ fn with_takeover_a_socket_keeps_what_is_documented() {
     for (window_bits, compress, decompress) in
         [(15, 372 * KIB, 32 * KIB), (13, 276 * KIB, 8 * KIB), (11, 252 * KIB, 2 * KIB), (9, 246 * KIB, 512)]
     {
-        let (mut client, mut server) = pair(DeflateContext { takeover: true, window_bits }, Config::default());
+        let (mut client, mut server) =
+            pair(DeflateContext::new().takeover(true).window_bits(window_bits), Config::default());
         let before = live();
         exchange(&mut client, &mut server);
         let each = (live() - before) / 2;
@@ -86,8 +87,8 @@ fn a_decompression_bomb_gets_no_more_than_the_limit() {
     compress.compress_vec(&vec![0; size], &mut payload, FlushCompress::Sync).unwrap();
     let payload = payload.strip_suffix(&[0x00, 0x00, 0xFF, 0xFF]).unwrap();
     for takeover in [false, true] {
-        let config = Config { max_message_size: 128 * KIB, ..Config::default() };
-        let (_, mut server) = pair(DeflateContext { takeover, window_bits: 15 }, config);
+        let config = Config::default().with(|config| config.max_message_size = 128 * KIB);
+        let (_, mut server) = pair(DeflateContext::new().takeover(takeover).window_bits(15), config);
         // Compressed it is within the limit, by far.
         let bomb = frame(FIN | RSV1 | BINARY, payload);
         assert!(bomb.len() < config.max_message_size);

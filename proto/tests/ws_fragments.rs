@@ -9,7 +9,7 @@ use ws_common::*;
 
 /// A server for messages of 16 MiB, and the default for fragments.
 fn roomy() -> WebSocket {
-    server_with(Config { max_message_size: 16 << 20, ..Config::default() })
+    server_with(Config::default().with(|config| config.max_message_size = 16 << 20))
 }
 
 /// A message of `total` octets in fragments of `size`, but for its last.
@@ -107,8 +107,12 @@ fn discarded_messages_count_as_others() {
 /// Who asks for another number gets it: a lower one, and one that nothing passes.
 #[test]
 fn the_number_of_any_size_is_a_setting() {
-    let limited =
-        |max_fragments| server_with(Config { max_fragments, max_message_size: 16 << 20, ..Config::default() });
+    let limited = |max_fragments| {
+        server_with(Config::default().with(|config| {
+            config.max_fragments = max_fragments;
+            config.max_message_size = 16 << 20;
+        }))
+    };
     assert_eq!(fails_at(&mut limited(2), b"1"), 3);
     assert_eq!(fails_at(&mut limited(1 << 16), b""), (1 << 16) + 1);
     assert_eq!(feed(&mut limited(1), &fragments(1 << 20, 256)).len(), 1);

@@ -11,7 +11,7 @@ use sockeye_proto::ws::{CloseCode, Config, Event, Violation, WebSocket};
 use ws_common::*;
 
 fn limited(max_message_size: usize) -> WebSocket {
-    server_with(Config { max_message_size, ..Config::default() })
+    server_with(Config::default().with(|config| config.max_message_size = max_message_size))
 }
 
 /// A message of exactly the limit passes, in one frame and in several.
@@ -79,7 +79,7 @@ fn limits_after_our_close() {
 /// As many fragments as the limit pass, empty ones too; one more fails with 1009.
 #[test]
 fn fragments() {
-    let config = Config { max_fragments: 5, ..Config::default() };
+    let config = Config::default().with(|config| config.max_fragments = 5);
     let four = [frame(TEXT, ""), frame(CONTINUATION, "").repeat(3)].concat();
     let five = [four.clone(), frame(FIN | CONTINUATION, "")].concat();
     let mut socket = server_with(config);

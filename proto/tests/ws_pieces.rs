@@ -170,7 +170,7 @@ fn a_message_that_has_begun_goes_on_in_pieces() {
         assert_eq!(put_together(heard), expected);
     }
     // Too large for pieces.
-    let mut socket = server_with(Config { max_streamed_message_size: 9, ..Config::default() });
+    let mut socket = server_with(Config::default().with(|config| config.max_streamed_message_size = 9));
     assert_eq!(go_on(&mut socket, &frame(FIN | BINARY, [0; 10])[..10]), []);
     socket.receive_in_pieces();
     assert_eq!(socket.poll_event(), Some(Event::Failed(Violation::StreamedMessageTooBig)));
@@ -179,8 +179,12 @@ fn a_message_that_has_begun_goes_on_in_pieces() {
 /// RFC 6455 §10.4: a limit of its own, which shows as soon as a length announces more.
 #[test]
 fn the_limit_of_a_message_in_pieces() {
-    let limited =
-        |max| server_with(Config { max_message_size: 3, max_streamed_message_size: max, ..Config::default() });
+    let limited = |max| {
+        server_with(Config::default().with(|config| {
+            config.max_message_size = 3;
+            config.max_streamed_message_size = max;
+        }))
+    };
     let ok = [frame(BINARY, [0; 6]), frame(FIN | CONTINUATION, [0; 4])].concat();
     assert_eq!(put_together(hear(&mut limited(10), &ok)), [Event::Message(vec![0; 10].into())]);
     let mut socket = limited(9);
@@ -197,7 +201,7 @@ fn the_limit_of_a_message_in_pieces() {
 /// RFC 6455 §10.4: no fragment is too small as long as it brings something, and many in a row that bring nothing are too many.
 #[test]
 fn the_limit_of_empty_fragments() {
-    let config = Config { max_fragments: 4, ..Config::default() };
+    let config = Config::default().with(|config| config.max_fragments = 4);
     let mut socket = server_with(config);
     let fragments = [frame(CONTINUATION, ""), frame(CONTINUATION, "x")].concat().repeat(100);
     assert_eq!(hear(&mut socket, &[frame(BINARY, "x"), fragments].concat()).len(), 102);

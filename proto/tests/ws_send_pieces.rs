@@ -132,8 +132,8 @@ mod deflate {
     use super::*;
 
     fn extensions(takeover: bool) -> Extensions {
-        let context = DeflateContext { takeover, window_bits: 15 };
-        let deflate = Deflate { server: context, client: context, min_size: 128, ..Deflate::default() };
+        let context = DeflateContext::new().takeover(takeover).window_bits(15);
+        let deflate = Deflate::new().contexts(context).min_size(128);
         Extensions { deflate: Some(deflate), ..Extensions::default() }
     }
 
@@ -199,7 +199,8 @@ mod deflate {
     fn violations_of_compressed_messages() {
         for takeover in [false, true] {
             let payload = zlib(&[0; 100_000]);
-            let limited = |max| receiver(takeover, Config { max_streamed_message_size: max, ..Config::default() });
+            let limited =
+                |max| receiver(takeover, Config::default().with(|config| config.max_streamed_message_size = max));
             let octets = frame(FIN | RSV1 | BINARY, &payload);
             let heard = put_together(hear(&mut limited(100_000), &octets));
             assert!(heard == [Event::Message(vec![0; 100_000].into())]);

@@ -29,9 +29,10 @@ pub(super) const HARD_HEADER_FACTOR: u32 = 4;
 /// ```
 /// use sockeye_proto::h2::Config;
 ///
-/// let config = Config { max_concurrent_streams: 100_000, ..Config::default() };
+/// let config = Config::default().with(|config| config.max_concurrent_streams = 100_000);
 /// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Server: advertise SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3); a client never sends it. Default: true, it is
     /// what this crate is for.
@@ -125,6 +126,15 @@ pub struct Config {
     pub date: Option<fn() -> [u8; 29]>,
     /// Seeds the hash of stream numbers, so that nobody can choose colliding ones. Default: 0; give a random number.
     pub seed: u64,
+}
+
+impl Config {
+    /// These limits with some changed: there may be more of them in later versions, so that they cannot be listed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Config {

@@ -280,6 +280,7 @@ impl std::error::Error for Violation {}
 
 /// Why a connection ended that did not end well.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ConnectionError {
     /// The peer broke a rule or went past a limit; it was told by GOAWAY.
     Violation(Violation),
@@ -303,6 +304,7 @@ impl std::error::Error for ConnectionError {}
 
 /// Why [`Connection::open`](super::Connection::open) opened nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum OpenError {
     /// The peer has not offered the extended CONNECT (RFC 8441 §3), or its SETTINGS have not come yet.
     ExtendedConnectNotAllowed,
@@ -336,6 +338,7 @@ impl std::error::Error for OpenError {}
 
 /// Why a header block was not sent on a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SendError {
     /// The stream was ended or reset, or the connection is closed.
     Closed,

@@ -5,6 +5,8 @@ use http::{HeaderMap, Request, Response};
 use super::{ConnectionError, Reason, StreamId};
 
 /// What happened on a connection, from [`Connection::poll_event`](super::Connection::poll_event).
+///
+/// It is exhaustive on purpose: an event more is for whoever runs a connection to act on, and so a new major version.
 #[derive(Debug)]
 pub enum Event {
     /// Server: a request came.

@@ -5,6 +5,7 @@ use super::{Role, Violation};
 
 /// The peer's settings, as they stand after its last SETTINGS frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Settings {
     /// SETTINGS_HEADER_TABLE_SIZE, in octets.
     pub header_table_size: u32,

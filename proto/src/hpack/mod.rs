@@ -12,7 +12,7 @@
 //! Encoder::new(4096).encode([Field::new(b":status", b"200")], &mut block);
 //! assert_eq!(block[..], [0x88]);
 //!
-//! let mut decoder = Decoder::new(4096, Limits { max_list_size: 65_536, max_fields: 400 });
+//! let mut decoder = Decoder::new(4096, Limits::new(65_536, 400));
 //! decoder.decode(&block, |field| assert_eq!(field, Field::new(b":status", b"200")))?;
 //! # Ok::<(), sockeye_proto::hpack::Error>(())
 //! ```
@@ -67,12 +67,20 @@ impl<'a> Field<'a> {
 /// Hard bounds on one header block. Past them decoding stops with an [`Error`], and the connection with it; softer
 /// limits, which a single request can be refused for, are for the caller's visitor to keep.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// Octets of all names and values, and 32 more for each field (RFC 9113 §6.5.2). Of a `cookie` that comes in crumbs
     /// (§8.2.3) those after the first count by their value and 2 octets, or by 32 if that is more.
     pub max_list_size: usize,
     /// The number of fields, all crumbs of a `cookie` being one.
     pub max_fields: usize,
+}
+
+impl Limits {
+    /// The bounds on octets and on fields.
+    pub const fn new(max_list_size: usize, max_fields: usize) -> Self {
+        Self { max_list_size, max_fields }
+    }
 }
 
 /// What a header list has come to so far, as [`Limits`] count it.

@@ -1,5 +1,12 @@
 /// The limits of one WebSocket. None of them is met by honest traffic.
+///
+/// ```
+/// use sockeye_proto::ws::Config;
+///
+/// let config = Config::default().with(|config| config.max_message_size = 64 << 10);
+/// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// Octets in a message, whole and decompressed: 1 MiB by default. A message of exactly this size passes; a longer one
     /// fails with 1009 at its length, before its payload, or as soon as so much of it is decompressed. It bounds what one
@@ -18,6 +25,15 @@ pub struct Config {
     pub ping_burst: u32,
     /// Pings per second in the long run: 10 by default, then 1008.
     pub pings_per_second: u32,
+}
+
+impl Config {
+    /// These limits with some changed: there may be more of them in later versions, so that they cannot be listed.
+    #[must_use]
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
 }
 
 impl Default for Config {

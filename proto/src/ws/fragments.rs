@@ -3,7 +3,8 @@
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{self, Fragment, Opcode};
-use super::{Message, MessageKind, Progress, SendError, WebSocket, message_opcode};
+use super::send::message_opcode;
+use super::{Message, MessageKind, Progress, SendError, WebSocket};
 
 /// The message of which some fragments are sent, and not the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

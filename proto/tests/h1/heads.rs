@@ -67,7 +67,7 @@ fn the_pieces_of_a_head_make_no_difference() {
 #[test]
 fn a_head_that_trickles_costs_its_length() {
     const SIZE: usize = 1 << 20;
-    let config = Config { max_header_list_size: 2 * SIZE as u32, ..Config::default() };
+    let config = Config::default().with(|config| config.max_header_list_size = 2 * SIZE as u32);
     let long_line = format!("GET /{}", "x".repeat(SIZE));
     let many_lines = format!("GET / HTTP/1.1\r\n{}", "a:\n".repeat(SIZE / 3));
     let empty_lines = "\r\n".repeat(SIZE / 2);
@@ -175,7 +175,7 @@ fn malformed_heads_are_not_ours() {
         assert_not_ours(&with(replace, by), NotOurs::Malformed);
     }
     // A target that is longer than any URI can be.
-    let config = Config { max_header_list_size: 1 << 20, ..Config::default() };
+    let config = Config::default().with(|config| config.max_header_list_size = 1 << 20);
     let long = with("/chat", &format!("/{}", "x".repeat(70_000)));
     let head = HeadReader::new(&config).read(long.as_bytes());
     assert!(matches!(head, Head::Other(NotOurs::Malformed)), "{head:?}");
@@ -202,7 +202,7 @@ fn values_are_kept_as_they_are() {
 #[test]
 fn a_head_has_so_many_octets() {
     let read = |size: usize, octets: &str| {
-        let config = Config { max_header_list_size: size as u32, ..Config::default() };
+        let config = Config::default().with(|config| config.max_header_list_size = size as u32);
         HeadReader::new(&config).read(octets.as_bytes())
     };
     let size = HANDSHAKE.len();
@@ -218,7 +218,7 @@ fn a_head_has_so_many_octets() {
 #[test]
 fn a_head_has_so_many_fields() {
     let read = |max_header_fields: u32| {
-        let config = Config { max_header_fields, ..Config::default() };
+        let config = Config::default().with(|config| config.max_header_fields = max_header_fields);
         HeadReader::new(&config).read(HANDSHAKE.as_bytes())
     };
     assert!(matches!(read(9), Head::WebSocket { .. }));

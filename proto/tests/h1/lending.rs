@@ -78,7 +78,7 @@ fn there_is_room_for_one_quantum() {
         assert_eq!(loan.room(), 0);
     });
     assert_eq!(tested.sent().len(), 16 << 10);
-    let mut tested = Tested::tunnel_with(&Config { max_send_buffer: 10, ..Config::default() });
+    let mut tested = Tested::tunnel_with(&Config::default().with(|config| config.max_send_buffer = 10));
     tested.stream().write(b"1234", false);
     with(&mut tested, &mut Loan::default(), |loan| {
         assert_eq!((put(loan, 7), put(loan, 6), put(loan, 1)), (Some(7), None, Some(1)));

@@ -11,7 +11,7 @@ use crate::common::*;
 const DATE: [u8; 29] = *b"Sun, 06 Nov 1994 08:49:37 GMT";
 
 fn dated() -> Tested {
-    Tested::server_with(&Config { date: Some(|| DATE), ..Config::default() })
+    Tested::server_with(&Config::default().with(|config| config.date = Some(|| DATE)))
 }
 
 /// What a server answers, and what of its content goes out with it.

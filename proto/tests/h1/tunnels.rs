@@ -10,7 +10,7 @@ use crate::common::*;
 const QUANTUM: usize = 16 << 10;
 
 fn windowed(initial_window_size: u32) -> Tested {
-    Tested::tunnel_with(&Config { initial_window_size, ..Config::default() })
+    Tested::tunnel_with(&Config::default().with(|config| config.initial_window_size = initial_window_size))
 }
 
 /// What comes is read in order, wherever it stands, and announced when there was nothing before.
@@ -109,7 +109,8 @@ fn a_writer_takes_turns_with_the_transport() {
 #[test]
 fn the_output_is_bounded() {
     for max_send_buffer in [0, 1, 100, 20_000, 100_000] {
-        let mut tested = Tested::tunnel_with(&Config { max_send_buffer, ..Config::default() });
+        let mut tested =
+            Tested::tunnel_with(&Config::default().with(|config| config.max_send_buffer = max_send_buffer));
         let mut taken = 0;
         while let octets @ 1.. = tested.stream().write(&[7; 50_000], false) {
             taken += octets;

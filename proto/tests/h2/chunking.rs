@@ -6,7 +6,7 @@ use crate::common::*;
 
 /// Everything that the machine says about `session`, cut into pieces.
 fn run(role: Role, session: &[u8], mut next_cut: impl FnMut() -> usize) -> (Vec<String>, Vec<Sent>, Vec<Vec<u8>>) {
-    let mut tested = Tested::new(role, Config { seed: 7, ..Config::default() });
+    let mut tested = Tested::new(role, Config::default().with(|config| config.seed = 7));
     let mut ids: Vec<StreamId> = Vec::new();
     if role == Role::Client {
         for end_stream in [true, false] {

@@ -184,7 +184,7 @@ impl Tested {
             now,
             input: BytesMut::new(),
             sent: Vec::new(),
-            decoder: Decoder::new(4096, Limits { max_list_size: 1 << 20, max_fields: 1000 }),
+            decoder: Decoder::new(4096, Limits::new(1 << 20, 1000)),
             checks: 0,
         }
     }

@@ -63,7 +63,7 @@ fn server_checks_the_request() {
 /// §3: what counts is what the server advertised, not what the client did.
 #[test]
 fn protocol_is_judged_by_our_offer() {
-    let config = Config { enable_connect_protocol: false, ..Config::default() };
+    let config = Config::default().with(|config| config.enable_connect_protocol = false);
     let mut tested = Tested::new(Role::Server, config);
     let sent = tested.sent();
     let Some(Sent::Settings(values)) = sent.first() else { panic!("{sent:?}") };

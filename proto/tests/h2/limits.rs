@@ -86,7 +86,7 @@ fn continuations() {
 /// However many requests come at once, a few stand in memory until the application has heard of them. It is no fault.
 #[test]
 fn requests_are_heard_a_few_at_a_time() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 1000, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 1000));
     let mut input: bytes::BytesMut = (0..1000).flat_map(|index| headers(1 + 2 * index, true, GET)).collect();
     let mut heard = 0;
     while heard < 1000 {
@@ -199,7 +199,7 @@ fn honest_interim_responses_are_no_flood() {
 /// Streams past the limit: not the peer's fault before it can know the limit, and a fault after.
 #[test]
 fn refusals_before_and_after_the_acknowledgement() {
-    let config = Config { max_concurrent_streams: 0, ..Config::default() };
+    let config = Config::default().with(|config| config.max_concurrent_streams = 0);
     let mut tested = Tested::new(Role::Server, config);
     tested.receive(PREFACE).receive(&settings(&[]));
     for index in 0..500 {
@@ -275,7 +275,7 @@ fn overhead_flood() {
 /// A peer that falls silent is asked, and then given up.
 #[test]
 fn keep_alive() {
-    let config = Config { keep_alive_interval: Some(Duration::from_secs(30)), ..Config::default() };
+    let config = Config::default().with(|config| config.keep_alive_interval = Some(Duration::from_secs(30)));
     let mut tested = Tested::server_with(config.clone());
     tested.after(Duration::from_secs(29)).receive(&ping(1));
     tested.sent();
@@ -297,8 +297,10 @@ fn keep_alive() {
 #[test]
 fn any_octet_keeps_alive() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
-    let config =
-        Config { keep_alive_interval: seconds(5), keep_alive_timeout: Duration::from_secs(5), ..Config::default() };
+    let config = Config::default().with(|config| {
+        config.keep_alive_interval = seconds(5);
+        config.keep_alive_timeout = Duration::from_secs(5);
+    });
     let mut tested = Tested::server_with(config);
     tested.accept(1, false, POST);
     for octet in data(1, false, &[0; 20]) {
@@ -314,7 +316,7 @@ fn any_octet_keeps_alive() {
 /// A connection without a stream drains, in one to two times the time after the last was released; one with a stream never does.
 #[test]
 fn idle_connections_drain() {
-    let config = Config { idle_timeout: Some(Duration::from_secs(60)), ..Config::default() };
+    let config = Config::default().with(|config| config.idle_timeout = Some(Duration::from_secs(60)));
     let is_draining = |tested: &mut Tested| tested.sent().iter().any(|sent| matches!(sent, Sent::GoAway { .. }));
     let mut tested = Tested::server_with(config.clone());
     tested.after(Duration::from_secs(59));
@@ -346,19 +348,18 @@ fn idle_connections_drain() {
 /// A time may be as long as can be: it is not limited then.
 #[test]
 fn endless_times() {
-    let endless = Config {
-        preface_timeout: Duration::MAX,
-        settings_timeout: Duration::MAX,
-        header_timeout: Duration::MAX,
-        progress_timeout: Duration::MAX,
-        idle_timeout: Some(Duration::MAX),
-        keep_alive_interval: Some(Duration::MAX),
-        keep_alive_timeout: Duration::MAX,
-        drain_timeout: Duration::MAX,
-        ..Config::default()
-    };
+    let endless = Config::default().with(|config| {
+        config.preface_timeout = Duration::MAX;
+        config.settings_timeout = Duration::MAX;
+        config.header_timeout = Duration::MAX;
+        config.progress_timeout = Duration::MAX;
+        config.idle_timeout = Some(Duration::MAX);
+        config.keep_alive_interval = Some(Duration::MAX);
+        config.keep_alive_timeout = Duration::MAX;
+        config.drain_timeout = Duration::MAX;
+    });
     let year = Duration::from_secs(365 * 24 * 3600);
-    let asking = Config { keep_alive_interval: Some(Duration::from_secs(30)), ..endless.clone() };
+    let asking = endless.clone().with(|config| config.keep_alive_interval = Some(Duration::from_secs(30)));
     for config in [endless, asking] {
         let asks = config.keep_alive_interval != Some(Duration::MAX);
         let mut tested = Tested::new(Role::Server, config);

@@ -27,7 +27,7 @@ fn large_frames() {
     tested.receive(&data(1, false, &[0; 16_385])[..9]);
     tested.assert_connection_error(Violation::FrameTooLarge);
 
-    let mut tested = Tested::server_with(Config { max_frame_size: 20_000, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_frame_size = 20_000));
     tested.accept(1, false, POST);
     tested.receive(&data(1, false, &[0; 20_000]));
     tested.assert_alive();
@@ -49,7 +49,7 @@ fn broken_header_block() {
 /// §4.3: a block is decoded even where the stream is of no interest: the table stays in step.
 #[test]
 fn ignored_blocks_are_decoded() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 1, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 1));
     let id = tested.accept(1, false, POST);
     // A literal with incremental indexing, in a request that is refused and in one that is malformed …
     let indexed = |value: &str| [&[0x40, 1, b'x', value.len() as u8][..], value.as_bytes()].concat();

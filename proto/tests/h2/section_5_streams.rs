@@ -29,7 +29,7 @@ fn stream_numbers_grow() {
 /// §5.1.2: past the limit it is a stream error; REFUSED_STREAM says that it may be tried again.
 #[test]
 fn too_many_streams_are_refused() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 2, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 2));
     let first = tested.accept(1, true, GET);
     tested.accept(3, true, GET);
     tested.receive(&headers(5, true, GET));
@@ -55,7 +55,10 @@ fn too_many_streams_are_refused() {
 /// of our own, and a refusal for that is no fault of the peer.
 #[test]
 fn closed_streams_do_not_count() {
-    let config = Config { max_concurrent_streams: 1, max_closed_streams: Some(300), ..Config::default() };
+    let config = Config::default().with(|config| {
+        config.max_concurrent_streams = 1;
+        config.max_closed_streams = Some(300);
+    });
     let mut tested = Tested::server_with(config);
     let mut ids = Vec::new();
     for number in 0..300 {
@@ -79,7 +82,7 @@ fn closed_streams_do_not_count() {
 /// are peers that never end their half.
 #[test]
 fn a_dismissed_stream_makes_place() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 2, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 2));
     let mut ids = Vec::new();
     for stream_id in [1, 3] {
         let id = tested.accept_and_respond(stream_id, false, CONNECT_WEBSOCKET);
@@ -114,7 +117,10 @@ fn a_dismissed_stream_makes_place() {
 fn a_stream_may_take_the_place_of_one_that_has_just_ended() {
     for end in [rst_stream(3, Reason::CANCEL), data(3, true, b"")] {
         for max_closed_streams in [None, Some(2)] {
-            let config = Config { max_concurrent_streams: 1, max_closed_streams, ..Config::default() };
+            let config = Config::default().with(|config| {
+                config.max_concurrent_streams = 1;
+                config.max_closed_streams = max_closed_streams;
+            });
             let mut tested = Tested::server_with(config);
             // One is closed already, and held.
             tested.accept_and_respond(1, true, GET);

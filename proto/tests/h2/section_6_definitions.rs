@@ -335,7 +335,7 @@ fn stream_window_is_enforced() {
 /// §6.9: credit comes back with the reading, half a window at a time, and padding counts as read.
 #[test]
 fn reading_gives_credit() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 10, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 10));
     let id = tested.accept(1, false, POST);
     tested.after(Duration::from_secs(1));
     tested.receive(&data(1, false, &[0; 16_384]));
@@ -354,14 +354,13 @@ fn reading_gives_credit() {
 #[test]
 fn windows_grow_for_fast_readers() {
     let window = 65_536;
-    let config = Config {
-        initial_window_size: window,
-        max_window_size: 4 * window,
-        window_pool: 4 * window,
+    let config = Config::default().with(|config| {
+        config.initial_window_size = window;
+        config.max_window_size = 4 * window;
+        config.window_pool = 4 * window;
         // Of which no credit comes back here.
-        max_unread: 1 << 30,
-        ..Config::default()
-    };
+        config.max_unread = 1 << 30;
+    });
     let mut tested = Tested::server_with(config);
     let grown = |tested: &mut Tested, stream_id: u32, rounds: usize| {
         let id = tested.accept(stream_id, false, POST);
@@ -390,7 +389,10 @@ fn windows_grow_for_fast_readers() {
 /// §6.5.3, §6.9.2: a window below the default holds only after the peer has acknowledged it.
 #[test]
 fn small_windows_hold_after_the_acknowledgement() {
-    let config = Config { initial_window_size: 100, window_pool: 0, ..Config::default() };
+    let config = Config::default().with(|config| {
+        config.initial_window_size = 100;
+        config.window_pool = 0;
+    });
     let mut tested = Tested::new(Role::Server, config);
     tested.receive(PREFACE).receive(&settings(&[])).receive(&headers(1, false, POST));
     tested.receive(&data(1, false, &[0; 1000]));

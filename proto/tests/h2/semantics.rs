@@ -57,7 +57,7 @@ fn cookie_crumbs_count_as_one_field() {
         assert_eq!(request.headers().len(), BROWSER.len() + 1);
     }
     // They stay one field where others come between them, and where there may be but a few.
-    let config = Config { max_header_fields: 6, ..Config::default() };
+    let config = Config::default().with(|config| config.max_header_fields = 6);
     let mut tested = Tested::server_with(config);
     let mut fields = GET.to_vec();
     fields.extend((0..20).map(|_| ("cookie", "a=b")));
@@ -303,7 +303,7 @@ const DATE: [u8; 29] = *b"Sun, 06 Nov 1994 08:49:37 GMT";
 /// application says stands, and without a clock there is none.
 #[test]
 fn responses_have_a_date() {
-    let with_clock = Config { date: Some(|| DATE), ..Config::default() };
+    let with_clock = Config::default().with(|config| config.date = Some(|| DATE));
     let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
     for (request, status) in [(GET, 200), (GET, 204), (GET, 304), (GET, 404), (GET, 500), (CONNECT_WEBSOCKET, 200)] {
         let mut tested = Tested::server_with(with_clock.clone());

@@ -146,7 +146,7 @@ fn initial_window_growth_wakes_whom_it_reaches() {
 /// One stream does not keep others waiting: each gets a frame of 16 KiB in its turn.
 #[test]
 fn waiting_streams_take_turns() {
-    let config = Config { max_send_buffer: 64 << 10, ..Config::default() };
+    let config = Config::default().with(|config| config.max_send_buffer = 64 << 10);
     let mut tested = Tested::server_with(config);
     tested.receive(&settings(&[(4, 1 << 30)])).receive(&window_update(0, 1 << 30));
     tested.events();
@@ -348,7 +348,7 @@ fn large_buffers_are_not_kept() {
 /// A quiet connection gives up its buffers and its room, and nothing that it holds.
 #[test]
 fn shrinking_frees_what_is_not_used() {
-    let mut tested = Tested::server_with(Config { max_concurrent_streams: 2000, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 2000));
     let ids: Vec<_> = (0..1000).map(|index| tested.accept_and_respond(1 + 2 * index, false, POST)).collect();
     tested.receive(&data(1, false, b"unread")).receive(&settings(&[(4, 0)]));
     assert_eq!(write(&mut tested, ids[1], 1), 0);

@@ -28,7 +28,7 @@ fn a_side_that_ended_waits_for_nothing() {
 /// A stream may be blocked before a single octet came: its time runs from the next look at the clock on.
 #[test]
 fn a_stream_is_watched_before_anything_came() {
-    let mut tested = Tested::new(Role::Client, Config { preface_timeout: Duration::MAX, ..Config::default() });
+    let mut tested = Tested::new(Role::Client, Config::default().with(|config| config.preface_timeout = Duration::MAX));
     let id = tested.machine.open(&get("https://example.com/"), false).unwrap();
     while tested.machine.stream(id).unwrap().write(&[0; 16_384], false) > 0 {}
     tested.after(Duration::ZERO).after(Duration::from_secs(61));

@@ -12,13 +12,13 @@ fn open(tested: &mut Tested, count: u32) -> Vec<StreamId> {
 }
 
 fn many() -> Tested {
-    Tested::server_with(Config { max_concurrent_streams: 100_000, ..Config::default() })
+    Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = 100_000))
 }
 
 /// §6.9: what nobody reads takes room in the connection's window, whichever stream it is of, and gives it back as it is read.
 #[test]
 fn the_connection_holds_so_much_and_no_more() {
-    let mut tested = Tested::server_with(Config { max_unread: 100_000, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_unread = 100_000));
     let ids = open(&mut tested, 2);
     tested.receive(&data(1, false, &[0; 10_000]).repeat(5)).receive(&data(3, false, &[0; 10_000]).repeat(5));
     tested.sent();
@@ -34,7 +34,7 @@ fn the_connection_holds_so_much_and_no_more() {
 /// What was received of a stream that is let go of unread, of none that there is, or as padding, is given back.
 #[test]
 fn what_is_dropped_gives_its_room_back() {
-    let mut tested = Tested::server_with(Config { max_unread: 0, ..Config::default() });
+    let mut tested = Tested::server_with(Config::default().with(|config| config.max_unread = 0));
     for round in 0..20 {
         let id = tested.accept(2 * round + 1, false, POST);
         tested.receive(&data(2 * round + 1, false, &[0; 10_000]));
@@ -51,7 +51,7 @@ fn what_is_dropped_gives_its_room_back() {
 #[test]
 fn the_windows_of_all_streams_fit() {
     for count in [10, 100, 1024, 30_000] {
-        let mut tested = Tested::server_with(Config { max_concurrent_streams: count, ..Config::default() });
+        let mut tested = Tested::server_with(Config::default().with(|config| config.max_concurrent_streams = count));
         let ids = open(&mut tested, count.min(1024));
         let window = tested.machine.stream(ids[0]).unwrap().recv_window();
         assert_eq!(

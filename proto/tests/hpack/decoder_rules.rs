@@ -251,7 +251,7 @@ fn a_list_above_the_size_limit_is_an_error() {
     // Two fields of 42 octets, one from each kind of source.
     let block = [vec![0x82], indexed_literal("1234", "567890"), vec![0xbe]].concat();
     for (max_list_size, visited) in [(42 + 42 + 42, 3), (42 + 42 + 41, 2), (42, 1), (41, 0), (0, 0)] {
-        let mut decoder = Decoder::new(4096, Limits { max_list_size, max_fields: 3 });
+        let mut decoder = Decoder::new(4096, Limits::new(max_list_size, 3));
         let mut count = 0;
         let result = decoder.decode(&block, |_| count += 1);
         assert_eq!(result, if visited == 3 { Ok(()) } else { Err(Error::ListTooLarge) });
@@ -262,7 +262,7 @@ fn a_list_above_the_size_limit_is_an_error() {
 #[test]
 fn a_list_above_the_field_limit_is_an_error() {
     for max_fields in 0..4 {
-        let mut decoder = Decoder::new(4096, Limits { max_list_size: 1000, max_fields });
+        let mut decoder = Decoder::new(4096, Limits::new(1000, max_fields));
         let mut count = 0;
         // The limits are a block's, not the connection's.
         assert_eq!(decoder.decode(&vec![0x82; max_fields], |_| count += 1), Ok(()));

@@ -11,7 +11,7 @@ use sockeye_proto::hpack::{Decoder, Encoder, Error, Field, Limits};
 /// The setting that both sides begin with.
 const TABLE_SIZE: usize = 4096;
 
-const NO_LIMITS: Limits = Limits { max_list_size: usize::MAX, max_fields: usize::MAX };
+const NO_LIMITS: Limits = Limits::new(usize::MAX, usize::MAX);
 
 /// A field that owns its octets.
 #[derive(Clone, PartialEq, Eq)]

@@ -41,12 +41,11 @@ const END_TO_END: &[&str] = &["x-end", "x-empty", "sec-websocket-accept"];
 const STATUSES: &[u16] = &[101, 101, 100, 103, 200, 200, 204, 205, 304, 404, 426, 500, 599];
 
 pub fn check(choices: &mut Choices<'_>) {
-    let config = Config {
-        initial_window_size: choices.pick(&[1, 100, 65_535]),
-        max_send_buffer: choices.pick(&[1, 1000, 256 << 10]),
-        date: choices.one_in(2).then_some(|| *b"Sun, 06 Nov 1994 08:49:37 GMT"),
-        ..Config::default()
-    };
+    let config = Config::default().with(|config| {
+        config.initial_window_size = choices.pick(&[1, 100, 65_535]);
+        config.max_send_buffer = choices.pick(&[1, 1000, 256 << 10]);
+        config.date = choices.one_in(2).then_some(|| *b"Sun, 06 Nov 1994 08:49:37 GMT");
+    });
     let now = Instant::now();
     let mut request = handshake();
     if choices.one_in(2) {

@@ -14,11 +14,10 @@ use super::h1_common::HANDSHAKE;
 const ODD: &[u8] = b"\r\n\0 \t:;,/\\\"@[]%#?*01GETPOSTHhostUupgrade\x7f\x80\xff";
 
 pub fn check(choices: &mut Choices<'_>) {
-    let config = Config {
-        max_header_list_size: choices.pick(&[16 << 10, 300]),
-        max_header_fields: choices.pick(&[100, 100, 100, 5]),
-        ..Config::default()
-    };
+    let config = Config::default().with(|config| {
+        config.max_header_list_size = choices.pick(&[16 << 10, 300]);
+        config.max_header_fields = choices.pick(&[100, 100, 100, 5]);
+    });
     let mut random = choices.random();
     let octets = choices.rest(any_head);
     let whole = HeadReader::new(&config).read(&octets);
@@ -100,7 +99,7 @@ fn check_again(request: &Request<()>) {
         octets.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
     octets.extend(b"\r\n");
-    let config = Config { max_header_list_size: 1 << 20, ..Config::default() };
+    let config = Config::default().with(|config| config.max_header_list_size = 1 << 20);
     match HeadReader::new(&config).read(&octets) {
         Head::WebSocket { request: again, length } => {
             assert_eq!(length, octets.len());

@@ -13,10 +13,11 @@ use super::h1_common::{HANDSHAKE, switching};
 
 pub fn check(choices: &mut Choices<'_>) {
     let mut now = Instant::now();
-    let config = |choices: &mut Choices<'_>| Config {
-        initial_window_size: [1, 1000, 20_000, 65_535][choices.below(4)],
-        max_send_buffer: [1, 500, 50_000, 256 << 10][choices.below(4)],
-        ..Config::default()
+    let config = |choices: &mut Choices<'_>| {
+        Config::default().with(|config| {
+            config.initial_window_size = [1, 1000, 20_000, 65_535][choices.below(4)];
+            config.max_send_buffer = [1, 500, 50_000, 256 << 10][choices.below(4)];
+        })
     };
     let (mut to_server, mut to_client) = (Wire::default(), Wire::default());
     let (ours, theirs) = (config(choices), config(choices));

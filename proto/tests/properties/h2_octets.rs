@@ -24,15 +24,14 @@ pub fn client(choices: &mut Choices<'_>) {
 }
 
 fn check(choices: &mut Choices<'_>, role: Role) {
-    let config = Config {
-        max_concurrent_streams: 3,
-        max_closed_streams: Some(2),
-        initial_window_size: choices.pick(&[1000, 65_535, 70_000]),
-        window_pool: 100_000,
-        keep_alive_interval: choices.one_in(2).then_some(Duration::from_secs(5)),
-        max_send_buffer: 50_000,
-        ..Config::default()
-    };
+    let config = Config::default().with(|config| {
+        config.max_concurrent_streams = 3;
+        config.max_closed_streams = Some(2);
+        config.initial_window_size = choices.pick(&[1000, 65_535, 70_000]);
+        config.window_pool = 100_000;
+        config.keep_alive_interval = choices.one_in(2).then_some(Duration::from_secs(5));
+        config.max_send_buffer = 50_000;
+    });
     let beginning = beginning(choices, role);
     let mut random = choices.random();
     let session = [beginning, choices.rest(|random| any_session(random, role))].concat();

@@ -57,9 +57,9 @@ struct Run {
 impl Run {
     fn new(choices: &mut Choices<'_>) -> Self {
         // The client's window is said to be of its full size below.
-        let client = Config { max_unread: 1 << 30, ..any_config(choices) };
+        let client = any_config(choices).with(|config| config.max_unread = 1 << 30);
         let max_unread = choices.pick(&[0, 100_000, 1 << 20, 3 << 20]);
-        let server = Config { max_unread, ..any_config(choices) };
+        let server = any_config(choices).with(|config| config.max_unread = max_unread);
         Self {
             client: Side::new(true),
             server: Side::new(false),
@@ -174,16 +174,15 @@ impl Run {
 fn any_config(choices: &mut Choices<'_>) -> Config {
     // How often one may do what costs the other is not what this is about.
     let unlimited = Rate { burst: u32::MAX, per_second: 1 };
-    Config {
-        initial_window_size: choices.pick(&[1000, 20_000, 65_535, 200_000]),
-        window_pool: choices.pick(&[0, 1 << 20]),
-        max_send_buffer: choices.pick(&[1, 50_000, 256 << 10]),
-        max_concurrent_streams: 20,
-        resets: unlimited,
-        settings: unlimited,
-        glitches: unlimited,
-        ..Config::default()
-    }
+    Config::default().with(|config| {
+        config.initial_window_size = choices.pick(&[1000, 20_000, 65_535, 200_000]);
+        config.window_pool = choices.pick(&[0, 1 << 20]);
+        config.max_send_buffer = choices.pick(&[1, 50_000, 256 << 10]);
+        config.max_concurrent_streams = 20;
+        config.resets = unlimited;
+        config.settings = unlimited;
+        config.glitches = unlimited;
+    })
 }
 
 /// One side of one stream.

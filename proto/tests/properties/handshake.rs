@@ -33,12 +33,15 @@ fn any_extensions(choices: &mut Choices<'_>) -> Extensions {
     if choices.one_in(8) {
         return Extensions::default();
     }
-    let mut context = || DeflateContext {
-        takeover: choices.one_in(2),
-        window_bits: choices.pick(&[15, 15, 0, 8, 9, 10, 14, 16, 255]),
+    let mut context = || {
+        DeflateContext::new().takeover(choices.one_in(2)).window_bits(choices.pick(&[15, 15, 0, 8, 9, 10, 14, 16, 255]))
     };
     let (server, client) = (context(), context());
-    let deflate = Deflate { server, client, level: choices.pick(&[1, 2, 9, 255]), min_size: choices.pick(&[0, 16]) };
+    let deflate = Deflate::new()
+        .server(server)
+        .client(client)
+        .level(choices.pick(&[1, 2, 9, 255]))
+        .min_size(choices.pick(&[0, 16]));
     Extensions { deflate: Some(deflate), no_masking: choices.one_in(2) }
 }
 

@@ -8,14 +8,10 @@ use sockeye_proto::hpack::{Decoder, Encoder, Error, Limits};
 use super::choices::{Choices, Random};
 use super::fields::{OwnedField, any_list, without_sensitive};
 
-const NO_LIMITS: Limits = Limits { max_list_size: usize::MAX, max_fields: usize::MAX };
+const NO_LIMITS: Limits = Limits::new(usize::MAX, usize::MAX);
 
 pub fn check(choices: &mut Choices<'_>) {
-    let limits = choices.pick(&[
-        Limits { max_list_size: 65_536, max_fields: 400 },
-        Limits { max_list_size: 5000, max_fields: 20 },
-        Limits { max_list_size: 200, max_fields: 3 },
-    ]);
+    let limits = choices.pick(&[Limits::new(65_536, 400), Limits::new(5000, 20), Limits::new(200, 3)]);
     let table_size = choices.pick(&[4096, 4096, 0, 31, 100, 5000]);
     let mut tested = Tested {
         limits,

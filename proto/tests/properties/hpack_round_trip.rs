@@ -11,7 +11,7 @@ use super::fields::{OwnedField, any_list, with_credentials};
 /// Largest table of either side here, in octets.
 const MAX_TABLE_SIZE: usize = 10_000;
 
-const NO_LIMITS: Limits = Limits { max_list_size: usize::MAX, max_fields: usize::MAX };
+const NO_LIMITS: Limits = Limits::new(usize::MAX, usize::MAX);
 
 pub fn check(choices: &mut Choices<'_>) {
     let mut ours = Ours::new(choices.below(MAX_TABLE_SIZE));

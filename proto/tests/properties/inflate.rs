@@ -48,9 +48,12 @@ fn receive<const N: usize>(
     step: usize,
     in_pieces: bool,
 ) -> Option<Vec<u8>> {
-    let config = Config { max_message_size: max, max_streamed_message_size: max as u64, ..Config::default() };
-    let context = DeflateContext { takeover: true, window_bits: 15 };
-    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    let config = Config::default().with(|config| {
+        config.max_message_size = max;
+        config.max_streamed_message_size = max as u64;
+    });
+    let context = DeflateContext::new().takeover(true).window_bits(15);
+    let deflate = Deflate::new().contexts(context);
     let in_use = Extensions { deflate: Some(deflate), no_masking: false };
     let mut socket = WebSocket::new(Role::Client { mask_key: || KEY }, config).with_extensions(in_use);
     if !history.is_empty() {

@@ -96,7 +96,7 @@ impl Judge {
         Self {
             role,
             allowed: Allowed::new(input),
-            decoder: Decoder::new(4096, Limits { max_list_size: 1 << 20, max_fields: 1000 }),
+            decoder: Decoder::new(4096, Limits::new(1 << 20, 1000)),
             sides: HashMap::new(),
             data: HashMap::new(),
             given: HashMap::new(),

@@ -12,13 +12,15 @@ use super::choices::{Choices, Random};
 use super::ws_common::*;
 use super::ws_model;
 
-pub const CONFIG: Config = Config {
-    max_message_size: 300,
-    max_streamed_message_size: 300,
-    max_fragments: 6,
-    ping_burst: 5,
-    pings_per_second: 1,
-};
+pub fn config() -> Config {
+    Config::default().with(|config| {
+        config.max_message_size = 300;
+        config.max_streamed_message_size = 300;
+        config.max_fragments = 6;
+        config.ping_burst = 5;
+        config.pings_per_second = 1;
+    })
+}
 
 const SERVER: Role = Role::Server;
 const CLIENT: Role = Role::Client { mask_key: || KEY };
@@ -38,13 +40,13 @@ fn check(choices: &mut Choices<'_>, role: Role, peers_role: Role) {
     let mut random = choices.random();
     let wire = choices.rest(|random| any_session(random, is_masked, in_use.deflate.is_some()));
 
-    let new = || WebSocket::new(role, CONFIG).with_extensions(in_use);
+    let new = || WebSocket::new(role, config()).with_extensions(in_use);
     let mut socket = new();
     let mut output = BytesMut::new();
     run(&mut socket, now, &wire, &mut random, Some(&mut output));
     output.extend(sent(&mut socket));
     // Whatever it sent, a peer without limits finds no fault with it.
-    let lenient = Config { ping_burst: 1 << 20, ..Config::default() };
+    let lenient = Config::default().with(|config| config.ping_burst = 1 << 20);
     let mut peer = WebSocket::new(peers_role, lenient).with_extensions(in_use);
     let answers = feed_at(&mut peer, now, &output);
     assert!(!answers.iter().any(|event| matches!(event, Event::Failed(_))), "{answers:?}");
@@ -54,7 +56,7 @@ fn check(choices: &mut Choices<'_>, role: Role, peers_role: Role) {
     let whole = feed_at(&mut socket, now, &wire);
     assert_eq!(cut, whole, "the outcome depends on where it is cut");
     if in_use.deflate.is_none() {
-        ws_model::assert_is_outcome(&whole, &wire, is_masked, &CONFIG);
+        ws_model::assert_is_outcome(&whole, &wire, is_masked, &config());
     }
     socket.handle_eof();
     assert_eq!(socket.poll_event().is_none(), matches!(whole.last(), Some(Event::Close(_) | Event::Failed(_))));
@@ -63,8 +65,8 @@ fn check(choices: &mut Choices<'_>, role: Role, peers_role: Role) {
 
 /// Extensions in use, mostly none.
 fn any_extensions(choices: &mut Choices<'_>) -> Extensions {
-    let context = DeflateContext { takeover: choices.one_in(2), window_bits: 9 };
-    let deflate = Deflate { server: context, client: context, level: 1, min_size: 4 };
+    let context = DeflateContext::new().takeover(choices.one_in(2)).window_bits(9);
+    let deflate = Deflate::new().contexts(context).level(1).min_size(4);
     Extensions { deflate: choices.one_in(3).then_some(deflate), no_masking: choices.one_in(4) }
 }
 
@@ -174,8 +176,8 @@ fn run(
             assert_eq!(socket.poll_event(), None, "one event at a time");
             events.extend(event);
             let is_compressed = socket.extensions().deflate.is_some();
-            let slack = if is_compressed { CONFIG.max_message_size / 8 + 64 } else { 0 };
-            assert!(socket.buffered() <= CONFIG.max_message_size + slack);
+            let slack = if is_compressed { config().max_message_size / 8 + 64 } else { 0 };
+            assert!(socket.buffered() <= config().max_message_size + slack);
         }
         if let Some(output) = &mut output {
             act(socket, random, output, &mut pieces);
@@ -203,7 +205,7 @@ impl Pieces {
             (Piece::Payload(piece), Some(octets)) => {
                 assert!(!piece.is_empty());
                 *octets += piece.len();
-                assert!(*octets as u64 <= CONFIG.max_streamed_message_size);
+                assert!(*octets as u64 <= config().max_streamed_message_size);
             }
             (Piece::End, octets @ Some(_)) => *octets = None,
             (piece, octets) => panic!("{piece:?} after {octets:?}"),

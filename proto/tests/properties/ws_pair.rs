@@ -44,9 +44,13 @@ pub fn check(choices: &mut Choices<'_>) {
 
 fn any_extensions(choices: &mut Choices<'_>) -> Extensions {
     let mut context =
-        || DeflateContext { takeover: choices.one_in(2), window_bits: choices.pick(&[8, 9, 9, 10, 12, 15]) };
+        || DeflateContext::new().takeover(choices.one_in(2)).window_bits(choices.pick(&[8, 9, 9, 10, 12, 15]));
     let (server, client) = (context(), context());
-    let deflate = Deflate { server, client, level: choices.below(10) as u8, min_size: choices.pick(&[0, 4, 100]) };
+    let deflate = Deflate::new()
+        .server(server)
+        .client(client)
+        .level(choices.below(10) as u8)
+        .min_size(choices.pick(&[0, 4, 100]));
     Extensions { deflate: (!choices.one_in(3)).then_some(deflate), no_masking: choices.one_in(3) }
 }
 
@@ -70,13 +74,12 @@ struct End {
 impl End {
     fn new(role: Role, in_use: Extensions) -> Self {
         // How much and how often one may send is not what this is about.
-        let config = Config {
-            max_message_size: 1 << 30,
-            max_fragments: u32::MAX,
-            ping_burst: u32::MAX,
-            pings_per_second: 1,
-            ..Config::default()
-        };
+        let config = Config::default().with(|config| {
+            config.max_message_size = 1 << 30;
+            config.max_fragments = u32::MAX;
+            config.ping_burst = u32::MAX;
+            config.pings_per_second = 1;
+        });
         Self {
             socket: WebSocket::new(role, config).with_extensions(in_use),
             wire: BytesMut::new(),

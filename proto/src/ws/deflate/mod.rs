@@ -37,6 +37,7 @@ pub(super) use inflater::{Inflated, Inflater};
 /// | 11 | 252 | 2 |
 /// | 9 | 246 | 0.5 |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Deflate {
     /// The server's compression: of the messages to the client.
     pub server: DeflateContext,
@@ -52,6 +53,7 @@ pub struct Deflate {
 
 /// One direction's compression, as an endpoint wants it or as it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeflateContext {
     /// Whether a message may refer to those before it (RFC 7692 §7.1.1). False by default: it costs memory, of both
     /// sides and for as long as the socket.
@@ -63,10 +65,78 @@ pub struct DeflateContext {
     pub window_bits: u8,
 }
 
+impl Default for DeflateContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Default for Deflate {
     fn default() -> Self {
-        let context = DeflateContext { takeover: false, window_bits: MAX_WINDOW_BITS };
+        Self::new()
+    }
+}
+
+impl DeflateContext {
+    /// One that keeps nothing of a message for the next.
+    pub const fn new() -> Self {
+        Self { takeover: false, window_bits: MAX_WINDOW_BITS }
+    }
+
+    /// Whether a message may [refer to those before it](Self#structfield.takeover).
+    #[must_use]
+    pub const fn takeover(mut self, takeover: bool) -> Self {
+        self.takeover = takeover;
+        self
+    }
+
+    /// [How far back](Self#structfield.window_bits) a message may refer: 9 to 15, the logarithm of a number of octets.
+    #[must_use]
+    pub const fn window_bits(mut self, bits: u8) -> Self {
+        self.window_bits = bits;
+        self
+    }
+}
+
+impl Deflate {
+    /// What is cheap for both sides: see the default of each field.
+    pub const fn new() -> Self {
+        let context = DeflateContext::new();
         Self { server: context, client: context, level: 2, min_size: 128 }
+    }
+
+    /// Both directions' [contexts](DeflateContext).
+    #[must_use]
+    pub const fn contexts(self, context: DeflateContext) -> Self {
+        self.server(context).client(context)
+    }
+
+    /// The [server's compression](Self#structfield.server).
+    #[must_use]
+    pub const fn server(mut self, context: DeflateContext) -> Self {
+        self.server = context;
+        self
+    }
+
+    /// The [client's compression](Self#structfield.client).
+    #[must_use]
+    pub const fn client(mut self, context: DeflateContext) -> Self {
+        self.client = context;
+        self
+    }
+
+    /// [What we may spend](Self#structfield.level) on compressing: 0 to 9.
+    #[must_use]
+    pub const fn level(mut self, level: u8) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// [Octets in a message](Self#structfield.min_size) below which we send it as it is.
+    #[must_use]
+    pub const fn min_size(mut self, octets: usize) -> Self {
+        self.min_size = octets;
+        self
     }
 }
 
