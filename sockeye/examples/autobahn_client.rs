@@ -31,15 +31,15 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
 }
 
 /// Leaves it to the server to limit it, which cases do.
-const ALL_OF_DEFLATE: Deflate = {
-    let context = DeflateContext { takeover: true, window_bits: 15 };
-    Deflate { server: context, client: context, level: 2, min_size: 0 }
-};
+fn all_of_deflate() -> Deflate {
+    let context = DeflateContext::new().takeover(true).window_bits(15);
+    Deflate::new().contexts(context).level(2).min_size(0)
+}
 
 async fn echo(client: &Client, path: &str) -> Result {
     // The suite's largest message, and its most fragments.
     let options = SocketOptions::new().max_message_size(16 << 20).max_fragments((1 << 16) + 1);
-    let mut socket = client.open(path).options(options).deflate(ALL_OF_DEFLATE).await?;
+    let mut socket = client.open(path).options(options).deflate(all_of_deflate()).await?;
     while let Some(message) = socket.recv().await? {
         socket.send(message).await?;
     }

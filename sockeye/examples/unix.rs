@@ -7,18 +7,12 @@
 #[cfg(unix)]
 #[tokio::main]
 async fn main() -> sockeye::Result {
-    use sockeye::{Client, Server, websocket};
+    use sockeye::{Client, serve, websocket};
     use tokio::net::{UnixListener, UnixStream};
 
     let path = std::env::temp_dir().join(format!("sockeye-{}.sock", std::process::id()));
     let listener = UnixListener::bind(&path)?;
-    let server = Server::new();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // Any transport will do: pipes, serial lines, what a tunnel gives.
-            tokio::spawn(server.serve_connection(stream, websocket(shout)));
-        }
-    });
+    tokio::spawn(serve(listener, websocket(shout)));
 
     // The URL names the host that the server is asked for; the connector, how it is reached.
     let reached = path.clone();
@@ -35,6 +29,9 @@ async fn main() -> sockeye::Result {
 
 #[cfg(unix)]
 async fn shout(mut socket: sockeye::WebSocket) -> sockeye::Result {
+    // Who is there is told by the system.
+    let peer = socket.peer_credentials().map_or_else(|| "nobody".to_owned(), |peer| peer.to_string());
+    println!("{peer} is here");
     while let Some(message) = socket.recv().await? {
         socket.send(message.as_text().unwrap_or_default().to_uppercase()).await?;
     }

@@ -125,6 +125,15 @@
 //! and the C library of most Linux systems keeps most of it: a server that may have seen many connections at once should take an
 //! allocator that gives back, such as jemalloc with its background threads, as the program `sockeye` does.
 
+// On docs.rs each item says which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(all(doctest, feature = "http2", feature = "web-socket"))]
+#[doc = include_str!("../README.md")]
+mod about {}
+// Every feature that a snippet of the book uses.
+#[cfg(all(doctest, feature = "http2", feature = "tls", feature = "axum", feature = "deflate"))]
+mod book;
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub mod client;
 // The engine is one, whoever uses it: half of the crate alone uses a part of it. All else is cut where its features are.
@@ -168,6 +177,8 @@ pub use server::{HttpService, Server, serve};
 #[cfg(feature = "web-socket")]
 pub use server::{Upgrade, WebSocketService, websocket};
 #[cfg(feature = "web-socket")]
-pub use socket::{CloseCode, CloseFrame, Group, Message, MessageKind, OriginPolicy, Refusal, SocketOptions, WebSocket};
+pub use socket::{
+    CloseCode, CloseFrame, Group, Message, MessageKind, OriginPolicy, Refusal, SocketOptions, Tunnel, WebSocket,
+};
 #[cfg(feature = "deflate")]
 pub use socket::{Deflate, DeflateContext};

@@ -2,5 +2,7 @@
 
 pub use crate::engine::link::Side;
 pub use crate::engine::metrics::Counter;
-pub use crate::engine::peer::Peer;
+#[cfg(feature = "tls")]
+pub use crate::engine::peer::Certificates;
+pub use crate::engine::peer::{Credentials, Peer};
 pub use crate::engine::registry::{ConnectionStats, Handle};

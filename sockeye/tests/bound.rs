@@ -7,17 +7,21 @@
 mod common;
 
 use std::alloc::System;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
 use sockeye::socket::Handler;
-use sockeye::{Counter, Deflate, Limits, Message, Server, WebSocket, websocket};
+use sockeye::{Counter, Deflate, Handle, Limits, Message, Server, WebSocket, websocket};
+use sockeye_proto::h2::Config;
 use sockeye_proto::ws::handshake::ClientHandshake;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::io::DuplexStream;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
-use crate::common::{Client, Running, Socket, echo, handshake, start, within};
+use crate::common::client::generous;
+use crate::common::{Client, Socket, echo, handshake, within};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -27,6 +31,10 @@ const MIB: usize = 1 << 20;
 const SOCKETS: usize = 1024;
 /// What one connection may hold under any one of these attacks; all at once have the bound in the documentation of the crate.
 const MAX: usize = 16 * MIB;
+/// Until nothing goes on.
+const SHORT: Duration = Duration::from_secs(5);
+/// So long that streams are reset whose peer takes nothing, and others go on in their place.
+const LONG: Duration = Duration::from_secs(40);
 /// One case at a time counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -35,21 +43,43 @@ fn live() -> usize {
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
 }
 
-async fn serve<H: Handler + Clone + Sync>(handler: H) -> Running {
-    let config = Limits::new().max_concurrent_streams(1 + SOCKETS as u32);
-    start(Server::new().limits(config), websocket(handler).deflate(Deflate::default())).await
+/// A server whose connections are in memory, so that time, which the tests have paused, goes on only where all are at rest.
+struct Tested {
+    handle: Handle,
+    serve: Box<dyn Fn(DuplexStream)>,
 }
 
-/// A peer that has a stream's window of `window` for each of its sockets, reads none of them, and any number of octets of all.
-async fn connect(server: &Running, window: u32) -> Client {
-    let transport = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-    let config = sockeye_proto::h2::Config {
-        initial_window_size: window,
-        max_unread: 1 << 30,
-        max_concurrent_streams: 1 << 12,
-        ..sockeye_proto::h2::Config::default()
-    };
-    Client::over(transport, config).await
+impl Tested {
+    fn new<H: Handler + Clone + Sync>(handler: H) -> Self {
+        let limits = Limits::new().max_concurrent_streams(1 + SOCKETS as u32);
+        let server = Server::new().limits(limits);
+        let service = websocket(handler).deflate(Deflate::default());
+        let serve = {
+            let server = server.clone();
+            move |transport| drop(tokio::spawn(server.serve_connection(transport, service.clone())))
+        };
+        Self { handle: server.handle(), serve: Box::new(serve) }
+    }
+
+    async fn connect(&self, config: Config) -> Client {
+        let (ours, theirs) = tokio::io::duplex(64 << 10);
+        (self.serve)(ours);
+        Client::over(theirs, config).await
+    }
+
+    /// A peer that has a stream's window of `window` for each of its sockets, reads none of them, and any number of octets of all.
+    async fn connect_with(&self, window: u32) -> Client {
+        let config = Config::default().with(|config| {
+            config.initial_window_size = window;
+            config.max_unread = 1 << 30;
+            config.max_concurrent_streams = 1 << 12;
+        });
+        self.connect(config).await
+    }
+
+    fn streams_reset(&self) -> u64 {
+        self.handle.counter(Counter::UnreadStreamsReset)
+    }
 }
 
 fn offer(compressed: bool) -> ClientHandshake {
@@ -59,8 +89,8 @@ fn offer(compressed: bool) -> ClientHandshake {
 }
 
 /// The octets of messages as a client sends them, compressed or not.
-async fn octets(server: &Running, messages: &[Message], compressed: bool) -> Bytes {
-    let client = Client::connect(server.addr).await;
+async fn octets(server: &Tested, messages: &[Message], compressed: bool) -> Bytes {
+    let client = server.connect(generous()).await;
     let mut socket = Socket::on(&client, &offer(compressed)).await.unwrap();
     assert_eq!(socket.response.headers().contains_key(SEC_WEBSOCKET_EXTENSIONS), compressed);
     let mut octets = BytesMut::new();
@@ -83,111 +113,106 @@ fn compressible() -> Message {
     words[..MIB - 16].to_vec().into()
 }
 
-/// Sends the same on all sockets at once, none of which is read; what that makes the server hold, and the client that did it.
-async fn attack(server: &Running, window: u32, sent: Bytes, compressed: bool) -> (usize, Client) {
-    let client = connect(server, window).await;
+/// Sends the same on all sockets at once, none of which is read; the most that this makes the server hold in so much time, once
+/// all are at rest, and the client that did it.
+async fn attack(server: &Tested, window: u32, sent: Bytes, compressed: bool, time: Duration) -> (usize, Client) {
+    let client = server.connect_with(window).await;
     let (gate, open) = watch::channel(false);
+    let mut ids = Vec::new();
     for _ in 0..SOCKETS {
         let id = Socket::on(&client, &offer(compressed)).await.unwrap().id();
+        ids.push(id);
         let (client, sent, mut open) = (client.clone(), sent.clone(), open.clone());
         tokio::spawn(async move {
             open.wait_for(|open| *open).await.unwrap();
             client.send(id, &sent, false).await
         });
     }
+    // What the client has not read is the client's.
+    let unread = |client: &Client| -> usize {
+        let mut state = client.state();
+        ids.iter().map(|id| state.machine.stream(*id).map_or(0, |stream| stream.unread())).sum()
+    };
     let before = live();
     gate.send(true).unwrap();
     let mut most = 0;
-    let end = Instant::now() + Duration::from_secs(60);
-    let (mut grown, mut since) = (0, Instant::now());
-    // Until it has not grown for a second.
-    while since.elapsed() < Duration::from_secs(1) {
-        assert!(Instant::now() < end, "it goes on growing");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        most = live().saturating_sub(before);
-        if most > grown + MIB / 8 {
-            (grown, since) = (most, Instant::now());
-        }
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(live().saturating_sub(before + unread(&client)));
     }
-    (most.max(grown), client)
+    println!("{most} octets are held, {} streams reset", server.streams_reset());
+    (most, client)
 }
 
 /// Megabytes that are compressed to a 24th, echoed, and never read.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn echoes_that_nobody_reads() {
     let _alone = ALONE.lock().await;
     for window in [65_535] {
-        let server = serve(echo).await;
+        let server = Tested::new(echo);
         let sent = octets(&server, &[compressible(), compressible()], true).await;
         assert!((20_000..60_000).contains(&(sent.len() / 2)), "{} octets", sent.len());
-        let (held, _client) = attack(&server, window, sent, true).await;
-        println!("{held} octets are held, {} streams reset", server.handle.counter(Counter::UnreadStreamsReset));
+        let (held, _client) = attack(&server, window, sent, true, SHORT).await;
         assert!(held < MAX, "window {window}: {held} octets are held");
     }
 }
 
 /// The same in a task for each socket.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn echoes_of_tasks_that_nobody_reads() {
     let _alone = ALONE.lock().await;
-    let server = serve(|socket: WebSocket| async {
+    let server = Tested::new(|socket: WebSocket| async {
         tokio::spawn(echo(socket));
-    })
-    .await;
+    });
     let sent = octets(&server, &[compressible(), compressible()], true).await;
-    let (held, _client) = attack(&server, 1, sent, true).await;
-    println!("{held} octets are held, {} streams reset", server.handle.counter(Counter::UnreadStreamsReset));
+    let (held, _client) = attack(&server, 1, sent, true, LONG).await;
     assert!(held < MAX, "{held} octets are held");
 }
 
 /// Messages of any size, as they are.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn messages_of_any_size() {
     let _alone = ALONE.lock().await;
     for size in [10_000] {
-        let server = serve(echo).await;
+        let server = Tested::new(echo);
         let count = (200_000 / size).clamp(2, 2000);
         let sent = octets(&server, &vec![Message::from(vec![7; size]); count], false).await;
-        let (held, _client) = attack(&server, 100, sent, false).await;
-        println!(
-            "{size}: {held} octets are held, {} streams reset",
-            server.handle.counter(Counter::UnreadStreamsReset)
-        );
+        let (held, _client) = attack(&server, 100, sent, false, SHORT).await;
         assert!(held < MAX, "{count} messages of {size} octets: {held} octets are held");
     }
 }
 
 /// Messages that are never whole, in one frame or in many, of any size, compressed or not.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn messages_that_are_never_whole() {
     let _alone = ALONE.lock().await;
     for (size, compressed) in [(MIB, true)] {
-        let server = serve(echo).await;
+        let server = Tested::new(echo);
         let message = if compressed { compressible() } else { vec![7; size].into() };
         let whole = octets(&server, &[message], compressed).await;
-        let (held, _client) = attack(&server, 65_535, whole.slice(..whole.len() - 1), compressed).await;
-        println!("{size}: {held} octets are held");
+        let (held, _client) = attack(&server, 65_535, whole.slice(..whole.len() - 1), compressed, SHORT).await;
         assert!(held < MAX, "{size} octets but one: {held} octets are held");
     }
 }
 
 /// Handlers that read nothing.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_no_handler_reads() {
     let _alone = ALONE.lock().await;
-    let server = serve(|_socket: WebSocket| std::future::pending::<()>()).await;
+    let server = Tested::new(|_socket: WebSocket| std::future::pending::<()>());
     let sent = octets(&server, &vec![Message::from(vec![7; 1000]); 100], false).await;
-    let (held, _client) = attack(&server, 65_535, sent, false).await;
+    let (held, _client) = attack(&server, 65_535, sent, false, SHORT).await;
     assert!(held < MAX, "{held} octets are held");
 }
 
 /// Sockets that are read go on beside a thousand that are not as if they were alone.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn siblings_that_are_read_go_on() {
     let _alone = ALONE.lock().await;
-    let server = serve(echo).await;
+    let server = Tested::new(echo);
     let sent = octets(&server, &[compressible(), compressible()], true).await;
-    let (_, client) = attack(&server, 65_535, sent, true).await;
+    let (_, client) = attack(&server, 65_535, sent, true, SHORT).await;
     let mut sibling = Socket::on(&client, &handshake("/")).await.unwrap();
     for size in [10, 1000, 20_000].repeat(5) {
         within(sibling.check_echo(vec![7; size])).await;

@@ -51,7 +51,7 @@ impl Script {
     fn new(config: &h2::Config) -> Self {
         let now = Instant::now();
         // Room for all that is echoed.
-        let wide = h2::Config { initial_window_size: (1 << 31) - 1, ..config.clone() };
+        let wide = config.clone().with(|config| config.initial_window_size = (1 << 31) - 1);
         let mut client = h2::Connection::new(h2::Role::Client, wide, now);
         // The server's SETTINGS, so that the client may open.
         let mut settings = BytesMut::new();

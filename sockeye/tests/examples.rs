@@ -171,7 +171,9 @@ async fn upload() {
 #[tokio::test]
 async fn unix() {
     let lines = run("unix", &[]).await;
-    assert!(matches!(&lines[..], [line] if line.starts_with("over /") && line.ends_with(": HELLO")), "{lines:?}");
+    let [peer, answer] = &lines[..] else { panic!("{lines:?}") };
+    assert!(peer.starts_with("user ") && peer.ends_with(" is here"), "{peer}");
+    assert!(answer.starts_with("over /") && answer.ends_with(": HELLO"), "{answer}");
 }
 
 #[tokio::test]

@@ -239,7 +239,25 @@ impl ClientBuilder {
         self.client(&target).await
     }
 
-    /// Opens one WebSocket, on a connection of its own: see [`connect`](super::connect).
+    /// A client of the same kind without a connection: the first [`open`](Client::open) makes one. For whoever has many origins, or
+    /// some that may be down, such as a gateway.
+    ///
+    /// ```
+    /// let client = sockeye::Client::builder().lazy("https://example.com")?;
+    /// # Ok::<(), sockeye::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a wrong URL or setting.
+    pub fn lazy(&self, url: &str) -> Result<Client> {
+        self.check()?;
+        let shared = Shared::new(self.settings.clone(), &Target::parse(url)?);
+        shared.choose_way();
+        Ok(Client(Arc::new(shared)))
+    }
+
+    /// Opens one WebSocket, on a connection of its own: see [`connect`](super::connect). Cancel safe.
     pub fn open(&self, url: &str) -> Open {
         Open::once(self, url)
     }

@@ -33,6 +33,15 @@ const MAX_ATTEMPTS: usize = 16;
 /// more before another has taken its place.
 const MAX_GONE: usize = 3;
 
+/// What came of an extended CONNECT.
+pub(super) enum Asked {
+    Answered(StreamHandle, Response<()>),
+    /// Nothing was asked: HTTP/1.1 is to be used.
+    NotOffered,
+    /// It was sent, and the stream ended without an answer.
+    Broken(Error),
+}
+
 /// The client's hold on one connection, which ends when this and its last stream are gone.
 pub(super) struct Connection {
     openings: mpsc::UnboundedSender<Opening<Option<Permit>>>,
@@ -121,10 +130,26 @@ impl Shared {
     pub(super) async fn open_stream(&self, handshake: &ClientHandshake, options: &SocketOptions) -> Result<Attempt> {
         let handshake = &with_key(options, handshake);
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
+        match self.ask(&request, options.answer_timeout.0).await? {
+            Asked::Answered(handle, response) => accept(handle, request, response, handshake, options),
+            Asked::NotOffered => Ok(Attempt::Http1),
+            Asked::Broken(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
+                if self.settings.versions == Versions::Any =>
+            {
+                self.fall_back();
+                Ok(Attempt::Http1)
+            }
+            Asked::Broken(error) => Ok(Attempt::Failed(Failure::Broken(error))),
+        }
+    }
+
+    /// Makes an extended CONNECT, on another connection once more where a server did not act on it. An error says that nothing was
+    /// sent, or that there was no answer in time.
+    pub(super) async fn ask(&self, request: &Request<()>, time: Duration) -> Result<Asked> {
         let mut refused_by = None;
         for _ in 0..MAX_ATTEMPTS {
             let Some((connection, permit)) = self.reserve(refused_by.as_ref()).await? else {
-                return Ok(Attempt::Http1);
+                return Ok(Asked::NotOffered);
             };
             let handle = match connection.open(request.clone(), permit).await {
                 Ok(handle) => handle,
@@ -132,28 +157,21 @@ impl Shared {
                 Err(_) => continue,
             };
             let heard = connection.occupancy.heard();
-            let response = poll_fn(|cx| handle.poll_response(cx));
-            let answered = within(options.answer_timeout.0, Step::Answer, response).await;
+            let answered = within(time, Step::Answer, poll_fn(|cx| handle.poll_response(cx))).await;
             if answered.is_err() && connection.occupancy.heard() == heard {
                 // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
                 // another.
                 connection.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return accept(handle, request, response, handshake, options),
+                Ok(response) => return Ok(Asked::Answered(handle, response)),
                 // RFC 9113 §8.7: nothing was done for it.
                 Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
                     refused_by = Some(connection)
                 }
-                Err(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
-                    if self.settings.versions == Versions::Any =>
-                {
-                    self.fall_back();
-                    return Ok(Attempt::Http1);
-                }
                 // The connection may know more.
-                Err(Error::Disconnected) => return Ok(Attempt::Failed(Failure::Broken(connection.occupancy.error()))),
-                Err(error) => return Ok(Attempt::Failed(Failure::Broken(error))),
+                Err(Error::Disconnected) => return Ok(Asked::Broken(connection.occupancy.error())),
+                Err(error) => return Ok(Asked::Broken(error)),
             }
         }
         Err(Error::Timeout(Step::FreeStream))

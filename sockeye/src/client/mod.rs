@@ -21,6 +21,7 @@ mod tls;
 #[path = "no_tls.rs"]
 mod tls;
 mod transport;
+mod tunnel;
 
 use std::fmt;
 use std::future::Future;
@@ -41,11 +42,13 @@ use self::pool::Pool;
 use self::settings::Settings;
 use self::transport::Established;
 use crate::engine::link::{ConnectionInfo, Link, Side};
+use crate::engine::peer::PeerAddress;
 use crate::engine::registry::{Ending, Handle, Registry};
 use crate::error::{Error, Missing, Result, Step};
 
 pub use self::builder::ClientBuilder;
 pub use self::open::Open;
+pub use self::tunnel::TunnelAnswer;
 
 /// Opens one WebSocket, on a connection of its own: what `new WebSocket(url)` is to a page.
 ///
@@ -58,6 +61,8 @@ pub use self::open::Open;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// Cancel safe: dropped before it is ready, the future leaves no connection behind.
 ///
 /// # Errors
 ///
@@ -191,7 +196,7 @@ impl Client {
     /// it. A handshake that the server may have seen is not made twice: [`Error::is_retryable`] says whether to.
     /// [`Error::Closed`] after [`close`](Self::close).
     ///
-    /// Dropping the future before it is ready gives the stream up.
+    /// Cancel safe: dropped before it is ready, the future gives its stream up, and the connection is as good as before.
     pub fn open(&self, path: &str) -> Open {
         Open::on(self, path)
     }
@@ -250,18 +255,25 @@ impl Shared {
 
     fn link(&self, established: &Established) -> Arc<Link> {
         let Established { peer, version, .. } = *established;
+        let peer = peer.map(PeerAddress::Tcp);
         let info = ConnectionInfo { side: Side::Client, peer, version, secure: self.origin.secure };
         self.registry.enter(Arc::new(self.settings.limits.connection(h2::Role::Client)), info)
     }
 
-    /// The first connection, so that an origin that cannot be reached is known at once.
-    async fn start(&self) -> Result {
+    /// The way to begin with, by what was said and what is known.
+    fn choose_way(&self) -> Way {
         let may_choose = self.settings.versions == Versions::Any;
         let recalled = if may_choose { self.settings.memory.recall(&self.origin) } else { Way::Unknown };
         let in_cleartext = may_choose && !self.origin.secure;
         let is_http1 = self.settings.versions == Versions::Http1 || recalled == Way::Http1 || in_cleartext;
-        *self.way() = if is_http1 { Way::Http1 } else { recalled };
-        if is_http1 {
+        let way = if is_http1 { Way::Http1 } else { recalled };
+        *self.way() = way;
+        way
+    }
+
+    /// The first connection, so that an origin that cannot be reached is known at once.
+    async fn start(&self) -> Result {
+        if self.choose_way() == Way::Http1 {
             self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
         } else if let Some(connection) = self.make_connection().await? {
             self.pool.add(connection);

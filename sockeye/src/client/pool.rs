@@ -119,7 +119,8 @@ impl Shared {
                 }
             };
             self.back_off.wait(self.settings.back_off).await;
-            let Some(connection) = self.make_connection().await? else { return Ok(None) };
+            // Apart, for it is large: those who wait for no more than an answer on a connection that is there do not carry it.
+            let Some(connection) = Box::pin(self.make_connection()).await? else { return Ok(None) };
             pool.add(connection);
         }
     }

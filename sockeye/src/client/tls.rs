@@ -82,6 +82,12 @@ pub(super) fn by_system_roots() -> Result<ClientConfig> {
         let why = format!("the system has no certificate to trust{why}; install some or give a configuration");
         return Err(Error::connect(Step::Tls, why));
     }
+    by_roots(roots)
+}
+
+/// Trusts these, and has no certificate of the client.
+pub(super) fn by_roots(roots: RootCertStore) -> Result<ClientConfig> {
+    // Said by name: where a program's dependencies bring two providers along, rustls would ask for a choice by a panic.
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::connect(Step::Tls, error))?;

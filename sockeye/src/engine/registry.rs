@@ -15,6 +15,7 @@ use crate::engine::admission::{Admission, Doors, Place, Refused};
 use crate::engine::link::{ConnectionInfo, Limits, Link, Listing, Phase};
 use crate::engine::metrics::{Counter, Metrics};
 use crate::engine::now;
+use crate::engine::peer::{Credentials, PeerAddress};
 
 /// A year.
 const LONGEST_DRAIN: Duration = Duration::from_secs(1 << 25);
@@ -217,7 +218,7 @@ impl Listing for Registry {
         let mut book = self.book();
         if book.connections.remove(&number).is_some() {
             book.http2 -= usize::from(info.version == Version::HTTP_2);
-            book.admission.leave(info.peer.map(|peer| peer.ip()));
+            book.admission.leave(info.peer.and_then(PeerAddress::ip));
         }
         self.tell_if_empty(&book);
     }
@@ -380,8 +381,10 @@ impl std::fmt::Debug for Handle {
 pub struct ConnectionStats {
     /// Its number among all of its server, from 1.
     pub id: u64,
-    /// Its address, where the transport has one.
+    /// Its address, where it came by TCP.
     pub peer: Option<SocketAddr>,
+    /// Who made it, where it came by a Unix socket.
+    pub credentials: Option<Credentials>,
     /// What it speaks.
     pub version: Version,
     /// WebSockets open.
@@ -394,7 +397,8 @@ impl ConnectionStats {
     pub(crate) fn of(link: &Link) -> Self {
         Self {
             id: link.number,
-            peer: link.info.peer,
+            peer: link.info.addr(),
+            credentials: link.info.credentials(),
             version: link.info.version,
             sockets: link.sockets.load(Ordering::Relaxed) as usize,
             requests: link.requests.load(Ordering::Relaxed),

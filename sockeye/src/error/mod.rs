@@ -258,7 +258,7 @@ impl Error {
         Self::Handshake(error.into())
     }
 
-    #[cfg(any(feature = "web-socket", feature = "tls"))]
+    #[cfg(any(feature = "web-socket", feature = "http2"))]
     pub(crate) fn invalid(error: impl Into<BoxError>) -> Self {
         Self::Invalid(error.into())
     }

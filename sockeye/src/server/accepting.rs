@@ -1,18 +1,19 @@
 //! From a listener to connections: what is taken, what is turned away, and how long a listener is left alone that fails.
 
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::engine::admission::Refused;
-use crate::engine::metrics::{Counter, Metrics};
+use crate::engine::metrics::Metrics;
+use crate::server::accepted::Accepted;
+use crate::server::listener::Queues;
 
 /// Connections that are accepted between two looks at the network, and for each thread of the runtime as many as may have
 /// been accepted and not begun.
@@ -34,13 +35,8 @@ impl Turns {
         Self { left: Arc::new(Semaphore::new(TURNS * threads)), accepted: 0 }
     }
 
-    /// The next connection, however long it takes, and its turn.
-    pub(super) async fn accept(
-        &mut self,
-        listener: &TcpListener,
-        setbacks: &mut Setbacks,
-        metrics: &Metrics,
-    ) -> (Option<Turn>, (TcpStream, SocketAddr)) {
+    /// The next connection of any listener, however long it takes, and its turn. Cancel safe.
+    pub(super) async fn accept(&mut self, queues: &mut Queues, metrics: &Metrics) -> (Option<Turn>, Accepted) {
         if self.accepted == TURNS {
             self.accepted = 0;
             // The runtime looks at the network before it comes back here.
@@ -48,42 +44,25 @@ impl Turns {
         }
         // It is never closed.
         let turn = self.left.clone().acquire_owned().await.ok();
-        let accepted = accept(listener, setbacks, metrics).await;
+        let accepted = poll_fn(|cx| queues.poll_accept(cx, metrics)).await;
         self.accepted += 1;
         (turn, accepted)
     }
 }
 
-/// The next connection, however long it takes.
-async fn accept(listener: &TcpListener, setbacks: &mut Setbacks, metrics: &Metrics) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => {
-                setbacks.succeed();
-                return accepted;
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                metrics.count(Counter::AcceptErrors);
-                let time = setbacks.fail(&error, Instant::now());
-                tokio::time::sleep(time).await;
-            }
-        }
-    }
-}
-
 /// A listener fails for one connection's sake, which is no matter, or for want of something, which may pass.
-fn is_of_one_connection(error: &io::Error) -> bool {
+pub(super) fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 /// Closes a connection that there is no place for, by a reset: so nothing is left of it on this side, not even an address in
 /// TIME_WAIT (RFC 9293 §3.6.1).
-pub(super) fn turn_away(stream: TcpStream, peer: SocketAddr, refused: Refused) {
-    tracing::debug!(%peer, ?refused, "a connection was refused");
+pub(super) fn turn_away(accepted: Accepted, refused: Refused) {
+    let peer = accepted.peer.map(tracing::field::display);
+    tracing::debug!(peer, ?refused, "a connection was refused");
     // One that is closed without stays for a minute in the system's tables, and is closed all the same.
-    stream.set_zero_linger().ok();
+    accepted.stream.set_zero_linger().ok();
 }
 
 /// The failures of a listener, which is left alone for longer after each of them.
@@ -103,12 +82,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const EPISODE: Duration = Duration::from_secs(60);
 
 impl Setbacks {
-    fn succeed(&mut self) {
+    pub(super) fn succeed(&mut self) {
         self.wait = Duration::ZERO;
     }
 
     /// Time to leave the listener alone.
-    fn fail(&mut self, error: &io::Error, now: Instant) -> Duration {
+    pub(super) fn fail(&mut self, error: &io::Error, now: Instant) -> Duration {
         let is_told = self.last.replace(now).is_some_and(|last| now.duration_since(last) < EPISODE);
         if is_told {
             tracing::debug!(%error, "no connection can be accepted");
@@ -128,7 +107,10 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::server::listener::Listeners;
 
     #[tokio::test(start_paused = true)]
     async fn a_listener_that_fails_is_left_alone_for_longer_and_longer() {
@@ -150,19 +132,20 @@ mod tests {
     async fn few_connections_are_accepted_that_have_not_begun() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (mut turns, mut setbacks, metrics) = (Turns::new(), Setbacks::default(), Metrics::default());
+        let (mut turns, metrics) = (Turns::new(), Metrics::default());
+        let mut queues = Listeners::from(listener).queues().unwrap();
         let mut peers = Vec::new();
         for _ in 0..3 * TURNS {
             peers.push(TcpStream::connect(address).await.unwrap());
         }
         let mut begun = Vec::new();
         for _ in 0..TURNS {
-            begun.push(turns.accept(&listener, &mut setbacks, &metrics).await.0.unwrap());
+            begun.push(turns.accept(&mut queues, &metrics).await.0.unwrap());
         }
         for _ in 0..TURNS {
             // Not for a look at the network.
             turns.accepted = 0;
-            let mut next = pin!(turns.accept(&listener, &mut setbacks, &metrics));
+            let mut next = pin!(turns.accept(&mut queues, &metrics));
             assert!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "none has begun");
             drop(begun.remove(0));
             begun.push(next.await.0.unwrap());

@@ -63,7 +63,7 @@
 //!
 //! Sockeye's server fills `ConnectInfo<SocketAddr>` by itself, without `into_make_service_with_connect_info`, where the connection
 //! has an address. `Extension<`[`Peer`]`>` tells more: the connection's number, its version of HTTP, whether TLS
-//! protects it. On `axum::serve`, `ConnectInfo` is filled as axum's documentation says.
+//! protects it, the client's certificate, who connected by a Unix socket. On `axum::serve`, `ConnectInfo` is filled as axum's documentation says.
 
 use std::fmt;
 use std::future::Future;

@@ -1,29 +1,30 @@
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Version;
 use sockeye_proto::h2;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::engine::admission::{Doors, Place};
-use crate::engine::link;
+use crate::engine::link::{self, Link};
 use crate::engine::now;
+#[cfg(feature = "tls")]
+use crate::engine::peer::Certificates;
 use crate::engine::registry::{Arrival, Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
 use crate::engine::transport::{KeepAlive, Transport};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::server::accepting::{Setbacks, Turn, Turns, turn_away};
+use crate::server::accepted::Accepted;
+use crate::server::accepting::{Turn, Turns, turn_away};
 use crate::server::admission::AdmissionSettings;
 use crate::server::answer::HttpService;
 use crate::server::last;
+use crate::server::listener::Listeners;
 
 /// Serves HTTP/2, with WebSockets over it, and HTTP/1.1 on one port, in cleartext, for as long as the process runs. A
 /// listener that fails is tried again; a [`Server`] can be ended, by its [`Handle`].
@@ -51,8 +52,8 @@ use crate::server::last;
 /// # Errors
 ///
 /// Those of [`Server::serve`].
-pub async fn serve<S: HttpService>(listener: TcpListener, service: S) -> Result {
-    Server::new().serve(listener, service).await
+pub async fn serve<S: HttpService>(listeners: impl Into<Listeners>, service: S) -> Result {
+    Server::new().serve(listeners, service).await
 }
 
 /// A server with its settings.
@@ -97,6 +98,21 @@ pub(crate) struct Secured {
     pub(crate) transport: Box<dyn Transport>,
     /// What ALPN settled on.
     pub(crate) version: Option<Version>,
+    /// What the peer proved to be its own.
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Option<Certificates>,
+}
+
+impl Secured {
+    /// Has the connection know its peer.
+    pub(super) fn identify(&self, link: &Link) {
+        #[cfg(feature = "tls")]
+        if let Some(certificates) = self.certificates.clone() {
+            link.set_certificates(certificates);
+        }
+        #[cfg(not(feature = "tls"))]
+        let _ = link;
+    }
 }
 
 /// How a transport becomes a secure one.
@@ -155,42 +171,59 @@ impl Server {
         Handle(self.registry.clone())
     }
 
-    /// Serves every connection of the listener by clones of a tower service, until [`Handle::shutdown`] or [`Handle::drain`], as
-    /// many at once as [`max_connections`](Self::max_connections) says. Where the listener fails for want of descriptors or
-    /// memory, it is tried again after a while: of a few milliseconds at first, and of a second at last.
+    /// Serves every connection of a listener, or of several, by clones of a tower service, until [`Handle::shutdown`] or
+    /// [`Handle::drain`], as many at once as [`max_connections`](Self::max_connections) says. It takes a
+    /// [`TcpListener`](tokio::net::TcpListener), a `UnixListener`, or an array or a `Vec` of such, of both kinds as
+    /// [`Listener`](crate::server::Listener)s; they take turns. A listener that fails for want of descriptors or memory is tried again
+    /// after a while: of a few milliseconds at first, and of a second at last.
     ///
     /// At a drain the connections that wait in the listener's queue are let in before it is closed, since the system resets those
     /// that are left there. What else a restart needs that loses no handshake is the caller's, who made the listener: that
     /// another process listens already, best on the same socket.
     ///
-    /// Several listeners are served by clones, which share their connections' number, their handle and their counters:
-    /// `tokio::try_join!(server.clone().serve(a, app.clone()), server.serve(b, app))`.
+    /// ```no_run
+    /// # async fn run(server: sockeye::Server, app: axum::Router) -> sockeye::Result {
+    /// use tokio::net::TcpListener;
+    ///
+    /// let [v4, v6] = [TcpListener::bind("0.0.0.0:8080").await?, TcpListener::bind("[::1]:8080").await?];
+    /// server.serve([v4, v6], app).await
+    /// # }
+    /// ```
+    ///
+    /// Where listeners have services of their own, or some of them TLS, clones of the server serve them, which share their
+    /// connections' number, their handle and their counters:
+    /// `tokio::try_join!(server.clone().serve(a, public), server.serve(b, internal))`.
     ///
     /// Cancel safe: where the future is dropped nothing more is accepted, and the connections that there are go on.
     ///
     /// # Errors
     ///
-    /// None at present: what can go wrong with one connection ends that one, and a listener that fails is tried again.
-    pub async fn serve<S: HttpService>(self, listener: TcpListener, service: S) -> Result {
-        let (doors, mut turns, mut setbacks) = (self.admission.doors(), Turns::new(), Setbacks::default());
+    /// [`Error::Invalid`] where there is no listener. What goes wrong with one connection ends that one, and a listener that fails is
+    /// tried again.
+    pub async fn serve<S: HttpService>(self, listeners: impl Into<Listeners>, service: S) -> Result {
+        let (doors, mut turns) = (self.admission.doors(), Turns::new());
+        let nowhere = "a server without a listener would wait for ever: give it one";
+        let mut queues = listeners.into().queues().ok_or_else(|| Error::invalid(nowhere))?;
         let server = self.settled();
         loop {
-            let (turn, (stream, peer)) = tokio::select! {
+            let (turn, accepted) = tokio::select! {
                 biased;
                 () = server.registry.wait_ending() => break,
-                accepted = turns.accept(&listener, &mut setbacks, &server.registry.metrics) => accepted,
+                accepted = turns.accept(&mut queues, &server.registry.metrics) => accepted,
             };
-            server.clone().admit(&doors, stream, peer, turn, service.clone());
+            server.clone().admit(&doors, accepted, turn, service.clone());
         }
         let to_tell = match server.registry.ending() {
             Ending::Drain { until } => {
-                last::accept_waiting(listener, |stream, peer| {
-                    server.clone().admit(&doors, stream, peer, None, service.clone())
-                });
+                for listener in queues.into_listeners() {
+                    last::accept_waiting(listener, |accepted| {
+                        server.clone().admit(&doors, accepted, None, service.clone())
+                    });
+                }
                 until.saturating_duration_since(now())
             }
             Ending::No | Ending::Shutdown => {
-                drop(listener);
+                drop(queues);
                 Duration::ZERO
             }
         };
@@ -201,7 +234,7 @@ impl Server {
     }
 
     /// What all connections share.
-    fn settled(self) -> Arc<Settled> {
+    pub(super) fn settled(self) -> Arc<Settled> {
         Arc::new(Settled {
             http2: self.limits.http2(h2::Role::Server),
             limits: Arc::new(self.limits.connection(h2::Role::Server)),
@@ -211,76 +244,31 @@ impl Server {
             registry: self.registry,
         })
     }
-
-    /// Serves one connection over any transport, by the same settings: TLS where it was asked for, HTTP/2 and HTTP/1.1. It
-    /// follows [`Handle::shutdown`] as others do.
-    ///
-    /// ```no_run
-    /// # async fn run(server: sockeye::Server, app: axum::Router) -> sockeye::Result {
-    /// # #[cfg(unix)]
-    /// while let Ok((stream, _)) = tokio::net::UnixListener::bind("/run/chat.sock")?.accept().await {
-    ///     let (server, app) = (server.clone(), app.clone());
-    ///     tokio::spawn(async move { server.serve_connection(stream, app).await });
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// The connection counts among those that [`max_connections`](Self::max_connections) allows. Where the future is dropped it
-    /// ends at once, without a word to the peer.
-    ///
-    /// # Errors
-    ///
-    /// What ended the connection otherwise than cleanly; [`Error::Io`] of the kind
-    /// [`QuotaExceeded`](io::ErrorKind::QuotaExceeded) where there are as many as there may be.
-    pub fn serve_connection<T, S>(&self, transport: T, service: S) -> impl Future<Output = Result> + Send + use<T, S>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        S: HttpService,
-    {
-        let arrival = self.registry.admit(&self.admission.doors(), None);
-        let server = self.clone().settled();
-        Relay::new(async move {
-            match arrival {
-                Ok(arrival) => server.run(transport, None, arrival, service).await,
-                Err(_) => Then::Over(Err(Error::Io(io::ErrorKind::QuotaExceeded.into()))),
-            }
-        })
-    }
 }
 
 impl Settled {
     /// Lets an accepted connection in, or turns it away.
-    fn admit<S: HttpService>(
-        self: Arc<Self>,
-        doors: &Doors,
-        stream: TcpStream,
-        peer: SocketAddr,
-        turn: Option<Turn>,
-        service: S,
-    ) {
-        match self.registry.admit(doors, Some(peer.ip())) {
-            Ok(arrival) => self.begin(stream, peer, turn, arrival, service),
-            Err(refused) => turn_away(stream, peer, refused),
+    fn admit<S: HttpService>(self: Arc<Self>, doors: &Doors, accepted: Accepted, turn: Option<Turn>, service: S) {
+        match self.registry.admit(doors, accepted.ip()) {
+            Ok(arrival) => self.begin(accepted, turn, arrival, service),
+            Err(refused) => turn_away(accepted, refused),
         }
     }
 
     /// Serves an accepted connection in a task of its own.
     fn begin<S: HttpService>(
         self: Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
+        Accepted { stream, peer }: Accepted,
         turn: Option<Turn>,
         arrival: Arrival,
         service: S,
     ) {
-        let span = tracing::debug_span!("connection", %peer);
+        let span = tracing::debug_span!("connection", peer = peer.map(tracing::field::display));
         let (place, registry) = (arrival.place(), self.registry.clone());
         let serving = Unattended(Relay::new(async move {
             drop(turn);
-            let keep_alive = self.tcp_keep_alive.map_or(Ok(()), |keep_alive| keep_alive.set(&stream));
-            match keep_alive.and_then(|()| stream.set_nodelay(true)) {
-                Ok(()) => self.run(stream, Some(peer), arrival, service).await,
+            match stream.prepare(self.tcp_keep_alive) {
+                Ok(()) => self.run(stream, peer, arrival, service).await,
                 Err(error) => Then::Over(Err(error.into())),
             }
         }));

@@ -19,6 +19,7 @@ use crate::engine::driver::{Application, Driver};
 use crate::engine::link::{ConnectionInfo, Link, Phase, Side};
 use crate::engine::machine::machine;
 use crate::engine::metrics::Counter;
+use crate::engine::peer::Peer;
 use crate::engine::registry::Registry;
 use crate::engine::stream::StreamHandle;
 use crate::engine::tunnel::{self, Handler, Panicked, Tunnel};
@@ -42,7 +43,8 @@ impl Connection {
     /// Accepts the connection at the other end of `transport`: its preface is awaited as RFC 9113 §3.4 says. Call it
     /// inside a tokio runtime.
     ///
-    /// Of the limits those of a server's handshake do not hold but for the preface's, since no other step is taken here.
+    /// Of the limits those of a server's handshake do not hold but for the preface's, since no other step is taken here. Over TLS,
+    /// and as one of a server's connections, it is [`Server::accept_http2`](crate::Server::accept_http2).
     pub fn accept<T>(transport: T, limits: Limits) -> Self
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -51,10 +53,18 @@ impl Connection {
         let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
         let config = limits.http2(h2::Role::Server);
         let link = registry.enter(Arc::new(limits.connection(h2::Role::Server)), info);
+        Self::start(transport, &config, link)
+    }
+
+    /// Begins a connection that is listed.
+    pub(super) fn start<T>(transport: T, config: &h2::Config, link: Arc<Link>) -> Self
+    where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));
-        let machine = machine(h2::Role::Server, &config);
+        let machine = machine(h2::Role::Server, config);
         let accept = ToHandle(sender);
         let task = Driver::new(transport, BytesMut::new(), machine, link.clone(), accept);
         Self { streams, link, task: Some(tokio::spawn(task)) }
@@ -76,6 +86,11 @@ impl Connection {
         let result = task.await;
         self.task = None;
         result.map_err(Error::application)?.map(|()| None)
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> Peer {
+        Peer { link: self.link.clone(), cell: None }
     }
 
     /// Begins a graceful end: GOAWAY, and Close 1001 on every WebSocket (RFC 9113 §6.8). What has not ended within 5 seconds is cut
@@ -172,6 +187,11 @@ impl Stream {
     /// The `:protocol` of an extended CONNECT (RFC 8441 §4).
     pub fn protocol(&self) -> Option<&Protocol> {
         self.request.extensions().get()
+    }
+
+    /// Who is at the other end of its connection.
+    pub fn peer(&self) -> Peer {
+        Peer { link: self.handle.cell().link().clone(), cell: None }
     }
 
     /// The request's header fields.

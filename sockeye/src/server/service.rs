@@ -76,7 +76,7 @@ impl<H> WebSocketService<H> {
     /// async fn feed(mut socket: WebSocket) -> Result {
     ///     socket.send("compressed ".repeat(100)).await
     /// }
-    /// let service = websocket(feed).deflate(Deflate { level: 6, ..Deflate::default() });
+    /// let service = websocket(feed).deflate(Deflate::new().level(6));
     /// ```
     #[cfg(feature = "deflate")]
     #[must_use]

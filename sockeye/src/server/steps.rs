@@ -1,7 +1,6 @@
 //! The steps of an accepted connection: TLS, the first octets, which tell the version of HTTP, and what serves it then.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
@@ -15,13 +14,14 @@ use crate::engine::driver::Driver;
 use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::machine::{exchange, machine};
 use crate::engine::metrics::Counter;
+use crate::engine::peer::PeerAddress;
 use crate::engine::registry::Arrival;
 use crate::engine::relay::{self, Step, Then};
 use crate::engine::slice;
 use crate::engine::transport::Transport;
 use crate::error::{self, Error, Result};
 use crate::server::answer::{ByService, HttpService};
-use crate::server::builder::{Secured, Settled};
+use crate::server::builder::{Secure, Secured, Settled};
 use crate::server::http1::{First, Served, serve as serve_http1};
 
 impl Settled {
@@ -29,7 +29,7 @@ impl Settled {
     pub(super) async fn run<T: Transport + 'static, S: HttpService>(
         self: Arc<Self>,
         transport: T,
-        peer: Option<SocketAddr>,
+        peer: Option<PeerAddress>,
         arrival: Arrival,
         service: S,
     ) -> Then {
@@ -39,24 +39,31 @@ impl Settled {
                 let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
                 return Ok(Some(self.clone().start_http(transport, read, link, service)));
             };
-            let Some(secured) = self.before_shutdown(error::Step::Tls, secure(Box::new(transport))).await? else {
-                return Ok(None);
+            let Some(mut secured) = self.shake_hands(secure, Box::new(transport)).await? else { return Ok(None) };
+            let mut read = BytesMut::new();
+            let version = match secured.version {
+                Some(version) => version,
+                None => {
+                    let Some(first) = self.first_octets(secured.transport).await? else { return Ok(None) };
+                    (secured.transport, read) = (first.1, first.2);
+                    first.0
+                }
             };
-            let Secured { transport, version } =
-                secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?;
-            let first = match version {
-                Some(version) => Some((version, transport, BytesMut::new())),
-                None => self.first_octets(transport).await?,
-            };
-            let Some((version, transport, read)) = first else { return Ok(None) };
             let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: true });
-            Ok(Some(self.clone().start_http(transport, read, link, service)))
+            secured.identify(&link);
+            Ok(Some(self.clone().start_http(secured.transport, read, link, service)))
         };
         match handshake.await {
             Ok(Some(http)) => Then::Follows(http),
             Ok(None) => Then::Over(Ok(())),
             Err(error) => Then::Over(Err(error)),
         }
+    }
+
+    /// Makes a transport secure; none where the server shuts down before that is done.
+    pub(super) async fn shake_hands(&self, secure: &Secure, transport: Box<dyn Transport>) -> Result<Option<Secured>> {
+        let Some(secured) = self.before_shutdown(error::Step::Tls, secure(transport)).await? else { return Ok(None) };
+        Ok(Some(secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?))
     }
 
     async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
@@ -94,7 +101,7 @@ impl Settled {
     }
 
     /// Lists a connection, as one that has arrived.
-    fn enter(&self, arrival: Arrival, info: ConnectionInfo) -> Arc<Link> {
+    pub(super) fn enter(&self, arrival: Arrival, info: ConnectionInfo) -> Arc<Link> {
         self.registry.enter_from(Some(arrival), self.limits.clone(), info)
     }
 

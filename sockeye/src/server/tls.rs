@@ -53,12 +53,18 @@ impl Server {
             let registry = registry.clone();
             Box::pin(async move {
                 let transport = accept.await?;
-                let version = match transport.get_ref().1.alpn_protocol() {
+                let session = transport.get_ref().1;
+                let certificates = session.peer_certificates().map(|chain| chain.iter().cloned().collect());
+                let version = match session.alpn_protocol() {
                     Some(H2) => Some(Version::HTTP_2),
                     Some(HTTP_1_1) => Some(Version::HTTP_11),
                     _ => None,
                 };
-                Ok(Secured { transport: Box::new(Sealed::new(transport.into(), Some(registry))), version })
+                Ok(Secured {
+                    transport: Box::new(Sealed::new(transport.into(), Some(registry))),
+                    version,
+                    certificates,
+                })
             })
         }));
         self

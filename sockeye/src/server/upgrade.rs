@@ -3,28 +3,23 @@
 use std::mem;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_VERSION};
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Version, request};
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::handshake::{Offer, Refusal};
 use sockeye_proto::ws::{self, Role};
 use tokio::sync::oneshot;
 
 use crate::engine::body::Body;
-use crate::engine::driver::Driver;
-use crate::engine::link::{ConnectionInfo, Link, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
-use crate::engine::registry::Registry;
 use crate::engine::stream::{Ending, StreamCell, StreamHandle};
 use crate::engine::switch::Switch;
 use crate::engine::tunnel::Tunnel;
 use crate::error::{Error, Result};
 use crate::server::early::Early;
+use crate::server::way::{Way, start, take_way};
 use crate::socket::handler::{Handler, Supervised};
 use crate::socket::options::Agreement;
 use crate::socket::{SocketOptions, WebSocket};
@@ -53,31 +48,11 @@ struct Settled {
 #[derive(Debug)]
 pub struct Upgrade {
     offer: Offer,
-    way: Way,
+    pub(super) way: Way,
     request: request::Parts,
     pub(super) options: Arc<SocketOptions>,
     /// Of the response, beside the handshake's own.
     headers: HeaderMap,
-}
-
-/// How the stream gets from the server to the socket.
-enum Way {
-    /// A stream of our own engine, taken over at once.
-    Stream(StreamHandle),
-    /// A connection of our own HTTP/1.1 that has answered requests before, which becomes the socket's once the response is sent.
-    Switch(Arc<Link>, Early),
-    /// An upgrade of a foreign server's, which is whole only after the response was sent.
-    Hyper(OnUpgrade, Arc<Link>),
-}
-
-impl std::fmt::Debug for Way {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Stream(_) => "Stream",
-            Self::Switch(..) => "Switch",
-            Self::Hyper(..) => "Hyper",
-        })
-    }
 }
 
 impl Upgrade {
@@ -196,18 +171,9 @@ impl Upgrade {
                     .extensions_mut()
                     .insert(Tunnel::new(move || Box::pin(Supervised::new(handler.handle(socket), supervisor))));
             }
-            Way::Switch(..) => {
-                response.extensions_mut().insert(start(machine, handler, self.request, protocol));
-            }
-            Way::Hyper(upgrade, link) => {
-                let switch = start(machine, handler, self.request, protocol);
-                tokio::spawn(after_upgrade(upgrade, link, switch.clone()));
-                // Over HTTP/2, hyper drops the upgrade where the response is no 2xx.
-                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    let guard = switch.guard();
-                    response.extensions_mut().insert(switch);
-                    return response.map(|()| Body::switching(guard));
-                }
+            way => {
+                let start = start(machine, handler, self.request, protocol);
+                return way.switching(response, start);
             }
         }
         response.map(|()| Body::empty())
@@ -312,42 +278,8 @@ impl Upgrade {
     }
 }
 
-impl Way {
-    fn link(&self) -> &Link {
-        match self {
-            Self::Stream(handle) => handle.link(),
-            Self::Switch(link, _) | Self::Hyper(_, link) => link,
-        }
-    }
-}
-
-/// The start of a socket on an upgraded connection.
-fn start<H: Handler>(machine: ws::WebSocket, handler: H, request: request::Parts, protocol: Option<String>) -> Switch {
-    Switch::new(Box::new(move |link| {
-        let cell = StreamCell::new_tunnel(link);
-        let socket = WebSocket::new(machine, StreamHandle::new(&cell), request, protocol);
-        let handle = StreamHandle::new(&cell);
-        // What the handler does as it is called may use the socket, so it is called as the connection's new task begins.
-        let future = async { handler.handle(socket).await };
-        (cell, Box::pin(Supervised::new(future, handle)))
-    }))
-}
-
 pub(super) fn refused(refusal: Refusal, method: &Method) -> Response<Body> {
     refusal.response_to(method).map(Body::from)
-}
-
-/// Runs a socket once a foreign server has sent the response.
-async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
-    match upgrade.await {
-        Ok(upgraded) => {
-            if let Some(start) = switch.take() {
-                let (cell, handler) = start(link);
-                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
-            }
-        }
-        Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
-    }
 }
 
 /// Answers a stream with a refusal, where no service is there to do it.
@@ -376,32 +308,6 @@ pub(super) fn read_offer<B>(request: &mut Request<B>) -> std::result::Result<Opt
     offer
 }
 
-/// Takes what makes a socket of the request's stream; what is no way stays.
-fn take_way<B>(request: &mut Request<B>) -> Option<Way> {
-    let extensions = request.extensions_mut();
-    match extensions.get::<Peer>() {
-        Some(Peer { cell: Some(cell), .. }) => {
-            let handle = StreamHandle::take_over(cell)?;
-            extensions.remove::<Peer>();
-            // One that was lent, with all of hyper that stands behind it.
-            extensions.remove::<OnUpgrade>();
-            Some(Way::Stream(handle))
-        }
-        Some(Peer { link, cell: None }) => {
-            let link = link.clone();
-            extensions.remove::<OnUpgrade>()?;
-            extensions.remove::<Peer>();
-            Some(Way::Switch(link, extensions.remove::<Early>()?))
-        }
-        None => {
-            let upgrade = extensions.remove::<OnUpgrade>()?;
-            let registry = Arc::new(Registry::default());
-            let info = ConnectionInfo { side: Side::Server, peer: None, version: request.version(), secure: false };
-            Some(Way::Hyper(upgrade, registry.enter(Arc::default(), info)))
-        }
-    }
-}
-
 /// Hyper has its own type for the `:protocol`, which stands in a feature that brings another engine of HTTP/2 along. The
 /// rest of the request tells as much: a CONNECT with a path is an extended one, and only a WebSocket's has a version.
 fn is_extended_connect_of_hyper<B>(request: &Request<B>) -> bool {
@@ -413,7 +319,7 @@ fn is_extended_connect_of_hyper<B>(request: &Request<B>) -> bool {
 }
 
 /// Fields that the handshake writes itself, or that would announce content.
-fn is_reserved(name: &HeaderName) -> bool {
+pub(super) fn is_reserved(name: &HeaderName) -> bool {
     [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name)
         || name.as_str().starts_with("sec-websocket-")
 }

@@ -21,7 +21,8 @@ use crate::socket::member::Member;
 /// A clone is the same group. The sockets may be of any number of connections, servers and threads.
 ///
 /// ```
-/// # use sockeye::{Group, Result, WebSocket};
+/// use sockeye::{Group, Result, WebSocket, websocket};
+///
 /// async fn chat(mut socket: WebSocket, room: Group) -> Result {
 ///     let _member = room.join(&socket)?; // until it is dropped
 ///     while let Some(message) = socket.recv().await? {
@@ -29,6 +30,9 @@ use crate::socket::member::Member;
 ///     }
 ///     Ok(())
 /// }
+///
+/// let room = Group::new();
+/// let service = websocket(move |socket| chat(socket, room.clone()));
 /// ```
 ///
 /// # Who gets what
@@ -245,8 +249,8 @@ impl Group {
         self.send_to(&message.into(), |_| To::All)
     }
 
-    /// Sends a message to all members but one, such as whoever said it; otherwise as [`send`](Self::send). A member of another
-    /// group is no member of this one.
+    /// Sends a message to all members but one, such as whoever said it; otherwise as [`send`](Self::send), and cancel safe as
+    /// that. A member of another group is no member of this one.
     pub fn send_except(&self, member: &Member, message: impl Into<Message>) -> GroupSend {
         self.send_to(&message.into(), |crowd| match Arc::ptr_eq(&crowd.members, &member.crowd.members) {
             true => To::AllBut(member.key),
@@ -267,6 +271,20 @@ impl Group {
             }
         }
         sending.start(self.0.wait)
+    }
+
+    /// Tells all members that so many messages are lost which would have been sent to the group, by [`Member::lagged`] and
+    /// [`Member::missed`] as what they miss by being slow. It is for who brings messages from elsewhere, and knows of a hole.
+    pub fn miss(&self, messages: u64) {
+        if messages == 0 {
+            return;
+        }
+        let missed: Vec<_> = {
+            let crowds = self.crowds();
+            crowds.by_link.values().map(|crowd| crowd.members.miss(messages)).collect()
+        };
+        // Who hears of it may be the one that sends: it runs without the lock.
+        missed.into_iter().for_each(|mut missed| missed.wake());
     }
 
     /// How many members there are.

@@ -19,7 +19,7 @@ pub struct Member {
 
 impl Member {
     /// Sends a message to this member alone, in its place among those of the group: behind all that was sent to the group
-    /// before, and before all that is sent after. Otherwise as [`Group::send`]. For what is to go before all that the group
+    /// before, and before all that is sent after. Otherwise as [`Group::send`], and cancel safe as that. For what is to go before all that the group
     /// sends see [`Group::join_with`].
     pub fn send(&self, message: impl Into<Message>) -> GroupSend {
         let frame = ws::encode(&message.into());

@@ -11,6 +11,7 @@ mod member;
 pub(crate) mod options;
 mod reader;
 mod round_trip;
+mod tunnel;
 mod websocket;
 mod writer;
 
@@ -23,6 +24,7 @@ pub use join::Join;
 pub use member::Member;
 pub use options::SocketOptions;
 pub use reader::MessageReader;
+pub use tunnel::{Tunnel, TunnelPeer};
 pub use websocket::WebSocket;
 pub use writer::MessageWriter;
 

@@ -60,7 +60,7 @@ pub(crate) struct Answer {
 
 /// The settings of a peer whose windows are those of the protocol, however many streams it has.
 pub(crate) fn generous() -> Config {
-    Config { max_unread: 1 << 30, ..Config::default() }
+    Config::default().with(|config| config.max_unread = 1 << 30)
 }
 
 impl Client {

@@ -109,7 +109,7 @@ impl Socket {
     }
 
     fn new(wire: Wire, response: Response<()>, extensions: Extensions, input: BytesMut) -> Self {
-        let config = Config { max_message_size: 64 << 20, ..Config::default() };
+        let config = Config::default().with(|config| config.max_message_size = 64 << 20);
         let machine = WebSocket::new(Role::Client { mask_key: || *b"mask" }, config).with_extensions(extensions);
         Self { machine, response, wire, input }
     }

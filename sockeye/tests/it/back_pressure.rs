@@ -67,7 +67,7 @@ async fn flush_waits_for_the_outbox() {
 #[tokio::test]
 async fn send_waits_at_the_limit_of_its_connection() {
     const SOCKETS: usize = 90;
-    let client = Config { max_unread: 1 << 30, ..Config::default() };
+    let client = Config::default().with(|config| config.max_unread = 1 << 30);
     let (mut connection, client) = pair_with(Limits::new(), client).await;
     let mut sockets = Vec::new();
     let mut sent = Vec::new();

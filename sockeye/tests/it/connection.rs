@@ -217,11 +217,10 @@ async fn the_window_is_a_setting() {
 #[tokio::test]
 async fn header_tables_may_be_of_any_size() {
     for (decoder, encoder) in [(0, 0), (0, 4096), (65_536, 0), (100, 65_536)] {
-        let theirs = sockeye_proto::h2::Config {
-            max_hpack_len_decoder: decoder,
-            max_hpack_len_encoder: encoder,
-            ..Default::default()
-        };
+        let theirs = sockeye_proto::h2::Config::default().with(|config| {
+            config.max_hpack_len_decoder = decoder;
+            config.max_hpack_len_encoder = encoder;
+        });
         let tables = Limits::new().max_hpack_len_decoder(decoder).max_hpack_len_encoder(encoder);
         let (mut connection, client) = pair_with(tables, theirs).await;
         for _ in 0..20 {

@@ -16,8 +16,8 @@ use crate::counters::counted;
 const FIELD: &str = "sec-websocket-extensions";
 
 fn deflate(takeover: bool) -> Deflate {
-    let context = DeflateContext { takeover, window_bits: 15 };
-    Deflate { server: context, client: context, min_size: 1, ..Deflate::default() }
+    let context = DeflateContext::new().takeover(takeover).window_bits(15);
+    Deflate::new().contexts(context).min_size(1)
 }
 
 /// A client that compresses everything, and would do it with takeover.

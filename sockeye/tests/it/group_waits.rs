@@ -328,6 +328,28 @@ async fn a_slow_member_that_takes_no_close_is_reset() {
     drop(socket);
 }
 
+/// Whoever brings messages from elsewhere says what is lost on the way: each member there is hears of it, beside what it missed itself,
+/// and one that comes later does not.
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_told_to_all_members() {
+    let group = Group::new();
+    let (mut connection, client) = pair().await;
+    let (first_socket, _first_peer) = open(&mut connection, &client).await;
+    let (second_socket, _second_peer) = open(&mut connection, &client).await;
+    let (first, second) = (group.join(&first_socket).unwrap(), group.join(&second_socket).unwrap());
+    group.miss(0);
+    assert!(timeout(WAIT, first.lagged()).await.is_err(), "nothing was missed");
+    let (told, ()) = within(async { tokio::join!(first.lagged(), async { group.miss(3) }) }).await;
+    assert_eq!(told, 3, "who waits is woken");
+    group.miss(4);
+    assert_eq!(within(first.lagged()).await, 4);
+    assert_eq!(within(second.lagged()).await, 7);
+    let (late_socket, _late_peer) = open(&mut connection, &client).await;
+    let late = group.join(&late_socket).unwrap();
+    assert!(timeout(WAIT, late.lagged()).await.is_err(), "it was not there");
+    assert_eq!((first.missed(), second.missed(), late.missed()), (7, 7, 0));
+}
+
 /// The handler is told of what was missed, once each time, and how much it was.
 #[tokio::test(start_paused = true)]
 async fn the_handler_is_told_of_what_was_missed() {

@@ -64,7 +64,7 @@ async fn serve<S: HttpService>(server: Server, service: S) -> (Client, Handle) {
     let (ours, theirs) = tokio::io::duplex(1 << 20);
     let handle = server.handle();
     tokio::spawn(async move { server.serve_connection(ours, service).await });
-    (Client::over(theirs, Config { max_concurrent_streams: 10_000, ..Config::default() }).await, handle)
+    (Client::over(theirs, Config::default().with(|config| config.max_concurrent_streams = 10_000)).await, handle)
 }
 
 fn limited(max_concurrent_streams: u32) -> Server {

@@ -11,6 +11,9 @@ mod after_close;
 mod axum_extractor;
 mod back_pressure;
 mod cancel;
+mod cancel_safety;
+#[cfg(feature = "tls")]
+mod certificates;
 mod client;
 mod closing;
 mod connection;
@@ -36,8 +39,10 @@ mod keep_alive;
 mod later_pongs;
 mod limits;
 mod lingering;
+mod listeners;
 mod lives;
 mod membership;
+mod mute;
 mod options;
 mod outlasting;
 mod peers;
@@ -56,5 +61,6 @@ mod shutdown_alone;
 mod socket;
 #[cfg(feature = "tls")]
 mod tls;
+mod tunnel;
 mod unfinished;
 mod violations;

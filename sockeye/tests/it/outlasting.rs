@@ -78,7 +78,7 @@ async fn an_endless_close_timeout_bounds_handlers_by_their_number() {
         pending::<()>().await;
     });
     tokio::spawn(async move { server.serve_connection(ours, service).await });
-    let client = Client::over(theirs, Config { max_concurrent_streams: 10_000, ..Config::default() }).await;
+    let client = Client::over(theirs, Config::default().with(|config| config.max_concurrent_streams = 10_000)).await;
     for _ in 0..300 {
         open_and_cancel(&client).await;
     }

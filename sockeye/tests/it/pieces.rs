@@ -123,8 +123,8 @@ async fn a_client_sends_and_receives_in_pieces() {
 async fn compressed_messages_are_forwarded_in_pieces() {
     use sockeye::{Deflate, DeflateContext};
     for takeover in [false, true] {
-        let context = DeflateContext { takeover, window_bits: 15 };
-        let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+        let context = DeflateContext::new().takeover(takeover).window_bits(15);
+        let deflate = Deflate::new().contexts(context);
         let running = start(Server::new(), websocket(forward).deflate(deflate)).await;
         for carrier in Carrier::ALL {
             let builder = sockeye::Client::builder();

@@ -231,7 +231,8 @@ async fn many_requests_that_arrive_together_are_all_answered() {
     let config = Limits::new().max_concurrent_streams(REQUESTS as u32);
     let server = start(Server::new().limits(config), service_fn(answer)).await;
     let transport = TcpStream::connect(server.addr).await.unwrap();
-    let client = Client::over(transport, Config { max_concurrent_streams: REQUESTS as u32, ..Config::default() }).await;
+    let client =
+        Client::over(transport, Config::default().with(|config| config.max_concurrent_streams = REQUESTS as u32)).await;
     let requests = |number: usize| {
         let value = HeaderValue::from_str(&format!("{number:0100}")).unwrap();
         Request::head("http://localhost/").header("x-number", value).body(()).unwrap()

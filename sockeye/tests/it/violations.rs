@@ -80,7 +80,7 @@ async fn sockets_that_are_broken_on_purpose_end_their_connection() {
 async fn a_flood_of_broken_sockets_is_cut_off_at_the_limit() {
     let config = Limits::new().max_concurrent_streams(1000);
     let server = server(Place::Connection, config).await;
-    let wide = sockeye_proto::h2::Config { max_concurrent_streams: 1000, ..Default::default() };
+    let wide = sockeye_proto::h2::Config::default().with(|config| config.max_concurrent_streams = 1000);
     let client = Client::over(tokio::net::TcpStream::connect(server.addr).await.unwrap(), wide).await;
     let request = handshake("/").request(sockeye_proto::ws::handshake::Carrier::Http2).unwrap();
     client.act(|machine| {

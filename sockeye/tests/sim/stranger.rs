@@ -46,7 +46,7 @@ struct Exchange {
 /// Speaks to a server for a while.
 pub(crate) async fn visit(world: World, transport: End, mut random: Random) {
     let _alive = world.alive();
-    let config = Config { initial_window_size: random.pick(&[100, 65_535]), ..Config::default() };
+    let config = Config::default().with(|config| config.initial_window_size = random.pick(&[100, 65_535]));
     let machine = Connection::new(Role::Client, config, now());
     let mut stranger = Stranger { world, machine, random, streams: BTreeMap::new(), is_over: false };
     stranger.run(transport).await;

@@ -148,7 +148,7 @@ where
         }
         let now = now();
         if self.write_deadline().is_some_and(|due| due <= now) {
-            if self.output.failed().is_none() {
+            if !self.output.has_failed() {
                 self.link.metrics().count(Counter::WriteTimeouts);
             }
             self.give_up_transport(io::ErrorKind::TimedOut.into());
@@ -233,8 +233,8 @@ where
     }
 
     fn write_deadline(&self) -> Option<Instant> {
-        if let Some(failed) = self.output.failed().filter(|_| !self.machine.is_closed()) {
-            return failed.checked_add(self.link.limits.failed_timeout);
+        if self.output.has_failed() && !self.machine.is_closed() {
+            return self.output.read_until(&self.link.limits);
         }
         self.output.blocked()?.checked_add(self.link.limits.write_timeout)
     }

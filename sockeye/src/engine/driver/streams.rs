@@ -472,6 +472,7 @@ pub(crate) fn connection_error(error: h2::ConnectionError, debug_data: &[u8], pe
         h2::ConnectionError::GoAway(reason) => {
             Error::GoAway { reason, by: peer, debug: String::from_utf8_lossy(debug_data).into() }
         }
-        h2::ConnectionError::Eof => Error::Disconnected,
+        // The transport ended, or there is something that a later version knows of.
+        _ => Error::Disconnected,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BufMut, BytesMut};
 use sockeye_proto::{Machine, Reason};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::poll_read_buf;
 
 use super::{Application, Driver, pinned};
-use crate::engine::link::{End, MIN_PROGRESS};
+use crate::engine::link::{End, Limits, MIN_PROGRESS};
 use crate::engine::{buffers, now};
 
 /// What was read and the machine has not taken.
@@ -43,8 +43,9 @@ pub(super) struct Output {
     state: Writing,
     /// The transport has taken too little since then: just now, or for ever where it has failed.
     stuck: Option<Instant>,
-    /// Octets that it has taken since then.
-    taken: u32,
+    /// Octets that it has taken since then. Of one that has failed, the milliseconds from then until something was read of it
+    /// last: a number for each would make every idle connection larger.
+    progress: u32,
     /// Something was written since [`forget_written`](Self::forget_written).
     written: bool,
 }
@@ -74,14 +75,30 @@ impl Output {
         matches!(self.state, Writing::ShutDown | Writing::Failed)
     }
 
-    /// Since when the transport takes nothing any more.
-    pub(super) fn failed(&self) -> Option<Instant> {
-        self.stuck.filter(|_| self.state == Writing::Failed)
+    /// Whether the transport takes nothing any more.
+    pub(super) fn has_failed(&self) -> bool {
+        self.state == Writing::Failed
+    }
+
+    /// Until when a transport that takes nothing any more is read: for a moment after something came of it, and for no longer
+    /// in all than a peer may take to close. A moment alone would lose what a busy program has no time to read.
+    pub(super) fn read_until(&self, limits: &Limits) -> Option<Instant> {
+        let failed = self.stuck.filter(|_| self.has_failed())?;
+        let moment = Duration::from_millis(self.progress.into()).saturating_add(limits.failed_timeout);
+        failed.checked_add(moment.min(limits.close_timeout))
+    }
+
+    /// Something was read.
+    fn hear(&mut self, now: Instant) {
+        if let Some(failed) = self.stuck.filter(|_| self.has_failed()) {
+            let millis = now.saturating_duration_since(failed).as_millis();
+            self.progress = u32::try_from(millis).unwrap_or(u32::MAX);
+        }
     }
 
     /// Since when the transport takes nothing, or too little, though it may take more again.
     pub(super) fn blocked(&self) -> Option<Instant> {
-        self.stuck.filter(|_| self.state != Writing::Failed)
+        self.stuck.filter(|_| !self.has_failed())
     }
 
     /// Whether the transport has taken anything since this was last asked to be forgotten.
@@ -97,7 +114,7 @@ impl Output {
     fn stick(&mut self, now: Instant) {
         if self.stuck.is_none() {
             self.stuck = Some(now);
-            self.taken = 0;
+            self.progress = 0;
         }
     }
 
@@ -116,7 +133,10 @@ where
     /// Reads once, and hands over what is there; whether anything happened.
     pub(super) fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let progress = self.read_once(cx, now);
-        if self.output.failed().is_some() && self.input.state == Reading::Ended && !self.machine.is_closed() {
+        if progress {
+            self.output.hear(now);
+        }
+        if self.output.has_failed() && self.input.state == Reading::Ended && !self.machine.is_closed() {
             // There is nothing more to be read off a transport that failed.
             self.give_up_transport(io::ErrorKind::BrokenPipe.into());
         }
@@ -182,7 +202,7 @@ where
 
     /// Writes as much of the batch as the transport takes; whether anything happened.
     pub(super) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        if self.output.failed().is_some() {
+        if self.output.has_failed() {
             // The machine's words go nowhere.
             self.machine.poll_transmit(&mut BytesMut::new());
             return false;
@@ -255,8 +275,8 @@ where
             return;
         }
         let octets = u32::try_from(octets).unwrap_or(u32::MAX);
-        self.output.taken = self.output.taken.saturating_add(octets);
-        if self.output.taken as usize >= MIN_PROGRESS {
+        self.output.progress = self.output.progress.saturating_add(octets);
+        if self.output.progress as usize >= MIN_PROGRESS {
             self.unblock(now);
         }
     }
@@ -271,7 +291,7 @@ where
     }
 
     /// The transport takes nothing any more. What the peer had sent before it went away is on its way still: it is read to its
-    /// end, for some time.
+    /// end, for [some time](Output::read_until).
     fn fail_to_write(&mut self, now: Instant, error: io::Error) {
         self.failure.get_or_insert_with(|| Box::new(error.into()));
         self.output.fail(now);
@@ -281,7 +301,7 @@ where
     /// Neither half of the transport is used any more.
     pub(super) fn give_up_transport(&mut self, error: io::Error) {
         let now = now();
-        if self.output.failed().is_none() {
+        if !self.output.has_failed() {
             self.fail_to_write(now, error);
         }
         self.input.state = Reading::Ended;

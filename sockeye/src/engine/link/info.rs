@@ -5,15 +5,35 @@ use std::net::SocketAddr;
 
 use http::Version;
 
+use crate::engine::peer::{Credentials, PeerAddress};
+
 /// What is known of a connection from its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionInfo {
     /// What we are.
     pub(crate) side: Side,
-    /// The peer's address, where the transport has one.
-    pub(crate) peer: Option<SocketAddr>,
+    /// Where the peer is, where the transport tells.
+    pub(crate) peer: Option<PeerAddress>,
     pub(crate) version: Version,
     pub(crate) secure: bool,
+}
+
+impl ConnectionInfo {
+    /// The peer's address, where the transport has one.
+    pub(crate) fn addr(&self) -> Option<SocketAddr> {
+        match self.peer? {
+            PeerAddress::Tcp(address) => Some(address),
+            PeerAddress::Unix(_) => None,
+        }
+    }
+
+    /// Who the peer is to the system, where it is on this machine.
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
+        match self.peer? {
+            PeerAddress::Tcp(_) => None,
+            PeerAddress::Unix(credentials) => Some(credentials),
+        }
+    }
 }
 
 /// One of the two sides of a connection.

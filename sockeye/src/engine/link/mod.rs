@@ -18,6 +18,8 @@ use sockeye_proto::ws::Inflation;
 use crate::engine::budget::Budget;
 use crate::engine::heads::Heads;
 use crate::engine::metrics::{Counter, Metrics};
+#[cfg(feature = "tls")]
+use crate::engine::peer::Certificates;
 use crate::engine::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use crate::engine::sync::{Mutex, MutexGuard};
 use crate::engine::watches::Watches;
@@ -99,6 +101,9 @@ struct Rare {
     blames: u32,
     /// Streams on which something has begun to come.
     watches: Watches,
+    /// What the peer proved by TLS to be its own.
+    #[cfg(feature = "tls")]
+    certificates: Option<Certificates>,
 }
 
 impl Ready {
@@ -109,6 +114,15 @@ impl Ready {
         }
         self.called |= self.sleeper.is_some();
         self.sleeper.take()
+    }
+
+    /// Whether nothing rare is left that would be missed.
+    fn has_nothing_rare(rare: &Rare) -> bool {
+        #[cfg(feature = "tls")]
+        if rare.certificates.is_some() {
+            return false;
+        }
+        rare.groups.is_empty() && rare.flushes.is_empty() && rare.blames == 0 && rare.watches.is_empty()
     }
 
     fn rare(&mut self) -> &mut Rare {
@@ -216,6 +230,17 @@ impl Link {
     pub(crate) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.metrics().count(Counter::Requests);
+    }
+
+    /// What the peer proved by TLS to be its own is known as the connection begins.
+    #[cfg(feature = "tls")]
+    pub(crate) fn set_certificates(&self, certificates: Certificates) {
+        self.ready().rare().certificates = Some(certificates);
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn certificates(&self) -> Option<Certificates> {
+        self.ready().rare.as_ref()?.certificates.clone()
     }
 
     /// A handler has blocked its thread.
@@ -342,9 +367,7 @@ impl Link {
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
         let mut ready = self.ready();
-        ready.rare.take_if(|rare| {
-            rare.groups.is_empty() && rare.flushes.is_empty() && rare.blames == 0 && rare.watches.is_empty()
-        });
+        ready.rare.take_if(|rare| Ready::has_nothing_rare(rare));
         ready.handed.take_if(|handed| handed.is_empty());
     }
 

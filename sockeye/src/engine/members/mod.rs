@@ -171,6 +171,13 @@ impl Members {
         Poll::Pending
     }
 
+    /// All members miss so many messages, which never came to be sent here.
+    pub(crate) fn miss(&self, messages: u64) -> Evicted {
+        let mut evicted = Evicted::default();
+        self.list().members.iter_mut().for_each(|(_, member)| member.miss(messages, &mut evicted));
+        evicted
+    }
+
     /// Octets that are charged for what waits here.
     pub(crate) fn charged(&self) -> usize {
         self.list().log.charged()

@@ -101,6 +101,15 @@ impl StreamCell {
         self.slot as usize
     }
 
+    /// Server: sends an interim response (RFC 9110 §15.2), unless the response goes before; whether it goes.
+    pub(crate) fn send_interim(&self, head: Response<()>) -> bool {
+        let goes = self.lock().send_interim(head);
+        if goes {
+            self.queue();
+        }
+        goes
+    }
+
     /// Takes the lock, which ends the calm.
     pub(crate) fn lock(&self) -> MutexGuard<'_, StreamState> {
         // Nothing under this lock runs foreign code: what it protects is whole even if a thread died with it.

@@ -68,7 +68,7 @@ pub(crate) enum Death {
     /// Reset, by this side of its connection.
     Reset(ErrorCode, Side),
     /// A tunnel whose peer gave it up without a fault, and without a word in the tunnel's protocol: a page that was closed.
-    Abandoned,
+    Abandoned(ErrorCode),
     /// Its connection went away.
     Disconnected,
     /// The peer did not answer a Ping of the keep-alive.
@@ -80,9 +80,29 @@ impl Death {
     pub(super) fn of_tunnel(self, side: Side) -> Self {
         match self {
             Self::Reset(code, by) if by != side && [Reason::CANCEL, Reason::NO_ERROR].contains(&code.reason()) => {
-                Self::Abandoned
+                Self::Abandoned(code)
             }
             death => death,
+        }
+    }
+}
+
+/// What of the peer's half is known to whoever relays a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PeersHalf {
+    Open,
+    Finished,
+    Reset(ErrorCode),
+    Disconnected,
+}
+
+impl From<Received> for PeersHalf {
+    fn from(received: Received) -> Self {
+        match received {
+            Received::Open => Self::Open,
+            Received::Finished => Self::Finished,
+            Received::Dead(Death::Reset(code, _) | Death::Abandoned(code)) => Self::Reset(code),
+            Received::Dead(Death::Disconnected | Death::Silent) => Self::Disconnected,
         }
     }
 }
@@ -91,7 +111,7 @@ impl From<Death> for Error {
     fn from(death: Death) -> Self {
         match death {
             Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
-            Death::Abandoned => Self::Abnormal,
+            Death::Abandoned(_) => Self::Abnormal,
             Death::Disconnected => Self::Disconnected,
             Death::Silent => Self::Timeout(Step::Pong),
         }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response};
 
 use super::StreamCell;
-use super::ends::{Closer, Parting};
+use super::ends::{Closer, ErrorCode, Parting, PeersHalf};
 use super::state::waiters::Who;
 use crate::engine::link::{End, Link};
 use crate::engine::pulse::Mark;
@@ -155,6 +155,17 @@ impl StreamHandle {
     pub(crate) fn refuse(&self) {
         self.0.lock().refuse();
         self.0.queue();
+    }
+
+    /// Breaks the stream off with this code, unless it is over: what waits to be sent is void.
+    pub(crate) fn reset(&self, code: ErrorCode) {
+        self.0.lock().break_off(code);
+        self.0.queue();
+    }
+
+    /// How far the peer's half is.
+    pub(crate) fn peers_half(&self) -> PeersHalf {
+        self.0.lock().peers_half()
     }
 
     /// Both sides of this tunnel have said their last words, or the peer broke its protocol: what is left to say is sent, if

@@ -18,6 +18,8 @@ pub(crate) use ends::Closer;
 pub(crate) use ends::Notice;
 #[cfg(feature = "web-socket")]
 pub(crate) use ends::Parting;
+#[cfg(feature = "web-socket")]
+pub(crate) use ends::PeersHalf;
 pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Received};
 pub(crate) use handle::StreamHandle;
 use outbox::Outbox;

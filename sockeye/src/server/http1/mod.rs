@@ -1,58 +1,52 @@
 //! HTTP/1.1, the fallback that every browser needs for its first socket: hyper's, up to the 101, where a first request for a
 //! WebSocket is not [ours](First).
 
+mod answering;
 mod first;
 mod pace;
 mod taking;
+mod turn;
 mod wire;
 mod yielding;
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
-use http_body::{Frame, SizeHint};
-use http_body_util::Either;
+use bytes::BytesMut;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sockeye_proto::{h1, h2};
+use sockeye_proto::h2;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, Sleep, timeout};
 
+use self::answering::answer;
 use self::pace::Overdue;
-use self::taking::{Answered, expect_early};
-use self::wire::{Exchange, Line, Next, PeerEnd, Wire};
+use self::wire::{Line, Next, PeerEnd, Wire};
 use self::yielding::Yielding;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
-use crate::engine::content::{Content, expects_continue, is_without_content};
 use crate::engine::driver::Driver;
 use crate::engine::link::{End, Link, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::now;
-use crate::engine::peer::Peer;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::relay::{self, Then};
 use crate::engine::slice::Slice;
-use crate::engine::switch::Switch;
 use crate::engine::transport::Transport;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::{BoxError, Error, Result, Step};
 use crate::server::answer::{HttpService, trace};
-#[cfg(feature = "axum")]
-use crate::server::axum;
 use crate::server::builder::Settled;
 
 pub(crate) use self::first::{First, Served};
+pub(crate) use self::turn::Turn;
 
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
@@ -362,120 +356,4 @@ impl<T: Transport + 'static, S: HyperService> Http<T, S> {
             other => other,
         };
     }
-}
-
-async fn answer<S: HttpService>(
-    service: S,
-    mut request: Request<Body>,
-    link: Arc<Link>,
-    line: Line,
-) -> Result<Response<Held<Either<Content<S::Content>, Body>>>, Infallible> {
-    let exchange = line.begin_exchange();
-    let held = |response: Response<_>| response.map(|content| Held { content, _exchange: exchange });
-    if let Err(rule) = h1::settle_host(&mut request) {
-        return Ok(held(refuse(rule).map(Either::Right)));
-    }
-    let method = request.method().clone();
-    // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
-    let expects = request.version() == Version::HTTP_11 && expects_continue(request.headers());
-    request.extensions_mut().insert(Peer { link: link.clone(), cell: None });
-    #[cfg(feature = "axum")]
-    axum::tell_address(&mut request);
-    let early = expect_early(&mut request);
-    let mut response = match taking::answer(call(service, request, link), early).await {
-        Answered::ByService(Ok(response)) => settle_content(response, &method),
-        Answered::ByService(Err(error)) => {
-            tracing::error!(%error, "a service failed");
-            status(StatusCode::INTERNAL_SERVER_ERROR, Body::empty()).map(Either::Right)
-        }
-        Answered::Early(response) => response.map(Either::Right),
-    };
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let switch = response.extensions_mut().remove::<Switch>();
-        line.switch(switch.and_then(|switch| switch.take()), expects).await;
-    } else if method == Method::CONNECT && response.status().is_success() {
-        line.switch(None, false).await;
-    }
-    Ok(held(response))
-}
-
-pin_project_lite::pin_project! {
-    /// The content of a response, which is all handed over when this is dropped.
-    struct Held<B> {
-        #[pin]
-        content: B,
-        _exchange: Exchange,
-    }
-}
-
-impl<B: http_body::Body> http_body::Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().content.poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.content.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.content.size_hint()
-    }
-}
-
-/// Runs a service. Its panics are its own.
-async fn call<S: HttpService>(
-    mut service: S,
-    request: Request<Body>,
-    link: Arc<Link>,
-) -> Result<Response<S::Content>, BoxError> {
-    poll_fn(|cx| caught(&link, || service.poll_ready(cx).map_err(Into::into))).await?;
-    let future = tunnel::catch(link.metrics(), || service.call(request)).map_err(|Panicked| PANICKED)?;
-    let mut future = pin!(Some(future));
-    let answered = poll_fn(|cx| match future.as_mut().as_pin_mut() {
-        Some(future) => caught(&link, || future.poll(cx).map_err(Into::into)),
-        None => Poll::Ready(Err(PANICKED.into())),
-    });
-    let answered = answered.await;
-    // One that panics as it is dropped has answered.
-    tunnel::catch(link.metrics(), || future.set(None)).ok();
-    answered
-}
-
-const PANICKED: &str = "the service panicked";
-
-fn caught<T>(link: &Link, run: impl FnOnce() -> Poll<Result<T, BoxError>>) -> Poll<Result<T, BoxError>> {
-    tunnel::catch(link.metrics(), run).unwrap_or_else(|Panicked| Poll::Ready(Err(PANICKED.into())))
-}
-
-/// What hyper leaves to us: a response has a content-length where RFC 9110 §8.6 allows one, and keeps to it.
-fn settle_content<B>(response: Response<B>, method: &Method) -> Response<Either<Content<B>, Body>>
-where
-    B: http_body::Body<Data = Bytes>,
-{
-    let (mut head, body) = response.into_parts();
-    let has_content = method != Method::HEAD && !is_without_content(head.status);
-    let body = Content::new(&mut head.headers, head.status, has_content, body);
-    let is_tunnel = head.status.is_informational() || (method == Method::CONNECT && head.status.is_success());
-    if is_tunnel || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    // RFC 9110 §15.3.6: nor has a 205 any content, which hyper sees to for 204 and 304 alone.
-    let is_reset = head.status == StatusCode::RESET_CONTENT;
-    Response::from_parts(head, if is_reset { Either::Right(Body::empty()) } else { Either::Left(body) })
-}
-
-fn status(status: StatusCode, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response
-}
-
-fn refuse(rule: &'static str) -> Response<Body> {
-    tracing::debug!(reason = rule, "a request was refused");
-    let mut response = status(StatusCode::BAD_REQUEST, Body::from(rule));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
 }

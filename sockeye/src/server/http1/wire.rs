@@ -2,11 +2,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pace::Pace;
@@ -21,6 +22,7 @@ pub(super) struct Line(Arc<Mutex<State>>);
 #[derive(Default)]
 pub(super) struct State {
     pub(super) interim: Interim,
+    pub(super) interims: Interims,
     pub(super) next: Next,
     pub(super) peer: PeerEnd,
     /// Hyper has asked to read in this turn, and waits for what comes.
@@ -37,6 +39,32 @@ pub(super) enum Interim {
     None,
     Wanted,
     Sent,
+}
+
+/// What a service sends before its answer.
+#[derive(Default)]
+pub(super) struct Interims {
+    /// The request whose answer is awaited; behind it nothing interim may go.
+    pub(super) turn: Option<u64>,
+    turns: u64,
+    /// Whole heads that wait until what hyper wrote before them is out.
+    pub(super) waiting: BytesMut,
+    /// What is left of those that are being sent: nothing of hyper's goes before it.
+    pub(super) begun: BytesMut,
+    /// The connection's task, which sends them.
+    pub(super) task: Option<Waker>,
+}
+
+impl Interims {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.begun.is_empty()
+    }
+
+    pub(super) fn begin(&mut self) -> u64 {
+        self.turns += 1;
+        self.turn = Some(self.turns);
+        self.turns
+    }
 }
 
 /// What follows HTTP on this connection.
@@ -83,7 +111,7 @@ impl Line {
     }
 
     /// Waits for what the connection's task, or its transport, does in its next turn.
-    async fn wait(&self, is_done: impl Fn(&State) -> bool) {
+    pub(super) async fn wait(&self, is_done: impl Fn(&State) -> bool) {
         poll_fn(|_| if is_done(&self.lock()) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
@@ -158,6 +186,44 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Wire<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Begins to send what goes before the answer that is awaited, as [`poll_interim`](Self::poll_interim) does a 100.
+    fn poll_interims(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        {
+            let mut state = self.line.lock();
+            let interims = &mut state.interims;
+            if interims.begun.is_empty() {
+                interims.begun = mem::take(&mut interims.waiting);
+            }
+            if interims.turn.is_some() && !interims.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+                interims.task = Some(cx.waker().clone());
+            }
+        }
+        self.poll_begun(cx)
+    }
+
+    /// Sends on what was begun.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.line.lock();
+        if state.interims.begun.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while !state.interims.begun.is_empty() {
+            match Pin::new(self.transport.transport()).poll_write(cx, &state.interims.begun) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => state.interims.begun.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    state.pace.stick(now());
+                    return Poll::Pending;
+                }
+            }
+        }
+        state.interims.begun = BytesMut::new();
+        // For the answer, which may wait for it, and which has been asked already in this turn.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(()))
+    }
+
     /// What became of a write, or of a flush.
     fn note_written(&self, written: &Poll<io::Result<usize>>) {
         let mut state = self.line.lock();
@@ -200,6 +266,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Wire<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun(cx))?;
         let written = Pin::new(&mut self.transport).poll_write(cx, octets);
         self.note_written(&written);
         written
@@ -210,6 +277,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun(cx))?;
         let written = Pin::new(&mut self.transport).poll_write_vectored(cx, slices);
         self.note_written(&written);
         written
@@ -223,6 +291,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         // Also where a peer takes nothing: it may be gone.
         self.look_for_the_end(cx);
         ready!(self.poll_interim(cx))?;
+        ready!(self.poll_interims(cx))?;
         let flushed = Pin::new(&mut self.transport).poll_flush(cx);
         match &flushed {
             Poll::Ready(Ok(())) => self.line.lock().pace.note_flushed(),

@@ -17,6 +17,9 @@ use sockeye_proto::ws::{self, CloseCode, CloseFrame, Message};
 use crate::engine::budget::Ticket;
 use crate::engine::heads::Held;
 use crate::engine::metrics::Counter;
+#[cfg(feature = "tls")]
+use crate::engine::peer::Certificates;
+use crate::engine::peer::Credentials;
 use crate::engine::stream::{StreamCell, StreamHandle};
 use crate::error::{Error, Result, Step};
 use crate::socket::head::{self, Head};
@@ -333,9 +336,21 @@ impl WebSocket {
         self.0.handle.link().info.version
     }
 
-    /// The peer's address, where the transport has one.
+    /// The peer's address, where the connection is one of TCP and not made by way of a proxy.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.0.handle.link().info.peer
+        self.0.handle.link().info.addr()
+    }
+
+    /// A server's socket: who connected by a Unix socket.
+    pub fn peer_credentials(&self) -> Option<Credentials> {
+        self.0.handle.link().info.credentials()
+    }
+
+    /// A server's socket: the certificates that the client proved by TLS to be its own. See
+    /// [`Peer::certificates`](crate::Peer::certificates).
+    #[cfg(feature = "tls")]
+    pub fn peer_certificates(&self) -> Option<Certificates> {
+        self.0.handle.link().certificates()
     }
 
     /// Splits the socket into halves for two tasks.

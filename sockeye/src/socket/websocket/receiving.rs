@@ -154,7 +154,7 @@ impl WebSocket {
     pub(super) fn hold_unfinished(&mut self, cx: &Context<'_>) -> Verdict {
         let Inner { machine, handle, ticket, .. } = &mut *self.0;
         let message = machine.unfinished();
-        let message = message.map(|ws::Unfinished { held, spare, announced, is_last }| budget::Message {
+        let message = message.map(|ws::Unfinished { held, spare, announced, is_last, .. }| budget::Message {
             held,
             spare,
             announced,

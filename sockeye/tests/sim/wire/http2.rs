@@ -76,7 +76,7 @@ const END_STREAM: u8 = 1;
 
 impl Http2 {
     pub(super) fn new(link: u64, sightings: Sightings) -> Self {
-        let limits = Limits { max_list_size: 1 << 16, max_fields: 400 };
+        let limits = Limits::new(1 << 16, 400);
         let direction = |state| Direction { state, decoder: Decoder::new(4096, limits) };
         let directions = [direction(State::Preface(PREFACE)), direction(State::Frame(BytesMut::new()))];
         Self { link, now: 0, frames: 0, sightings, directions, streams: BTreeMap::new() }

@@ -5,6 +5,7 @@ use std::task::{Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response};
+use sockeye_proto::Reason;
 
 use super::waiters::Who;
 use super::{
@@ -12,12 +13,14 @@ use super::{
 };
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::Outbox;
-use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, Received, Sent};
+use crate::engine::stream::ends::{Closer, ErrorCode, Input, Parting, PeersHalf, Received, Sent};
 use crate::engine::tunnel::Handler;
 use crate::error::{Error, Result};
 
 /// Octets that are worth no more than a look under the lock. A larger message is taken out first, and read without it.
 const FEW: usize = 4096;
+/// Interim responses that wait to be sent: a server has one or two, and the connection takes them in its next turn.
+const MAX_INTERIMS: usize = 16;
 
 /// The application's verbs.
 impl StreamState {
@@ -164,11 +167,35 @@ impl StreamState {
         may
     }
 
+    /// Server: sends an interim response (RFC 9110 §15.2), unless the response goes before; whether it goes.
+    pub(in crate::engine::stream) fn send_interim(&mut self, head: Response<()>) -> bool {
+        debug_assert!(head.status().is_informational(), "another one is the response");
+        let may = self.sent == Sent::Open && !self.is_tunnel() && !self.head_waits();
+        let may = may && !self.is_dead() && self.rare().interims.len() < MAX_INTERIMS;
+        if may {
+            self.rare().interims.push(head);
+        }
+        may
+    }
+
     /// Nothing was done for this request: its peer may try it again elsewhere (RFC 9113 §8.7).
     pub(in crate::engine::stream) fn refuse(&mut self) {
         if self.sent == Sent::Open {
             self.reset(REFUSED_STREAM);
         }
+    }
+
+    /// Breaks the stream off, both ways, where it is not over. With NO_ERROR nothing went wrong (RFC 9113 §7): our last octets go
+    /// all the same.
+    pub(in crate::engine::stream) fn break_off(&mut self, code: ErrorCode) {
+        let goes_on = self.sent == Sent::Finishing && code.reason() == Reason::NO_ERROR;
+        if !self.is_over() && !goes_on && !matches!(self.sent, Sent::Resetting(_)) {
+            self.reset(code);
+        }
+    }
+
+    pub(in crate::engine::stream) fn peers_half(&self) -> PeersHalf {
+        self.received.into()
     }
 
     pub(super) fn reset(&mut self, code: ErrorCode) {

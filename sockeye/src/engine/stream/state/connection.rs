@@ -4,7 +4,7 @@ use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{Response, StatusCode};
-use sockeye_proto::MachineStream;
+use sockeye_proto::{MachineStream, Reason};
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, Notice, StreamState, Telling, Trailers};
@@ -69,7 +69,7 @@ impl StreamState {
             Received::Dead(death) if self.is_tunnel() => Received::Dead(death.of_tunnel(side)),
             received => received,
         };
-        if !self.is_dead() {
+        if !self.is_dead() && !self.stays_whole(received, side) {
             self.received = received;
         }
         match received {
@@ -84,6 +84,12 @@ impl StreamState {
         }
         let (sender, receiver) = (self.take_sender(), self.take_receiver());
         Waiting { sender, receiver, watcher: self.take_watcher() }
+    }
+
+    /// RFC 9113 §8.1: a response that has come whole is not taken back where the server wants no more of the request.
+    fn stays_whole(&self, received: Received, side: Side) -> bool {
+        let wants_no_more = matches!(received, Received::Dead(Death::Reset(code, by)) if by != side && code.reason() == Reason::NO_ERROR);
+        wants_no_more && self.received == Received::Finished && !self.is_tunnel()
     }
 
     /// What was to come has had its time: whoever receives looks again.
@@ -255,6 +261,10 @@ impl StreamState {
                 *head.status_mut() = StatusCode::CONTINUE;
                 // The machine declines where the response has begun: then nobody waits for it.
                 progress = stream.respond(&head, false).is_ok();
+            }
+            let interims = self.take_rare(|rare| Some(mem::take(&mut rare.interims))).unwrap_or_default();
+            for head in interims {
+                progress |= stream.respond(&head, false).is_ok();
             }
             if let Some((head, end_stream)) = self.take_rare(|rare| rare.head.take()) {
                 progress = true;

@@ -82,6 +82,8 @@ struct Rare {
     head: Option<(Response<()>, bool)>,
     /// Server: a 100 is to be sent.
     continues: bool,
+    /// Server: the interim responses to send, which go before the response.
+    interims: Vec<Response<()>>,
     trailers_out: Option<HeaderMap>,
     trailers_in: Option<Trailers>,
     closer: Option<Box<dyn Closer>>,
@@ -117,8 +119,10 @@ impl Trailers {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        let Self { response, head, continues, trailers_out, trailers_in, closer, close_code, dropped, .. } = self;
-        let no_head = response.is_none() && head.is_none() && !continues;
+        let Self {
+            response, head, continues, interims, trailers_out, trailers_in, closer, close_code, dropped, ..
+        } = self;
+        let no_head = response.is_none() && head.is_none() && !continues && interims.is_empty();
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
         let nothing_waits = self.pending == 0 && *dropped == 0;

@@ -1,0 +1,116 @@
+//! Streams as octets, for who relays a WebSocket that is spoken elsewhere.
+
+use std::convert::Infallible;
+use std::future::ready;
+
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use sockeye::client::TunnelAnswer;
+use sockeye::socket::TunnelPeer;
+use sockeye::{Body, Client, Reason, Server, Tunnel, Upgrade};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+/// What an upstream agreed to, with fields that no hop may pass on.
+fn agreed() -> HeaderMap {
+    let fields = [
+        ("sec-websocket-protocol", "chat"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+        ("sec-websocket-accept", "not for this key"),
+        ("set-cookie", "a=1"),
+        ("content-length", "5"),
+    ];
+    fields.map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).into_iter().collect()
+}
+
+async fn answer(mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path().to_owned();
+    if path == "/no" {
+        let response = Response::builder().status(StatusCode::FORBIDDEN).header("x-why", "because");
+        return Ok(response.body("not you".into()).unwrap());
+    }
+    let upgrade = Upgrade::from_request(&mut request).unwrap();
+    Ok(upgrade.tunnel(&agreed(), move |mut tunnel: Tunnel| async move {
+        match path.as_str() {
+            "/reset" => tunnel.reset(Reason::INTERNAL_ERROR),
+            "/drop" => drop(tunnel),
+            _ => {
+                let mut octets = Vec::new();
+                tunnel.read_to_end(&mut octets).await.unwrap();
+                tunnel.write_all(&octets).await.unwrap();
+                tunnel.shutdown().await.unwrap();
+            }
+        }
+    }))
+}
+
+async fn ask(path: &str) -> TunnelAnswer {
+    let server = Server::new();
+    let client = Client::builder().http2_only().connector(move |_| {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(server.serve_connection(far, tower::service_fn(answer)));
+        ready(Ok(near))
+    });
+    let client = client.lazy("http://test/").unwrap();
+    let request = Request::get(format!("http://other{path}"))
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+    client.tunnel(request.body(()).unwrap()).await.unwrap()
+}
+
+async fn open(path: &str) -> (Response<()>, Tunnel) {
+    match ask(path).await {
+        TunnelAnswer::Opened(response, tunnel) => (response, tunnel),
+        answer => panic!("{answer:?}"),
+    }
+}
+
+/// RFC 9113 §5.1: an end of one half is one, and the other goes on; octets pass as they are, larger than any window.
+#[tokio::test]
+async fn halves_end_one_by_one() {
+    let (_, mut tunnel) = open("/").await;
+    let octets = vec![7; 3 << 20];
+    let (mut reader, mut writer) = tokio::io::split(&mut tunnel);
+    let write = async {
+        writer.write_all(&octets).await.unwrap();
+        writer.shutdown().await.unwrap();
+    };
+    let mut back = Vec::new();
+    let (read, ()) = tokio::join!(reader.read_to_end(&mut back), write);
+    assert_eq!((read.unwrap(), back == octets), (3 << 20, true));
+    assert_eq!(tunnel.peer(), TunnelPeer::Finished);
+}
+
+/// RFC 6455 §4.2.2: what was agreed upon elsewhere goes on, with an Accept for the key that came here.
+#[tokio::test]
+async fn the_answer_is_what_was_agreed() {
+    let (response, _tunnel) = open("/").await;
+    let fields = response.headers();
+    assert_eq!(fields["sec-websocket-protocol"], "chat");
+    assert_eq!(fields["sec-websocket-extensions"], "permessage-deflate");
+    assert_eq!(fields["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(fields["set-cookie"], "a=1");
+    assert!(!fields.contains_key("content-length"));
+}
+
+/// RFC 9113 §7: a reset has its code, and what nobody ended is given up by CANCEL.
+#[tokio::test]
+async fn a_reset_tells_its_code() {
+    for (path, reason) in [("/reset", Reason::INTERNAL_ERROR), ("/drop", Reason::CANCEL)] {
+        let (_, mut tunnel) = open(path).await;
+        tunnel.read_to_end(&mut Vec::new()).await.expect_err("no clean end");
+        assert_eq!(tunnel.peer(), TunnelPeer::Reset(reason), "{path}");
+    }
+}
+
+/// RFC 9113 §8.1: a refusal is whole, though RST_STREAM(NO_ERROR) follows it at once.
+#[tokio::test]
+async fn a_refusal_is_whole() {
+    let TunnelAnswer::Refused(response) = ask("/no").await else { panic!("it was refused") };
+    assert_eq!(
+        (response.status(), &response.headers()["x-why"]),
+        (StatusCode::FORBIDDEN, &HeaderValue::from_static("because"))
+    );
+    // What follows has come by then.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "not you");
+}
