@@ -1,0 +1,142 @@
+//! The task that gives a server what it is asked, over one connection after the other.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::sleep;
+
+use super::arriving::{Happened, Inbox};
+use super::link::{Link, Server};
+
+/// What the hub asks for.
+pub(super) enum Ask {
+    Subscribe(String),
+    Unsubscribe(String),
+    Publish {
+        channel: String,
+        payload: Bytes,
+        /// Its part of what may be unconfirmed, for as long as it is.
+        _room: OwnedSemaphorePermit,
+    },
+}
+
+/// What is asked for at once: one round trip.
+const AT_ONCE: usize = 1024;
+
+/// How long nothing is asked before it is seen whether the server is there.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The longest of the first wait for another connection, and of any.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const MAX_WAIT: Duration = Duration::from_secs(4);
+
+pub(super) struct Writer {
+    server: Server,
+    is_sharded: bool,
+    asked: mpsc::UnboundedReceiver<Ask>,
+    inbox: Inbox,
+    /// Channels that are subscribed to on every connection.
+    channels: HashSet<String>,
+    /// What is not confirmed.
+    batch: Vec<Ask>,
+}
+
+impl Writer {
+    pub(super) fn new(server: Server, is_sharded: bool, asked: mpsc::UnboundedReceiver<Ask>, inbox: Inbox) -> Self {
+        Self { server, is_sharded, asked, inbox, channels: HashSet::new(), batch: Vec::new() }
+    }
+
+    /// Until the backplane is gone, and all that it asked for is confirmed, or there is no server.
+    pub(super) async fn run(mut self) {
+        let (mut wait, mut is_known_down) = (FIRST_WAIT, false);
+        loop {
+            match self.connect().await {
+                Ok(mut link) => {
+                    (wait, is_known_down) = (FIRST_WAIT, false);
+                    self.inbox.say(Happened::Connected).await;
+                    if self.serve(&mut link).await.is_none() {
+                        return;
+                    }
+                }
+                Err(error) if is_known_down => tracing::debug!(%error, "the server is not reached"),
+                Err(error) => tracing::warn!(%error, "the server is not reached"),
+            }
+            if self.asked.is_closed() {
+                return;
+            }
+            if !std::mem::replace(&mut is_known_down, true) {
+                self.inbox.say(Happened::Disconnected).await;
+            }
+            // Not all machines at once.
+            let part = rand::random::<f64>();
+            sleep(wait.mul_f64(part)).await;
+            wait = MAX_WAIT.min(wait * 2);
+        }
+    }
+
+    /// A connection that has all subscriptions.
+    async fn connect(&mut self) -> redis::RedisResult<Link> {
+        let mut link = self.server.connect(self.is_sharded, &self.inbox).await?;
+        let all: Vec<_> = self.channels.iter().cloned().map(Ask::Subscribe).collect();
+        for some in all.chunks(AT_ONCE) {
+            self.refused(link.ask(some).await?).await;
+        }
+        Ok(link)
+    }
+
+    /// Until the connection is lost; nothing once nobody asks any more.
+    async fn serve(&mut self, link: &mut Link) -> Option<()> {
+        loop {
+            if self.batch.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = link.lost() => return Some(()),
+                    count = self.asked.recv_many(&mut self.batch, AT_ONCE) => {
+                        if count == 0 {
+                            return None;
+                        }
+                    }
+                    () = sleep(SILENCE) => {
+                        if link.ping().await.is_err() {
+                            return Some(());
+                        }
+                        continue;
+                    }
+                }
+                for ask in &self.batch {
+                    match ask {
+                        Ask::Subscribe(channel) => _ = self.channels.insert(channel.clone()),
+                        Ask::Unsubscribe(channel) => _ = self.channels.remove(channel),
+                        Ask::Publish { .. } => {}
+                    }
+                }
+            }
+            match link.ask(&self.batch).await {
+                Ok(refused) => {
+                    self.batch.clear();
+                    self.refused(refused).await;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the connection is lost");
+                    return Some(());
+                }
+            }
+        }
+    }
+
+    async fn refused(&self, reasons: Vec<String>) {
+        for why in reasons {
+            self.inbox.say(Happened::Refused(why)).await;
+        }
+    }
+}
+
+impl Ask {
+    pub(super) fn channel(&self) -> &str {
+        match self {
+            Self::Subscribe(channel) | Self::Unsubscribe(channel) | Self::Publish { channel, .. } => channel,
+        }
+    }
+}

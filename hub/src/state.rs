@@ -1,0 +1,416 @@
+//! What a node knows of a topic: its members here, whether it is subscribed to, what was sent and what was heard.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use sockeye::socket::Member;
+use sockeye::{ByteString, Group, Message};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::builder::WhenDown;
+use crate::counters::HubCounter;
+use crate::envelope::{Envelope, Kind, SIZE, Source};
+use crate::error::Error;
+use crate::history::Kept;
+use crate::hub::{Remote, Shared};
+use crate::name::node_channel;
+use crate::presence::Presence;
+use crate::queue::{Queued, Task};
+use crate::quiet::Telling;
+use crate::sources::{Arrival, Sources, When};
+use crate::topic::TopicSend;
+
+pub(crate) struct TopicState {
+    pub(crate) hub: Arc<Shared>,
+    pub(crate) channel: Arc<str>,
+    /// Those that get messages as they are.
+    pub(crate) group: Group,
+    /// Those that get them with their numbers.
+    pub(crate) followers: OnceLock<Group>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    subscription: Subscription,
+    /// Memberships, joins that are under way, and one for as long as the topic lingers.
+    pub(crate) interested: u32,
+    pub(crate) life: Option<Life>,
+    telling: Telling,
+    pub(crate) sources: Sources,
+    pub(crate) kept: Option<Box<Kept>>,
+    /// Since when nobody has been there for whom it is heard, where it lingers.
+    pub(crate) lingers: Option<u64>,
+}
+
+/// Whether the node gets what others send.
+#[derive(Default)]
+enum Subscription {
+    #[default]
+    None,
+    /// It has asked for it, and waits for its marker of this number.
+    Asked { marker: u64, came: Arc<Notify> },
+    /// It gets all since this time, and waits for what the store has kept.
+    Loading { since: u64, came: Arc<Notify> },
+    /// It gets all since this time, in microseconds since the hub began.
+    Live { since: u64 },
+}
+
+/// The numbers that this node gives its messages.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) number: u32,
+    /// In microseconds since the hub began.
+    began: u64,
+    /// Messages that were sent.
+    pub(crate) sent: u64,
+}
+
+/// How long a marker may take before another is sent: it may be lost with a connection.
+const MARKER_WAIT: Duration = Duration::from_millis(250);
+
+impl TopicState {
+    pub(crate) fn new(hub: Arc<Shared>, channel: Arc<str>) -> Self {
+        let group = hub.options.group.clone().build();
+        Self { hub, channel, group, followers: OnceLock::new(), state: Mutex::default() }
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends to the members here, and to the others as far as may be. Under the lock, so that all have one order.
+    pub(crate) fn send(self: &Arc<Self>, message: Message, except: Option<&Member>) -> TopicSend {
+        let counts = &self.hub.counts;
+        let here = |group: &Group, message| match except {
+            Some(member) => group.send_except(member, message),
+            None => group.send(message),
+        };
+        let Some(remote) = &self.hub.remote else {
+            counts.count(HubCounter::Sent);
+            if self.hub.options.history.is_none() && self.followers.get().is_none() {
+                return TopicSend { here: [Some(here(&self.group, message)), None], outcome: None };
+            }
+            let mut state = self.state();
+            let number = Some(self.life(&mut state).next(self.hub.node));
+            let numbered = self.give_numbered(&mut state, &message, number, here);
+            let plain = here(&self.group, message);
+            if state.interested <= u32::from(state.lingers.is_some()) {
+                self.linger(state);
+            }
+            return TopicSend { here: [Some(plain), numbered], outcome: None };
+        };
+        let max = remote.backplane.max_payload().saturating_sub(SIZE);
+        if message.len() > max {
+            counts.count(HubCounter::TooLarge);
+            return TopicSend { here: [None, None], outcome: Some(Error::TooLarge { size: message.len(), max }) };
+        }
+        let is_down = self.hub.options.when_down == WhenDown::Error && !remote.is_up();
+        let kind = if message.is_text() { Kind::Text } else { Kind::Binary };
+        let mut state = self.state();
+        let published = match is_down {
+            true => {
+                counts.count(HubCounter::Refused);
+                Err(Error::Down)
+            }
+            false => self.publish(remote, &mut state, kind, message.as_bytes()),
+        };
+        let numbered = self.give_numbered(&mut state, &message, published.as_ref().ok().copied(), here);
+        let plain = here(&self.group, message);
+        drop(state);
+        counts.count(HubCounter::Sent);
+        TopicSend { here: [Some(plain), numbered], outcome: published.err() }
+    }
+
+    fn life<'a>(&self, state: &'a mut State) -> &'a mut Life {
+        let new = || Life { number: self.hub.number(), began: self.hub.now(), sent: 0 };
+        state.life.get_or_insert_with(new)
+    }
+
+    /// Begins to number this node's messages, if it has not, and says so.
+    pub(crate) fn begin_life(&self, state: &mut State) {
+        if state.life.is_none() {
+            let life = *self.life(state);
+            self.hub.remote.iter().for_each(|remote| self.tell_position(remote, life, Kind::Position));
+        }
+    }
+
+    fn publish(
+        self: &Arc<Self>,
+        remote: &Remote,
+        state: &mut State,
+        kind: Kind,
+        payload: &[u8],
+    ) -> Result<(Source, u64), Error> {
+        let life = self.life(state);
+        let octets = life.envelope(remote, kind, life.sent, self.hub.now()).encode(payload);
+        let number = match self.hub.queue(remote, &self.channel, octets) {
+            Queued::Refused => return Err(Error::QueueFull),
+            // What is dropped has its number, which others will find missing.
+            Queued::Taken { .. } | Queued::Dropped => life.next(remote.node),
+        };
+        if state.telling != Telling::FIRST {
+            state.telling = Telling::FIRST;
+            remote.quiet.begin(self, number.1 + 1);
+        }
+        Ok(number)
+    }
+
+    /// What was to be told at this stage is due, where so much was sent when that was said. What is to be told next.
+    pub(crate) fn tell(&self, stage: usize, sent: u64, stages: usize) -> Option<(usize, u64)> {
+        let remote = self.hub.remote.as_ref()?;
+        let mut state = self.state();
+        // A message has begun it anew meanwhile.
+        if state.telling != Telling::Awaited(stage as u8) {
+            return None;
+        }
+        let life = state.life?;
+        if life.sent != sent {
+            debug_assert_eq!(stage, 0, "a message begins it anew");
+            return Some((0, life.sent));
+        }
+        self.tell_position(remote, life, Kind::Position);
+        let next = stage + 1;
+        state.telling = if next < stages { Telling::Awaited(next as u8) } else { Telling::Done };
+        (next < stages).then_some((next, sent))
+    }
+
+    fn tell_position(&self, remote: &Remote, life: Life, kind: Kind) {
+        let octets = life.envelope(remote, kind, life.sent, self.hub.now()).encode(&[]);
+        // Among the messages, in whose order it stands. Where it has no place it is told later.
+        remote.queue.message(&self.channel, octets);
+    }
+
+    /// The backplane is connected again. Whatever was lost, both sides get to know of it.
+    pub(crate) fn reconnected(&self) {
+        let Some(remote) = &self.hub.remote else { return };
+        let state = self.state();
+        if let Some(life) = state.life {
+            self.tell_position(remote, life, Kind::Position);
+        }
+        if let Subscription::Loading { .. } | Subscription::Live { .. } = state.subscription {
+            remote.queue.control(Task::Publish(self.channel.clone(), remote.note(Kind::Ask, 0)));
+        }
+    }
+
+    pub(crate) fn gain_interest(&self) {
+        self.state().interested += 1;
+    }
+
+    pub(crate) fn lose_interest(self: &Arc<Self>) {
+        let mut state = self.state();
+        debug_assert!(state.interested > 0, "who leaves was there");
+        state.interested -= 1;
+        let alone = u32::from(state.lingers.is_some());
+        if state.interested > alone {
+            return;
+        }
+        let state = self.linger(state);
+        if let Some(mut state) = state
+            && state.interested == 0
+        {
+            self.unsubscribe(&mut state);
+        }
+    }
+
+    /// Nobody is interested. Under the lock, so that a later subscription comes after it.
+    pub(crate) fn unsubscribe(&self, state: &mut State) {
+        state.sources = Sources::default();
+        if let Some(mut kept) = state.kept.take() {
+            kept.clear(&self.hub.kept);
+        }
+        let before = std::mem::take(&mut state.subscription);
+        if let (Some(remote), false) = (&self.hub.remote, matches!(before, Subscription::None)) {
+            remote.queue.control(Task::Unsubscribe(self.channel.clone()));
+        }
+    }
+
+    /// Waits until the topic is subscribed to. Cancel safe.
+    pub(crate) async fn subscribed(&self) -> Result<(), Error> {
+        let Some(remote) = &self.hub.remote else { return Ok(()) };
+        let time = self.hub.options.join_timeout;
+        let deadline = Instant::now() + time;
+        loop {
+            let Some((came, marker)) = self.subscribe(remote) else { return Ok(()) };
+            let mut notified = pin!(came.notified());
+            notified.as_mut().enable();
+            // It may have come just before.
+            if let Subscription::Live { .. } = self.state().subscription {
+                return Ok(());
+            }
+            if let Some(marker) = marker {
+                remote.queue.control(Task::Publish(self.channel.clone(), remote.note(Kind::Marker, marker)));
+            }
+            let next = deadline.min(Instant::now() + MARKER_WAIT);
+            if timeout_at(next, notified).await.is_err() && Instant::now() >= deadline {
+                self.hub.counts.count(HubCounter::JoinTimeouts);
+                return Err(Error::JoinTimeout(time));
+            }
+        }
+    }
+
+    /// Asks for a subscription where there is none; what to wait for, and the number of the marker that is to come.
+    fn subscribe(&self, remote: &Remote) -> Option<(Arc<Notify>, Option<u64>)> {
+        let mut state = self.state();
+        match &state.subscription {
+            Subscription::Live { .. } => None,
+            Subscription::Asked { marker, came } => Some((came.clone(), Some(*marker))),
+            Subscription::Loading { came, .. } => Some((came.clone(), None)),
+            Subscription::None => {
+                let (marker, came) = (u64::from(self.hub.number()), Arc::<Notify>::default());
+                state.subscription = Subscription::Asked { marker, came: came.clone() };
+                remote.queue.control(Task::Subscribe(self.channel.clone()));
+                Some((came, Some(marker)))
+            }
+        }
+    }
+
+    /// Something came on the topic's channel.
+    pub(crate) fn hear(self: &Arc<Self>, remote: &Remote, envelope: &Envelope, payload: Bytes) {
+        let mut state = self.state();
+        let Envelope { kind, source, number, age } = *envelope;
+        let now = self.hub.now();
+        if source.node == remote.node {
+            if let (Kind::Marker, Subscription::Asked { marker, came }) = (kind, &state.subscription)
+                && *marker == number
+            {
+                let came = came.clone();
+                if self.hub.options.history.is_some() {
+                    // How far the others are: for who comes back, and has seen it elsewhere.
+                    remote.queue.ask(&self.channel, remote.note(Kind::Ask, 0));
+                }
+                if let Some(history) = self.hub.options.history.filter(|_| remote.backplane.keeps()) {
+                    state.subscription = Subscription::Loading { since: now, came };
+                    tokio::spawn(self.clone().load(history, now));
+                    return;
+                }
+                state.live(now);
+                drop(state);
+                came.notify_waiters();
+            }
+            // Members here have all that the node has sent.
+            return;
+        }
+        let (Subscription::Loading { since, .. } | Subscription::Live { since }) = state.subscription else { return };
+        let when = When { now, since };
+        match kind {
+            Kind::Text | Kind::Binary => match state.sources.message(source, number, age, when) {
+                Arrival::Double => self.hub.counts.count(HubCounter::Doubles),
+                Arrival::New { missed } => {
+                    self.miss(missed);
+                    self.deliver(&mut state, kind, payload, (source, number));
+                }
+            },
+            Kind::Position => self.miss(state.sources.position(source, number, age, when)),
+            Kind::End => {
+                self.miss(state.sources.position(source, number, age, when));
+                state.sources.end(source);
+            }
+            Kind::Ask => {
+                if let Some(life) = state.life {
+                    self.tell_position(remote, life, Kind::Position);
+                }
+            }
+            Kind::Count => {
+                let members = self.members() as u64;
+                if members > 0 {
+                    let source = Source { node: remote.node, life: 0 };
+                    let answer = Envelope { kind: Kind::Counted, source, number, age: members };
+                    remote.queue.message(&node_channel(envelope.source.node).into(), answer.encode(&[]));
+                }
+            }
+            Kind::Marker | Kind::Counted => {}
+        }
+    }
+
+    /// Members are told of what is lost.
+    fn miss(&self, messages: u64) {
+        if messages > 0 {
+            self.hub.counts.add(HubCounter::Missed, messages);
+            self.group.miss(messages);
+            self.followers.get().inspect(|followers| followers.miss(messages));
+        }
+    }
+
+    /// Members on this node.
+    pub(crate) fn members(&self) -> usize {
+        self.group.len() + self.followers.get().map_or(0, Group::len)
+    }
+
+    /// Whoever is behind is not waited for: the one who reads for all topics never waits.
+    fn deliver(&self, state: &mut State, kind: Kind, payload: Bytes, number: (Source, u64)) {
+        let message = match kind {
+            Kind::Binary => Message::Binary(payload),
+            _ => match ByteString::try_from(payload) {
+                Ok(text) => Message::Text(text),
+                Err(_) => {
+                    self.hub.counts.count(HubCounter::Malformed);
+                    return self.miss(1);
+                }
+            },
+        };
+        self.hub.counts.count(HubCounter::Received);
+        drop(self.give_numbered(state, &message, Some(number), Group::send));
+        drop(self.group.send(message));
+    }
+
+    pub(crate) async fn all_members(&self) -> Presence {
+        let Some(remote) = &self.hub.remote else { return Presence { here: self.members(), elsewhere: Vec::new() } };
+        let number = u64::from(self.hub.number());
+        let request = remote.requests.begin(number);
+        remote.queue.ask(&self.channel, remote.note(Kind::Count, number));
+        tokio::time::sleep(self.hub.options.presence_wait).await;
+        Presence { here: self.members(), elsewhere: request.answers() }
+    }
+}
+
+impl State {
+    /// Whether the topic is heard.
+    pub(crate) fn is_live(&self) -> bool {
+        matches!(self.subscription, Subscription::Live { .. })
+    }
+
+    /// Since when the topic is heard, and who waits, where what is stored is awaited.
+    pub(crate) fn loading(&self) -> Option<(u64, Arc<Notify>)> {
+        match &self.subscription {
+            Subscription::Loading { since, came } => Some((*since, came.clone())),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn live(&mut self, since: u64) {
+        self.subscription = Subscription::Live { since };
+    }
+}
+
+impl Life {
+    /// The number of one message more.
+    fn next(&mut self, node: u64) -> (Source, u64) {
+        self.sent += 1;
+        (Source { node, life: self.number }, self.sent - 1)
+    }
+
+    fn envelope(&self, remote: &Remote, kind: Kind, number: u64, now: u64) -> Envelope {
+        let source = Source { node: remote.node, life: self.number };
+        Envelope { kind, source, number, age: now.saturating_sub(self.began) }
+    }
+}
+
+impl Drop for TopicState {
+    fn drop(&mut self) {
+        self.hub.forget(&self.channel);
+        let (life, kept) = {
+            let mut state = self.state();
+            (state.life, state.kept.take())
+        };
+        if let Some(mut kept) = kept {
+            kept.clear(&self.hub.kept);
+        }
+        if let (Some(remote), Some(life)) = (&self.hub.remote, life) {
+            self.tell_position(remote, life, Kind::End);
+        }
+    }
+}
