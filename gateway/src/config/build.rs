@@ -1,0 +1,149 @@
+//! From what is said to what is run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::{Authority, PathAndQuery};
+use sockeye::OriginPolicy;
+
+use super::{Config, ConfigError, RouteConfig, Time};
+use crate::policy::Policy;
+use crate::reach::{Protocol, Target, Timeouts, Tls};
+use crate::routes::Routes;
+use crate::upstreams::{Route, Settings, Upstream};
+
+/// Between two looks at whether an upstream is well.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Config {
+    /// The routes, whose upstreams are those of before where nothing about them has changed: their connections, what is open to
+    /// them and what is known of their health stay.
+    pub(crate) fn routes(&self, before: &[Arc<Upstream>]) -> Result<Routes, ConfigError> {
+        let mut known = before.to_vec();
+        let mut routes = Vec::with_capacity(self.routes.len() + 1);
+        for (index, route) in self.routes.iter().enumerate() {
+            let name = route.path.as_deref().or(route.host.as_deref());
+            let name = name.map_or_else(|| format!("route {}", index + 1), |name| format!("the route {name}"));
+            if route.path.is_none() && route.host.is_none() {
+                return Err(ConfigError::new(format!("{name} has neither a path nor a host: say what goes there")));
+            }
+            let built = build(&route.or(&self.all), &mut known);
+            routes.push(built.map_err(|error| ConfigError::new(format!("{name}: {error}")))?);
+        }
+        if !self.all.upstream.is_empty() {
+            routes.push(build(&self.all, &mut known)?);
+        }
+        if routes.is_empty() {
+            return Err(ConfigError::new("there is no upstream: name one, such as http://localhost:3000"));
+        }
+        Routes::new(routes)
+    }
+}
+
+fn build(config: &RouteConfig, known: &mut Vec<Arc<Upstream>>) -> Result<Route, ConfigError> {
+    let path = config.path.as_deref().map(path).transpose()?;
+    let host = config.host.as_deref().map(host).transpose()?;
+    if config.upstream.is_empty() {
+        return Err(ConfigError::new("there is no upstream for it: name one, such as http://localhost:3000"));
+    }
+    let mut upstreams = Vec::with_capacity(config.upstream.len());
+    for text in &config.upstream {
+        let upstream = upstream(settings(config, text)?, known)?;
+        if upstreams.iter().any(|other| Arc::ptr_eq(other, &upstream)) {
+            return Err(ConfigError::new(format!("{text} is there twice")));
+        }
+        upstreams.push(upstream);
+    }
+    Ok(Route::new(path, host, policy(config)?, upstreams))
+}
+
+fn upstream(settings: Settings, known: &mut Vec<Arc<Upstream>>) -> Result<Arc<Upstream>, ConfigError> {
+    if let Some(upstream) = known.iter().find(|upstream| *upstream.settings() == settings) {
+        return Ok(upstream.clone());
+    }
+    let upstream = Upstream::new(settings).map_err(|error| ConfigError::new(error.to_string()))?;
+    known.push(upstream.clone());
+    Ok(upstream)
+}
+
+fn settings(config: &RouteConfig, text: &str) -> Result<Settings, ConfigError> {
+    let wrong = |error: crate::reach::Error| ConfigError::new(error.to_string());
+    let target: Target = text.parse().map_err(wrong)?;
+    let protocol = config.to.as_deref().map_or(Ok(Protocol::default()), str::parse).map_err(wrong)?;
+    let mut timeouts = Timeouts::default();
+    if let Some(time) = some_time("connect-timeout", config.connect_timeout)? {
+        timeouts.connect = time;
+    }
+    if let Some(time) = some_time("answer-timeout", config.answer_timeout)? {
+        timeouts.answer = time;
+    }
+    if let Some(time) = some_time("close-timeout", config.close_timeout)? {
+        timeouts.close = time;
+    }
+    let tls = Tls {
+        roots: config.upstream_ca.clone(),
+        insecure: config.upstream_insecure.unwrap_or_default(),
+        server_name: config.upstream_name.clone(),
+    };
+    let interval = some_time("check-interval", config.check_interval)?.unwrap_or(CHECK_INTERVAL);
+    let check = match &config.check {
+        Some(text) if PathAndQuery::try_from(text.as_str()).is_ok() && text.starts_with('/') => {
+            Some((text.clone(), interval))
+        }
+        Some(text) => return Err(ConfigError::new(format!("{text:?} is no path to check: it is such as /healthy"))),
+        None => None,
+    };
+    Ok(Settings { target, protocol, tls, timeouts, check })
+}
+
+/// A time that is not nothing.
+fn some_time(name: &str, time: Option<Time>) -> Result<Option<Duration>, ConfigError> {
+    match time.map(Time::duration) {
+        Some(Duration::ZERO) => Err(ConfigError::new(format!("{name} is zero, in which nothing can happen: try 5s"))),
+        time => Ok(time),
+    }
+}
+
+fn policy(config: &RouteConfig) -> Result<Policy, ConfigError> {
+    let origins = match &config.origin[..] {
+        [] => OriginPolicy::Any,
+        list if list.iter().any(|origin| origin == "any") => OriginPolicy::Any,
+        list => OriginPolicy::List(list.iter().map(|text| origin(text)).collect::<Result<_, _>>()?),
+    };
+    Ok(Policy {
+        preserve_host: config.preserve_host.unwrap_or_default(),
+        trust_forwarded: config.trust_forwarded.unwrap_or_default(),
+        origins,
+    })
+}
+
+/// RFC 6454 §6.2: a scheme, a host, a port, and nothing behind it.
+fn origin(text: &str) -> Result<String, ConfigError> {
+    let is_origin = |uri: &Uri| uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/";
+    match text.parse::<Uri>() {
+        _ if text == "null" => Ok(text.to_owned()),
+        Ok(uri) if is_origin(&uri) && !text.ends_with('/') => Ok(text.to_owned()),
+        _ => Err(ConfigError::new(format!(
+            "{text:?}: an origin is a scheme and a host, such as https://example.com, or any"
+        ))),
+    }
+}
+
+/// Segments, without an end that is empty.
+fn path(text: &str) -> Result<String, ConfigError> {
+    let is_path = text.starts_with('/') && PathAndQuery::try_from(text).is_ok_and(|path| path.query().is_none());
+    if !is_path || crate::routes::is_roundabout(text) {
+        return Err(ConfigError::new(format!("{text:?} is no path to route by: it is such as /api")));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn host(text: &str) -> Result<String, ConfigError> {
+    match Authority::try_from(text) {
+        Ok(authority) if authority.host() == text => Ok(text.to_ascii_lowercase()),
+        _ => {
+            Err(ConfigError::new(format!("{text:?} is no host to route by: it is such as example.com, without a port")))
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What of a message's fields goes on, and what a gateway says of itself (RFC 9110 §7.6).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{HeaderMap, Uri, request};
+use sockeye::Peer;
+
+use crate::policy::Policy;
+
+/// Fields of one connection, whether or not `Connection` names them (RFC 9110 §7.6.1).
+const OF_A_CONNECTION: [HeaderName; 8] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHORIZATION,
+];
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// The host that the client asked for: of the request's target, else of its `Host` (RFC 9112 §3.2.2).
+pub(crate) fn authority(uri: &Uri, fields: &HeaderMap) -> Option<Authority> {
+    if let Some(authority) = uri.authority() {
+        return Some(authority.clone());
+    }
+    let host = fields.get(header::HOST)?.as_bytes().trim_ascii();
+    Authority::try_from(host).ok().filter(|authority| !authority.as_str().contains('@'))
+}
+
+/// The fields of a request as they go to the upstream, but for `Host`.
+pub(crate) fn of_request(parts: &request::Parts, policy: &Policy) -> HeaderMap {
+    let mut fields = parts.headers.clone();
+    // RFC 9110 §10.1.4: of TE nothing but this outlives a hop.
+    let takes_trailers = tokens(&fields, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
+    remove_connections(&mut fields);
+    fields.remove(header::HOST);
+    if takes_trailers {
+        fields.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    join_cookies(&mut fields);
+    forward(&mut fields, parts, policy);
+    fields
+}
+
+/// The fields of a response as they go to the client.
+pub(crate) fn of_response(fields: &mut HeaderMap) {
+    remove_connections(fields);
+}
+
+fn remove_connections(fields: &mut HeaderMap) {
+    let named: Vec<HeaderName> = tokens(fields, &header::CONNECTION)
+        .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
+        // To name one of these would take from the message what it is made of.
+        .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::CONTENT_TYPE | header::COOKIE))
+        .collect();
+    for name in named.iter().chain(&OF_A_CONNECTION) {
+        fields.remove(name);
+    }
+}
+
+/// The elements of a list field (RFC 9110 §5.6.1).
+pub(crate) fn tokens<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    let values = fields.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty())
+}
+
+/// RFC 9113 §8.2.3: crumbs of HTTP/2 are one field anywhere else.
+fn join_cookies(fields: &mut HeaderMap) {
+    let mut crumbs = fields.get_all(header::COOKIE).iter();
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = [first.as_bytes(), second.as_bytes()].join(&b"; "[..]);
+    for crumb in crumbs {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb.as_bytes());
+    }
+    if let Ok(mut cookie) = HeaderValue::from_bytes(&joined) {
+        cookie.set_sensitive(true);
+        fields.insert(header::COOKIE, cookie);
+    }
+}
+
+/// Says for whom the request goes on (RFC 7239), after what the client's own proxies say where they are trusted.
+fn forward(fields: &mut HeaderMap, parts: &request::Parts, policy: &Policy) {
+    if !policy.trust_forwarded {
+        let claimed: Vec<_> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
+        for name in claimed {
+            fields.remove(name);
+        }
+    }
+    let peer = parts.extensions.get::<Peer>();
+    let ip = peer.and_then(Peer::addr).map(|addr| addr.ip().to_canonical());
+    let proto = if peer.is_some_and(Peer::is_secure) { "https" } else { "http" };
+    let host = authority(&parts.uri, &parts.headers);
+    let host = host.as_ref().map(Authority::as_str);
+    append(fields, header::FORWARDED, &forwarded(ip, host, proto));
+    if let Some(ip) = ip {
+        append(fields, FORWARDED_FOR, &ip.to_string());
+    }
+    // The first proxy's word counts: it is where the client is.
+    if let Some(host) = host {
+        insert_first(fields, FORWARDED_HOST, host);
+    }
+    insert_first(fields, FORWARDED_PROTO, proto);
+}
+
+fn is_claim(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
+}
+
+fn forwarded(ip: Option<IpAddr>, host: Option<&str>, proto: &str) -> String {
+    let who = match ip {
+        Some(IpAddr::V4(ip)) => ip.to_string(),
+        // RFC 7239 §6: in brackets, and so in quotes.
+        Some(IpAddr::V6(ip)) => format!("\"[{ip}]\""),
+        None => "unknown".to_owned(),
+    };
+    let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
+    format!("for={who}{host};proto={proto}")
+}
+
+fn append(fields: &mut HeaderMap, name: HeaderName, value: &str) {
+    let before: Vec<&str> = fields.get_all(&name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let all = if before.is_empty() { value.to_owned() } else { format!("{}, {value}", before.join(", ")) };
+    if let Ok(value) = HeaderValue::try_from(all) {
+        fields.insert(name, value);
+    }
+}
+
+fn insert_first(fields: &mut HeaderMap, name: HeaderName, value: &str) {
+    if !fields.contains_key(&name)
+        && let Ok(value) = HeaderValue::try_from(value)
+    {
+        fields.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(fields: &[(&'static str, &'static str)]) -> request::Parts {
+        let mut request = http::Request::get("https://example.com/").body(()).unwrap();
+        for (name, value) in fields {
+            request.headers_mut().append(*name, HeaderValue::from_static(value));
+        }
+        request.into_parts().0
+    }
+
+    /// RFC 9110 §7.6.1
+    #[test]
+    fn what_belongs_to_a_connection_stays_there() {
+        let parts = parts(&[
+            ("connection", "keep-alive, X-Hop , content-length"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("x-end", "1"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "gzip, Trailers;q=0.5"),
+            ("te", "trailers"),
+        ]);
+        let fields = of_request(&parts, &Policy::default());
+        for gone in ["connection", "keep-alive", "x-hop", "transfer-encoding", "upgrade", "host"] {
+            assert!(!fields.contains_key(gone), "{gone}");
+        }
+        assert_eq!(fields["x-end"], "1");
+        assert_eq!(fields["content-length"], "5", "it says where the message ends");
+        assert_eq!(fields.get_all("te").iter().collect::<Vec<_>>(), ["trailers"]);
+    }
+
+    /// RFC 7239 §8.1: who may say anything may lie.
+    #[test]
+    fn what_clients_say_of_proxies_is_not_trusted_unless_told() {
+        let parts = parts(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-port", "1"), ("forwarded", "for=1.2.3.4")]);
+        let fields = of_request(&parts, &Policy::default());
+        assert!(!fields.contains_key("x-forwarded-for") && !fields.contains_key("x-forwarded-port"));
+        assert_eq!(fields["forwarded"], "for=unknown;host=\"example.com\";proto=http");
+        assert_eq!(fields["x-forwarded-host"], "example.com");
+        let trusting = Policy { trust_forwarded: true, ..Policy::default() };
+        let fields = of_request(&parts, &trusting);
+        assert_eq!(fields["x-forwarded-for"], "1.2.3.4");
+        assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;host=\"example.com\";proto=http");
+    }
+
+    /// RFC 9113 §8.2.3
+    #[test]
+    fn crumbs_of_cookies_are_one_field() {
+        let fields = of_request(&parts(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]), &Policy::default());
+        assert_eq!(fields.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! Ordinary requests, which hyper's client makes of an upstream: streaming both ways, with trailers.
+
+mod body;
+pub(crate) mod fields;
+mod interim;
+mod upload;
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use sockeye::server::Interim;
+
+pub use self::body::Content;
+pub(crate) use self::body::Source;
+pub(crate) use self::upload::{Progress, Upload};
+use crate::answer::Failure;
+use crate::observe::Exchange;
+use crate::policy::Policy;
+use crate::reach::{self, Protocol, Reach, Target};
+use crate::upstreams::Lease;
+
+/// Forwards a request, and answers with what comes of it.
+pub(crate) async fn forward(
+    request: Request<sockeye::Body>,
+    policy: &Policy,
+    mut lease: Lease,
+    mut exchange: Exchange,
+) -> Response<Content> {
+    let interim = Interim::of(&request);
+    let (parts, body) = request.into_parts();
+    // RFC 9110 §9.3.6: no tunnel to anywhere.
+    if parts.method == Method::CONNECT {
+        return Failure::new(StatusCode::NOT_IMPLEMENTED, "this gateway has no CONNECT but for WebSockets")
+            .answer(exchange);
+    }
+    let outline = Outline::of(&parts, &body, policy, interim);
+    let can_repeat = body.is_end_stream();
+    let (mut upload, mut is_repeated) = (Upload::new(body, exchange.live().clone()), false);
+    loop {
+        let progress = upload.progress();
+        exchange.upstream(lease.reach().target());
+        let failed = match attempt(&outline, upload, &progress, lease.reach()).await {
+            Ok(response) => {
+                lease.succeeded();
+                exchange.status(response.status());
+                return answer(response, &parts.method, progress, exchange, lease);
+            }
+            Err(failed) => failed,
+        };
+        if failed.is_of_client() {
+            return Failure::of_upstream(&failed).answer(exchange);
+        }
+        lease.failed(&failed);
+        // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm.
+        let may_repeat = can_repeat && (failed.is_unreached() || parts.method.is_idempotent() && !failed.is_timeout());
+        let other = if may_repeat && !is_repeated { lease.another() } else { None };
+        let Some(other) = other else {
+            exchange.uploaded(progress.octets());
+            return Failure::of_upstream(&failed).answer(exchange);
+        };
+        (lease, is_repeated, upload) = (other, true, Upload::empty());
+    }
+}
+
+/// A request as it goes on, but for what depends on the upstream.
+struct Outline {
+    method: Method,
+    path: PathAndQuery,
+    fields: HeaderMap,
+    /// What the client asked for, where the upstream is to know.
+    host: Option<Authority>,
+    /// For what the upstream says before its answer.
+    interim: Option<Interim>,
+    /// Whether the client waits for a 100 before it sends content (RFC 9110 §10.1.1).
+    expects_continue: bool,
+}
+
+impl Outline {
+    fn of(parts: &request::Parts, body: &sockeye::Body, policy: &Policy, interim: Option<Interim>) -> Self {
+        let mut fields = fields::of_request(parts, policy);
+        if body.size_hint().exact().is_none() {
+            // Then the message had another framing, which alone counts (RFC 9112 §6.3).
+            fields.remove(CONTENT_LENGTH);
+        }
+        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let host = if policy.preserve_host { fields::authority(&parts.uri, &parts.headers) } else { None };
+        let expects_continue = fields::tokens(&fields, &EXPECT).any(|token| token.eq_ignore_ascii_case("100-continue"));
+        Self { method: parts.method.clone(), path, fields, host, interim, expects_continue }
+    }
+
+    fn request(&self, mut upload: Upload, reach: &Reach) -> Result<Request<Upload>, reach::Error> {
+        let target = reach.target();
+        let invalid = |error: http::Error| reach::Error::failed(format!("the request cannot go to {target}: {error}"));
+        let host = self.host.as_ref().unwrap_or(target.authority());
+        // By this hyper's pool tells its connections apart, so a client is to choose it only where the version of HTTP needs it.
+        let is_http1 = reach.protocol() == Protocol::Http1 || !target.is_secure() && reach.protocol() == Protocol::Auto;
+        let named = if is_http1 { target.authority() } else { host };
+        if !reach.admits(named) {
+            let text = format!("{named} is one name too many: clients ask {target} by so many others at this time");
+            return Err(reach::Error::misdirected(text));
+        }
+        let uri: Uri = target.uri(named.clone(), self.path.clone()).map_err(invalid)?;
+        // Of HTTP/2 hyper tells nothing interim: the content would wait in vain.
+        if is_http1 && self.expects_continue && !upload.is_end_stream() {
+            upload.wait();
+        }
+        let progress = upload.progress();
+        let mut request = Request::new(upload);
+        interim::pass_on(&mut request, self.interim.clone(), progress);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.fields.clone();
+        let host = HeaderValue::from_str(host.as_str()).map_err(|error| invalid(error.into()))?;
+        request.headers_mut().insert(HOST, host);
+        Ok(request)
+    }
+}
+
+async fn attempt(
+    outline: &Outline,
+    upload: Upload,
+    progress: &Progress,
+    reach: &Reach,
+) -> Result<Response<Incoming>, reach::Error> {
+    let request = outline.request(upload, reach)?;
+    let answered = reach.http().request(request);
+    match within(reach.timeouts().answer, progress, answered).await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(error)) => Err(failure(reach.target(), &error)),
+        None => {
+            let (target, time) = (reach.target(), reach.timeouts().answer.as_secs_f32());
+            let text = format!(
+                "{target} did not begin to answer within {time} s; a longer time can be given by --answer-timeout"
+            );
+            Err(reach::Error::timed_out(text, true))
+        }
+    }
+}
+
+/// Waits for an answer for as long as the content of the request makes progress, and `time` behind that.
+async fn within<T>(time: Duration, progress: &Progress, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    loop {
+        let before = progress.octets();
+        match tokio::time::timeout(time, future.as_mut()).await {
+            Ok(output) => return Some(output),
+            Err(_) if progress.octets() > before => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+fn answer(
+    response: Response<Incoming>,
+    method: &Method,
+    upload: Progress,
+    exchange: Exchange,
+    lease: Lease,
+) -> Response<Content> {
+    let (mut parts, body) = response.into_parts();
+    fields::of_response(&mut parts.headers);
+    parts.extensions.clear();
+    // RFC 9110 §6.4.1
+    let has_content = *method != Method::HEAD
+        && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
+    Response::from_parts(parts, Content::of_upstream(Source::Hyper(body), upload, exchange, lease, has_content))
+}
+
+/// What of hyper's failures people are told.
+pub(crate) fn failure(target: &Target, error: &legacy::Error) -> reach::Error {
+    let mut source = error.source();
+    let mut last = error.to_string();
+    while let Some(cause) = source {
+        if let Some(ours) = cause.downcast_ref::<reach::Error>() {
+            return ours.clone();
+        }
+        last = cause.to_string();
+        source = cause.source();
+    }
+    if error.is_connect() {
+        return reach::Error::unreached(format!("no connection to {target}: {last}"));
+    }
+    reach::Error::failed(format!("{target} gave no answer: {last}"))
+}

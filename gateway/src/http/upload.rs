@@ -1,0 +1,130 @@
+//! The content of a request on its way, and when it may go.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+use crate::live::Live;
+
+/// Time for which the content of a request that expects a 100 waits for the upstream's: not every server sends one (RFC 9110
+/// §10.1.1).
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The content of a request on its way to an upstream.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    body: sockeye::Body,
+    progress: Progress,
+    /// Where its octets are counted as they go.
+    live: Option<Live>,
+    /// Some while it waits to be admitted.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// What others know of an upload, and may say to it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    octets: AtomicU64,
+    gate: Mutex<Gate>,
+}
+
+/// Whether the content may go.
+#[derive(Debug, Default)]
+enum Gate {
+    #[default]
+    Open,
+    /// The upstream has not asked for it: who waits for that.
+    Shut(Option<Waker>),
+}
+
+impl Progress {
+    /// Octets of the content that went on, for whoever waits for the answer.
+    pub(crate) fn octets(&self) -> u64 {
+        self.0.octets.load(Ordering::Relaxed)
+    }
+
+    /// The content may go: the upstream asked for it, or the client has its answer.
+    pub(crate) fn admit(&self) {
+        let gate = std::mem::take(&mut *self.lock());
+        if let Gate::Shut(Some(waker)) = gate {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Gate> {
+        self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upload {
+    pub(crate) fn new(body: sockeye::Body, live: Live) -> Self {
+        Self { body, progress: Progress::default(), live: Some(live), patience: None }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { body: sockeye::Body::empty(), progress: Progress::default(), live: None, patience: None }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// It waits to be [admitted](Progress::admit), for a second at most. Its client is told to go on when it is.
+    pub(crate) fn wait(&mut self) {
+        *self.progress.lock() = Gate::Shut(None);
+        self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+    }
+
+    fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(patience) = &mut self.patience else { return Poll::Ready(()) };
+        let mut gate = self.progress.lock();
+        if let Gate::Shut(waker) = &mut *gate {
+            if patience.as_mut().poll(cx).is_pending() {
+                *waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            *gate = Gate::Open;
+        }
+        drop(gate);
+        self.patience = None;
+        Poll::Ready(())
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = sockeye::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, sockeye::Error>>> {
+        ready!(self.poll_admitted(cx));
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
+            self.progress.0.octets.fetch_add(octets, Ordering::Relaxed);
+            if let Some(live) = &self.live {
+                live.counts().received(octets);
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

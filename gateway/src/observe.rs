@@ -1,0 +1,224 @@
+//! One exchange as others see it: in the log, in the counters, on the status page.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::uri::Authority;
+use http::{Method, Request, StatusCode, Version};
+use sockeye::Peer;
+
+use crate::http::fields;
+use crate::live::Live;
+use crate::reach::Target;
+
+/// How an exchange ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// As both wanted it.
+    Done,
+    /// The upstream refused a handshake, and the client was told so.
+    Refused,
+    /// The client went away.
+    ClientLeft,
+    /// The upstream went away.
+    UpstreamLeft,
+    /// The client broke it off.
+    ClientReset,
+    /// The upstream broke it off.
+    UpstreamReset,
+    /// The gateway was on its way out.
+    Drained,
+    /// No route leads there.
+    NoRoute,
+    /// No upstream takes anything: why.
+    Unavailable(String),
+    /// There was no answer of an upstream: why.
+    Failed(String),
+}
+
+impl End {
+    /// All there are, by the names that the log and the metrics have for them.
+    pub(crate) const NAMES: [&str; 10] = [
+        "done",
+        "refused",
+        "client_left",
+        "upstream_left",
+        "client_reset",
+        "upstream_reset",
+        "drained",
+        "no_route",
+        "unavailable",
+        "failed",
+    ];
+
+    pub(crate) fn index(&self) -> usize {
+        match self {
+            Self::Done => 0,
+            Self::Refused => 1,
+            Self::ClientLeft => 2,
+            Self::UpstreamLeft => 3,
+            Self::ClientReset => 4,
+            Self::UpstreamReset => 5,
+            Self::Drained => 6,
+            Self::NoRoute => 7,
+            Self::Unavailable(_) => 8,
+            Self::Failed(_) => 9,
+        }
+    }
+
+    /// One word for it, such as `client_left`.
+    pub fn name(&self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// More about it, for people.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(why) | Self::Failed(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
+/// A request, or a WebSocket, on its way through. It is counted and logged when it is dropped; one of which nobody said how it ended
+/// ended because its client left.
+pub struct Exchange {
+    live: Live,
+    begun: Instant,
+    told: Box<Told>,
+    counted: Counted,
+}
+
+/// As what an exchange is counted as open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counted {
+    Request,
+    Socket,
+}
+
+/// What is told of an exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) client: Option<IpAddr>,
+    pub(crate) method: Method,
+    pub(crate) version: Version,
+    pub(crate) host: Box<str>,
+    /// Without its query, which may hold what is secret, such as the token of a WebSocket.
+    pub(crate) path: Box<str>,
+    pub(crate) websocket: bool,
+    pub(crate) upstream: Option<Target>,
+    pub(crate) status: Option<StatusCode>,
+    /// Octets of content, or of a WebSocket, from the client on.
+    pub(crate) received: u64,
+    /// Octets of content, or of a WebSocket, to the client.
+    pub(crate) sent: u64,
+    pub(crate) end: End,
+}
+
+/// An exchange that is over.
+pub(crate) struct Ended<'a> {
+    pub(crate) told: &'a Told,
+    pub(crate) at: SystemTime,
+    pub(crate) took: Duration,
+}
+
+impl Exchange {
+    /// A request has come.
+    pub fn begin<B>(request: &Request<B>, live: &Live) -> Self {
+        let peer = request.extensions().get::<Peer>();
+        let asked = fields::authority(request.uri(), request.headers());
+        live.counts().begin_request();
+        let told = Told {
+            client: peer.and_then(Peer::addr).map(|address| address.ip().to_canonical()),
+            method: request.method().clone(),
+            version: peer.map_or(request.version(), Peer::version),
+            host: asked.as_ref().map_or("", Authority::host).into(),
+            path: request.uri().path().into(),
+            websocket: crate::websocket::is_asked_for(request),
+            upstream: None,
+            status: None,
+            received: 0,
+            sent: 0,
+            end: End::ClientLeft,
+        };
+        Self { live: live.clone(), begun: Instant::now(), told: Box::new(told), counted: Counted::Request }
+    }
+
+    /// It goes there.
+    pub fn upstream(&mut self, target: &Target) {
+        self.told.upstream = Some(target.clone());
+    }
+
+    /// The client is answered with this.
+    pub fn status(&mut self, status: StatusCode) {
+        self.told.status = Some(status);
+        self.live.counts().answered(self.begun.elapsed());
+    }
+
+    /// It is a WebSocket, and open.
+    pub fn upgraded(&mut self) {
+        debug_assert_eq!(self.counted, Counted::Request, "a socket opens once");
+        self.told.websocket = true;
+        let is_http2 = self.told.version == Version::HTTP_2;
+        self.status(if is_http2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
+        self.counted = Counted::Socket;
+        self.live.counts().open_socket();
+    }
+
+    /// So many octets went from the client to the upstream just now.
+    pub fn received(&mut self, octets: u64) {
+        self.told.received += octets;
+        self.live.counts().received(octets);
+    }
+
+    /// So many octets went from the upstream to the client just now.
+    pub fn sent(&mut self, octets: u64) {
+        self.told.sent += octets;
+        self.live.counts().sent(octets);
+    }
+
+    /// All that an [upload](crate::http::Upload) took on, which it has counted itself.
+    pub(crate) fn uploaded(&mut self, octets: u64) {
+        self.told.received = octets;
+    }
+
+    /// Octets that went either way so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.told.received + self.told.sent
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// How it ends: the first to say so is right.
+    pub fn ended(&mut self, end: End) {
+        if self.told.end == End::ClientLeft {
+            self.told.end = end;
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let counts = self.live.counts();
+        match self.counted {
+            Counted::Request => counts.end_request(),
+            Counted::Socket => counts.close_socket(),
+        }
+        counts.ended(&self.told);
+        let log = self.live.log();
+        if !log.is_off() {
+            log.write(&Ended { told: &self.told, at: SystemTime::now(), took: self.begun.elapsed() });
+        }
+        counts.remember(&self.told, self.begun.elapsed());
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").field("told", &self.told).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+use std::fmt;
+
+use http::StatusCode;
+
+/// Why an upstream gave no answer. Its text is for people: it names the upstream and what to look at.
+#[derive(Clone, Debug)]
+pub struct Error {
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A setting that cannot be.
+    Invalid,
+    /// No octet of a request has been sent.
+    Unreached,
+    /// A step took too long: whether anything was sent by then.
+    TimedOut { sent: bool },
+    /// The request may have been seen.
+    Failed,
+    /// There was an answer, and none to what was asked for.
+    Unfit,
+    /// The client chose one name too many.
+    Misdirected,
+}
+
+impl Error {
+    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Invalid, text: text.into() }
+    }
+
+    pub(crate) fn unreached(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreached, text: text.into() }
+    }
+
+    pub(crate) fn timed_out(text: impl Into<String>, sent: bool) -> Self {
+        Self { kind: Kind::TimedOut { sent }, text: text.into() }
+    }
+
+    pub(crate) fn failed(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, text: text.into() }
+    }
+
+    pub(crate) fn unfit(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Unfit, text: text.into() }
+    }
+
+    pub(crate) fn misdirected(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Misdirected, text: text.into() }
+    }
+
+    /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or by a name too many.
+    pub fn is_of_client(&self) -> bool {
+        matches!(self.kind, Kind::Unfit | Kind::Misdirected)
+    }
+
+    /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
+    pub fn is_unreached(&self) -> bool {
+        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false })
+    }
+
+    /// Whether a step took too long.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::TimedOut { .. })
+    }
+
+    /// What to answer to the client: 504 where the upstream took too long, 421 for a name too many, else 502 (RFC 9110 §15.6,
+    /// §15.5.20).
+    pub fn status(&self) -> StatusCode {
+        match self.kind {
+            Kind::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}

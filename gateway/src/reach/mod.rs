@@ -1,0 +1,232 @@
+//! How an upstream is reached: where it is, by which version of HTTP, and the connections that are kept to it.
+
+mod dial;
+mod error;
+mod names;
+mod stream;
+mod target;
+mod tls;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::uri::{Authority, PathAndQuery};
+use http::{Method, Request, StatusCode};
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::timeout;
+
+pub(crate) use self::dial::{Dialer, Pooled, Versions};
+pub use self::error::Error;
+use self::names::Names;
+pub(crate) use self::stream::Stream;
+pub use self::target::Target;
+pub use self::tls::Tls;
+use crate::http::Upload;
+
+/// The version of HTTP towards an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// What ALPN chooses over TLS, HTTP/1.1 in cleartext. WebSockets go over HTTP/1.1 where an upstream that speaks HTTP/2 does not
+    /// offer the extended CONNECT (RFC 8441 §3).
+    #[default]
+    Auto,
+    /// HTTP/1.1 alone.
+    Http1,
+    /// HTTP/2, in cleartext by prior knowledge (RFC 9113 §3.3); WebSockets as with [`Auto`](Self::Auto).
+    Http2,
+}
+
+impl FromStr for Protocol {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "h1" => Ok(Self::Http1),
+            "h2" => Ok(Self::Http2),
+            _ => Err(Error::invalid(format!("{text:?} is none of h1, h2 and auto"))),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Http1 => "h1",
+            Self::Http2 => "h2",
+        })
+    }
+}
+
+/// How long an upstream may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// For TCP, and for TLS behind it. 5 seconds by default: a host that is up answers in milliseconds.
+    pub connect: Duration,
+    /// For the response head, to a handshake and to any other request. 60 seconds by default: a long poll takes half of that.
+    pub answer: Duration,
+    /// How long a connection of HTTP/1.1 is kept for the next request. 4 seconds by default: a Node server ends one after 5, and a
+    /// request that crosses its end is lost.
+    pub idle: Duration,
+    /// For the end of a WebSocket's other side once one has ended, from the last octet on; then both are broken off. 10 seconds by
+    /// default, twice what this library gives its own sockets: an answer to a Close takes a round trip, and Firefox never ends its
+    /// half.
+    pub close: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(60),
+            idle: Duration::from_secs(4),
+            close: Duration::from_secs(10),
+        }
+    }
+}
+
+/// For how long an upstream that did not offer the extended CONNECT is not asked again.
+const REFRAIN: Duration = Duration::from_secs(60);
+
+/// One upstream, and the connections that are kept to it. Clones share them.
+#[derive(Clone)]
+pub struct Reach(Arc<Shared>);
+
+struct Shared {
+    protocol: Protocol,
+    timeouts: Timeouts,
+    dialer: Dialer,
+    http: legacy::Client<Pooled, Upload>,
+    /// For which `http` has connections of HTTP/2, beside the upstream's own.
+    names: Names,
+    /// For WebSockets over HTTP/2.
+    tunnels: Option<sockeye::Client>,
+    /// Until when they go over HTTP/1.1.
+    refrain: Mutex<Option<Instant>>,
+}
+
+impl Reach {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be: a name that no certificate has, roots that cannot be read.
+    pub fn new(target: Target, protocol: Protocol, tls: &Tls, timeouts: &Timeouts) -> Result<Self, Error> {
+        let dialer = Dialer::new(target, tls, timeouts.connect)?;
+        let versions = match protocol {
+            Protocol::Auto => Versions::Any,
+            Protocol::Http1 => Versions::Http1,
+            Protocol::Http2 => Versions::Http2,
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .http2_only(protocol == Protocol::Http2)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(timeouts.idle)
+            .build(Pooled { dialer: dialer.clone(), versions });
+        let may_tunnel = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
+        let tunnels = if may_tunnel { Some(tunnels(&dialer, tls, protocol, timeouts)?) } else { None };
+        let names = Names::new(timeouts.idle);
+        Ok(Self(Arc::new(Shared {
+            protocol,
+            timeouts: *timeouts,
+            dialer,
+            http,
+            names,
+            tunnels,
+            refrain: Mutex::default(),
+        })))
+    }
+
+    /// Where it is.
+    pub fn target(&self) -> &Target {
+        self.0.dialer.target()
+    }
+
+    /// By which version of HTTP it is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    /// How long it may take.
+    pub fn timeouts(&self) -> &Timeouts {
+        &self.0.timeouts
+    }
+
+    /// Asks for a path, and drops the content: whether the upstream is well is what its status says.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no answer, or none in time.
+    pub async fn check(&self, path: &str) -> Result<StatusCode, Error> {
+        let path = PathAndQuery::try_from(path).map_err(|_| Error::invalid(format!("{path:?} is no path")))?;
+        let target = self.target();
+        let uri = target.uri(target.authority().clone(), path).map_err(|error| Error::invalid(error.to_string()))?;
+        let mut request = Request::new(Upload::empty());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = uri;
+        let response = timeout(self.0.timeouts.answer, self.0.http.request(request)).await;
+        let response = response.map_err(|_| Error::timed_out(format!("{target} did not answer in time"), true))?;
+        Ok(response.map_err(|error| crate::http::failure(target, &error))?.status())
+    }
+
+    pub(crate) fn http(&self) -> &legacy::Client<Pooled, Upload> {
+        &self.0.http
+    }
+
+    /// Whether a connection of HTTP/2 may be for a name that a client chose.
+    pub(crate) fn admits(&self, name: &Authority) -> bool {
+        name == self.target().authority() || self.0.names.admit(name, Instant::now())
+    }
+
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.0.dialer
+    }
+
+    /// What opens WebSockets over HTTP/2, where that may do.
+    pub(crate) fn tunnels(&self) -> Option<&sockeye::Client> {
+        let refrain = *self.0.refrain.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.tunnels.as_ref().filter(|_| refrain.is_none_or(|until| until <= Instant::now()))
+    }
+
+    /// It does not do: the upstream did not offer the extended CONNECT.
+    pub(crate) fn refrain_from_tunnels(&self) {
+        *self.0.refrain.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(REFRAIN);
+    }
+}
+
+fn tunnels(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -> Result<sockeye::Client, Error> {
+    let target = dialer.target();
+    let transports = dialer.clone();
+    let connect = move |_| {
+        let dialer = transports.clone();
+        async move { dialer.transport().await.map_err(std::io::Error::other) }
+    };
+    let options = sockeye::SocketOptions::new().answer_timeout(timeouts.answer);
+    let mut builder = sockeye::Client::builder().connect_timeout(timeouts.connect).connector(connect).options(options);
+    if protocol == Protocol::Http2 {
+        builder = builder.http2_only();
+    }
+    if let Some(config) = dialer.tls_config() {
+        builder = builder.tls(config.clone());
+    }
+    let (scheme, authority) =
+        if target.is_secure() { ("https", target.authority()) } else { ("http", target.authority()) };
+    let url = match &tls.server_name {
+        // It is by its URL that the client knows which name the certificate is to have.
+        Some(name) => format!("{scheme}://{name}"),
+        None => format!("{scheme}://{authority}"),
+    };
+    builder.lazy(&url).map_err(|error| Error::invalid(error.to_string()))
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.target(), self.0.protocol)
+    }
+}

@@ -1,0 +1,176 @@
+//! Which route a request takes.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::Request;
+use http::uri::Authority;
+
+use crate::config::ConfigError;
+use crate::http::fields;
+use crate::upstreams::{Route, Upstream};
+
+/// Routes, the most exact first: those of a host before those of any, and longer paths before shorter ones.
+#[derive(Debug)]
+pub(crate) struct Routes(Vec<Arc<Route>>);
+
+impl Routes {
+    /// # Errors
+    ///
+    /// Two routes for the same.
+    pub(crate) fn new(routes: Vec<Route>) -> Result<Self, ConfigError> {
+        for (index, route) in routes.iter().enumerate() {
+            if routes[..index].iter().any(|other| (other.path(), other.host()) == (route.path(), route.host())) {
+                let path = if route.path().is_empty() { "/" } else { route.path() };
+                let host = route.host().unwrap_or("any host");
+                return Err(ConfigError::new(format!(
+                    "there are two routes for {path} at {host}: give one of them all the upstreams"
+                )));
+            }
+        }
+        let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
+        routes.sort_by_key(|route| (route.host().is_none(), usize::MAX - route.path().len()));
+        Ok(Self(routes))
+    }
+
+    pub(crate) fn find<B>(&self, request: &Request<B>) -> Option<Arc<Route>> {
+        let path = resolved(request.uri().path());
+        let asked = fields::authority(request.uri(), request.headers());
+        let host = asked.as_ref().map(Authority::host);
+        let takes = |route: &&Arc<Route>| {
+            route.host().is_none_or(|own| host.is_some_and(|host| own.eq_ignore_ascii_case(host)))
+                && is_beneath(&path, route.path())
+        };
+        self.0.iter().find(takes).cloned()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.0.iter()
+    }
+
+    /// All upstreams, each once.
+    pub(crate) fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let mut all: Vec<Arc<Upstream>> = Vec::new();
+        for upstream in self.0.iter().flat_map(|route| route.upstreams()) {
+            if !all.iter().any(|other| Arc::ptr_eq(other, upstream)) {
+                all.push(upstream.clone());
+            }
+        }
+        all
+    }
+}
+
+/// Whether a path begins with these segments.
+fn is_beneath(path: &str, segments: &str) -> bool {
+    path.strip_prefix(segments).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a path has a segment that leads back, or may be taken for one.
+pub(crate) fn is_roundabout(path: &str) -> bool {
+    path.split(['/', '\\']).any(|segment| matches!(&*dots(segment), "." | ".."))
+}
+
+/// Dots that are written as octets are dots all the same (RFC 3986 §6.2.2.2).
+fn dots(segment: &str) -> Cow<'_, str> {
+    if segment.contains('%') { segment.replace("%2e", ".").replace("%2E", ".").into() } else { segment.into() }
+}
+
+/// A path as an upstream may resolve it (RFC 3986 §5.2.4), so that nobody goes to one route by the name of another: /public/../admin is
+/// for who has /admin. It is this alone that is resolved: the path goes on as it came.
+fn resolved(path: &str) -> Cow<'_, str> {
+    if !path.contains("/.") && !path.contains('%') && !path.contains('\\') || !is_roundabout(path) {
+        return path.into();
+    }
+    let mut kept: Vec<&str> = Vec::new();
+    for segment in path.split(['/', '\\']).skip(1) {
+        match &*dots(segment) {
+            "." => {}
+            ".." => _ = kept.pop(),
+            _ => kept.push(segment),
+        }
+    }
+    format!("/{}", kept.join("/")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, RouteConfig};
+
+    fn found(config: &Config, uri: &str, host: Option<&str>) -> Option<String> {
+        let mut request = http::Request::get(uri);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        let route = config.routes(&[]).unwrap().find(&request.body(()).unwrap())?;
+        Some(route.upstreams()[0].reach().target().to_string())
+    }
+
+    #[test]
+    fn the_longest_path_of_whole_segments_wins() {
+        let config = Config::to("http://all:1")
+            .route(RouteConfig::new("/api", "http://api:1"))
+            .route(RouteConfig::new("/api/v2/", "http://v2:1"));
+        for (path, upstream) in [
+            ("/", "http://all:1"),
+            ("/api", "http://api:1"),
+            ("/api?x", "http://api:1"),
+            ("/api/users", "http://api:1"),
+            ("/apis", "http://all:1"),
+            ("/api/v2", "http://v2:1"),
+            ("/api/v2/x", "http://v2:1"),
+            ("/api/v20", "http://api:1"),
+            ("/API", "http://all:1"),
+        ] {
+            assert_eq!(found(&config, path, None).as_deref(), Some(upstream), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_route_of_a_host_comes_before_one_of_any() {
+        let mut shop = RouteConfig::new("/", "http://shop:1");
+        shop.host = Some("shop.example".into());
+        let config = Config::to("http://all:1").route(shop).route(RouteConfig::new("/api", "http://api:1"));
+        assert_eq!(found(&config, "https://SHOP.example:8443/api", None).as_deref(), Some("http://shop:1"));
+        assert_eq!(found(&config, "/x", Some("shop.example:80")).as_deref(), Some("http://shop:1"));
+        assert_eq!(found(&config, "/api", Some("other.example")).as_deref(), Some("http://api:1"));
+        assert_eq!(found(&config, "/api", None).as_deref(), Some("http://api:1"));
+    }
+
+    #[test]
+    fn nothing_is_found_where_no_route_leads() {
+        let config = Config::default().route(RouteConfig::new("/api", "http://api:1"));
+        assert_eq!(found(&config, "/", None), None);
+    }
+
+    /// RFC 3986 §5.2.4
+    #[test]
+    fn no_path_leads_around_a_route() {
+        let config = Config::to("http://all:1").route(RouteConfig::new("/admin", "http://admin:1"));
+        for path in ["/x/../admin", "/./admin/", "/x/%2e%2E/admin/y", "/x/.%2e/admin", "/../admin", "/x\\..\\admin"] {
+            assert_eq!(found(&config, path, None).as_deref(), Some("http://admin:1"), "{path}");
+        }
+        assert_eq!(found(&config, "/admin/../x", None).as_deref(), Some("http://all:1"));
+        assert_eq!(found(&config, "/a.b/..c", None).as_deref(), Some("http://all:1"));
+    }
+
+    #[test]
+    fn what_cannot_be_says_what_to_do() {
+        for (config, word) in [
+            (Config::default(), "http://localhost:3000"),
+            (Config::to("localhost:1"), "http://host:port"),
+            (Config::default().route(RouteConfig::new("/api", "http://a:1/x")), "the route /api"),
+            (Config::to("http://a:1").route(RouteConfig::new("api", "http://a:1")), "such as /api"),
+            (Config::to("http://a:1").route(RouteConfig::new("/a/..", "http://a:1")), "such as /api"),
+            (
+                Config::to("http://a:1")
+                    .route(RouteConfig::new("/a", "http://a:1"))
+                    .route(RouteConfig::new("/a/", "http://b:1")),
+                "two routes",
+            ),
+            (Config::to("http://a:1").route(RouteConfig::default()), "neither a path nor a host"),
+        ] {
+            let error = config.routes(&[]).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

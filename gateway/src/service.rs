@@ -1,0 +1,70 @@
+//! The tower service.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use sockeye::{Body, Upgrade};
+use tower_service::Service;
+
+use crate::answer::Failure;
+use crate::http::Content;
+use crate::live::Live;
+use crate::observe::Exchange;
+
+/// A tower [`Service`] that forwards each request to an upstream of its route: WebSockets, over either version of HTTP on either
+/// side, and all else. For [`sockeye::Server`], whose requests it takes. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    live: Live,
+}
+
+impl Gateway {
+    /// Forwards by these routes, as they are at each request.
+    pub fn new(live: Live) -> Self {
+        Self { live }
+    }
+
+    /// The routes, and what is counted.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+}
+
+impl Service<Request<Body>> for Gateway {
+    type Response = Response<Content>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let live = self.live.clone();
+        Box::pin(async move { Ok(forward(live, request).await) })
+    }
+}
+
+async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
+    let exchange = Exchange::begin(&request, &live);
+    let Some(route) = live.find(&request) else { return Failure::no_route().answer(exchange) };
+    let lease = match route.lease() {
+        Ok(lease) => lease,
+        Err(unavailable) => return Failure::unavailable(unavailable.to_string()).answer(exchange),
+    };
+    match crate::websocket::is_asked_for(&request).then(|| Upgrade::from_request(&mut request)) {
+        None => crate::http::forward(request, route.policy(), lease, exchange).await,
+        Some(Ok(upgrade)) => crate::websocket::open(upgrade, route.policy(), lease, exchange).await,
+        Some(Err(refusal)) => refuse(&refusal, request.method(), exchange),
+    }
+}
+
+fn refuse(refusal: &sockeye::socket::Refusal, method: &http::Method, mut exchange: Exchange) -> Response<Content> {
+    let response = refusal.response_to(method);
+    exchange.status(response.status());
+    exchange.ended(crate::observe::End::Failed(refusal.to_string()));
+    response.map(|text| Content::from(Body::from(text)))
+}

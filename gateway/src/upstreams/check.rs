@@ -1,0 +1,39 @@
+//! Asks an upstream from time to time whether it is well.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::Upstream;
+use crate::reach::Error;
+
+/// Time for an answer: a server that takes longer for its own check is not well.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The check ends with the upstream.
+pub(super) fn start(upstream: &Arc<Upstream>, path: String, interval: Duration) -> Result<(), Error> {
+    let runtime = Handle::try_current()
+        .map_err(|_| Error::invalid("a check needs a runtime of tokio: make the gateway inside of one"))?;
+    runtime.spawn(repeat(Arc::downgrade(upstream), path, interval));
+    Ok(())
+}
+
+async fn repeat(upstream: Weak<Upstream>, path: String, interval: Duration) {
+    while let Some(upstream) = upstream.upgrade() {
+        upstream.checked(ask(&upstream, &path).await);
+        drop(upstream);
+        // Never all upstreams in one moment.
+        sleep(interval.mul_f64(rand::random_range(0.9..=1.1))).await;
+    }
+}
+
+async fn ask(upstream: &Upstream, path: &str) -> Result<(), String> {
+    match timeout(PATIENCE, upstream.reach().check(path)).await {
+        Ok(Ok(status)) if status.is_success() || status.is_redirection() => Ok(()),
+        Ok(Ok(status)) => Err(format!("{path} answers {status}")),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("{path} does not answer within {} s", PATIENCE.as_secs())),
+    }
+}

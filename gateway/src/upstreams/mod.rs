@@ -1,0 +1,201 @@
+//! Upstreams of a route: whose turn it is, and who is well.
+
+mod check;
+mod health;
+mod lease;
+mod upstream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+pub use self::lease::Lease;
+pub use self::upstream::Upstream;
+pub(crate) use self::upstream::{Settings, State};
+use crate::policy::Policy;
+
+/// Where some requests go.
+#[derive(Debug)]
+pub struct Route {
+    /// Whole segments: without an end that is a slash.
+    path: String,
+    host: Option<String>,
+    policy: Policy,
+    upstreams: Arc<Group>,
+}
+
+/// The upstreams of a route.
+#[derive(Debug)]
+struct Group {
+    all: Vec<Arc<Upstream>>,
+    /// Where the search begins, so that all get their turn among those with as much to do.
+    turn: AtomicUsize,
+}
+
+/// Why a route has no upstream that takes anything.
+#[derive(Debug)]
+pub struct Unavailable(Vec<Arc<Upstream>>);
+
+impl Route {
+    pub(crate) fn new(
+        path: Option<String>,
+        host: Option<String>,
+        policy: Policy,
+        upstreams: Vec<Arc<Upstream>>,
+    ) -> Self {
+        let upstreams = Arc::new(Group { all: upstreams, turn: AtomicUsize::new(0) });
+        Self { path: path.unwrap_or_default(), host, policy, upstreams }
+    }
+
+    /// The segments with which its paths begin: empty for all paths.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The host that it is for: any where there is none.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// What holds for its requests.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Its upstreams.
+    pub fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams.all
+    }
+
+    /// A place at the upstream that has the fewest exchanges open, of those that are well.
+    ///
+    /// One that failed several times in a row rests for a while. Where all rest, they are asked all the same: it is better to learn
+    /// at once that one is back than to refuse for as long as it would have rested.
+    ///
+    /// # Errors
+    ///
+    /// All have failed the check that the configuration asks for.
+    pub fn lease(&self) -> Result<Lease, Unavailable> {
+        let group = &self.upstreams;
+        group.least_open(None).ok_or_else(|| Unavailable(group.all.clone()))
+    }
+}
+
+impl Group {
+    /// The one with the fewest open exchanges, but for one that was tried.
+    fn least_open(self: &Arc<Self>, tried: Option<&Arc<Upstream>>) -> Option<Lease> {
+        let now = Instant::now();
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
+        let (behind, before) = self.all.split_at(first);
+        let candidates =
+            before.iter().chain(behind).filter(|upstream| tried.is_none_or(|tried| !Arc::ptr_eq(tried, upstream)));
+        let states = candidates.map(|upstream| (upstream, upstream.state(now)));
+        let chosen = states
+            .filter(|(_, state)| *state != State::Ill)
+            .min_by_key(|(upstream, state)| (*state == State::Resting, upstream.open()))?;
+        Some(Lease::new(chosen.0.clone(), self.clone()))
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no upstream is well:")?;
+        for (index, upstream) in self.0.iter().enumerate() {
+            let separator = if index == 0 { " " } else { "; " };
+            let why = upstream.trouble().unwrap_or_else(|| "it has only just come back".to_owned());
+            write!(f, "{separator}{}: {why}", upstream.reach().target())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::health::FAILURES;
+    use crate::config::Config;
+    use crate::routes::Routes;
+
+    fn routes(upstreams: &[&str]) -> Routes {
+        let mut config = Config::default();
+        config.all.upstream = upstreams.iter().map(|&text| text.to_owned()).collect();
+        config.routes(&[]).unwrap()
+    }
+
+    #[test]
+    fn the_one_with_the_fewest_open_exchanges_is_next() {
+        let routes = routes(&["http://a:1", "http://b:1", "http://c:1"]);
+        let route = routes.iter().next().unwrap();
+        let held: Vec<_> = (0..9).map(|_| route.lease().unwrap()).collect();
+        for upstream in route.upstreams() {
+            assert_eq!(upstream.open(), 3);
+        }
+        let of_b: Vec<_> =
+            held.into_iter().filter(|lease| lease.reach().target().to_string() != "http://b:1").collect();
+        assert_eq!(route.lease().unwrap().reach().target().to_string(), "http://b:1");
+        drop(of_b);
+        assert!(route.upstreams().iter().all(|upstream| upstream.open() == 0), "a lease that ends counts no more");
+    }
+
+    #[test]
+    fn one_that_fails_again_and_again_rests() {
+        let routes = routes(&["http://a:1", "http://b:1"]);
+        let route = routes.iter().next().unwrap();
+        let lease = route.lease().unwrap();
+        for _ in 0..FAILURES - 1 {
+            lease.failed(&"refused");
+        }
+        lease.succeeded();
+        lease.failed(&"refused");
+        assert!(lease.trouble().is_none(), "only failures in a row count");
+        for _ in 0..FAILURES {
+            lease.failed(&"refused");
+        }
+        assert!(lease.trouble().unwrap().contains("refused"));
+        let target = lease.reach().target().clone();
+        drop(lease);
+        for _ in 0..10 {
+            assert_ne!(*route.lease().unwrap().reach().target(), target);
+        }
+    }
+
+    #[test]
+    fn where_all_rest_they_are_asked_all_the_same() {
+        let routes = routes(&["http://a:1"]);
+        let route = routes.iter().next().unwrap();
+        for _ in 0..100 {
+            route.lease().unwrap().failed(&"refused");
+        }
+        let lease = route.lease().unwrap();
+        assert!(lease.trouble().is_some());
+        lease.succeeded();
+        assert!(lease.trouble().is_none());
+    }
+
+    #[test]
+    fn another_one_is_another_one() {
+        let alone = routes(&["http://a:1"]);
+        assert!(alone.iter().next().unwrap().lease().unwrap().another().is_none());
+        let routes = routes(&["http://a:1", "http://b:1"]);
+        let first = routes.iter().next().unwrap().lease().unwrap();
+        let second = first.another().unwrap();
+        assert_ne!(first.reach().target(), second.reach().target());
+    }
+
+    /// Connections, health and what is open stay with an upstream that a new configuration has as before.
+    #[test]
+    fn an_upstream_outlives_a_reload_where_nothing_changes_for_it() {
+        let before = routes(&["http://a:1", "http://b:1"]);
+        let held = before.iter().next().unwrap().lease().unwrap();
+        let mut config = Config::to(held.reach().target().to_string());
+        let after = config.routes(&before.upstreams()).unwrap();
+        assert_eq!(after.upstreams()[0].open(), 1);
+        config.all.answer_timeout = Some(Duration::from_secs(7).into());
+        let changed = config.routes(&before.upstreams()).unwrap();
+        assert_eq!(changed.upstreams()[0].open(), 0);
+    }
+}

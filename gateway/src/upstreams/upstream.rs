@@ -1,0 +1,135 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::check;
+use super::health::Health;
+use crate::reach::{self, Protocol, Reach, Target, Timeouts, Tls};
+
+/// All that is said of an upstream: two that are alike in it are one.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Settings {
+    pub(crate) target: Target,
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: Tls,
+    pub(crate) timeouts: Timeouts,
+    /// A path to ask for, and how often.
+    pub(crate) check: Option<(String, Duration)>,
+}
+
+/// A server that requests go to.
+pub struct Upstream {
+    settings: Settings,
+    reach: Reach,
+    open: AtomicUsize,
+    begun: AtomicU64,
+    failures: AtomicU64,
+    health: Mutex<Health>,
+}
+
+/// How much an upstream is to be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Well,
+    /// It failed, and is asked where there is no other.
+    Resting,
+    /// It fails its check, and is not asked.
+    Ill,
+}
+
+impl Upstream {
+    /// With a check, where there is to be one, that goes on for as long as there is the upstream.
+    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>, reach::Error> {
+        let reach = Reach::new(settings.target.clone(), settings.protocol, &settings.tls, &settings.timeouts)?;
+        let upstream = Arc::new(Self {
+            reach,
+            open: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            health: Mutex::default(),
+            settings,
+        });
+        if let Some((path, interval)) = &upstream.settings.check {
+            check::start(&upstream, path.clone(), *interval)?;
+        }
+        Ok(upstream)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// How it is reached.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// Requests and WebSockets that are under way.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Requests and WebSockets that it was asked for so far, those that failed included.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Of these, those that it gave no answer to.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Why it is not asked, or only where there is no other. None where it is well.
+    pub fn trouble(&self) -> Option<String> {
+        self.health(|health| health.trouble(Instant::now()))
+    }
+
+    pub(crate) fn state(&self, now: Instant) -> State {
+        self.health(|health| health.state(now))
+    }
+
+    pub(super) fn begin(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end(&self) {
+        let before = self.open.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "an exchange ended that had not begun");
+    }
+
+    pub(super) fn failed(&self, why: &dyn fmt::Display) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        if self.health(|health| health.failed(why.to_string(), Instant::now())) {
+            tracing::warn!(upstream = %self.reach.target(), reason = %why, "an upstream failed several times in a row, and rests");
+        }
+    }
+
+    pub(super) fn succeeded(&self) {
+        if self.health(Health::succeeded) {
+            tracing::info!(upstream = %self.reach.target(), "an upstream is back");
+        }
+    }
+
+    pub(super) fn checked(&self, found: Result<(), String>) {
+        let target = self.reach.target();
+        match self.health(|health| health.checked(found.clone())) {
+            false => {}
+            true => match found {
+                Ok(()) => tracing::info!(upstream = %target, "an upstream passes its check again"),
+                Err(why) => tracing::warn!(upstream = %target, reason = why, "an upstream fails its check"),
+            },
+        }
+    }
+
+    fn health<T>(&self, look: impl FnOnce(&mut Health) -> T) -> T {
+        look(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").field("reach", &self.reach).field("open", &self.open()).finish_non_exhaustive()
+    }
+}

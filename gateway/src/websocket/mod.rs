@@ -1,0 +1,128 @@
+//! WebSockets: a handshake towards an upstream, and then octets both ways.
+
+mod boundary;
+mod end;
+mod handshake;
+mod http1;
+mod http2;
+mod key;
+mod relay;
+
+use http::header::UPGRADE;
+use http::{HeaderMap, Method, Request, Response, Version};
+use sockeye::{Protocol, Tunnel, Upgrade};
+
+use self::handshake::Handshake;
+use self::relay::Upstream;
+use crate::answer::Failure;
+use crate::http::{Content, Progress, Source, fields};
+use crate::observe::{End, Exchange};
+use crate::policy::Policy;
+use crate::reach::{self, Stream};
+use crate::upstreams::Lease;
+
+/// What an upstream made of a handshake.
+enum Answer {
+    /// A 101 with the right key: the connection is the socket's, and these octets came already.
+    Upgraded(HeaderMap, Stream, bytes::Bytes),
+    /// A 2xx to an extended CONNECT.
+    Opened(HeaderMap, Tunnel),
+    /// Anything else, which the client is to see as it is.
+    Refused(Response<Source>),
+}
+
+/// Whether a request is a handshake, be it a wrong one.
+pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
+    let asks_to_upgrade =
+        || fields::tokens(request.headers(), &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket"));
+    request.extensions().get::<Protocol>().is_some()
+        || request.method() == Method::GET && request.version() == Version::HTTP_11 && asks_to_upgrade()
+}
+
+/// Answers a client's handshake with what an upstream makes of it.
+pub(crate) async fn open(
+    upgrade: Upgrade,
+    policy: &Policy,
+    mut lease: Lease,
+    mut exchange: Exchange,
+) -> Response<Content> {
+    if let Err(refusal) = policy.origins.check(upgrade.offer()) {
+        let text = format!("{refusal}; --origin says which pages may open WebSockets here");
+        return Failure::new(refusal.status(), text).answer(exchange);
+    }
+    let handshake = Handshake::of(&upgrade, policy);
+    let mut is_repeated = false;
+    loop {
+        exchange.upstream(lease.reach().target());
+        let failed = match ask(&handshake, lease.reach()).await {
+            Ok(answer) => {
+                lease.succeeded();
+                return conclude(answer, upgrade, exchange, lease);
+            }
+            Err(failed) => failed,
+        };
+        if failed.is_of_client() {
+            lease.succeeded()
+        } else {
+            lease.failed(&failed)
+        }
+        // A handshake that the upstream may have seen may have begun a socket there.
+        let other = if failed.is_unreached() && !is_repeated { lease.another() } else { None };
+        let Some(other) = other else { return Failure::of_upstream(&failed).answer(exchange) };
+        (lease, is_repeated) = (other, true);
+    }
+}
+
+async fn ask(handshake: &Handshake, reach: &reach::Reach) -> Result<Answer, reach::Error> {
+    if let Some(client) = reach.tunnels() {
+        match http2::open(handshake, client, reach).await? {
+            Some(answer) => return Ok(answer),
+            None => reach.refrain_from_tunnels(),
+        }
+    }
+    http1::open(handshake, reach).await
+}
+
+fn conclude(answer: Answer, upgrade: Upgrade, mut exchange: Exchange, lease: Lease) -> Response<Content> {
+    let (mut agreed, upstream) = match answer {
+        Answer::Upgraded(agreed, stream, early) => (agreed, Upstream::Stream(stream, early)),
+        Answer::Opened(agreed, tunnel) => (agreed, Upstream::Tunnel(tunnel)),
+        Answer::Refused(response) => {
+            let (mut parts, source) = response.into_parts();
+            fields::of_response(&mut parts.headers);
+            exchange.status(parts.status);
+            exchange.ended(End::Refused);
+            let content = Content::of_upstream(source, Progress::default(), exchange, lease, true);
+            return Response::from_parts(parts, content);
+        }
+    };
+    fields::of_response(&mut agreed);
+    exchange.upgraded();
+    let response = upgrade.tunnel(&agreed, move |tunnel| upstream.relay(tunnel, exchange, lease));
+    response.map(Content::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_asks_for_a_socket() {
+        let upgrade = |method: Method, version: Version, to: &str| {
+            let request = Request::builder().method(method).version(version).header(UPGRADE, to);
+            is_asked_for(&request.body(()).unwrap())
+        };
+        assert!(upgrade(Method::GET, Version::HTTP_11, "websocket"));
+        assert!(
+            upgrade(Method::GET, Version::HTTP_11, "h2c, WebSocket"),
+            "a list, in any letter case (RFC 6455 §4.2.1)"
+        );
+        assert!(!upgrade(Method::GET, Version::HTTP_11, "h2c"));
+        assert!(!upgrade(Method::POST, Version::HTTP_11, "websocket"));
+        assert!(!upgrade(Method::GET, Version::HTTP_10, "websocket"), "RFC 9110 §7.8");
+        let mut connect = Request::connect("/").version(Version::HTTP_2).body(()).unwrap();
+        assert!(!is_asked_for(&connect));
+        connect.extensions_mut().insert(Protocol::websocket());
+        assert!(is_asked_for(&connect));
+    }
+}

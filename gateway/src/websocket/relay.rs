@@ -1,0 +1,431 @@
+//! Octets both ways, until both have ended or one has broken off.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use sockeye::{Reason, Tunnel};
+use tokio::io::ReadBuf;
+use tokio::time::Sleep;
+
+use super::boundary::Boundary;
+use super::end::End;
+use crate::observe::{self, Exchange};
+use crate::reach::Stream;
+use crate::upstreams::Lease;
+
+/// Octets that are read at once: what a batch of a connection is made of.
+const BATCH: usize = 64 << 10;
+/// Octets that go one way before others have their turn.
+const TURN: usize = 256 << 10;
+/// RFC 6455 §5.5.1, §7.4.1: a Close of 1001, as a server sends it.
+const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
+
+thread_local! {
+    /// What is read goes on from here at once. So an idle socket owns no buffer, and one whose reader is slow no more than a batch.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; BATCH].into());
+}
+
+/// What is at the other end of a relay.
+pub(super) enum Upstream {
+    /// A connection of HTTP/1.1, with the octets that came with the 101.
+    Stream(Stream, Bytes),
+    /// A stream of HTTP/2.
+    Tunnel(Tunnel),
+}
+
+impl Upstream {
+    pub(super) fn relay(self, client: Tunnel, exchange: Exchange, lease: Lease) -> Relayed {
+        match self {
+            Self::Stream(stream, early) => Relayed::Stream(Relay::new(client, stream, early, exchange, lease)),
+            Self::Tunnel(tunnel) => Relayed::Tunnel(Relay::new(client, tunnel, Bytes::new(), exchange, lease)),
+        }
+    }
+}
+
+/// A relay to either. It is what an open socket consists of here, and an async block would keep twice what it is made of.
+pub(super) enum Relayed {
+    Stream(Relay<Stream>),
+    Tunnel(Relay<Tunnel>),
+}
+
+impl Future for Relayed {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match self.get_mut() {
+            Self::Stream(relay) => relay.poll_ends(cx),
+            Self::Tunnel(relay) => relay.poll_ends(cx),
+        }
+    }
+}
+
+/// One socket on its way through: ready once it is over. While an end takes nothing, nothing is read for it, so that whoever sends
+/// is held back (by the window of its stream, or of TCP) and nobody else is.
+pub(super) struct Relay<U: End> {
+    /// None once the relay is over.
+    ends: Option<(Tunnel, U)>,
+    to_upstream: Half,
+    to_client: Half,
+    /// Of what goes to the client.
+    boundary: Boundary,
+    farewell: Farewell,
+    first: Option<observe::End>,
+    /// Of an end that is awaited since the other has come.
+    closing: Option<Box<Closing>>,
+    exchange: Exchange,
+    lease: Lease,
+}
+
+/// The wait for the second of two ends. RFC 6455 §7.1.1 has both follow a Close at once, and not every peer ends its half:
+/// Firefox leaves that of a stream open for as long as the connection lives.
+struct Closing {
+    due: Pin<Box<Sleep>>,
+    /// Octets that had moved when the time began: where more move, it begins again.
+    moved: u64,
+}
+
+/// How far one direction is.
+enum Half {
+    /// Octets go on; these were read and found no room yet.
+    Moving(Bytes),
+    /// Its end is to go on.
+    Ending,
+    Over,
+}
+
+/// Whether the client was told that the gateway goes away (RFC 6455 §7.4.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Unsaid,
+    /// The Close has gone, and of the upstream's octets nothing follows it. The client's own Close goes on to the upstream, which
+    /// ends the socket in order.
+    Said,
+}
+
+/// The end that broke off.
+enum Broken {
+    Reader,
+    Writer,
+}
+
+impl<U: End> Relay<U> {
+    fn new(client: Tunnel, upstream: U, early: Bytes, exchange: Exchange, lease: Lease) -> Self {
+        let mut boundary = Boundary::BETWEEN;
+        boundary.pass(&early);
+        let mut exchange = exchange;
+        exchange.sent(early.len() as u64);
+        Self {
+            ends: Some((client, upstream)),
+            to_upstream: Half::Moving(Bytes::new()),
+            to_client: Half::Moving(early),
+            boundary,
+            farewell: Farewell::Unsaid,
+            first: None,
+            closing: None,
+            exchange,
+            lease,
+        }
+    }
+
+    fn poll_ends(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_to_upstream(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if self.poll_to_client(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some((client, upstream)) = &mut self.ends else { return Poll::Ready(()) };
+        // Whoever is not read from may break off all the same.
+        if self.to_upstream.is_stuck()
+            && let Poll::Ready(reason) = End::poll_broken(client, cx)
+        {
+            self.break_off(observe::End::ClientReset, reason);
+            return Poll::Ready(());
+        }
+        if self.to_client.is_stuck()
+            && let Poll::Ready(reason) = End::poll_broken(upstream, cx)
+        {
+            self.break_off(observe::End::UpstreamReset, reason);
+            return Poll::Ready(());
+        }
+        if matches!((&self.to_upstream, &self.to_client), (Half::Over, Half::Over)) {
+            self.ends = None;
+            let end = self.orderly_end();
+            self.exchange.ended(end);
+            return Poll::Ready(());
+        }
+        self.poll_closing(cx)
+    }
+
+    /// How it ended where nothing broke off: as both wanted it where the upstream's Close went on, which is the first or the
+    /// answer to the client's (RFC 6455 §7.1.4); else by the one that went without a word.
+    fn orderly_end(&mut self) -> observe::End {
+        if self.farewell == Farewell::Said {
+            return observe::End::Drained;
+        }
+        let first = self.first.take().filter(|_| !self.boundary.has_closed());
+        first.unwrap_or(observe::End::Done)
+    }
+
+    /// Where one side has ended, the other has some time to do so as well, from the last octet on: ready once it is over.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.to_upstream.is_over() && !self.to_client.is_over() {
+            return Poll::Pending;
+        }
+        let time = self.lease.reach().timeouts().close;
+        let moved = self.exchange.octets();
+        loop {
+            let closing = self
+                .closing
+                .get_or_insert_with(|| Box::new(Closing { due: Box::pin(tokio::time::sleep(time)), moved }));
+            ready!(closing.due.as_mut().poll(cx));
+            if closing.moved == moved {
+                break;
+            }
+            self.closing = None;
+        }
+        let Some((client, upstream)) = self.ends.take() else { return Poll::Ready(()) };
+        // RFC 9113 §8.1: what we had to say is said, and nothing is wrong.
+        let reason = if self.to_client.is_over() { Reason::NO_ERROR } else { Reason::CANCEL };
+        client.abort(reason);
+        upstream.abort(Reason::CANCEL);
+        let end = self.orderly_end();
+        self.exchange.ended(end);
+        Poll::Ready(())
+    }
+
+    /// Ready where the relay is over.
+    fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((client, upstream)) = &mut self.ends else { return Poll::Ready(()) };
+        let was_over = self.to_upstream.is_over();
+        let mut received = 0;
+        let moved = self.to_upstream.poll(cx, client, upstream, |octets| {
+            received += octets.len() as u64;
+            Pass::All
+        });
+        if received > 0 {
+            self.exchange.received(received);
+        }
+        match moved {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                if !was_over {
+                    self.first.get_or_insert(observe::End::ClientLeft);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Err(Broken::Reader)) => {
+                let reason = client.reason();
+                self.break_off(observe::End::ClientReset, reason);
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(Broken::Writer)) => {
+                // What the upstream said before it left is the client's still.
+                self.to_upstream = Half::Over;
+                if self.poll_to_client(cx).is_ready() || self.to_client.is_over() {
+                    return Poll::Pending;
+                }
+                self.break_off_upstreams();
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// Ready where the relay is over.
+    fn poll_to_client(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((client, upstream)) = &mut self.ends else { return Poll::Ready(()) };
+        let Self { boundary, farewell, .. } = self;
+        let mut sent = 0;
+        let draining = client.is_draining() && !boundary.has_closed();
+        if draining && *farewell == Farewell::Unsaid && boundary.is_between() && self.to_client.follow(&GOING_AWAY) {
+            *farewell = Farewell::Said;
+        }
+        let was_over = self.to_client.is_over();
+        let moved = self.to_client.poll(cx, upstream, client, |octets| {
+            if *farewell == Farewell::Said {
+                return Pass::Nothing;
+            }
+            if !draining {
+                boundary.pass(octets);
+                sent += octets.len() as u64;
+                return Pass::All;
+            }
+            let end = boundary.pass_to_end(octets);
+            sent += end as u64;
+            if !boundary.is_between() {
+                return Pass::All;
+            }
+            *farewell = Farewell::Said;
+            Pass::Last(end, &GOING_AWAY)
+        });
+        if sent > 0 {
+            self.exchange.sent(sent);
+        }
+        match moved {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) => {
+                if !was_over {
+                    self.first.get_or_insert(observe::End::UpstreamLeft);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Err(Broken::Reader)) => {
+                self.break_off_upstreams();
+                Poll::Ready(())
+            }
+            Poll::Ready(Err(Broken::Writer)) => {
+                let reason = client.reason();
+                self.break_off(observe::End::ClientReset, reason);
+                Poll::Ready(())
+            }
+        }
+    }
+
+    fn break_off_upstreams(&mut self) {
+        let reason = self.ends.as_ref().map_or(Reason::CANCEL, |(_, upstream)| upstream.reason());
+        self.break_off(observe::End::UpstreamReset, reason);
+    }
+
+    /// One end is gone: the other is told so.
+    fn break_off(&mut self, end: observe::End, reason: Reason) {
+        let Some((client, upstream)) = self.ends.take() else { return };
+        match end {
+            observe::End::UpstreamReset => client.abort(reason),
+            _ => upstream.abort(reason),
+        }
+        // What is reset for no error behind an end had ended before (RFC 9113 §8.1).
+        let end = match reason {
+            Reason::NO_ERROR if self.boundary.has_closed() => self.orderly_end(),
+            Reason::NO_ERROR => self.first.take().unwrap_or(end),
+            _ => end,
+        };
+        self.exchange.ended(end);
+    }
+}
+
+/// What of some octets goes on.
+enum Pass<'a> {
+    All,
+    Nothing,
+    /// So many, then these, and nothing of what follows.
+    Last(usize, &'a [u8]),
+}
+
+impl Half {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// Whether nobody reads just now.
+    fn is_stuck(&self) -> bool {
+        !matches!(self, Self::Moving(rest) if rest.is_empty())
+    }
+
+    /// Puts octets of our own behind all that was read; whether that goes.
+    fn follow(&mut self, octets: &[u8]) -> bool {
+        let Self::Moving(rest) = self else { return false };
+        *rest = if rest.is_empty() { Bytes::copy_from_slice(octets) } else { [&rest[..], octets].concat().into() };
+        true
+    }
+
+    /// Moves octets: ready once the end has gone on.
+    fn poll<'a, R: End, W: End>(
+        &mut self,
+        cx: &mut Context<'_>,
+        reader: &mut R,
+        writer: &mut W,
+        mut pass: impl FnMut(&[u8]) -> Pass<'a>,
+    ) -> Poll<Result<(), Broken>> {
+        let mut moved = 0;
+        loop {
+            match self {
+                Self::Over => return Poll::Ready(Ok(())),
+                Self::Ending => {
+                    // An end that can no longer be told has gone.
+                    ready!(Pin::new(&mut *writer).poll_shutdown(cx)).ok();
+                    *self = Self::Over;
+                }
+                Self::Moving(rest) if !rest.is_empty() => {
+                    let written = ready!(write(cx, writer, rest))?;
+                    rest.advance(written);
+                    if rest.is_empty() {
+                        *rest = Bytes::new();
+                    }
+                }
+                Self::Moving(_) if moved >= TURN => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Self::Moving(rest) => {
+                    let read = SCRATCH.with_borrow_mut(|scratch| move_some(cx, reader, writer, scratch, &mut pass));
+                    match read {
+                        Poll::Pending => {
+                            let _ = writer.poll_send(cx).map_err(|_| Broken::Writer)?;
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(Ok(Moved::Octets(octets, left))) => {
+                            moved += octets;
+                            *rest = left;
+                        }
+                        Poll::Ready(Ok(Moved::End)) => *self = Self::Ending,
+                        Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
+                    }
+                }
+            }
+        }
+    }
+}
+
+enum Moved {
+    /// So many were read, and these found no room.
+    Octets(usize, Bytes),
+    End,
+}
+
+/// One read, and a write of all that it brought.
+fn move_some<'a, R: End, W: End>(
+    cx: &mut Context<'_>,
+    reader: &mut R,
+    writer: &mut W,
+    scratch: &mut [u8],
+    pass: &mut impl FnMut(&[u8]) -> Pass<'a>,
+) -> Poll<Result<Moved, Broken>> {
+    let mut buffer = ReadBuf::new(scratch);
+    ready!(Pin::new(reader).poll_read(cx, &mut buffer)).map_err(|_| Broken::Reader)?;
+    let octets = buffer.filled();
+    if octets.is_empty() {
+        return Poll::Ready(Ok(Moved::End));
+    }
+    let read = octets.len();
+    let left = match pass(octets) {
+        Pass::Nothing => Bytes::new(),
+        Pass::Last(end, last) => [&octets[..end], last].concat().into(),
+        Pass::All => match write(cx, writer, octets)? {
+            Poll::Ready(written) if written == read => Bytes::new(),
+            Poll::Ready(written) => Bytes::copy_from_slice(&octets[written..]),
+            Poll::Pending => Bytes::copy_from_slice(octets),
+        },
+    };
+    Poll::Ready(Ok(Moved::Octets(read, left)))
+}
+
+fn write<W: End>(cx: &mut Context<'_>, writer: &mut W, octets: &[u8]) -> Poll<Result<usize, Broken>> {
+    let written: io::Result<usize> = ready!(Pin::new(writer).poll_write(cx, octets));
+    Poll::Ready(match written {
+        Ok(0) | Err(_) => Err(Broken::Writer),
+        Ok(written) => Ok(written),
+    })
+}
+
+impl<U: End> Drop for Relay<U> {
+    /// Where the gateway itself ends it, both ends are broken off, the client by the tunnel's own end.
+    fn drop(&mut self) {
+        if let Some((_client, upstream)) = self.ends.take() {
+            upstream.abort(Reason::CANCEL);
+        }
+    }
+}

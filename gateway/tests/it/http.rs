@@ -1,0 +1,143 @@
+//! Ordinary requests.
+
+use std::convert::Infallible;
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use sockeye::Body;
+use sockeye_gateway::{Config, Protocol};
+use tokio::io::AsyncReadExt as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::common::{field, gateway, gateway_of, raw_upstream, read_head, soon, upstream};
+
+/// Answers with what came.
+fn mirror() -> impl sockeye::server::HttpService {
+    tower::service_fn(|request: Request<Body>| async move {
+        let (parts, body) = request.into_parts();
+        let mut response = Response::new(body);
+        for (name, value) in &parts.headers {
+            response
+                .headers_mut()
+                .append(::http::HeaderName::try_from(format!("x-seen-{name}")).unwrap(), value.clone());
+        }
+        response.headers_mut().insert("x-path", parts.uri.to_string().parse().unwrap());
+        Ok::<_, Infallible>(response)
+    })
+}
+
+fn http_client(http2: bool) -> legacy::Client<legacy::connect::HttpConnector, Full<bytes::Bytes>> {
+    legacy::Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
+}
+
+#[tokio::test]
+async fn content_and_fields_pass_both_ways() {
+    let url = upstream(mirror()).await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let gateway = gateway(&url, protocol).await;
+        for http2 in [false, true] {
+            let content = bytes::Bytes::from(vec![5; 300_000]);
+            let request = Request::post(format!("http://{gateway}/a%20b?c=d"))
+                .header("x-mine", "1")
+                .header("x-forwarded-for", "6.6.6.6")
+                .body(Full::new(content.clone()))
+                .unwrap();
+            let response = soon(http_client(http2).request(request)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK);
+            let fields = response.headers().clone();
+            assert_eq!(fields["x-seen-x-mine"], "1", "{protocol}, {http2}");
+            assert_eq!(fields["x-seen-x-forwarded-for"], "127.0.0.1");
+            assert_eq!(fields["x-seen-x-forwarded-proto"], "http");
+            assert!(fields["x-path"].to_str().unwrap().ends_with("/a%20b?c=d"));
+            assert_eq!(soon(response.collect()).await.unwrap().to_bytes(), content);
+        }
+    }
+}
+
+/// Each name that a client thinks of is a connection of HTTP/2 to the upstream (RFC 9110 §15.5.20).
+#[tokio::test]
+async fn names_that_clients_choose_are_so_many_connections_and_no_more() {
+    let url = upstream(mirror()).await;
+    let mut config = Config::to(&url);
+    config.all.preserve_host = Some(true);
+    config.all.to = Some(Protocol::Http2.to_string());
+    let (gateway, _handle) = gateway_of(&config).await;
+    let mut statuses = Vec::new();
+    for number in 0..300 {
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        let head = format!("GET / HTTP/1.1\r\nhost: {number}.example\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        statuses.push(soon(read_head(&mut stream)).await.split(' ').nth(1).unwrap().to_owned());
+    }
+    assert!(statuses[..256].iter().all(|status| status == "200"), "{statuses:?}");
+    assert!(statuses[256..].iter().all(|status| status == "421"), "{statuses:?}");
+    let request = Request::get(format!("http://{gateway}/")).header("host", "7.example").body(Full::default()).unwrap();
+    assert_eq!(soon(http_client(false).request(request)).await.unwrap().status(), StatusCode::OK, "one that there is");
+}
+
+/// RFC 9110 §15.6.3: nobody is there.
+#[tokio::test]
+async fn an_upstream_that_is_down_is_502_with_a_reason() {
+    let (url, listener) = raw_upstream().await;
+    drop(listener);
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let request = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
+    let response = soon(http_client(true).request(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(response.headers()["content-type"], "text/plain; charset=utf-8");
+    let text = soon(response.collect()).await.unwrap().to_bytes();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains(&url) && text.contains("running"), "{text}");
+}
+
+/// A request that its client gives up is given up upstream at once, before and within its answer.
+#[tokio::test]
+async fn what_a_client_gives_up_is_given_up_upstream() {
+    for answers in [false, true] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = gateway(&url, Protocol::Http1).await;
+        let mut client = TcpStream::connect(gateway).await.unwrap();
+        client.write_all(b"GET /events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+        let head = soon(read_head(&mut upstream)).await;
+        assert_eq!(field(&head, "host"), url.strip_prefix("http://"));
+        if answers {
+            upstream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n").await.unwrap();
+            let mut some = [0; 64];
+            assert!(soon(client.read(&mut some)).await.unwrap() > 0);
+        }
+        drop(client);
+        let mut rest = Vec::new();
+        soon(upstream.read_to_end(&mut rest)).await.ok();
+        assert!(rest.is_empty());
+    }
+}
+
+/// RFC 9110 §9.3.2, §15.3.5: what has no content has none, and its length is what it would be.
+#[tokio::test]
+async fn head_and_204_have_no_content() {
+    let (url, listener) = raw_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    tokio::spawn(async move {
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        loop {
+            let head = read_head(&mut upstream).await;
+            let answer: &[u8] = if head.starts_with("HEAD") {
+                b"HTTP/1.1 200 OK\r\ncontent-length: 42\r\n\r\n"
+            } else {
+                b"HTTP/1.1 204 No Content\r\n\r\n"
+            };
+            upstream.write_all(answer).await.unwrap();
+        }
+    });
+    let client = http_client(true);
+    let head = Request::head(format!("http://{gateway}/")).body(Full::default()).unwrap();
+    let response = soon(client.request(head)).await.unwrap();
+    assert_eq!(response.headers()["content-length"], "42");
+    assert!(soon(response.collect()).await.unwrap().to_bytes().is_empty());
+    let get = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
+    assert_eq!(soon(client.request(get)).await.unwrap().status(), StatusCode::NO_CONTENT);
+}

@@ -1,0 +1,11 @@
+//! The gateway between real connections on loopback.
+
+mod common;
+mod dying;
+mod ends;
+mod handshakes;
+mod http;
+mod interim;
+mod orderly;
+mod relay;
+mod streams;

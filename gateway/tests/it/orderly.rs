@@ -1,0 +1,208 @@
+//! What the log and the counters say of a socket, while it lives and when it has ended; and ends that never come.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::Version;
+use sockeye::{Server, websocket};
+use sockeye_gateway::{AccessLog, Config, Gateway, Live, LogFormat, Protocol};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::common::{client, echo, open_tunnel, raw_upstream, soon, take_socket, upstream};
+
+const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
+const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
+
+/// A gateway whose log and counters are looked at.
+struct Observed {
+    address: SocketAddr,
+    live: Live,
+    log: Lines,
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), octets)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Observed {
+    async fn start(config: Config) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (live, log) = (Live::new(&config).unwrap(), Lines::default());
+        live.log_to(AccessLog::to(LogFormat::Text, log.clone()).unwrap());
+        tokio::spawn(Server::new().serve(listener, Gateway::new(live.clone())));
+        Self { address, live, log }
+    }
+
+    /// How the next exchange ended.
+    async fn end(&self) -> String {
+        let text = async {
+            loop {
+                let octets = std::mem::take(&mut *self.log.0.lock().unwrap());
+                if !octets.is_empty() {
+                    return String::from_utf8(octets).unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let text = soon(text).await;
+        text.split("s ").last().unwrap().trim().to_owned()
+    }
+
+    async fn counts(&self, line: &str) {
+        let line = format!("sockeye_gateway_{line}\n");
+        let found = async {
+            while !self.live.prometheus().contains(&line) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        soon(found).await;
+    }
+}
+
+fn config(upstream: &str, protocol: Protocol) -> Config {
+    let mut config = Config::to(upstream);
+    config.all.to = Some(protocol.to_string());
+    config
+}
+
+/// RFC 6455 §7.1.4: a Close each way and the ends behind it are what both wanted, whoever began.
+#[tokio::test]
+async fn a_closing_handshake_is_logged_as_done() {
+    let closes = websocket(|mut socket: sockeye::WebSocket| async move {
+        match socket.request().uri.path() {
+            "/close" => socket.close().await,
+            _ => echo(socket).await,
+        }
+    });
+    let upstream = upstream(closes).await;
+    for protocol in PROTOCOLS {
+        let gateway = Observed::start(config(&upstream, protocol)).await;
+        for version in VERSIONS {
+            let client = client(gateway.address, version);
+            let mut socket = soon(client.open("/")).await.unwrap();
+            soon(socket.close()).await.unwrap();
+            assert_eq!(gateway.end().await, "done", "the client closes, {version:?} to {protocol}");
+            let mut socket = soon(client.open("/close")).await.unwrap();
+            assert_eq!(soon(socket.recv()).await.unwrap(), None);
+            drop(socket);
+            assert_eq!(gateway.end().await, "done", "the upstream closes, {version:?} to {protocol}");
+        }
+    }
+}
+
+/// An end without a Close is what it was.
+#[tokio::test]
+async fn an_end_without_a_close_names_who_left() {
+    for upstream_first in [false, true] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        if upstream_first {
+            upstream.shutdown().await.unwrap();
+            soon(tunnel.read_to_end(&mut Vec::new())).await.unwrap();
+            tunnel.shutdown().await.unwrap();
+        } else {
+            tunnel.shutdown().await.unwrap();
+            soon(upstream.read_to_end(&mut Vec::new())).await.unwrap();
+            upstream.shutdown().await.unwrap();
+        }
+        assert_eq!(gateway.end().await, if upstream_first { "upstream_left" } else { "client_left" });
+    }
+}
+
+/// The status page and the metrics move while a socket lives, and count each octet once.
+#[tokio::test]
+async fn octets_are_counted_while_a_socket_lives() {
+    let upstream = upstream(websocket(echo)).await;
+    for protocol in PROTOCOLS {
+        let gateway = Observed::start(config(&upstream, protocol)).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        let mut socket = soon(client.open("/")).await.unwrap();
+        soon(socket.send("hello")).await.unwrap();
+        soon(socket.recv()).await.unwrap();
+        // A head of two octets, a masking key from the client.
+        gateway.counts("octets_total{direction=\"received\"} 11").await;
+        gateway.counts("octets_total{direction=\"sent\"} 7").await;
+        gateway.counts("open_web_sockets 1").await;
+        soon(socket.close()).await.unwrap();
+        gateway.counts("open_web_sockets 0").await;
+        gateway.counts("octets_total{direction=\"received\"} 19").await;
+        gateway.counts("octets_total{direction=\"sent\"} 11").await;
+    }
+}
+
+/// A side that never ends behind the other's end is cut off, after its time of silence and no earlier.
+#[tokio::test]
+async fn who_never_ends_its_half_is_cut_off() {
+    for upstream_first in [false, true] {
+        let (url, listener) = raw_upstream().await;
+        let mut config = config(&url, Protocol::Http1);
+        config.all.close_timeout = Some(Duration::from_millis(400).into());
+        let gateway = Observed::start(config).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        let before = tokio::time::Instant::now();
+        if upstream_first {
+            upstream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
+            upstream.shutdown().await.unwrap();
+            soon(tunnel.read_to_end(&mut Vec::new())).await.unwrap();
+        } else {
+            tunnel.shutdown().await.unwrap();
+        }
+        // What moves begins the time anew.
+        for _ in 0..4 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let empty = b"\x82\x00";
+            if upstream_first {
+                tunnel.write_all(empty).await.unwrap();
+            } else {
+                upstream.write_all(empty).await.unwrap();
+            }
+        }
+        let end = gateway.end().await;
+        assert!(before.elapsed() >= Duration::from_millis(1100), "{:?}", before.elapsed());
+        assert_eq!(end, if upstream_first { "done" } else { "client_left" });
+        soon(upstream.read_to_end(&mut Vec::new())).await.ok();
+        gateway.counts("open_web_sockets 0").await;
+        gateway.counts(&format!("upstream_open{{upstream=\"{url}\"}} 0")).await;
+    }
+}
+
+/// A 101 with a wrong Accept is a failure of the upstream's; a page where a client asked for a socket is none (RFC 6455 §4.1).
+#[tokio::test]
+async fn a_wrong_accept_is_a_failure_and_a_page_is_none() {
+    const WRONG: &str =
+        "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: AAAA\r\n\r\n";
+    const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
+    for (answer, failures) in [(WRONG, 6), (PAGE, 0)] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        for _ in 0..6 {
+            let answered = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                crate::common::read_head(&mut stream).await;
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream
+            };
+            let (opened, _stream) = soon(async { tokio::join!(client.open("/"), answered) }).await;
+            opened.unwrap_err();
+        }
+        let upstream = gateway.live.upstreams().pop().unwrap();
+        assert_eq!((upstream.failures(), upstream.trouble().is_some()), (failures, failures > 0), "{answer}");
+    }
+}
