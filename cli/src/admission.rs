@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sockeye::Server;
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub(crate) struct Admission {
     /// Connections at once; more are reset at once. By default seven eighths of the open files that the system allows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -22,6 +22,12 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
+    /// As many connections, where no flag says how many.
+    pub(crate) fn or_max_connections(mut self, connections: Option<u32>) -> Self {
+        self.max_connections = self.max_connections.or(connections);
+        self
+    }
+
     pub(crate) fn apply(self, mut server: Server) -> Server {
         if let Some(connections) = self.max_connections {
             server = server.max_connections(connections as usize);

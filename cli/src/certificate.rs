@@ -6,19 +6,36 @@ use anyhow::{Context as _, Result, ensure};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 
 use crate::notes;
 
 /// Reads a certificate chain and its key, both in PEM.
 pub(crate) fn load(cert: &Path, key: &Path) -> Result<ServerConfig> {
+    let (chain, key_der) = read(cert, key)?;
+    config(chain, key_der).with_context(|| do_not_match(cert, key))
+}
+
+/// The same, for who gives it to clients by itself.
+pub(crate) fn load_key(cert: &Path, key: &Path) -> Result<CertifiedKey> {
+    let (chain, key_der) = read(cert, key)?;
+    let provider = ServerConfig::builder().crypto_provider().clone();
+    CertifiedKey::from_der(chain, key_der, &provider).with_context(|| do_not_match(cert, key))
+}
+
+fn do_not_match(cert: &Path, key: &Path) -> String {
+    format!("{} and {} do not go together", cert.display(), key.display())
+}
+
+fn read(cert: &Path, key: &Path) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
     let cannot_read = |what: &str, path: &Path| format!("cannot read the {what} in {}", path.display());
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| cannot_read("certificate", cert))?;
     ensure!(!chain.is_empty(), "there is no certificate in {}", cert.display());
-    let key_der = PrivateKeyDer::from_pem_file(key).with_context(|| cannot_read("private key", key))?;
-    config(chain, key_der).with_context(|| format!("{} and {} do not go together", cert.display(), key.display()))
+    let key = PrivateKeyDer::from_pem_file(key).with_context(|| cannot_read("private key", key))?;
+    Ok((chain, key))
 }
 
 /// Makes a self-signed certificate for this host alone, and tells its fingerprint.

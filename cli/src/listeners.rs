@@ -1,31 +1,46 @@
-//! The sockets that `serve` listens on: its own, one of several processes on one port, or those that systemd hands over.
+//! The sockets that `serve` and `gateway` listen on: its own, one of several processes on one port, or those that systemd hands over.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{Context as _, Result};
 use listenfd::ListenFd;
+use sockeye::server::Listener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::task::JoinSet;
 
 pub(crate) use self::shared_port::SharedPort;
+use crate::out;
 
 /// Connections that may wait to be accepted, as when the clients of a server that was restarted come back; the system may allow
 /// fewer (`net.core.somaxconn`).
 const BACKLOG: u32 = 4096;
 
 pub(crate) struct Listeners {
-    pub(crate) all: Vec<TcpListener>,
+    pub(crate) all: Vec<Listener>,
     /// Of the sockets of our own whose port others may have, too.
     pub(crate) shared_ports: Vec<SharedPort>,
 }
 
-/// Where to listen: a host, or none for all addresses of this machine, and a port.
+/// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub(crate) enum Listen {
+    Tcp(Place),
+    /// A Unix socket in the file system.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+/// A host, or none for all addresses of this machine, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
     host: Option<String>,
     port: u16,
 }
@@ -34,8 +49,14 @@ impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || "it is such as 127.0.0.1:8080, [::1]:8080, localhost:8080, or :8080 for all addresses".to_owned();
+        #[cfg(unix)]
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        let wrong = || {
+            "it is such as 127.0.0.1:8080, [::1]:8080, localhost:8080, :8080 for all addresses, or unix:/run/sockeye.sock"
+                .to_owned()
+        };
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
         let port = port.parse().map_err(|_| wrong())?;
         let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -45,11 +66,21 @@ impl FromStr for Listen {
             None => !host.contains([':', '[', ']', '/', ' ']),
         };
         let host = Some(inside.unwrap_or(host)).filter(|host| !host.is_empty() && *host != "*");
-        if is_right { Ok(Self { host: host.map(str::to_owned), port }) } else { Err(wrong()) }
+        if is_right { Ok(Self::Tcp(Place { host: host.map(str::to_owned), port })) } else { Err(wrong()) }
     }
 }
 
 impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(place) => place.fmt(f),
+            #[cfg(unix)]
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.as_deref() {
             Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
@@ -58,7 +89,7 @@ impl fmt::Display for Listen {
     }
 }
 
-impl Listen {
+impl Place {
     /// Its addresses: one at least. For all of this machine that is the one of IPv6 that takes both families, where there is IPv6.
     async fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         let Some(host) = &self.host else {
@@ -110,7 +141,7 @@ const NO_FAMILY: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
 ///
 /// # Errors
 ///
-/// An address cannot be listened on, or what was handed over is no TCP socket.
+/// An address cannot be listened on, or what was handed over is no socket that listens, of TCP or Unix.
 pub(crate) async fn open(listen: &[Listen], reuse_port: bool) -> Result<Listeners> {
     let mut handed_over = ListenFd::from_env();
     if handed_over.len() > 0 {
@@ -121,11 +152,35 @@ pub(crate) async fn open(listen: &[Listen], reuse_port: bool) -> Result<Listener
     for listen in listen {
         all.extend(at(listen, reuse_port).await?);
     }
-    if reuse_port {
-        let shared: io::Result<Vec<_>> = all.iter().map(SharedPort::of).collect();
-        shared_ports = shared.context("cannot share a port")?;
+    for listener in &all {
+        if let (Listener::Tcp(listener), true) = (listener, reuse_port) {
+            shared_ports.push(SharedPort::of(listener).context("cannot share a port")?);
+        }
     }
     Ok(Listeners { all, shared_ports })
+}
+
+/// Says where it is listened, a line for each.
+///
+/// # Errors
+///
+/// Stdout cannot be written to.
+pub(crate) fn announce(listeners: &[Listener], scheme: &str) -> Result<()> {
+    listeners.iter().try_for_each(|listener| {
+        out::print(&match listener {
+            Listener::Tcp(listener) => format!("listening on {scheme}://{}", listener.local_addr()?),
+            other => format!("listening on {other}"),
+        })
+    })
+}
+
+/// The address of the first of TCP, if there is one.
+pub(crate) fn first_address(listeners: &[Listener]) -> io::Result<Option<SocketAddr>> {
+    let tcp = listeners.iter().find_map(|listener| match listener {
+        Listener::Tcp(listener) => Some(listener.local_addr()),
+        _ => None,
+    });
+    tcp.transpose()
 }
 
 /// Listens on all addresses of one place.
@@ -133,8 +188,27 @@ pub(crate) async fn open(listen: &[Listen], reuse_port: bool) -> Result<Listener
 /// # Errors
 ///
 /// One of them cannot be listened on.
-pub(crate) async fn at(listen: &Listen, reuse_port: bool) -> Result<Vec<TcpListener>> {
-    listen.bind(reuse_port).await.with_context(|| format!("cannot listen on {listen}"))
+pub(crate) async fn at(listen: &Listen, reuse_port: bool) -> Result<Vec<Listener>> {
+    let bound = match listen {
+        Listen::Tcp(place) => place.bind(reuse_port).await.map(|bound| bound.into_iter().map(Into::into).collect()),
+        #[cfg(unix)]
+        Listen::Unix(path) => bind_unix(path).map(|listener| vec![listener.into()]),
+    };
+    bound.with_context(|| format!("cannot listen on {listen}"))
+}
+
+/// A Unix socket at this path. One that is left there, to which nobody listens any more, makes way for it.
+#[cfg(unix)]
+fn bind_unix(path: &std::path::Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::FileTypeExt as _;
+    use std::os::unix::net::UnixStream;
+
+    let is_left = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+        && UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if is_left {
+        std::fs::remove_file(path)?;
+    }
+    UnixListener::bind(path)
 }
 
 /// Has new connections go to other processes that share these ports, and waits for those that are under way.
@@ -146,11 +220,17 @@ pub(crate) async fn leave(shared_ports: Vec<SharedPort>) {
     leaving.join_all().await;
 }
 
-fn take(handed_over: &mut ListenFd, index: usize) -> Result<TcpListener> {
+fn take(handed_over: &mut ListenFd, index: usize) -> Result<Listener> {
     let what = || format!("cannot listen on socket {index} of LISTEN_FDS");
+    // What is no Unix socket stays for TCP, or to be complained of.
+    #[cfg(unix)]
+    if let Ok(Some(listener)) = handed_over.take_unix_listener(index) {
+        listener.set_nonblocking(true).with_context(what)?;
+        return Ok(UnixListener::from_std(listener).with_context(what)?.into());
+    }
     let listener = handed_over.take_tcp_listener(index).with_context(what)?.with_context(what)?;
     listener.set_nonblocking(true).with_context(what)?;
-    TcpListener::from_std(listener).with_context(what)
+    Ok(TcpListener::from_std(listener).with_context(what)?.into())
 }
 
 fn bind(listen: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

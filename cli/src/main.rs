@@ -6,8 +6,10 @@ mod bench;
 mod certificate;
 mod connect;
 mod dial;
+mod ending;
 mod escape;
 mod files;
+mod gateway;
 mod handshake;
 mod hide;
 mod listeners;
@@ -18,12 +20,14 @@ mod out;
 mod probe;
 mod reach;
 mod serve;
+mod served;
 mod signals;
 mod site;
 mod stats;
 mod style;
 mod systemd;
 mod tls;
+mod topics;
 mod usage;
 mod words;
 
@@ -35,10 +39,13 @@ use tokio::runtime::Builder;
 
 use crate::usage::{Usage, WRONG_ARGUMENTS};
 
-/// Gives memory back once the load is gone, by a thread of its own; the C library's would keep most of it: see docs/memory.md.
+/// Gives memory back once the load is gone, by a thread of its own; the C library's would keep most of it: the book's page about
+/// memory (docs/src/topics/memory.md) shows these lines.
 #[cfg(all(unix, target_pointer_width = "64"))]
+// ANCHOR: allocator
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+// ANCHOR_END: allocator
 
 /// WebSockets over HTTP/2 (RFC 8441), and over HTTP/1.1 where they must be.
 #[derive(Parser)]
@@ -53,8 +60,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve an echoing WebSocket at /echo, and a page at / that opens many and shows them live.
+    /// Serve an echoing WebSocket at /echo, topics, and a page at / that opens many sockets and shows them live.
     Serve(Box<serve::Arguments>),
+    /// Stand before a server of HTTP/1.1 or HTTP/2, and give its clients WebSockets over HTTP/2.
+    Gateway(Box<gateway::Arguments>),
     /// Talk over a WebSocket, in a terminal or between pipes.
     Connect(Box<connect::Arguments>),
     /// Put a server under load, and check what it sends back.
@@ -72,6 +81,9 @@ enum Command {
 /// make some of them wait a hundred times as long as the others; so all wait about alike. At 2 they would take turns so evenly
 /// that each is out of the cache when its turn comes, which costs a fifth more.
 const SHARED_QUEUE_INTERVAL: u32 = 4;
+/// Of how many turns of a worker one is a look at the network. By default (61) what a peer sent waits for sixty others' turns
+/// before anybody knows of it, which is milliseconds beside thousands of connections that have just come. A look costs a microsecond.
+const NETWORK_INTERVAL: u32 = 13;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -79,7 +91,11 @@ fn main() -> ExitCode {
         Err(error) => return say(&error),
     };
     notes::start(arguments.log_format);
-    let runtime = Builder::new_multi_thread().enable_all().global_queue_interval(SHARED_QUEUE_INTERVAL).build();
+    let runtime = Builder::new_multi_thread()
+        .enable_all()
+        .global_queue_interval(SHARED_QUEUE_INTERVAL)
+        .event_interval(NETWORK_INTERVAL)
+        .build();
     match runtime {
         Ok(runtime) => runtime.block_on(run(arguments)),
         Err(error) => {
@@ -106,6 +122,7 @@ fn say(error: &clap::Error) -> ExitCode {
 async fn run(Arguments { command, .. }: Arguments) -> ExitCode {
     let result = match command {
         Command::Serve(arguments) => serve::run(*arguments).await.map(|()| ExitCode::SUCCESS),
+        Command::Gateway(arguments) => gateway::run(*arguments).await.map(|()| ExitCode::SUCCESS),
         Command::Connect(arguments) => connect::run(*arguments).await,
         Command::Bench(arguments) => bench::run(*arguments).await,
         Command::Probe(arguments) => probe::run(*arguments).await,

@@ -1,24 +1,24 @@
 //! `sockeye serve`.
 
-use std::future::pending;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use sockeye::{Deflate, Handle, Limits, OriginPolicy, Server, SocketOptions};
-use tokio::task::JoinSet;
+use sockeye::{Deflate, Limits, OriginPolicy, Server, SocketOptions};
 
 use crate::admission::{self, Admission};
 use crate::certificate;
+use crate::ending;
 use crate::files::Folder;
-use crate::listeners::{self, Listen, Listeners, SharedPort};
+use crate::listeners::{self, Listen, Listeners};
 use crate::metrics;
 use crate::out;
-use crate::signals::{Signal, Signals};
+use crate::served::Served;
 use crate::site::{START, Site};
 use crate::stats::{Shown, Stats};
 use crate::systemd;
+use crate::topics::{HubOptions, Topics};
 
 /// Octets of header lists that a connection may have held: of 300 requests of browsers at once.
 const KEPT_HEADS: usize = 1 << 20;
@@ -27,9 +27,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where to listen: an address or a name, or neither for all addresses, and a port, of which 0 takes a free one; may be
-    /// repeated.
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4433")]
+    /// Where to listen: an address or a name, or neither for all addresses, and a port, of which 0 takes a free one; or
+    /// unix:/run/sockeye.sock for a Unix socket, as behind a proxy on the same machine. May be repeated.
+    #[arg(long, value_name = "HOST:PORT|unix:PATH", default_value = "127.0.0.1:4433")]
     listen: Vec<Listen>,
     /// A folder of files to serve beside /echo, such as a page of one's own that opens WebSockets; its index.html stands in place
     /// of the page at /. Hidden files are left out, and links that lead out of it.
@@ -86,6 +86,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ORIGIN|any", value_parser = parse_origin)]
     origin: Vec<String>,
     #[command(flatten)]
+    topics: HubOptions,
+    #[command(flatten)]
     admission: Admission,
     /// Where to serve what is counted, in cleartext at /metrics, as Prometheus reads it; port 0 takes a free one. By default
     /// nowhere.
@@ -118,6 +120,7 @@ impl Arguments {
 pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let origins = arguments.origins();
     let folder = arguments.dir.as_deref().map(Folder::new).transpose()?;
+    let hub = arguments.topics.hub().await?;
     let Listeners { all: listeners, shared_ports } = listeners::open(&arguments.listen, arguments.reuse_port).await?;
     let metrics = metrics::listen(arguments.metrics.as_ref()).await?;
     let progress = Duration::from_secs(arguments.progress_timeout.into());
@@ -144,21 +147,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         });
     }
     let handle = server.handle();
-    end_on_signal(handle.clone(), Duration::from_secs(arguments.drain.into()), shared_ports)?;
+    ending::on_signal(handle.clone(), Duration::from_secs(arguments.drain.into()), shared_ports)?;
     let scheme = if arguments.cleartext { "http" } else { "https" };
-    for listener in &listeners {
-        out::print(&format!("listening on {scheme}://{}", listener.local_addr()?))?;
-    }
+    listeners::announce(&listeners, scheme)?;
     for listener in metrics {
-        metrics::serve(listener, handle.clone())?;
+        metrics::serve(listener, handle.clone(), hub.clone())?;
     }
-    if let Some(first) = listeners.first() {
-        out::print(&format!("a page that opens WebSockets at once: {}", link(scheme, first.local_addr()?)))?;
+    if let Some(first) = listeners::first_address(&listeners)? {
+        out::print(&format!("a page that opens WebSockets at once: {}", link(scheme, first)))?;
     }
     systemd::ready();
 
     let mut options = SocketOptions::new()
-        .protocols(["echo"])
         .origins(origins)
         .max_message_size(arguments.max_message_size)
         .max_fragments(arguments.max_fragments);
@@ -166,16 +166,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         options = options.deflate(Deflate::default());
     }
     let stats = Stats::new(handle, arguments.stats);
-    let site = Site::new(stats, options, folder);
-    let service = tower::service_fn(move |request| site.clone().answer(request));
-    let mut serving = JoinSet::new();
-    for listener in listeners {
-        serving.spawn(server.clone().serve(listener, service.clone()));
-    }
-    while let Some(served) = serving.join_next().await {
-        served??;
-    }
-    Ok(())
+    let topics = hub.map(|hub| Topics::new(hub, options.clone()));
+    let site = Site::new(stats, options.protocols(["echo"]), folder, topics);
+    let service = Served::own(move |request| site.clone().answer(request));
+    Ok(server.serve(listeners, service).await?)
 }
 
 /// Where a browser on this machine finds the page, whose sockets open at once. The name is one of the certificate's.
@@ -185,29 +179,4 @@ fn link(scheme: &str, address: SocketAddr) -> String {
         true => format!("{scheme}://localhost:{port}{START}"),
         false => format!("{scheme}://{address}{START}"),
     }
-}
-
-/// From now on the first signal asks for a graceful end, and a second one does not wait for it.
-fn end_on_signal(handle: Handle, drain: Duration, shared_ports: Vec<SharedPort>) -> Result<()> {
-    let mut signals = Signals::new()?;
-    tokio::spawn(async move {
-        let first = signals.next().await;
-        systemd::stopping();
-        let end = async {
-            match first {
-                Signal::Interrupt => handle.shutdown(),
-                Signal::Terminate => {
-                    listeners::leave(shared_ports).await;
-                    handle.drain(drain);
-                }
-            }
-            pending::<Signal>().await
-        };
-        let second = tokio::select! {
-            second = signals.next() => second,
-            never = end => never,
-        };
-        std::process::exit(second.exit_status());
-    });
-    Ok(())
 }

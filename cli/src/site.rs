@@ -1,8 +1,6 @@
-//! What `sockeye serve` answers: `/`, `/echo`, `/stats`, files, and 404.
+//! What `sockeye serve` answers: `/`, `/echo`, `/stats`, topics, files, and 404.
 
-use std::convert::Infallible;
-
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body_util::{BodyExt as _, Either};
 use sockeye::{Body, BoxError, Peer, Refusal, SocketOptions, WebSocket, websocket};
@@ -10,6 +8,7 @@ use tower_service::Service as _;
 
 use crate::files::{self, Folder};
 use crate::stats::{Chunks, Stats};
+use crate::topics::{self, Topics};
 
 /// The page whose sockets open at once.
 pub(crate) const START: &str = "/?start";
@@ -17,6 +16,7 @@ pub(crate) const START: &str = "/?start";
 const PAGE: &str = include_str!("page.html");
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// What an answer consists of.
@@ -28,6 +28,7 @@ pub(crate) struct Site {
     /// Of its sockets.
     options: SocketOptions,
     folder: Option<Folder>,
+    topics: Option<Topics>,
 }
 
 /// What is asked for: all that is kept of a request while its content comes.
@@ -40,14 +41,24 @@ enum Asked {
     Socket(Version),
     /// Something that knows these methods alone.
     Other(&'static str),
+    /// How many sockets the topic of this name has.
+    Topic(String),
+    /// The chat, and the client that it has.
+    Chat,
+    Client,
     /// A file of the folder.
     File(Box<Request<()>>),
     Nothing,
 }
 
 impl Asked {
-    fn new(mut head: request::Parts, stats: &Stats, has_files: bool) -> Self {
+    fn new(mut head: request::Parts, site: &Site) -> Self {
+        let (stats, has_files) = (&site.stats, site.folder.is_some());
+        let topic = site.topics.as_ref().and_then(|_| Topics::name(&head.uri));
         let is_get = matches!(head.method, Method::GET | Method::HEAD);
+        if let Some(name) = topic {
+            return if is_get { Self::Topic(name) } else { Self::Other("GET, HEAD") };
+        }
         match head.uri.path() {
             "/" if is_get && has_files => Self::File(Box::new(Request::from_parts(head, ()))),
             "/" if is_get => Self::Page,
@@ -57,6 +68,8 @@ impl Asked {
             "/stats" if is_get => Self::Stats(head.extensions.remove()),
             "/stats" => Self::Other("GET, HEAD"),
             "/echo" => Self::Socket(head.version),
+            "/topics" if site.topics.is_some() && is_get => Self::Chat,
+            "/topics.js" if site.topics.is_some() && is_get => Self::Client,
             _ if is_get && has_files => Self::File(Box::new(Request::from_parts(head, ()))),
             _ => Self::Nothing,
         }
@@ -64,31 +77,33 @@ impl Asked {
 }
 
 impl Site {
-    pub(crate) fn new(stats: Stats, options: SocketOptions, folder: Option<Folder>) -> Self {
-        Self { stats, options, folder }
+    pub(crate) fn new(stats: Stats, options: SocketOptions, folder: Option<Folder>, topics: Option<Topics>) -> Self {
+        Self { stats, options, folder, topics }
     }
 
-    pub(crate) async fn answer(self, request: Request<Body>) -> Result<Response<Content>, Infallible> {
+    pub(crate) async fn answer(self, request: Request<Body>) -> Response<Content> {
         let is_connect = request.method() == Method::CONNECT;
-        if request.uri().path() == "/echo" && (is_connect || request.headers().contains_key(UPGRADE)) {
-            return websocket(echo)
-                .options(self.options)
-                .call(request)
-                .await
-                .map(|response| response.map(Either::Left));
+        let is_socket = is_connect || request.headers().contains_key(UPGRADE);
+        if is_socket && let (Some(topics), Some(name)) = (&self.topics, Topics::name(request.uri())) {
+            let opened = topics.clone().open(&name, request).await;
+            return opened.map_or_else(|error| no_topic(&error), |response| response.map(Either::Left));
+        }
+        if request.uri().path() == "/echo" && is_socket {
+            let Ok(response) = websocket(echo).options(self.options).call(request).await;
+            return response.map(Either::Left);
         }
         if is_connect {
             // What follows a CONNECT is no content, and has no end to wait for.
-            return Ok(text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n"));
+            return text(StatusCode::NOT_FOUND, "There is no tunnel here; try /echo.\n");
         }
         let (head, body) = request.into_parts();
-        let asked = Asked::new(head, &self.stats, self.folder.is_some());
+        let asked = Asked::new(head, &self);
         // An answer waits for the end of the request's content.
         let received = match count(body).await {
             Ok(received) => received,
-            Err(error) => return Ok(text(StatusCode::BAD_REQUEST, format!("The content broke off: {error}.\n"))),
+            Err(error) => return text(StatusCode::BAD_REQUEST, format!("The content broke off: {error}.\n")),
         };
-        Ok(match asked {
+        match asked {
             Asked::Page => page(),
             Asked::Received => text(StatusCode::OK, format!("{received} octets received.\n")),
             Asked::Stats(peer) => respond(JSON, Either::Right(Either::Left(self.stats.answer(peer.as_ref())))),
@@ -96,9 +111,22 @@ impl Site {
                 Refusal::websocket_required(version).response().map(|text| Either::Left(text.into()))
             }
             Asked::Other(methods) => not_allowed(methods),
+            Asked::Chat => respond(HTML, Either::Left(topics::PAGE.into())),
+            Asked::Client => client(),
+            Asked::Topic(name) => self.topic(&name).await,
             Asked::File(request) => self.file(*request).await,
             Asked::Nothing => nothing(),
-        })
+        }
+    }
+
+    async fn topic(&self, name: &str) -> Response<Content> {
+        match &self.topics {
+            Some(topics) => match topics.tell(name).await {
+                Ok(told) => respond(JSON, Either::Left(told.into())),
+                Err(error) => no_topic(&error),
+            },
+            None => nothing(),
+        }
     }
 
     /// A file; the page where the folder has no index.html.
@@ -156,6 +184,21 @@ fn text(status: StatusCode, content: impl Into<Body>) -> Response<Content> {
 
 fn nothing() -> Response<Content> {
     text(StatusCode::NOT_FOUND, "There is nothing here; try / or /echo.\n")
+}
+
+/// The module for pages, also for those of other origins: which of them may open sockets is said elsewhere.
+fn client() -> Response<Content> {
+    let mut response = respond(JAVASCRIPT, Either::Left(topics::CLIENT.into()));
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+fn no_topic(error: &sockeye_hub::Error) -> Response<Content> {
+    let status = match error {
+        sockeye_hub::Error::InvalidSeen => StatusCode::BAD_REQUEST,
+        _ => StatusCode::NOT_FOUND,
+    };
+    text(status, format!("{error}.\n"))
 }
 
 fn not_allowed(methods: &'static str) -> Response<Content> {

@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -145,7 +144,8 @@ struct Totals {
 #[derive(Serialize)]
 struct Connection {
     id: u64,
-    peer: Option<SocketAddr>,
+    /// Its address, or who made it over a Unix socket, in words.
+    peer: Option<String>,
     version: &'static str,
     sockets: usize,
     requests: u64,
@@ -156,7 +156,8 @@ struct Connection {
 impl Connection {
     fn new(stats: ConnectionStats, you: bool) -> Self {
         let version = if stats.version == Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
-        let ConnectionStats { id, peer, sockets, requests, .. } = stats;
+        let ConnectionStats { id, peer, credentials, sockets, requests, .. } = stats;
+        let peer = peer.map(|peer| peer.to_string()).or_else(|| Some(credentials?.to_string()));
         Self { id, peer, version, sockets, requests, you }
     }
 }

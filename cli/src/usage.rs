@@ -13,6 +13,11 @@ impl Usage {
     pub(crate) fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
+
+    /// What another found wrong.
+    pub(crate) fn of(what: impl fmt::Display) -> Self {
+        Self(what.to_string())
+    }
 }
 
 impl fmt::Display for Usage {

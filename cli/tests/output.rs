@@ -132,6 +132,25 @@ fn logs_are_json_where_they_are_to_be() {
     }
 }
 
+/// RUST_LOG takes targets and levels. What it cannot be is told, and does not hide warnings.
+#[test]
+fn which_logs_are_written_is_said_or_told_to_be_wrong() {
+    let server = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let url = format!("wss://{}/echo", server.address());
+    let said = |filter: &str| {
+        let mut command = program(&["--log-format", "json", "connect", "-k", "-1", &url]);
+        command.env("RUST_LOG", filter);
+        stderr(&run(command, "hello\n")).to_owned()
+    };
+    assert!(said("sockeye=debug").contains("DEBUG"), "{}", said("sockeye=debug"));
+    assert!(!said("rustls=debug,sockeye=off").contains("DEBUG"));
+    assert!(!said("").contains("RUST_LOG"));
+    for wrong in ["sockeye=loud", "a=b=c"] {
+        let text = said(wrong);
+        assert!(text.contains("RUST_LOG: ") && text.contains("sockeye=debug,warn"), "{wrong}: {text}");
+    }
+}
+
 /// A server that goes away and comes back is found again, and what is said then arrives.
 #[test]
 fn connect_opens_a_socket_again() {

@@ -45,14 +45,13 @@ const _: () = assert!(size_of::<Socket>() <= 216);
 
 impl Socket {
     pub(super) fn new(number: u32, task: Task, plan: &Plan) -> Self {
-        let config = Config {
-            max_message_size: plan
+        let config = Config::default().with(|config| {
+            config.max_message_size = plan
                 .max_message_size
-                .unwrap_or_else(|| plan.messages(task).sizes().max().saturating_mul(4).max(MIN_MESSAGE_LIMIT)),
+                .unwrap_or_else(|| plan.messages(task).sizes().max().saturating_mul(4).max(MIN_MESSAGE_LIMIT));
             // A server may cut its messages as it likes.
-            max_fragments: u32::MAX,
-            ..Config::default()
-        };
+            config.max_fragments = u32::MAX;
+        });
         let machine = WebSocket::new(Role::Client { mask_key }, config);
         Self { machine, due: Due::None, in_flight: 0, matched: 0, answered: 0, number, task }
     }

@@ -105,7 +105,7 @@ enum Ended {
 
 impl<'a, M: Machine> Conversation<'a, M> {
     fn new(tunnel: Tunnel<'a, M>, extensions: Extensions, dialer: &Dialer<'_>) -> Self {
-        let config = Config { max_message_size: dialer.max_message_size, ..Config::default() };
+        let config = Config::default().with(|config| config.max_message_size = dialer.max_message_size);
         let machine = WebSocket::new(Role::Client { mask_key: rand::random }, config).with_extensions(extensions);
         let beginning = Beginning::Unknown(BytesMut::new());
         Self { tunnel, machine, input: BytesMut::new(), ended: None, messages: 0, beginning }

@@ -41,12 +41,11 @@ pub(super) async fn connect(dialer: &Dialer<'_>, attempt: &mut Attempt) -> Resul
         _ => {}
     }
     let start = Instant::now();
-    let config = Config {
-        preface_timeout: dialer.timeout,
-        settings_timeout: dialer.timeout,
-        seed: rand::random(),
-        ..Config::default()
-    };
+    let config = Config::default().with(|config| {
+        config.preface_timeout = dialer.timeout;
+        config.settings_timeout = dialer.timeout;
+        config.seed = rand::random();
+    });
     let machine = Connection::new(Role::Client, config, start);
     let mut link = Link::new(transport, machine, BytesMut::new());
     if let Err(problem) = within(Step::Settings, dialer.timeout, settings(&mut link)).await {

@@ -166,8 +166,8 @@ fn over_http1(ask: &ClientHandshake) -> ClientHandshake {
 
 /// Whatever the server is willing to do.
 fn all_extensions() -> Extensions {
-    let context = DeflateContext { takeover: true, window_bits: 15 };
-    let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+    let context = DeflateContext::new().takeover(true).window_bits(15);
+    let deflate = Deflate::new().contexts(context);
     Extensions { deflate: Some(deflate), no_masking: true }
 }
 

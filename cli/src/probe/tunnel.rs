@@ -112,7 +112,7 @@ pub(super) fn describe_end(error: Option<ConnectionError>) -> String {
     match error {
         Some(ConnectionError::GoAway(reason)) => format!("the server ended the connection by GOAWAY: {reason}"),
         Some(ConnectionError::Violation(violation)) => format!("HTTP/2 went wrong: {violation}"),
-        Some(ConnectionError::Eof) => "the server ended the whole connection".to_owned(),
+        Some(_) => "the server ended the whole connection".to_owned(),
         None => "the server ended the connection".to_owned(),
     }
 }

@@ -201,7 +201,8 @@ mod tests {
     }
 
     fn spoken(enable_connect_protocol: bool) -> Attempt {
-        let settings = h2::Settings { enable_connect_protocol, ..h2::Settings::default() };
+        let mut settings = h2::Settings::default();
+        settings.enable_connect_protocol = enable_connect_protocol;
         Attempt { settings: Some(Settings::new(&settings, Duration::ZERO)), ..connected("h2") }
     }
 

@@ -2,30 +2,43 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod peer;
 pub(crate) mod proxies;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// What the program heeds of its environment, which is not to change a test.
+pub(crate) fn variables() -> impl Iterator<Item = String> {
+    let schemes = ["ws", "wss", "http", "https", "all", "no"];
+    let proxies =
+        schemes.into_iter().flat_map(|name| [format!("{name}_proxy"), format!("{}_PROXY", name.to_uppercase())]);
+    proxies.chain(["SSLKEYLOGFILE", "RUST_LOG"].map(str::to_owned))
+}
 
 /// The program, with none of the proxies that the environment may name.
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye"));
-    for name in ["ws", "wss", "http", "https", "all", "no"] {
-        command.env_remove(format!("{name}_proxy")).env_remove(format!("{}_PROXY", name.to_uppercase()));
+    for name in variables() {
+        command.env_remove(name);
     }
-    command.env_remove("SSLKEYLOGFILE").env_remove("RUST_LOG").args(arguments);
+    command.args(arguments);
     command
 }
 
 /// Runs a command with this input, to its end.
-pub(crate) fn run(mut command: Command, input: &str) -> Output {
+pub(crate) fn run(mut command: Command, input: impl AsRef<[u8]>) -> Output {
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // It may have ended without a look at its input.
-    process.stdin.take().unwrap().write_all(input.as_bytes()).ok();
-    process.wait_with_output().unwrap()
+    let (mut stdin, input) = (process.stdin.take().unwrap(), input.as_ref().to_vec());
+    // It may answer before it has read all, and may have ended without a look at its input.
+    let writer = std::thread::spawn(move || stdin.write_all(&input).ok());
+    let output = process.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
 }
 
 pub(crate) fn stdout(output: &Output) -> &str {
@@ -76,6 +89,17 @@ impl Serving {
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/echo", self.address())
     }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What Ctrl-C does; waits for its end.
+    #[cfg(unix)]
+    pub(crate) fn interrupt(&mut self) -> ExitStatus {
+        interrupt(&self.process);
+        self.process.wait().unwrap()
+    }
 }
 
 impl Drop for Serving {
@@ -85,12 +109,82 @@ impl Drop for Serving {
     }
 }
 
+/// `serve` or `gateway` in cleartext on a port of its own, until it is dropped.
+pub(crate) struct Listening {
+    pub(crate) process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Listening {
+    pub(crate) fn start(command: &str, arguments: &[&str]) -> Self {
+        let mut process = program(&[command, "--cleartext", "--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(process.stdout.take().unwrap());
+        Self { process, stdout }
+    }
+
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The address in its next line, which says this.
+    pub(crate) fn address(&mut self, says: &str) -> String {
+        let line = self.line();
+        assert!(line.starts_with(says), "{line}");
+        let (_, rest) = line.split_once("http://").unwrap();
+        rest.split('/').next().unwrap().to_owned()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn signal(&self, kind: nix::sys::signal::Signal) {
+        signal(&self.process, kind);
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        // It may have ended.
+        self.process.kill().ok();
+        self.process.wait().unwrap();
+    }
+}
+
+#[cfg(unix)]
+fn signal(process: &Child, signal: nix::sys::signal::Signal) {
+    let process = nix::unistd::Pid::from_raw(process.id().try_into().unwrap());
+    nix::sys::signal::kill(process, signal).unwrap();
+}
+
+/// What Ctrl-C does.
+#[cfg(unix)]
+pub(crate) fn interrupt(process: &Child) {
+    signal(process, nix::sys::signal::Signal::SIGINT);
+}
+
+/// An error where it was refused before the system told of it.
+pub(crate) fn connect(address: &str) -> std::io::Result<TcpStream> {
+    let connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(Duration::from_secs(20)))?;
+    Ok(connection)
+}
+
+/// A response to a GET over HTTP/1.1, whole; an error where the connection was refused.
+pub(crate) fn fetch(address: &str, path: &str) -> std::io::Result<String> {
+    let mut connection = connect(address)?;
+    write!(connection, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut response = String::new();
+    connection.read_to_string(&mut response)?;
+    Ok(response)
+}
+
 /// A response to a GET over HTTP/1.1: its head and its content.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (String, String) {
-    let mut connection = std::net::TcpStream::connect(address).unwrap();
-    write!(connection, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut response = String::new();
-    connection.read_to_string(&mut response).unwrap();
+    let response = fetch(&address.to_string(), path).unwrap();
     let (head, content) = response.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), content.to_owned())
 }

@@ -1,7 +1,8 @@
 //! `sockeye probe` against servers that each do one thing otherwise: it tells what a page would notice, and nothing else.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod ours;
-mod peer;
 mod verdicts;
 mod words;
 
@@ -9,7 +10,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use self::peer::Peer;
+use self::common::peer::Peer;
 
 /// The exit statuses of `sockeye probe --help`.
 const WORKS: i32 = 0;

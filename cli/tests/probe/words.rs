@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::peer::{Does, Http1, PROTOCOL_ERROR, Peer};
+use super::common::peer::{Does, Http1, PROTOCOL_ERROR, Peer};
 use super::{UNREACHABLE, WORKS, WORKS_NOT, WRONG_ARGUMENTS, found, printed, run, verdict};
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) fn ended(error: Option<ConnectionError>) -> Failure {
             Failure::new(Kind::Violation, format!("the server did not answer in HTTP/2: {violation}"))
         }
         Some(ConnectionError::Violation(violation)) => Failure::new(Kind::Violation, violation.to_string()),
-        Some(ConnectionError::Eof) | None => Failure::new(Kind::Broken, "the server ended the connection"),
+        Some(_) | None => Failure::new(Kind::Broken, "the server ended the connection"),
     }
 }
 

@@ -63,19 +63,18 @@ pub(super) async fn run(worker: Rc<Worker>, number: usize) {
 }
 
 fn config(plan: &Plan) -> Config {
-    Config {
-        max_concurrent_streams: plan.sockets_each() as u32,
-        max_unread: WINDOW,
-        initial_window_size: if plan.stalled > 0 { FIRST_WINDOW } else { WINDOW },
-        max_window_size: WINDOW,
-        window_pool: u32::MAX,
-        preface_timeout: plan.timeout,
-        settings_timeout: plan.timeout,
+    Config::default().with(|config| {
+        config.max_concurrent_streams = plan.sockets_each() as u32;
+        config.max_unread = WINDOW;
+        config.initial_window_size = if plan.stalled > 0 { FIRST_WINDOW } else { WINDOW };
+        config.max_window_size = WINDOW;
+        config.window_pool = u32::MAX;
+        config.preface_timeout = plan.timeout;
+        config.settings_timeout = plan.timeout;
         // Here an answer that takes too long is a failure of its own.
-        progress_timeout: Duration::MAX,
-        seed: RandomState::new().hash_one(0),
-        ..Config::default()
-    }
+        config.progress_timeout = Duration::MAX;
+        config.seed = RandomState::new().hash_one(0);
+    })
 }
 
 /// One connection and its sockets.

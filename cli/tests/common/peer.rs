@@ -18,6 +18,7 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -31,9 +32,11 @@ pub(crate) const INTERNAL_ERROR: u32 = 2;
 pub(crate) const REFUSED_STREAM: u32 = 7;
 pub(crate) const CANCEL: u32 = 8;
 pub(crate) const CONNECT_ERROR: u32 = 10;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 pub(crate) const HTTP_1_1_REQUIRED: u32 = 13;
 /// RFC 6455 §5.2
 const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
 const OPCODE_PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
@@ -120,7 +123,7 @@ impl Peer {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (peer, stream) = (self.clone(), stream.unwrap());
-                // The probe ends its connections when it has seen enough.
+                // A client ends its connections when it has seen enough.
                 thread::spawn(move || peer.serve(stream).ok());
             }
         });
@@ -137,8 +140,9 @@ impl Peer {
         stream.read_exact(&mut [0; PREFACE.len() - 3])?;
         let payload: Vec<u8> =
             settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()).collect();
-        let mut connection = Http2 { stream, peer: self, opened: 0, ends_second: Vec::new() };
+        let mut connection = Http2 { stream, peer: self, opened: 0, last: 0, ends_second: Vec::new() };
         connection.send(SETTINGS, 0, 0, &payload)?;
+        connection.make_room(0)?;
         connection.run()
     }
 
@@ -177,7 +181,7 @@ impl Peer {
     fn receive(&self, opcode: u8, payload: &[u8], end: bool, tunnel: &mut impl Tunnel) -> io::Result<()> {
         let does = match opcode {
             OPCODE_PING => &self.on_ping,
-            TEXT => &self.on_message,
+            TEXT | BINARY => &self.on_message,
             CLOSE if end => &self.on_close_with_end,
             CLOSE => &self.on_close,
             _ => &Does::Nothing,
@@ -250,6 +254,8 @@ struct Http2<'a> {
     stream: TcpStream,
     peer: &'a Peer,
     opened: usize,
+    /// The client's last stream.
+    last: u32,
     /// Streams whose halves end after the client's.
     ends_second: Vec<u32>,
 }
@@ -280,9 +286,11 @@ impl Http2<'_> {
             _ => &peer.on_connect,
         };
         self.opened += 1;
+        self.last = id;
         match does {
             Does::Right => {
                 self.send(HEADERS, END_HEADERS, id, &block(200, &[]))?;
+                self.make_room(id)?;
                 peer.act(&peer.on_open, None, &mut Stream { connection: self, id })
             }
             Does::Accepts(status) => self.send(HEADERS, END_HEADERS, id, &block(*status, &[])),
@@ -294,7 +302,7 @@ impl Http2<'_> {
         }
     }
 
-    /// Each of the probe's DATA frames holds one frame of the WebSocket, or nothing.
+    /// Each of the program's DATA frames holds one frame of the WebSocket, or nothing.
     fn receive(&mut self, id: u32, payload: &[u8], end: bool) -> io::Result<()> {
         let peer = self.peer;
         if !payload.is_empty() {
@@ -308,6 +316,11 @@ impl Http2<'_> {
             return self.send(DATA, END_STREAM, id, &[]);
         }
         Ok(())
+    }
+
+    /// Room for all that a test sends (RFC 9113 §6.9).
+    fn make_room(&mut self, id: u32) -> io::Result<()> {
+        self.send(WINDOW_UPDATE, 0, id, &(1_u32 << 29).to_be_bytes())
     }
 
     fn send(&mut self, kind: u8, flags: u8, id: u32, payload: &[u8]) -> io::Result<()> {
@@ -336,7 +349,8 @@ impl Tunnel for Stream<'_, '_> {
     }
 
     fn go_away(&mut self, code: u32) -> io::Result<()> {
-        self.connection.send(GOAWAY, 0, 0, &[&[0; 4], &code.to_be_bytes()[..]].concat())?;
+        let last = self.connection.last.to_be_bytes();
+        self.connection.send(GOAWAY, 0, 0, &[last, code.to_be_bytes()].concat())?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
