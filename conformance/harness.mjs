@@ -14,10 +14,20 @@ const STARTUP_MILLISECONDS = 20_000;
  */
 export async function serve(...extra) {
   if (process.env.SOCKEYE_URL) return { url: process.env.SOCKEYE_URL, log: () => '', stop: async () => 0, kill: () => {} };
+  return started('serve', '--stats', 'all', ...extra);
+}
+
+/** The same for `sockeye gateway`, in front of the server at `upstream`; `said()` is all that it wrote to its stdout. */
+export function gateway(upstream, ...extra) {
+  return started('gateway', upstream, ...extra);
+}
+
+async function started(command, ...extra) {
   const log = process.env.SOCKEYE_LOG ? 'inherit' : 'pipe';
   const listen = extra.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
-  const child = spawn(PROGRAM, ['serve', ...listen, '--stats', 'all', ...extra], { stdio: ['ignore', 'pipe', log] });
+  const child = spawn(PROGRAM, [command, ...listen, ...extra], { stdio: ['ignore', 'pipe', log] });
   let logged = '';
+  let written = '';
   child.stderr?.setEncoding('utf8').on('data', (text) => (logged += text));
   const ended = new Promise((resolve) => child.once('exit', (status, signal) => resolve(status ?? signal)));
   const kill = () => child.kill('SIGKILL');
@@ -25,6 +35,7 @@ export async function serve(...extra) {
   child.once('exit', () => process.off('exit', kill));
   const listening = new Promise((resolve) => {
     createInterface({ input: child.stdout }).on('line', (line) => {
+      written += `${line}\n`;
       const found = line.match(/listening on (https?):\/\/[\d.]+:(\d+)/);
       if (found) resolve(`${found[1]}://localhost:${found[2]}`);
     });
@@ -33,7 +44,7 @@ export async function serve(...extra) {
   const url = await Promise.race([listening, failed.then(() => null)]);
   if (url === null) {
     kill();
-    throw new Error(`${PROGRAM} serve ${extra.join(' ')}: did not say where it listens: ${logged.split('\n')[0]}`);
+    throw new Error(`${PROGRAM} ${command} ${extra.join(' ')}: did not say where it listens: ${logged.split('\n')[0]}`);
   }
   /** Ends the server as Ctrl-C does, or another signal; its exit status. */
   const stop = async (signal = 'SIGINT') => {
@@ -42,7 +53,7 @@ export async function serve(...extra) {
     child.kill('SIGKILL');
     return status;
   };
-  return { url, log: () => logged, stop, kill };
+  return { url, log: () => logged, said: () => written, stop, kill };
 }
 
 export function sleep(milliseconds, value) {

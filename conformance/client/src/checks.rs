@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 use http::{StatusCode, Version};
-use sockeye::{Client, CloseCode, Deflate, DeflateContext, Error, Fault, Message, WebSocket};
+use sockeye::{Client, CloseCode, Deflate, Error, Fault, Message, WebSocket};
 use tokio::time::timeout;
 
 use super::{Result, Subject};
@@ -73,8 +73,8 @@ async fn sizes(subject: &Subject) -> Result {
 async fn compressed(subject: &Subject) -> Result {
     let client = subject.client().await?;
     for takeover in [true, false] {
-        let context = DeflateContext { takeover, ..Deflate::default().client };
-        let deflate = Deflate { server: context, client: context, ..Deflate::default() };
+        let context = Deflate::default().client.takeover(takeover);
+        let deflate = Deflate::new().contexts(context);
         let mut socket = client.open("/echo").deflate(deflate).await?;
         equal(socket.extensions().deflate.is_some(), true, "compression")?;
         echo_sizes(&mut socket).await?;

@@ -192,14 +192,16 @@ async fn converse(
     (sent, next): (&mut u64, &mut u64),
 ) -> End {
     loop {
+        let mut is_open = true;
         for _ in 0..DEPTH {
-            // Why it failed is what is received.
-            if socket.send(message(number, *sent)).await.is_err() {
+            is_open = socket.send(message(number, *sent)).await.is_ok();
+            if !is_open {
                 break;
             }
             *sent += 1;
         }
-        while *next < *sent {
+        // Why a message did not go is what is received, also where no echo is awaited.
+        while *next < *sent || !is_open {
             match timeout(PATIENCE, socket.recv()).await {
                 Ok(Ok(Some(echo))) => {
                     if echo.as_bytes() != message(number, *next).as_bytes() {

@@ -1,0 +1,3 @@
+export default function Page() {
+  return <p id="text">as it was</p>;
+}

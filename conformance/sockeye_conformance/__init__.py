@@ -1,0 +1,1 @@
+"""Other people's programs and Sockeye, each held to the other."""

@@ -1,0 +1,1 @@
+"""Autobahn's suite, in both roles and over both versions of HTTP."""

@@ -1,0 +1,1 @@
+"""Other people's clients, and the program's own against other people's parts."""

@@ -1,0 +1,1 @@
+"""The gateway where much happens at once."""

@@ -1,0 +1,1 @@
+"""HTTP/2 and what is on it, over raw sockets."""

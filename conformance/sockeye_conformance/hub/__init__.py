@@ -1,0 +1,1 @@
+"""Topics that span machines, over NATS and over Redis."""

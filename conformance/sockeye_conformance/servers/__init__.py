@@ -1,0 +1,1 @@
+"""Our client against other people's servers."""
