@@ -1,5 +1,5 @@
 //! Bystanders: WebSockets on connections of their own, each of which sends a message and waits for its echo, at a steady pace.
-//! What a late answer delays counts as late too.
+//! What a late answer delays counts as late too. Each keeps to its own pace: one that waits delays no other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,15 +12,16 @@ use crate::target::Target;
 use crate::wire::frames::{DATA, INITIAL_WINDOW_SIZE, MAX_WINDOW, data};
 use crate::wire::{Connection, websocket};
 
-const CONNECTIONS: usize = 4;
-/// Between one message and the next, of all of them.
-const PACE: Duration = Duration::from_millis(1);
+const CONNECTIONS: u32 = 4;
+/// Between one message and the next of each. It is longer than an answer may take by the rules: with less, an answer that is late
+/// by a little delays all that follow, and what is measured is how long the measurement lasts.
+const PACE: Duration = Duration::from_millis(8);
 /// An echo that takes longer is lost.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Bystanders {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -39,15 +40,16 @@ impl Bystanders {
             connections.push(connection);
         }
         let shared = Arc::new(Shared::default());
-        let thread = thread::spawn({
+        let threads = (0..).zip(connections).map(|(number, mut connection)| {
             let shared = shared.clone();
-            move || {
-                if run(&mut connections, &shared).is_err() {
+            let beginning = Instant::now() + PACE * number / CONNECTIONS;
+            thread::spawn(move || {
+                if run(&mut connection, beginning, &shared).is_err() {
                     shared.lost.store(true, Ordering::Relaxed);
                 }
-            }
+            })
         });
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { threads: threads.collect(), shared })
     }
 
     /// The 99th percentile since this was last asked.
@@ -66,28 +68,25 @@ impl Bystanders {
 impl Drop for Bystanders {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-fn run(connections: &mut [Connection], shared: &Shared) -> Result<()> {
+fn run(connection: &mut Connection, beginning: Instant, shared: &Shared) -> Result<()> {
     let ask = data(1, &websocket::message(websocket::BINARY, &[7; 32]));
-    let mut due = Instant::now();
-    for index in (0..connections.len()).cycle() {
-        if shared.stop.load(Ordering::Relaxed) {
-            break;
-        }
+    let mut due = beginning;
+    while !shared.stop.load(Ordering::Relaxed) {
         let now = Instant::now();
-        // One that could not be asked in time, as another waited, waits since then.
+        // One that could not be asked in time, as the one before it waited, waits since then.
         let asked = if now < due {
             thread::sleep(due - now);
             Instant::now()
         } else {
             due
         };
-        echo(&mut connections[index], &ask)?;
+        echo(connection, &ask)?;
         shared.latencies.lock().unwrap_or_else(PoisonError::into_inner).push(asked.elapsed());
         due += PACE;
         // After a stall the pace starts anew, once what it delayed is counted.

@@ -97,7 +97,7 @@ fn bench() -> &'static Path {
 fn output(options: &Options, bench: &Path, root: &Path) -> PathBuf {
     match &options.output {
         Some(directory) => directory.clone(),
-        None if options.is_whole() => root.join("docs"),
+        None if options.is_whole() => root.join("docs/src"),
         None => bench.join("target").join("attacks"),
     }
 }

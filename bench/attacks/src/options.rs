@@ -9,7 +9,7 @@ pub const USAGE: &str = "\
 usage: attacks [--quick] [--without-times] [--without-axum] [--scale N] [--output DIRECTORY]
                [--sockeye PROGRAM] [--axum PROGRAM] [--list] [NAME...]
 
-Runs each row of the table against `sockeye serve` and an echo of axum, and writes docs/attacks.md and attacks.json. With
+Runs each row of the table against `sockeye serve` and an echo of axum, and writes docs/src/attacks.md and attacks.json. With
 names (parts of a row's, or of its family's) it runs only these, and with --quick a short form of what takes no minutes;
 both write to bench/target/attacks.
   --without-times   no rule about time: for machines that others use too
@@ -86,9 +86,17 @@ impl Options {
         Duration::from_millis(if self.quick { 200 } else { 700 })
     }
 
-    /// The command, as a reader may repeat it.
+    /// The command, as a reader may repeat it, who has the programs built.
     pub fn command(&self) -> String {
-        let arguments: Vec<String> = std::env::args().skip(1).collect();
-        format!("just attacks {}", arguments.join(" ")).trim_end().to_owned()
+        let mut arguments = std::env::args().skip(1);
+        let mut words = String::from("just attacks");
+        while let Some(argument) = arguments.next() {
+            if matches!(&argument[..], "--sockeye" | "--axum") {
+                arguments.next();
+            } else {
+                words = format!("{words} {argument}");
+            }
+        }
+        words
     }
 }

@@ -3,6 +3,31 @@
 use std::fs;
 use std::time::Duration;
 
+/// Time of all processors since the system started.
+#[derive(Clone, Copy, Debug)]
+pub struct Processors {
+    stolen: u64,
+    all: u64,
+}
+
+impl Processors {
+    /// Of a machine that does not tell there is none (proc_stat(5)).
+    pub fn read() -> Option<Self> {
+        let text = fs::read_to_string("/proc/stat").ok()?;
+        let figures: Vec<u64> =
+            text.lines().next()?.split_whitespace().skip(1).map_while(|figure| figure.parse().ok()).collect();
+        // A guest's time is a user's already.
+        Some(Self { stolen: *figures.get(7)?, all: figures.iter().take(8).sum() })
+    }
+
+    /// What share of the time since then other machines of the same host took.
+    pub fn stolen_since(before: Option<Self>) -> f64 {
+        let (Some(before), Some(now)) = (before, Self::read()) else { return 0.0 };
+        let all = now.all.saturating_sub(before.all).max(1);
+        now.stolen.saturating_sub(before.stolen) as f64 / all as f64
+    }
+}
+
 /// Octets that are resident.
 pub fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")

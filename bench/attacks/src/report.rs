@@ -18,7 +18,8 @@ of before if that is more; and afterwards at most half as much again and 16 MiB 
 that was refused on a connection whose units were counted.
 
 CPU is the server's time on its processor, in seconds for each second of the attack, bystanders' 2 to 4 % included. p99 is
-that of the bystanders, in milliseconds, before → during. *Left* is what is resident more than before, once connections are
+that of the bystanders, in milliseconds, before → during; a row during which the host of this virtual machine gave more than 0.5 % of the
+processors' time to others is measured again, up to twice, and if that was no use its time has an asterisk and is held to no rule. *Left* is what is resident more than before, once connections are
 closed and at most eight seconds are over. *axum* is hyper, `h2` and tungstenite as `bench/peers/axum` has them, attacked in
 the same way in the same run; it speaks HTTP/2 alone there, and no compression. Its limits are other ones, and it is held to none of ours:
 its figures are there to compare.
@@ -29,10 +30,11 @@ pub fn render(sitting: &Sitting, options: &Options) -> String {
     let (passed, failed) = sitting.verdict();
     let _ = writeln!(
         page,
-        "`{}`, {}, {:.0} minutes: {passed} rows pass, {failed} fail.\n",
+        "`{}`, {}, {:.0} minutes: {passed} rows pass, {failed} fail; the host disturbed the times of {}.\n",
         options.command(),
         today(),
-        sitting.minutes
+        sitting.minutes,
+        sitting.disturbed()
     );
     let _ = writeln!(page, "- {}", machine());
     let _ = writeln!(
@@ -91,7 +93,9 @@ fn figures(measured: &Measured) -> String {
         return " | | | ".to_owned();
     }
     let p99 = match (measured.p99_before, measured.p99_during) {
-        (Some(before), Some(during)) => format!("{} → {}", short(before), short(during)),
+        (Some(before), Some(during)) => {
+            format!("{} → {}{}", short(before), short(during), if measured.is_disturbed { "\\*" } else { "" })
+        }
         _ => String::new(),
     };
     let mib = |octets: f64| short(octets / f64::from(1 << 20));

@@ -60,6 +60,11 @@ impl Sitting {
         sitting
     }
 
+    /// Rows of which no time of ours says anything.
+    pub fn disturbed(&self) -> usize {
+        self.attacks.iter().chain(&self.honest).filter(|row| row.ours.is_disturbed).count()
+    }
+
     /// Rows that keep the rules, and rows that break one.
     pub fn verdict(&self) -> (usize, usize) {
         let rows = self.attacks.iter().chain(&self.honest).map(|row| &row.ours.failures);
@@ -110,7 +115,8 @@ fn both(family: &'static str, attack: &'static Attack, programs: &Programs, opti
     };
     let verdict =
         if ours.failures.is_empty() { "pass".to_owned() } else { format!("FAIL {}", ours.failures.join("; ")) };
-    eprintln!("{family}: {}: {}: {verdict}", attack.name, ours.seen);
+    let disturbed = if ours.is_disturbed { " (the host disturbed its times)" } else { "" };
+    eprintln!("{family}: {}: {}: {verdict}{disturbed}", attack.name, ours.seen);
     Row { family, name: attack.name, why: attack.why, limit: attack.limit, ours, axum }
 }
 

@@ -87,9 +87,12 @@ fn main() {
     let Load { sockets, octets, rounds, apart } = load;
     let now = Instant::now();
     // As many as `sockeye serve` lets a connection have.
-    let config = h2::Config { max_concurrent_streams: 1024, ..h2::Config::default() };
+    let config = h2::Config::default().with(|config| config.max_concurrent_streams = 1024);
     // Room for all that is echoed.
-    let wide = h2::Config { initial_window_size: (1 << 31) - 1, max_unread: (1 << 31) - 1, ..config.clone() };
+    let wide = config.clone().with(|config| {
+config.initial_window_size = (1 << 31) - 1;
+config.max_unread = (1 << 31) - 1;
+});
     let mut client = h2::Connection::new(h2::Role::Client, wide, now);
     // The server's SETTINGS, so that the client may open.
     let mut settings = BytesMut::new();

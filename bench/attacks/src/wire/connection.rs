@@ -77,7 +77,7 @@ impl Connection {
         Self {
             pipe,
             input: Vec::new(),
-            decoder: Decoder::new(4096, Limits { max_list_size: 1 << 20, max_fields: 10_000 }),
+            decoder: Decoder::new(4096, Limits::new(1 << 20, 10_000)),
             block: Vec::new(),
             tunnels: HashMap::new(),
             settings: HashMap::new(),
