@@ -17,6 +17,19 @@ test:
 test-features:
     .ci/run features
 
+# What has to hold before anything is published (or: just publish api; just publish write-api; just publish minimal)
+publish *stages:
+    .ci/publish "$@"
+
+# Brings docs/dependencies.md up to date, and says what it lacks
+dependencies:
+    .ci/dependencies --write
+
+# A Debian package of the release build, in target/deb
+deb:
+    cargo build --locked --release -p sockeye-cli
+    packaging/deb target/release/sockeye target/deb
+
 # Browsers, other people's clients, and the HTTP/2 and WebSocket suites against the release build
 conformance:
     .ci/run conformance
@@ -26,6 +39,19 @@ conformance-full:
     cargo build --locked --release
     cargo build --locked --release -p sockeye --example autobahn_client
     conformance/run --full
+
+# The book (docs/): builds it into target/book, and checks links, generated pages, and the proxies that are installed
+docs:
+    .ci/docs
+
+# The book's pages that the code writes: options, errors, counters, the program
+docs-generate:
+    cargo build --locked -p sockeye-cli
+    docs/generate
+
+# Who speaks RFC 8441 today: runs real programs from the registries, and writes docs/src/compat.md (or: just compat --only Envoy)
+compat *arguments:
+    conformance/compat "$@"
 
 # What holds for any input, with inputs that coverage leads to: seconds for each target (or: just fuzz 600 inflate)
 fuzz seconds="60" *targets:
@@ -52,7 +78,7 @@ bench *arguments:
 restarts:
     cargo build --locked --release
     cargo build --locked --release -p sockeye-interop --bin restart-load
-    RESTART_LOAD=target/release/restart-load conformance/restart/run.py --filter restarts \
+    RESTART_LOAD="$PWD/target/release/restart-load" conformance/run restart -- --filter restarts \
         --clients 8 --sockets 1000 --pages 2000 --restarts 20 --drain 3 --pause 1000 --rest 1
 
 # What each allocator makes of the memory and the speed of a server
@@ -63,11 +89,15 @@ bench-allocators:
 bench-clients:
     bench/clients
 
+# The gateway beside HAProxy, nghttpx and Envoy, each on a core of its own: bench/gateway.md
+bench-gateway *proxies:
+    bench/gateway "$@"
+
 # Instructions per message echoed, by valgrind: for changes too small for a clock
 bench-instructions:
     bench/instructions/count
 
-# What attackers can do, beside axum: docs/attacks.md, some 15 minutes (or: just attacks --quick; just attacks resets 'PING flood')
+# What attackers can do, beside axum: docs/src/attacks.md, some 20 minutes (or: just attacks --quick; just attacks resets 'PING flood')
 attacks *arguments:
     cargo build --release --locked --manifest-path bench/Cargo.toml -p attacks
     bench/target/release/attacks "$@"
