@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::{Folder, Listening, fetch};
+use common::{Folder, Listening, fetch, nowhere};
 
 /// A server of HTTP/1.1 that answers every request with its name and the path.
 fn upstream(name: &'static str) -> String {
@@ -70,17 +70,15 @@ fn routes_lead_to_their_upstreams_and_the_log_says_so() {
 
 #[test]
 fn an_upstream_that_is_down_is_named_and_one_that_is_back_is_used() {
-    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
-    let place = reserved.local_addr().unwrap();
-    drop(reserved);
-    let url = format!("http://{place}");
+    let (url, reserved) = nowhere();
     let mut gateway = Listening::start("gateway", &[&url, "--access-log", "off"]);
     let address = gateway.address("listening on ");
     for _ in 0..5 {
         let response = get(&address, "/");
         assert!(response.starts_with("HTTP/1.1 502 ") && response.contains(&url), "{response}");
     }
-    let listener = TcpListener::bind(place).unwrap();
+    reserved.listen(16).unwrap();
+    let listener = TcpListener::from(reserved);
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             answer(connection.unwrap(), "back");
@@ -89,15 +87,10 @@ fn an_upstream_that_is_down_is_named_and_one_that_is_back_is_used() {
     assert!(get(&address, "/").ends_with("back has /"), "it is asked although it failed several times");
 }
 
-/// A place where nothing listens.
-fn nowhere() -> String {
-    let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", reserved.local_addr().unwrap())
-}
 
 #[test]
 fn what_one_upstream_did_not_take_goes_to_another() {
-    let (down, up) = (nowhere(), upstream("up"));
+    let ((down, _reserved), up) = (nowhere(), upstream("up"));
     let mut gateway = Listening::start("gateway", &["--upstream", &down, "--upstream", &up, "--access-log", "off"]);
     let address = gateway.address("listening on ");
     for _ in 0..20 {
@@ -107,7 +100,7 @@ fn what_one_upstream_did_not_take_goes_to_another() {
 
 #[test]
 fn who_fails_the_check_gets_no_requests() {
-    let down = nowhere();
+    let (down, _reserved) = nowhere();
     let arguments = ["--check", "/healthy", "--check-interval", "10ms", "--access-log", "off"];
     let mut gateway = Listening::start("gateway", &[&[down.as_str()], &arguments[..]].concat());
     let address = gateway.address("listening on ");

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Listening, Serving, fetch, get, program, stderr};
+use common::{Listening, Serving, fetch, get, nowhere, program, stderr};
 use sockeye::socket::CloseCode;
 use sockeye::{Client, WebSocket};
 
@@ -134,8 +134,8 @@ async fn without_a_hub_there_are_no_topics() {
 /// While there is no NATS server a socket is told to come again; nothing waits for it without an end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hub_that_is_not_reached_closes_sockets() {
-    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let hub = format!("nats://{unused}");
+    let (url, _reserved) = nowhere();
+    let hub = url.replace("http://", "nats://");
     let serving = Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--hub", &hub]);
     let mut socket = open(&serving, "/topics/lobby").await;
     assert!(tokio::time::timeout(Duration::from_secs(20), socket.recv()).await.expect("an end").unwrap().is_none());

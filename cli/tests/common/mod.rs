@@ -12,12 +12,22 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+
 /// What the program heeds of its environment, which is not to change a test.
 pub(crate) fn variables() -> impl Iterator<Item = String> {
     let schemes = ["ws", "wss", "http", "https", "all", "no"];
     let proxies =
         schemes.into_iter().flat_map(|name| [format!("{name}_proxy"), format!("{}_PROXY", name.to_uppercase())]);
     proxies.chain(["SSLKEYLOGFILE", "RUST_LOG"].map(str::to_owned))
+}
+
+/// A place where nothing listens, by its URL. It is bound as long as the socket is there, so that no other test gets it.
+pub(crate) fn nowhere() -> (String, Socket) {
+    let reserved = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    reserved.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = reserved.local_addr().unwrap().as_socket().unwrap();
+    (format!("http://{address}"), reserved)
 }
 
 /// The program, with none of the proxies that the environment may name.

@@ -7,6 +7,7 @@ use ::http::Request;
 use sockeye::client::TunnelAnswer;
 use sockeye::{Client, Handle, Result, Server, Tunnel, WebSocket};
 use sockeye_gateway::{Config, Gateway, Live, Protocol};
+use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -49,6 +50,44 @@ pub(crate) async fn upstream<S: sockeye::server::HttpService>(service: S) -> Str
 pub(crate) async fn raw_upstream() -> (String, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (format!("http://{}", listener.local_addr().unwrap()), listener)
+}
+
+/// A place of TCP that is one test's, whether it listens there or not: one that is only given back is another test's at once.
+pub(crate) struct Place {
+    /// Bound, and it never listens, so that who connects is refused where nothing else does.
+    reserved: Socket,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { reserved: Self::socket(SocketAddr::from(([127, 0, 0, 1], 0))) }
+    }
+
+    fn socket(address: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        #[cfg(unix)]
+        socket.set_reuse_port(true).unwrap();
+        #[cfg(not(unix))]
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.reserved.local_addr().unwrap().as_socket().unwrap()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// As often as one before it was dropped.
+    pub(crate) fn listen(&self) -> std::net::TcpListener {
+        let socket = Self::socket(self.address());
+        socket.listen(128).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.into()
+    }
 }
 
 /// A client of one version of HTTP.

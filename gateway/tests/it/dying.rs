@@ -10,7 +10,7 @@ use sockeye_gateway::{Config, Gateway, Live, Protocol, RouteConfig};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::common::{client, echo, gateway_with_handle, soon, upstream};
+use crate::common::{Place, client, echo, gateway_with_handle, soon, upstream};
 
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
@@ -20,11 +20,10 @@ const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
 async fn a_killed_upstream_fails_its_own_sockets_alone() {
     for protocol in PROTOCOLS {
         let other = upstream(websocket(echo)).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let place = listener.local_addr().unwrap();
+        let place = Place::new();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        serve_on(&runtime, listener.into_std().unwrap());
-        let mut config = Config::to(other).route(RouteConfig::new("/dies", format!("http://{place}")));
+        serve_on(&runtime, place.listen());
+        let mut config = Config::to(other).route(RouteConfig::new("/dies", place.url()));
         config.all.to = Some(protocol.to_string());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -51,7 +50,7 @@ async fn a_killed_upstream_fails_its_own_sockets_alone() {
         }
         soon(client.open("/dies")).await.expect_err("nobody is there");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        serve_on(&runtime, std::net::TcpListener::bind(place).unwrap());
+        serve_on(&runtime, place.listen());
         let mut socket = soon(client.open("/dies")).await.expect("it is back");
         soon(socket.send("hello")).await.unwrap();
         assert_eq!(soon(socket.recv()).await.unwrap(), Some("hello".into()));
@@ -60,7 +59,6 @@ async fn a_killed_upstream_fails_its_own_sockets_alone() {
 }
 
 fn serve_on(runtime: &tokio::runtime::Runtime, listener: std::net::TcpListener) {
-    listener.set_nonblocking(true).unwrap();
     runtime.spawn(async move { Server::new().serve(TcpListener::from_std(listener).unwrap(), websocket(echo)).await });
 }
 

@@ -8,7 +8,7 @@ use sockeye_gateway::Protocol;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use crate::common::{accept, client, field, gateway, raw_upstream, read_head, soon, take_socket};
+use crate::common::{Place, accept, client, field, gateway, raw_upstream, read_head, soon, take_socket};
 
 async fn ask(client: &Client, fields: &[(&'static str, &'static str)]) -> TunnelAnswer {
     let mut request = Request::get("http://example.com/chat?a=b").header("sec-websocket-version", "13");
@@ -129,9 +129,8 @@ async fn a_refusal_reaches_the_client_whole() {
 /// Nobody is there: 502, and the sentence says who and what to do.
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_until_it_is_back() {
-    let (url, listener) = raw_upstream().await;
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let place = Place::new();
+    let url = place.url();
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let client = client(gateway(&url, protocol).await, Version::HTTP_2);
         let (status, _, body) = refused(&client).await;
@@ -140,7 +139,7 @@ async fn an_upstream_that_is_down_is_502_until_it_is_back() {
     }
     let client = client(gateway(&url, Protocol::Http1).await, Version::HTTP_2);
     refused(&client).await;
-    let listener = TcpListener::bind(address).await.unwrap();
+    let listener = TcpListener::from_std(place.listen()).unwrap();
     let (answer, _) = tokio::join!(ask(&client, &[]), take_socket(&listener));
     assert!(matches!(answer, TunnelAnswer::Opened(..)), "{answer:?}");
 }

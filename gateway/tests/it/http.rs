@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::common::{field, gateway, gateway_of, raw_upstream, read_head, soon, upstream};
+use crate::common::{Place, field, gateway, gateway_of, raw_upstream, read_head, soon, upstream};
 
 /// Answers with what came.
 fn mirror() -> impl sockeye::server::HttpService {
@@ -81,8 +81,8 @@ async fn names_that_clients_choose_are_so_many_connections_and_no_more() {
 /// RFC 9110 §15.6.3: nobody is there.
 #[tokio::test]
 async fn an_upstream_that_is_down_is_502_with_a_reason() {
-    let (url, listener) = raw_upstream().await;
-    drop(listener);
+    let place = Place::new();
+    let url = place.url();
     let gateway = gateway(&url, Protocol::Http1).await;
     let request = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
     let response = soon(http_client(true).request(request)).await.unwrap();
