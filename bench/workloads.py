@@ -84,7 +84,7 @@ WORKLOADS = [
     echo("1 × 1000, TLS", 1, 1000, tls=True),
     echo("1 × 10, 16 kB, TLS", 1, 10, "16k", tls=True),
     echo("1 × 1000, spawned", 1, 1000, path="/spawned", servers=(OURS,)),
-    echo("1000 over HTTP/1.1", 1000, 1, http1=True, servers=(OURS, HTTP1_PEER)),
+    echo("1000 over HTTP/1.1", 1000, 1, http1=True, servers=(OURS, CEILING, HTTP1_PEER)),
     echo("10 × 100, two threads", 10, 100, threads=2, servers=(OURS,)),
     # Not 32 octets: of so many small DATA frames unread h2 makes an error before its windows stop anything.
     echo("1 × 60, 1 kB", 1, 60, "1k"),

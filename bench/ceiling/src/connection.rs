@@ -9,6 +9,7 @@ use crate::frame::{
     ACK, BROADCAST, CONNECTION_WINDOW, DATA, DEFAULT_WINDOW, END_HEADERS, END_STREAM, HEAD, HEADERS, MAX_FRAME_SIZE,
     OUR_SETTINGS, PING, PREFACE, RST_STREAM, SETTINGS, STATUS_200, WINDOW_UPDATE, head,
 };
+use crate::http1::Http1;
 use crate::mask::unmask_back;
 use crate::output::Output;
 use crate::stream::{Kind, Stream};
@@ -33,27 +34,23 @@ pub struct Connection {
     is_blocked: bool,
     /// Octets that came since we last gave credit.
     uncredited: u32,
+    /// In place of all that, where the first octets are a request of HTTP/1.1.
+    http1: Option<Http1>,
 }
 
 impl Connection {
     pub fn new(stream: TcpStream) -> Self {
-        let mut backlog = head(OUR_SETTINGS.len() * 6, SETTINGS, 0, 0).to_vec();
-        for (name, value) in OUR_SETTINGS {
-            backlog.extend(name.to_be_bytes());
-            backlog.extend(value.to_be_bytes());
-        }
-        backlog.extend(head(4, WINDOW_UPDATE, 0, 0));
-        backlog.extend((CONNECTION_WINDOW - DEFAULT_WINDOW as u32).to_be_bytes());
         Self {
             stream,
             rest: Vec::new(),
-            backlog,
+            backlog: Vec::new(),
             streams: Vec::new(),
             members: Vec::new(),
             send_window: DEFAULT_WINDOW.into(),
             initial_window: DEFAULT_WINDOW,
             is_blocked: false,
             uncredited: 0,
+            http1: None,
         }
     }
 
@@ -113,7 +110,17 @@ impl Connection {
 
     /// Answers the frames at the front of the buffer; where the first one begins that is not whole.
     fn answer(&mut self, end: usize, shared: &mut Shared) -> usize {
-        let mut at = if shared.output.buffer[..end].starts_with(b"PRI ") { PREFACE } else { 0 };
+        if shared.output.buffer[..end].starts_with(b"GET ") {
+            self.http1.get_or_insert_default();
+        }
+        if let Some(http1) = &mut self.http1 {
+            return http1.answer(end, shared);
+        }
+        let mut at = 0;
+        if shared.output.buffer[..end].starts_with(b"PRI ") {
+            begin(&mut shared.output);
+            at = PREFACE;
+        }
         loop {
             at = self.echo_run(at, end, &mut shared.output);
             let Some(&[a, b, c, kind, flags, d, e, f, g]) =
@@ -301,6 +308,16 @@ impl Connection {
             self.pump(slot as u32 * 2 + 1, output);
         }
     }
+}
+
+/// Our side's preface (RFC 9113 §3.4).
+fn begin(output: &mut Output) {
+    output.extend(&[&head(OUR_SETTINGS.len() * 6, SETTINGS, 0, 0)]);
+    for (name, value) in OUR_SETTINGS {
+        output.extend(&[&name.to_be_bytes(), &value.to_be_bytes()]);
+    }
+    let more = CONNECTION_WINDOW - DEFAULT_WINDOW as u32;
+    output.extend(&[&head(4, WINDOW_UPDATE, 0, 0), &more.to_be_bytes()]);
 }
 
 /// Whether both windows have room for so many octets.

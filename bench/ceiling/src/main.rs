@@ -6,10 +6,13 @@
 //! connections read into. The windows of both ends are kept to, and ours are credited by halves. A message goes back as
 //! it comes, before its end is here.
 //!
+//! A connection that begins with a request of HTTP/1.1 is a WebSocket of its own: what that costs is the system's, nearly all of it.
+//!
 //! `ceiling ADDRESS` echoes; under `/broadcast` each message goes to all sockets there.
 
 mod connection;
 mod frame;
+mod http1;
 mod mask;
 mod output;
 mod stream;

@@ -161,6 +161,11 @@ impl Stream {
         aside.input.drain(..done);
     }
 
+    /// Whether a frame is not whole, so that what comes next is the rest of it.
+    pub fn is_within(&self) -> bool {
+        self.left > 0 || self.aside.is_some()
+    }
+
     /// Frees what is not needed any more.
     pub fn settle(&mut self) {
         if self.aside.as_ref().is_some_and(|aside| aside.input.is_empty() && aside.waiting.is_empty() && !aside.ends) {
