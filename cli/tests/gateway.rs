@@ -87,7 +87,6 @@ fn an_upstream_that_is_down_is_named_and_one_that_is_back_is_used() {
     assert!(get(&address, "/").ends_with("back has /"), "it is asked although it failed several times");
 }
 
-
 #[test]
 fn what_one_upstream_did_not_take_goes_to_another() {
     let ((down, _reserved), up) = (nowhere(), upstream("up"));

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::http::Request;
+use socket2::{Domain, Socket, Type};
 use sockeye::client::TunnelAnswer;
 use sockeye::{Client, Handle, Result, Server, Tunnel, WebSocket};
 use sockeye_gateway::{Config, Gateway, Live, Protocol};
-use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
