@@ -4,7 +4,7 @@ import plots
 from report import ORDER
 from servers import PEERS
 from sitting import CPU, PER_SOCKET
-from workloads import GROWING, GROWTH, OURS
+from workloads import GROWING, GROWTH, IDLE_HTTP2, OURS
 
 # Those whose costs are near enough to each other for one scale.
 DRAWN = [
@@ -17,7 +17,6 @@ DRAWN = [
     ("1 × 10, 16 kB", "10 WebSockets, 16 kB"),
     ("1 × 1", "one WebSocket, 32 B: a lone round trip"),
 ]
-IDLE = "idle, 10 × 1000"
 NOTE = "Medians of one sitting, each server alone on one core. “ceiling” checks nothing and serves nobody: the price of system calls."
 
 
@@ -34,9 +33,9 @@ def cost(sitting):
 
 
 def memory(sitting):
-    if not sitting.was_tried(IDLE, OURS):
+    if not sitting.was_tried(IDLE_HTTP2, OURS):
         return None
-    panels = [("10 connections × 1000 WebSockets", bars(sitting, IDLE, PER_SOCKET))]
+    panels = [("10 connections × 1000 WebSockets", bars(sitting, IDLE_HTTP2, PER_SOCKET))]
     subtitle = "KiB resident for each, on a logarithmic scale; shorter is better"
     return plots.bar_panels("Memory of an idle WebSocket", subtitle, NOTE, panels, columns=1)
 

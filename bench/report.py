@@ -6,7 +6,7 @@ from common import cells, shorten, spread
 from goals import goals, quotient
 from servers import PEERS
 from sitting import CPU, OPENING_CPU, OPENING_RATE, OWN_CORES, P50, P99, PER_SOCKET, RATE, RESIDENT
-from workloads import CEILING, GROWTH, OTHER_CEILING, OURS, WORKLOADS
+from workloads import CEILING, GROWTH, IDLE_HTTP1, IDLE_HTTP2, OTHER_CEILING, OURS, WORKLOADS
 
 ORDER = (OURS, CEILING, OTHER_CEILING, *PEERS)
 # A load that leaves its core no pause may be slower than the server.
@@ -30,7 +30,7 @@ def render(sitting):
         (P50.title, server_table(sitting, echoes, P50)),
         (P99.title, server_table(sitting, [*echoes, *group("fairness")], P99)),
         ("What TLS costs, µs per message", tls_table(sitting)),
-        (PER_SOCKET.title, server_table(sitting, ["idle, 10 × 1000"], PER_SOCKET, has_ratios=True)),
+        (PER_SOCKET.title, server_table(sitting, [IDLE_HTTP2, IDLE_HTTP1], PER_SOCKET, has_ratios=True)),
         (RESIDENT.title, server_table(sitting, [*echoes, *group("idle")], RESIDENT)),
         (OPENING_RATE.title, server_table(sitting, group("opening"), OPENING_RATE)),
         (OPENING_CPU.title, server_table(sitting, group("opening"), OPENING_CPU, has_ratios=True)),
@@ -142,8 +142,7 @@ def key_table(sitting):
     yield head([OURS, CEILING, "best peer", KEY_PEER, "sockeye ÷ ceiling", "best peer ÷ sockeye"])
     for name in KEY:
         yield key_row(sitting, name, name, CPU)
-    memory = "idle, 10 × 1000"
-    yield key_row(sitting, memory, "KiB resident for each idle WebSocket, 10 × 1000", PER_SOCKET)
+    yield key_row(sitting, IDLE_HTTP2, "KiB resident for each idle WebSocket, 10 × 1000", PER_SOCKET)
 
 
 def key_row(sitting, workload, title, measure):

@@ -113,6 +113,8 @@ def measure(load, server, workload, seconds):
     """What `sockeye bench` reports of a server that is started for this alone."""
     cores = SERVER_CORE if workload.threads == 1 else BOTH_CORES
     with running(lambda address: server.command(address, workload.tls), cores, workload.threads) as (process, address):
+        if workload.group == "idle":
+            generate([load, *workload.first(address)], patience(workload))
         report = generate([load, *workload.arguments(address, process.pid, seconds)], seconds + patience(workload))
         if process.poll() is not None:
             raise Failure(f"it ends with status {process.returncode}")

@@ -6,6 +6,7 @@ OURS, CEILING = "sockeye", "ceiling"
 # A ceiling program that the caller brings along, in CEILING.
 OTHER_CEILING = "other ceiling"
 HTTP1_PEER = "tokio-websockets"
+IDLE_HTTP2, IDLE_HTTP1 = "idle, 10 × 1000", "idle over HTTP/1.1, 1000"
 # Those whose cost is followed as the numbers grow: the extremes, the quickest peers and the best known one.
 GROWING = (OURS, CEILING, "h2", "sockudo-ws", "axum")
 # From here on `GROWING` servers are not taken further, octets: the next point takes ten times as much.
@@ -55,12 +56,17 @@ class Workload:
         numbers = ["-c", self.connections, "-m", self.sockets, "--size", self.size]
         others = ["--timeout", self.timeout, "--pid", process_id]
         if self.holds:
-            # What is idle keeps still for a moment; to open takes as long as it takes.
-            times = ["--idle", "--duration", "0.5s" if self.group == "idle" else "0s"]
+            # What is idle keeps still until allocators have given back what opening took; to open takes as long as it takes.
+            times = ["--idle", "--duration", "3s" if self.group == "idle" else "0s"]
         else:
             times = ["--duration", f"{seconds}s", "--warm-up", f"{max(0.3, 0.3 * seconds):.2f}s"]
         switches = [*(["-k"] if self.tls else []), *(["--http1.1"] if self.http1 else []), *self.flags]
         return [str(argument) for argument in ("bench", url, "--json", *numbers, *others, *times, *switches)]
+
+    def first(self, address):
+        """Those of a load before what is idle: what a program takes with its first socket, code before all, is not each one's."""
+        switches = ["--http1.1"] if self.http1 else []
+        return ["bench", f"ws://{address}{self.path}", "--json", "-c", "1", "-m", "1", "--duration", "0.1s", *switches]
 
 
 def echo(name, connections, sockets, size="32", **more):
@@ -91,7 +97,8 @@ WORKLOADS = [
     echo("1 × 60 beside 40 stalled, 1 kB", 1, 60, "1k", flags=("--stall", "40")),
     # The round trips of the small ones count, and nothing of the large one.
     Workload("1 × 100 beside 1 MiB", "fairness", 1, 100, flags=("--beside", "1Mi")),
-    Workload("idle, 10 × 1000", "idle", 10, 1000),
+    Workload(IDLE_HTTP2, "idle", 10, 1000),
+    Workload(IDLE_HTTP1, "idle", 1000, 1, http1=True, servers=(OURS, HTTP1_PEER)),
     Workload("1000 connections", "opening", 1000, 1),
     Workload("10 × 1000 WebSockets", "opening", 10, 1000),
     Workload("idle, 10,000 × 100", "idle", 10_000, 100, timeout=60, servers=(OURS,), rounds=1),
