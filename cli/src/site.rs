@@ -13,7 +13,7 @@ use crate::topics::{self, Topics};
 /// The page whose sockets open at once.
 pub(crate) const START: &str = "/?start";
 
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = concat!(include_str!("head.html"), include_str!("page.html"));
 const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";

@@ -144,7 +144,7 @@ const MAX_STREAM: i64 = 1 << 30;
 const PROTOCOL: &str = "sockeye-topic.1";
 
 /// The chat.
-pub(crate) const PAGE: &str = include_str!("page.html");
+pub(crate) const PAGE: &str = concat!(include_str!("../head.html"), include_str!("page.html"));
 /// The client for pages.
 pub(crate) const CLIENT: &str = include_str!("topics.js");
 
