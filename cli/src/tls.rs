@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, KeyLogFile, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, KeyLogFile, RootCertStore};
 use sockeye::ClientBuilder;
 
 use crate::notes;
@@ -46,7 +45,14 @@ impl TlsOptions {
     ///
     /// The system has no roots, or a file is not what it is to be.
     pub(crate) fn client_config(&self) -> Result<ClientConfig> {
-        let mut config = if self.insecure { any_certificate() } else { self.trusted()? };
+        let mut config = if self.insecure {
+            notes::warning(
+                "the server's certificate is not checked (-k): anyone on the way may read and change it all",
+            );
+            ClientBuilder::insecure_tls()?
+        } else {
+            self.trusted()?
+        };
         if let Some(chain) = &self.cert {
             let key = self.key.as_ref().unwrap_or(chain);
             config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity(chain, key, &config)?));
@@ -98,53 +104,4 @@ fn identity(chain: &Path, key: &Path, config: &ClientConfig) -> Result<Certified
     Ok(certified.map_err(|error| {
         Usage::new(format!("{} and {} do not go together: {error}", chain.display(), key.display()))
     })?)
-}
-
-fn any_certificate() -> ClientConfig {
-    notes::warning("the server's certificate is not checked (-k): anyone on the way may read and change it all");
-    let builder = ClientConfig::builder();
-    let schemes = builder.crypto_provider().signature_verification_algorithms.supported_schemes();
-    let verifier = Arc::new(AnyCertificate { schemes });
-    builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
-}
-
-/// Takes every certificate. To check the signature of a key that nobody vouches for would prove nothing.
-#[derive(Debug)]
-struct AnyCertificate {
-    schemes: Vec<SignatureScheme>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.schemes.clone()
-    }
 }

@@ -1,12 +1,9 @@
 //! TLS towards upstreams: whom to trust.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use sockeye::ClientBuilder;
 
 use super::Error;
 
@@ -25,63 +22,13 @@ pub struct Tls {
 impl Tls {
     /// Reads what is trusted.
     pub(super) fn config(&self) -> Result<ClientConfig, Error> {
+        let invalid = |error: sockeye::Error| Error::invalid(error.to_string());
         if self.insecure {
-            return any_certificate();
+            return ClientBuilder::insecure_tls().map_err(invalid);
         }
-        let Some(path) = &self.roots else {
-            return sockeye::ClientBuilder::system_tls().map_err(|error| Error::invalid(error.to_string()));
-        };
+        let Some(path) = &self.roots else { return ClientBuilder::system_tls().map_err(invalid) };
         let invalid = |error: &dyn std::fmt::Display| Error::invalid(format!("{}: {error}", path.display()));
         let pem = std::fs::read(path).map_err(|error| invalid(&error))?;
-        sockeye::ClientBuilder::root_tls(&pem).map_err(|error| invalid(&error))
-    }
-}
-
-fn any_certificate() -> Result<ClientConfig, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::invalid(error.to_string()))?;
-    Ok(config.dangerous().with_custom_certificate_verifier(Arc::new(Anything(provider))).with_no_client_auth())
-}
-
-/// Trusts any certificate, but not signatures that are wrong.
-#[derive(Debug)]
-struct Anything(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anything {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        ClientBuilder::root_tls(&pem).map_err(|error| invalid(&error))
     }
 }

@@ -7,6 +7,8 @@ mod exchange;
 mod fall_back;
 mod http1;
 mod http2;
+#[cfg(feature = "tls")]
+mod insecure;
 mod memory;
 mod occupancy;
 mod open;
