@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 
 /// Octets of a response that makes a tunnel, of all that are interim before it (RFC 9110 §15.2), and of what stands behind it;
 /// or of a refusal with the start of its content. All of that is a few kilobytes, or some 64 KiB behind a 101.
@@ -15,16 +15,16 @@ const MOST: usize = 1 << 20;
 /// Fails once its peer has sent more than an answer can take: a server may send interim responses without end, each of which
 /// hyper reads and forgets.
 pub(super) struct Bounded {
-    transport: Box<dyn Transport>,
+    transport: AnyTransport,
     left: usize,
 }
 
 impl Bounded {
-    pub(super) fn new(transport: Box<dyn Transport>) -> Self {
+    pub(super) fn new(transport: AnyTransport) -> Self {
         Self { transport, left: MOST }
     }
 
-    pub(super) fn into_inner(self) -> Box<dyn Transport> {
+    pub(super) fn into_inner(self) -> AnyTransport {
         self.transport
     }
 }

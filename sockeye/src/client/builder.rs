@@ -14,7 +14,7 @@ use super::settings::{Proxy, Settings, field};
 #[cfg(feature = "tls")]
 use super::tls::ClientConfig;
 use super::{Client, Open, Shared, Versions};
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::socket::SocketOptions;
@@ -179,7 +179,7 @@ impl ClientBuilder {
     {
         self.edit().connector = Some(Arc::new(move |uri| {
             let connecting = connect(uri);
-            Box::pin(async move { Ok(Box::new(connecting.await?) as Box<dyn Transport>) })
+            Box::pin(async move { Ok(AnyTransport::other(connecting.await?)) })
         }));
         self
     }

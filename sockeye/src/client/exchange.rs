@@ -18,12 +18,12 @@ use super::bounded::Bounded;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::read_ahead::ReadAhead;
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result};
 
 /// Sends one request on a fresh transport, with a response head of at most `max_head` octets.
 pub(super) async fn send(
-    transport: Box<dyn Transport>,
+    transport: AnyTransport,
     request: Request<Empty<Bytes>>,
     max_head: usize,
 ) -> Result<Response<Incoming>, Unanswered> {
@@ -65,7 +65,7 @@ impl From<Unanswered> for Error {
 }
 
 /// The transport behind a response that switched protocols.
-pub(super) async fn take_over(response: Response<Incoming>) -> Result<ReadAhead<Box<dyn Transport>>> {
+pub(super) async fn take_over(response: Response<Incoming>) -> Result<ReadAhead<AnyTransport>> {
     let upgraded = hyper::upgrade::on(response).await.map_err(failed)?;
     let parts = upgraded.downcast::<TokioIo<Bounded>>().expect("the transport that was given to hyper");
     // Copied: hyper's buffer would stay for as long as the socket.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Empty;
 use sockeye_proto::h2;
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::exchange::{Unanswered, read_refusal, send, take_over};
 use super::open::{Answer, check_protocol, socket};
@@ -16,7 +16,7 @@ use super::transport::Established;
 use super::{Shared, Versions, within};
 use crate::engine::driver::Driver;
 use crate::engine::stream::{StreamCell, StreamHandle};
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result, Step};
 use crate::socket::options::AnswerTimeout;
 use crate::socket::{SocketOptions, WebSocket};
@@ -26,7 +26,7 @@ impl Shared {
     pub(super) async fn open_upgrade(&self, handshake: &ClientHandshake, options: &SocketOptions) -> Result<WebSocket> {
         let spare = self.spare().take();
         if let Some(mut spare) = spare
-            && !is_lost(&mut *spare.transport).await
+            && !is_lost(&mut spare.transport).await
         {
             match self.upgrade(spare, handshake, options).await {
                 Err(Unanswered { was_sent: false, error }) => tracing::debug!(%error, "a kept connection was lost"),
@@ -79,7 +79,7 @@ impl Shared {
 }
 
 /// Whether the server has let go of a connection on which nothing was asked: it has ended it, or says that it is about to.
-async fn is_lost(transport: &mut dyn Transport) -> bool {
+async fn is_lost(transport: &mut AnyTransport) -> bool {
     // What has come is known once the runtime has looked at its network.
     tokio::task::yield_now().await;
     let mut octet = [0];

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use http::Version;
 
 use super::Versions;
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result, Step};
 
 /// The configuration that nobody can give.
@@ -21,10 +21,10 @@ impl Tls {
 
     pub(super) async fn secure(
         &self,
-        _: Box<dyn Transport>,
+        _: AnyTransport,
         _: &str,
         _: Versions,
-    ) -> Result<(Box<dyn Transport>, Option<Version>)> {
+    ) -> Result<(AnyTransport, Option<Version>)> {
         match self.0 {}
     }
 }

@@ -14,7 +14,7 @@ use super::back_off::Bounds;
 use super::memory::Memory;
 use super::origin::{Origin, Target};
 use super::tls::{ClientConfig, Tls};
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::socket::SocketOptions;
@@ -50,7 +50,7 @@ impl Settings {
 
 /// How the caller's own transports are made.
 pub(super) type Connector = Arc<dyn Fn(Uri) -> Connecting + Send + Sync>;
-pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transport>>> + Send>>;
+pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<AnyTransport>> + Send>>;
 
 /// An HTTP proxy that tunnels by CONNECT (RFC 9110 §9.3.6).
 #[derive(Clone)]

@@ -15,7 +15,7 @@ pub(super) use rustls::ClientConfig;
 use super::Versions;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::sealed::Sealed;
-use crate::engine::transport::{H2, HTTP_1_1, Transport};
+use crate::engine::transport::{AnyTransport, H2, HTTP_1_1};
 use crate::error::{Error, Result, Step};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.
@@ -40,10 +40,10 @@ impl Tls {
     /// Does the handshake; with what ALPN chose.
     pub(super) async fn secure(
         &self,
-        transport: Box<dyn Transport>,
+        transport: AnyTransport,
         host: &str,
         versions: Versions,
-    ) -> Result<(Box<dyn Transport>, Option<Version>)> {
+    ) -> Result<(AnyTransport, Option<Version>)> {
         // An IPv6 address stands in brackets in an URL (RFC 3986 §3.2.2).
         let name = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(Error::invalid)?;
@@ -62,7 +62,7 @@ impl Tls {
             Some(HTTP_1_1) => Some(Version::HTTP_11),
             _ => None,
         };
-        Ok((Box::new(Sealed::new(transport.into(), None)), version))
+        Ok((AnyTransport::other(Sealed::new(transport.into(), None)), version))
     }
 }
 

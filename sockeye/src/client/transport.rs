@@ -14,12 +14,12 @@ use super::exchange;
 use super::origin::Origin;
 use super::settings::{Proxy, Settings};
 use super::{Versions, within};
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result, Step};
 
 /// A connection that is ready for HTTP.
 pub(super) struct Established {
-    pub(super) transport: Box<dyn Transport>,
+    pub(super) transport: AnyTransport,
     pub(super) version: Version,
     pub(super) peer: Option<SocketAddr>,
 }
@@ -42,7 +42,7 @@ impl Settings {
         Ok(Established { transport, version, peer })
     }
 
-    async fn dial(&self, origin: &Origin) -> Result<(Box<dyn Transport>, Option<SocketAddr>)> {
+    async fn dial(&self, origin: &Origin) -> Result<(AnyTransport, Option<SocketAddr>)> {
         if let Some(connector) = &self.connector {
             let connecting = connector(origin.uri(PathAndQuery::from_static("/"))?);
             let transport = within(self.connect_timeout, Step::Connector, connecting).await?;
@@ -57,7 +57,7 @@ impl Settings {
     }
 
     /// Looks the host up and tries its addresses of both families (RFC 8305).
-    async fn connect_tcp(&self, origin: &Origin) -> Result<(Box<dyn Transport>, SocketAddr)> {
+    async fn connect_tcp(&self, origin: &Origin) -> Result<(AnyTransport, SocketAddr)> {
         const STEP: Step = Step::Tcp;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -70,7 +70,7 @@ impl Settings {
             keep_alive.set(&transport)?;
         }
         let peer = transport.peer_addr()?;
-        Ok((Box::new(transport), peer))
+        Ok((transport.into(), peer))
     }
 }
 
@@ -78,12 +78,7 @@ impl Settings {
 const MAX_PROXY_HEAD: usize = 16 << 10;
 
 /// Asks a proxy for a tunnel to the origin (RFC 9110 §9.3.6).
-async fn tunnel(
-    transport: Box<dyn Transport>,
-    proxy: &Proxy,
-    origin: &Origin,
-    time: Duration,
-) -> Result<Box<dyn Transport>> {
+async fn tunnel(transport: AnyTransport, proxy: &Proxy, origin: &Origin, time: Duration) -> Result<AnyTransport> {
     const STEP: Step = Step::Proxy;
     let authority = origin.authority.as_str();
     let mut request = Request::builder().method(Method::CONNECT).uri(authority).header(HOST, authority);
@@ -95,7 +90,7 @@ async fn tunnel(
     let response = sent.map_err(|unanswered| Error::connect(STEP, Error::from(unanswered)))?;
     if response.status().is_success() {
         let transport = exchange::take_over(response).await.map_err(|error| Error::connect(STEP, error))?;
-        Ok(Box::new(transport))
+        Ok(AnyTransport::other(transport))
     } else {
         let response = exchange::read_refusal(response, time).await;
         Err(Error::connect(STEP, Error::Refused(Box::new(response))))

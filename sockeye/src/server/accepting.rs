@@ -62,7 +62,7 @@ pub(super) fn turn_away(accepted: Accepted, refused: Refused) {
     let peer = accepted.peer.map(tracing::field::display);
     tracing::debug!(peer, ?refused, "a connection was refused");
     // One that is closed without stays for a minute in the system's tables, and is closed all the same.
-    accepted.stream.set_zero_linger().ok();
+    accepted.set_zero_linger().ok();
 }
 
 /// The failures of a listener, which is left alone for longer after each of them.

@@ -2,24 +2,29 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use sockeye_proto::Protocol;
 use tower_service::Service;
 
 use crate::engine::body::Body;
 use crate::engine::content::{Content, is_without_content};
 use crate::engine::driver::Application;
+use crate::engine::link::Link;
 use crate::engine::stream::{Ending, Room, StreamHandle};
 use crate::engine::tunnel::{Handler, Next, Tunnel};
-use crate::error::{BoxError, Result};
+use crate::error::BoxError;
 #[cfg(feature = "axum")]
 use crate::server::axum;
 use crate::server::hints;
+use crate::server::http1::call;
 use crate::server::lent::LentUpgrade;
 
 /// What a connection asks of a service.
@@ -50,10 +55,62 @@ where
     type Content = B;
 }
 
-/// Answers every request by a clone of the service, inside the connection's task.
-pub(crate) struct ByService<S>(pub(crate) S);
+/// A service of whatever type: one type for all, so that what serves it exists once, and not once for each program's service.
+pub(crate) struct AnyService(Box<dyn Answering>);
 
-impl<S: HttpService, M> Application<M> for ByService<S> {
+/// What a connection of a service asks of it.
+trait Answering: Send {
+    fn duplicate(&self) -> Box<dyn Answering>;
+
+    /// Answers a request on a stream of our own.
+    fn answer(&self, request: Request<Body>, form: Form, lent: Option<LentUpgrade>, handle: StreamHandle) -> Handler;
+
+    /// Answers a request that hyper has read.
+    fn call(self: Box<Self>, request: Request<Body>, link: Arc<Link>) -> Calling;
+}
+
+/// The answer to a request that hyper has read.
+pub(crate) type Calling = Pin<Box<dyn Future<Output = Result<Response<AnyContent>, BoxError>> + Send>>;
+
+/// The content of a response of any service's.
+pub(crate) type AnyContent = UnsyncBoxBody<Bytes, BoxError>;
+
+impl AnyService {
+    pub(crate) fn new(service: impl HttpService) -> Self {
+        Self(Box::new(service))
+    }
+
+    pub(crate) fn call(self, request: Request<Body>, link: Arc<Link>) -> Calling {
+        self.0.call(request, link)
+    }
+}
+
+impl Clone for AnyService {
+    fn clone(&self) -> Self {
+        Self(self.0.duplicate())
+    }
+}
+
+impl<S: HttpService> Answering for S {
+    fn duplicate(&self) -> Box<dyn Answering> {
+        Box::new(self.clone())
+    }
+
+    fn answer(&self, request: Request<Body>, form: Form, lent: Option<LentUpgrade>, handle: StreamHandle) -> Handler {
+        let stage = Stage::Asked { service: self.clone(), request: Some(request) };
+        Box::pin(Answer::<S> { stage, form, lent, handle })
+    }
+
+    fn call(self: Box<Self>, request: Request<Body>, link: Arc<Link>) -> Calling {
+        let call = call(*self, request, link);
+        Box::pin(async { Ok(call.await?.map(|content| content.map_err(Into::into).boxed_unsync())) })
+    }
+}
+
+/// Answers every request by a clone of the service, inside the connection's task.
+pub(crate) struct ByService(pub(crate) AnyService);
+
+impl<M> Application<M> for ByService {
     type Permit = ();
 
     fn accept(&mut self, mut request: Request<Body>, handle: StreamHandle) -> Option<Handler> {
@@ -63,8 +120,7 @@ impl<S: HttpService, M> Application<M> for ByService<S> {
         let form = Form::of(&request);
         // A service may know no upgrades but hyper's.
         let lent = (form == Form::Upgrade).then(|| LentUpgrade::put_into(&mut request)).flatten();
-        let stage = Stage::Asked { service: self.0.clone(), request: Some(request) };
-        Some(Box::pin(Answer::<S> { stage, form, lent, handle }))
+        Some(self.0.0.answer(request, form, lent, handle))
     }
 }
 

@@ -16,13 +16,13 @@ use crate::engine::now;
 use crate::engine::peer::Certificates;
 use crate::engine::registry::{Arrival, Ending, Handle, Registry};
 use crate::engine::relay::{Relay, Then, Unattended};
-use crate::engine::transport::{KeepAlive, Transport};
+use crate::engine::transport::{AnyTransport, KeepAlive};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::server::accepted::Accepted;
 use crate::server::accepting::{Turn, Turns, turn_away};
 use crate::server::admission::AdmissionSettings;
-use crate::server::answer::HttpService;
+use crate::server::answer::{AnyService, HttpService};
 use crate::server::last;
 use crate::server::listener::Listeners;
 
@@ -95,7 +95,7 @@ pub(crate) struct Settled {
 
 /// What a secure transport is once its handshake is done.
 pub(crate) struct Secured {
-    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) transport: AnyTransport,
     /// What ALPN settled on.
     pub(crate) version: Option<Version>,
     /// What the peer proved to be its own.
@@ -116,7 +116,7 @@ impl Secured {
 }
 
 /// How a transport becomes a secure one.
-pub(crate) type Secure = Arc<dyn Fn(Box<dyn Transport>) -> Securing + Send + Sync>;
+pub(crate) type Secure = Arc<dyn Fn(AnyTransport) -> Securing + Send + Sync>;
 pub(crate) type Securing = Pin<Box<dyn Future<Output = io::Result<Secured>> + Send>>;
 
 impl Default for Server {
@@ -201,9 +201,13 @@ impl Server {
     /// [`Error::Invalid`] where there is no listener. What goes wrong with one connection ends that one, and a listener that fails is
     /// tried again.
     pub async fn serve<S: HttpService>(self, listeners: impl Into<Listeners>, service: S) -> Result {
+        self.serve_any(listeners.into(), AnyService::new(service)).await
+    }
+
+    async fn serve_any(self, listeners: Listeners, service: AnyService) -> Result {
         let (doors, mut turns) = (self.admission.doors(), Turns::new());
         let nowhere = "a server without a listener would wait for ever: give it one";
-        let mut queues = listeners.into().queues().ok_or_else(|| Error::invalid(nowhere))?;
+        let mut queues = listeners.queues().ok_or_else(|| Error::invalid(nowhere))?;
         let server = self.settled();
         loop {
             let (turn, accepted) = tokio::select! {
@@ -248,7 +252,7 @@ impl Server {
 
 impl Settled {
     /// Lets an accepted connection in, or turns it away.
-    fn admit<S: HttpService>(self: Arc<Self>, doors: &Doors, accepted: Accepted, turn: Option<Turn>, service: S) {
+    fn admit(self: Arc<Self>, doors: &Doors, accepted: Accepted, turn: Option<Turn>, service: AnyService) {
         match self.registry.admit(doors, accepted.ip()) {
             Ok(arrival) => self.begin(accepted, turn, arrival, service),
             Err(refused) => turn_away(accepted, refused),
@@ -256,19 +260,13 @@ impl Settled {
     }
 
     /// Serves an accepted connection in a task of its own.
-    fn begin<S: HttpService>(
-        self: Arc<Self>,
-        Accepted { stream, peer }: Accepted,
-        turn: Option<Turn>,
-        arrival: Arrival,
-        service: S,
-    ) {
-        let span = tracing::debug_span!("connection", peer = peer.map(tracing::field::display));
+    fn begin(self: Arc<Self>, accepted: Accepted, turn: Option<Turn>, arrival: Arrival, service: AnyService) {
+        let span = tracing::debug_span!("connection", peer = accepted.peer.map(tracing::field::display));
         let (place, registry) = (arrival.place(), self.registry.clone());
         let serving = Unattended(Relay::new(async move {
             drop(turn);
-            match stream.prepare(self.tcp_keep_alive) {
-                Ok(()) => self.run(stream, peer, arrival, service).await,
+            match accepted.prepare(self.tcp_keep_alive) {
+                Ok(()) => self.run(accepted.transport, accepted.peer, arrival, service).await,
                 Err(error) => Then::Over(Err(error.into())),
             }
         }));

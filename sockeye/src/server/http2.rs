@@ -22,6 +22,7 @@ use crate::engine::metrics::Counter;
 use crate::engine::peer::Peer;
 use crate::engine::registry::Registry;
 use crate::engine::stream::StreamHandle;
+use crate::engine::transport::AnyTransport;
 use crate::engine::tunnel::{self, Handler, Panicked, Tunnel};
 use crate::error::{BoxError, Error, Result};
 use crate::limits::Limits;
@@ -53,14 +54,11 @@ impl Connection {
         let info = ConnectionInfo { side: Side::Server, peer: None, version: Version::HTTP_2, secure: false };
         let config = limits.http2(h2::Role::Server);
         let link = registry.enter(Arc::new(limits.connection(h2::Role::Server)), info);
-        Self::start(transport, &config, link)
+        Self::start(AnyTransport::other(transport), &config, link)
     }
 
     /// Begins a connection that is listed.
-    pub(super) fn start<T>(transport: T, config: &h2::Config, link: Arc<Link>) -> Self
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    pub(super) fn start(transport: AnyTransport, config: &h2::Config, link: Arc<Link>) -> Self {
         // As many wait here as may be open, some of which their peer may have given up.
         let (sender, streams) =
             mpsc::channel((config.max_concurrent_streams as usize).clamp(1, Semaphore::MAX_PERMITS));

@@ -27,7 +27,7 @@ pub(super) fn accept_waiting(listener: Listener, accept: impl FnMut(Accepted)) {
                 || {
                     let (stream, peer) = listener.accept()?;
                     stream.set_nonblocking(true)?;
-                    Ok(Accepted::new(TcpStream::from_std(stream)?.into(), Some(PeerAddress::Tcp(peer))))
+                    Ok(Accepted::new(TcpStream::from_std(stream)?, Some(PeerAddress::Tcp(peer))))
                 },
                 accept,
             );
@@ -41,7 +41,7 @@ pub(super) fn accept_waiting(listener: Listener, accept: impl FnMut(Accepted)) {
                     stream.set_nonblocking(true)?;
                     let stream = tokio::net::UnixStream::from_std(stream)?;
                     let peer = of_unix(&stream);
-                    Ok(Accepted::new(stream.into(), peer))
+                    Ok(Accepted::new(stream, peer))
                 },
                 accept,
             );

@@ -187,12 +187,12 @@ impl Listener {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         match self {
             Self::Tcp(listener) => {
-                listener.poll_accept(cx).map_ok(|(stream, peer)| Accepted::new(stream.into(), Some(of_tcp(peer))))
+                listener.poll_accept(cx).map_ok(|(stream, peer)| Accepted::new(stream, Some(of_tcp(peer))))
             }
             #[cfg(unix)]
             Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
                 let peer = of_unix(&stream);
-                Accepted::new(stream.into(), peer)
+                Accepted::new(stream, peer)
             }),
         }
     }

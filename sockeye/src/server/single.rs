@@ -11,10 +11,10 @@ use crate::engine::link::{ConnectionInfo, Side};
 use crate::engine::peer::PeerAddress;
 use crate::engine::registry::Arrival;
 use crate::engine::relay::{Relay, Then};
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{Error, Result};
 use crate::server::Server;
-use crate::server::answer::HttpService;
+use crate::server::answer::{AnyService, HttpService};
 use crate::server::http2::Connection;
 
 impl Server {
@@ -42,7 +42,7 @@ impl Server {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: HttpService,
     {
-        self.serve_admitted(transport, None, service)
+        self.serve_admitted(AnyTransport::other(transport), None, AnyService::new(service))
     }
 
     /// The same of a connection whose peer's address is known, as from the PROXY protocol: it is what [`Peer`](crate::Peer) tells, and
@@ -62,19 +62,10 @@ impl Server {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: HttpService,
     {
-        self.serve_admitted(transport, Some(peer), service)
+        self.serve_admitted(AnyTransport::other(transport), Some(peer), AnyService::new(service))
     }
 
-    fn serve_admitted<T, S>(
-        &self,
-        transport: T,
-        peer: Option<SocketAddr>,
-        service: S,
-    ) -> impl Future<Output = Result> + Send + use<T, S>
-    where
-        T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        S: HttpService,
-    {
+    fn serve_admitted(&self, transport: AnyTransport, peer: Option<SocketAddr>, service: AnyService) -> Relay {
         let arrival = self.admit(peer);
         let server = self.clone().settled();
         Relay::new(async move {
@@ -121,11 +112,11 @@ impl Server {
             version: Version::HTTP_2,
             secure,
         };
+        let transport = AnyTransport::other(transport);
         let Some(secure) = &server.secure else {
             let link = server.enter(arrival, info(false));
             return Ok(Connection::start(transport, &server.http2, link));
         };
-        let transport: Box<dyn Transport> = Box::new(transport);
         let secured = server.shake_hands(secure, transport).await?.ok_or(Error::Closed)?;
         if secured.version == Some(Version::HTTP_11) {
             return Err(Error::invalid("the peer speaks HTTP/1.1: offer h2 alone by ALPN"));

@@ -18,20 +18,20 @@ use crate::engine::peer::PeerAddress;
 use crate::engine::registry::Arrival;
 use crate::engine::relay::{self, Step, Then};
 use crate::engine::slice;
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::error::{self, Error, Result};
-use crate::server::answer::{ByService, HttpService};
+use crate::server::answer::{AnyService, ByService};
 use crate::server::builder::{Secure, Secured, Settled};
 use crate::server::http1::{First, Served, serve as serve_http1};
 
 impl Settled {
     /// The first step of a connection's life: whatever goes before HTTP.
-    pub(super) async fn run<T: Transport + 'static, S: HttpService>(
+    pub(super) async fn run(
         self: Arc<Self>,
-        transport: T,
+        transport: AnyTransport,
         peer: Option<PeerAddress>,
         arrival: Arrival,
-        service: S,
+        service: AnyService,
     ) -> Then {
         let handshake = async {
             let Some(secure) = &self.secure else {
@@ -39,7 +39,7 @@ impl Settled {
                 let link = self.enter(arrival, ConnectionInfo { side: Side::Server, peer, version, secure: false });
                 return Ok(Some(self.clone().start_http(transport, read, link, service)));
             };
-            let Some(mut secured) = self.shake_hands(secure, Box::new(transport)).await? else { return Ok(None) };
+            let Some(mut secured) = self.shake_hands(secure, transport).await? else { return Ok(None) };
             let mut read = BytesMut::new();
             let version = match secured.version {
                 Some(version) => version,
@@ -61,12 +61,12 @@ impl Settled {
     }
 
     /// Makes a transport secure; none where the server shuts down before that is done.
-    pub(super) async fn shake_hands(&self, secure: &Secure, transport: Box<dyn Transport>) -> Result<Option<Secured>> {
+    pub(super) async fn shake_hands(&self, secure: &Secure, transport: AnyTransport) -> Result<Option<Secured>> {
         let Some(secured) = self.before_shutdown(error::Step::Tls, secure(transport)).await? else { return Ok(None) };
         Ok(Some(secured.inspect_err(|_| self.registry.metrics.count(Counter::TlsFailures))?))
     }
 
-    async fn first_octets<T: Transport>(&self, transport: T) -> Result<Option<(Version, T, BytesMut)>> {
+    async fn first_octets(&self, transport: AnyTransport) -> Result<Option<(Version, AnyTransport, BytesMut)>> {
         self.before_shutdown(error::Step::FirstOctets, sniff(transport)).await?.transpose()
     }
 
@@ -84,7 +84,7 @@ impl Settled {
 
     /// Reads until it is known whether the first request asks for a WebSocket. It is not where the client ends before, or goes
     /// away: whoever answers it then may tell. [`Head::Partial`] says that the server shuts down.
-    async fn read_head<T: Transport>(&self, transport: &mut T, read: &mut BytesMut) -> Result<Head> {
+    async fn read_head(&self, transport: &mut AnyTransport, read: &mut BytesMut) -> Result<Head> {
         let mut reader = HeadReader::new(&self.http2);
         let reading = async {
             loop {
@@ -105,11 +105,13 @@ impl Settled {
         self.registry.enter_from(Some(arrival), self.limits.clone(), info)
     }
 
-    fn start_http<T, S>(self: Arc<Self>, transport: T, read: BytesMut, link: Arc<Link>, service: S) -> Step
-    where
-        T: Transport + 'static,
-        S: HttpService,
-    {
+    fn start_http(
+        self: Arc<Self>,
+        transport: AnyTransport,
+        read: BytesMut,
+        link: Arc<Link>,
+        service: AnyService,
+    ) -> Step {
         if link.info.version == Version::HTTP_2 {
             let machine = machine(h2::Role::Server, &self.http2);
             relay::last(Driver::new(transport, read, machine, link, ByService(service)))
@@ -119,11 +121,13 @@ impl Settled {
     }
 
     /// A first request for a WebSocket is ours; whatever else comes is hyper's.
-    async fn run_http1<T, S>(self: Arc<Self>, mut transport: T, mut read: BytesMut, link: Arc<Link>, service: S) -> Then
-    where
-        T: Transport + 'static,
-        S: HttpService,
-    {
+    async fn run_http1(
+        self: Arc<Self>,
+        mut transport: AnyTransport,
+        mut read: BytesMut,
+        link: Arc<Link>,
+        service: AnyService,
+    ) -> Then {
         match self.read_head(&mut transport, &mut read).await {
             Ok(Head::WebSocket { request, length }) => {
                 read.advance(length);

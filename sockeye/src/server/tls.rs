@@ -7,7 +7,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::sealed::Sealed;
-use crate::engine::transport::{H2, HTTP_1_1};
+use crate::engine::transport::{AnyTransport, H2, HTTP_1_1};
 use crate::server::Server;
 use crate::server::builder::Secured;
 
@@ -61,7 +61,7 @@ impl Server {
                     _ => None,
                 };
                 Ok(Secured {
-                    transport: Box::new(Sealed::new(transport.into(), Some(registry))),
+                    transport: AnyTransport::other(Sealed::new(transport.into(), Some(registry))),
                     version,
                     certificates,
                 })

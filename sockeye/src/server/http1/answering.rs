@@ -23,17 +23,17 @@ use crate::engine::peer::Peer;
 use crate::engine::switch::Switch;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::BoxError;
-use crate::server::answer::HttpService;
+use crate::server::answer::{AnyContent, AnyService, HttpService};
 #[cfg(feature = "axum")]
 use crate::server::axum;
 
 /// Has a service answer a request, and says no for it where the request breaks a rule of HTTP.
-pub(super) async fn answer<S: HttpService>(
-    service: S,
+pub(super) async fn answer(
+    service: AnyService,
     mut request: Request<Body>,
     link: Arc<Link>,
     line: Line,
-) -> Result<Response<Held<Either<Content<S::Content>, Body>>>, Infallible> {
+) -> Result<Response<Held<Either<Content<AnyContent>, Body>>>, Infallible> {
     let exchange = line.begin_exchange();
     let held = |response: Response<_>| response.map(|content| Held { content, _exchange: exchange });
     if let Err(rule) = h1::settle_host(&mut request) {
@@ -51,7 +51,7 @@ pub(super) async fn answer<S: HttpService>(
     #[cfg(feature = "axum")]
     axum::tell_address(&mut request);
     let early = expect_early(&mut request);
-    let mut response = match taking::answer(call(service, request, link), early).await {
+    let mut response = match taking::answer(service.call(request, link), early).await {
         Answered::ByService(Ok(response)) => settle_content(response, &method),
         Answered::ByService(Err(error)) => {
             tracing::error!(%error, "a service failed");
@@ -96,7 +96,7 @@ impl<B: http_body::Body> http_body::Body for Held<B> {
 }
 
 /// Runs a service. Its panics are its own.
-async fn call<S: HttpService>(
+pub(crate) async fn call<S: HttpService>(
     mut service: S,
     request: Request<Body>,
     link: Arc<Link>,

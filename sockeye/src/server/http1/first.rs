@@ -15,42 +15,42 @@ use crate::engine::driver::{Application, Driver};
 use crate::engine::link::Link;
 use crate::engine::relay::Then;
 use crate::engine::stream::StreamHandle;
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::engine::tunnel::{self, Handler};
-use crate::server::answer::{ByService, HttpService};
+use crate::server::answer::ByService;
 use crate::server::builder::Settled;
 
 /// The connection until its request is refused, or its tunnel is over.
-pub(crate) struct First<T, S: HttpService> {
+pub(crate) struct First {
     /// By an application that lets go of its service in a tunnel.
-    driver: Driver<T, h1::Connection, UntilTunnel<S>>,
+    driver: Driver<AnyTransport, h1::Connection, UntilTunnel>,
 }
 
-impl<T: Transport + 'static, S: HttpService> First<T, S> {
+impl First {
     /// `read` is what stands behind the head of the request that the machine has.
     pub(crate) fn new(
-        transport: T,
+        transport: AnyTransport,
         read: BytesMut,
         machine: h1::Connection,
         link: Arc<Link>,
-        served: Served<S>,
+        served: Served,
     ) -> Self {
         Self { driver: Driver::new(transport, read, machine, link, UntilTunnel(Some(Box::new(served)))) }
     }
 }
 
 /// What answers requests.
-pub(crate) struct Served<S> {
-    pub(crate) service: ByService<S>,
+pub(crate) struct Served {
+    pub(crate) service: ByService,
     /// Whose settings hold where the client goes on with other requests.
     pub(crate) server: Arc<Settled>,
 }
 
 /// Answers by a service that is boxed, and dropped once there is a tunnel: nobody asks for anything there, and a socket that is
 /// idle for hours pays for no service.
-struct UntilTunnel<S>(Option<Box<Served<S>>>);
+struct UntilTunnel(Option<Box<Served>>);
 
-impl<S: HttpService> Application<h1::Connection> for UntilTunnel<S> {
+impl Application<h1::Connection> for UntilTunnel {
     type Permit = ();
 
     fn accept(&mut self, request: Request<Body>, handle: StreamHandle) -> Option<Handler> {
@@ -59,7 +59,7 @@ impl<S: HttpService> Application<h1::Connection> for UntilTunnel<S> {
     }
 }
 
-impl<T: Transport + 'static, S: HttpService> Future for First<T, S> {
+impl Future for First {
     type Output = Then;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Then> {
@@ -84,4 +84,4 @@ impl<T: Transport + 'static, S: HttpService> Future for First<T, S> {
 }
 
 // Nothing in it is pinned in place.
-impl<T, S: HttpService> Unpin for First<T, S> {}
+impl Unpin for First {}

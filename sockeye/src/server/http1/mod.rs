@@ -39,12 +39,13 @@ use crate::engine::now;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::relay::{self, Then};
 use crate::engine::slice::Slice;
-use crate::engine::transport::Transport;
+use crate::engine::transport::AnyTransport;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::{BoxError, Error, Result, Step};
-use crate::server::answer::{HttpService, trace};
+use crate::server::answer::{AnyService, trace};
 use crate::server::builder::Settled;
 
+pub(crate) use self::answering::call;
 pub(crate) use self::first::{First, Served};
 pub(crate) use self::turn::Turn;
 
@@ -56,32 +57,24 @@ const HALF_CLOSED: Duration = Duration::from_millis(100);
 
 /// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
 /// them a request is answered with 431 (RFC 6585 §5).
-pub(crate) fn serve<T, S>(
-    transport: T,
+pub(crate) fn serve(
+    transport: AnyTransport,
     read: BytesMut,
     link: Arc<Link>,
     settled: &Settled,
-    service: S,
-) -> impl Future<Output = Then> + Send + use<T, S>
-where
-    T: Transport + 'static,
-    S: HttpService,
-{
+    service: AnyService,
+) -> impl Future<Output = Then> + Send + use<> {
     run(transport, read, link, builder(&settled.http2), settled.handshake_timeout, service)
 }
 
-async fn run<T, S>(
-    transport: T,
+async fn run(
+    transport: AnyTransport,
     read: BytesMut,
     link: Arc<Link>,
     builder: http1::Builder,
     head_timeout: Duration,
-    service: S,
-) -> Then
-where
-    T: Transport + 'static,
-    S: HttpService,
-{
+    service: AnyService,
+) -> Then {
     let place = Listed(Some(link.clone()));
     let line = Line::default();
     let wire = TokioIo::new(Wire::new(transport, read, line.clone()));
@@ -150,10 +143,7 @@ fn builder(limits: &h2::Config) -> http1::Builder {
 }
 
 /// What comes after HTTP, where that has ended well.
-async fn follow<T>(mut transport: ReadAhead<T>, next: Next, link: Arc<Link>, mut place: Listed) -> Then
-where
-    T: Transport + 'static,
-{
+async fn follow(mut transport: ReadAhead<AnyTransport>, next: Next, link: Arc<Link>, mut place: Listed) -> Then {
     if let Next::Socket(start) = next {
         // From here on it is the socket's, whose connection it is.
         place.0 = None;
@@ -178,8 +168,8 @@ impl Drop for Listed {
 }
 
 /// A connection while it speaks HTTP.
-struct Task<T, S: HyperService> {
-    http: Http<T, S>,
+struct Task<S: HyperService> {
+    http: Http<S>,
     line: Line,
     /// Time for the head of a request.
     head_timeout: Duration,
@@ -194,9 +184,9 @@ struct Task<T, S: HyperService> {
 
 /// Hyper gives a connection to whoever holds the upgrade of a request, whatever its response was. So it is told of upgrades
 /// only when a 101 is about to go out, or a 2xx to a CONNECT, that is none of ours.
-enum Http<T, S: HyperService> {
-    Plain(http1::Connection<TokioIo<Wire<T>>, S>),
-    WithUpgrades(http1::UpgradeableConnection<TokioIo<Wire<T>>, S>),
+enum Http<S: HyperService> {
+    Plain(http1::Connection<TokioIo<Wire<AnyTransport>>, S>),
+    WithUpgrades(http1::UpgradeableConnection<TokioIo<Wire<AnyTransport>>, S>),
     /// Between the two.
     Changing,
 }
@@ -216,7 +206,7 @@ impl<S> HyperService for S where
 {
 }
 
-impl<T: Transport + 'static, S: HyperService> Task<T, S> {
+impl<S: HyperService> Task<S> {
     fn poll(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result> {
         let phase = link.phase();
         if !link.watch(cx, phase) {
@@ -333,7 +323,7 @@ fn end_overdue(why: Overdue, link: &Link) -> Result {
     }
 }
 
-impl<T: Transport + 'static, S: HyperService> Http<T, S> {
+impl<S: HyperService> Http<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
         match self {
             Self::Plain(http) => Pin::new(http).poll(cx),
