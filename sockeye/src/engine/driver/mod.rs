@@ -3,6 +3,7 @@
 //! A turn is one batch: one read, all of its frames, all the handlers that they wake, one write. Nothing but the cells
 //! of [`crate::engine::stream`] crosses to other tasks, so no lock stands around protocol state.
 
+mod beginnings;
 mod crowd;
 mod ending;
 mod farewell;

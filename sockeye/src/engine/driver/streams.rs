@@ -6,28 +6,21 @@ use std::time::Instant;
 
 use bytes::{Buf as _, BytesMut};
 use futures_task::waker_ref;
-use http::{HeaderMap, Method, Request, Response, Version};
+use http::HeaderMap;
 use sockeye_proto::h2::{self, Event, StreamId};
-use sockeye_proto::{Machine, MachineStream, Reason, content_length};
+use sockeye_proto::{Machine, MachineStream, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::crowd::Crowd;
 use super::partings::Partings;
-use super::{Application, BrokenOff, Driver, Opening};
-use crate::engine::body::Body;
-use crate::engine::content::expects_continue;
-use crate::engine::heads;
-use crate::engine::link::{Address, Phase, Side};
+use super::{Application, BrokenOff, Driver};
+use crate::engine::link::{Address, Side};
 use crate::engine::metrics::Counter;
-use crate::engine::peer::Peer;
 use crate::engine::slice;
 use crate::engine::stream::port::Visit;
-use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, StreamHandle, Trailers};
+use crate::engine::stream::{Death, ErrorCode, Look, Next, Received, Start, StreamCell, Trailers};
 use crate::engine::tunnel::{self, Handler, Panicked};
 use crate::error::Error;
-
-/// Pieces of work that an answer to a request takes, be it a refusal.
-const REQUEST: u32 = 16;
 
 /// The streams, and the times that are given to those at their end.
 pub(super) struct Streams<P> {
@@ -109,7 +102,7 @@ impl<P> Streams<P> {
         self.slots.iter_mut().flatten()
     }
 
-    fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: P) {
+    pub(super) fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: P) {
         if self.slots.is_empty() {
             // A connection of HTTP/1.1 has no other.
             self.slots.reserve_exact(1);
@@ -186,105 +179,11 @@ where
         self.application.observe(&self.machine);
     }
 
-    fn accept(&mut self, id: StreamId, mut request: Request<()>, end_stream: bool, now: Instant) {
-        slice::spend(REQUEST);
-        if self.link.info.version == Version::HTTP_2 && !heads::hold(&self.link, &mut request) {
-            // Nothing was done for it: its peer may try it elsewhere, or later (RFC 9113 §8.7).
-            self.refuse_head(id, Reason::REFUSED_STREAM);
-            return self.machine.stream(id).map_or((), MachineStream::release);
-        }
-        self.link.count_request();
-        let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
-        let handle = StreamHandle::new(&cell);
-        let length = content_length(request.headers()).unwrap_or_default();
-        if end_stream {
-            cell.end(BytesMut::new(), None, Received::Finished);
-        }
-        let is_upgrade = request.version() == Version::HTTP_11;
-        if is_upgrade && expects_continue(request.headers()) {
-            // RFC 9110 §7.8: the 100 goes before the 101.
-            handle.send_continue();
-        }
-        let body = if end_stream || is_upgrade || request.method() == Method::CONNECT {
-            // RFC 9110 §9.3.6: what follows a CONNECT is the tunnel's, and no content; so it is with an upgrade (§7.8).
-            Body::empty()
-        } else if expects_continue(request.headers()) {
-            Body::expected_stream(handle.share(), length)
-        } else {
-            Body::stream(handle.share(), length)
-        };
-        let mut request = request.map(|()| body);
-        request.extensions_mut().insert(Peer { link: self.link.clone(), cell: Some(cell.clone()) });
-        let start = Start { is_woken: true, ..cell.start() };
-        self.insert(id, cell, A::Permit::default());
-        // A service is cloned for each request, which is foreign code.
-        let handler = tunnel::catch(self.link.metrics(), || self.application.accept(request, handle));
-        if let Some(slot) = self.streams.at(id.slot()) {
-            slot.handler = handler.unwrap_or_default();
-        }
-        self.look_after(id.slot(), start, now);
-    }
-
     /// Resets a stream whose head, or trailers, there is no room for.
-    fn refuse_head(&mut self, id: StreamId, reason: Reason) {
+    pub(super) fn refuse_head(&mut self, id: StreamId, reason: Reason) {
         self.link.metrics().count(Counter::HeadsRefused);
         if let Some(mut stream) = self.machine.stream(id) {
             stream.reset(reason);
-        }
-    }
-
-    fn insert(&mut self, id: StreamId, cell: Arc<StreamCell>, permit: A::Permit) {
-        if self.phase >= Phase::Draining {
-            cell.go_away();
-        }
-        cell.set_stamp(self.stamp);
-        self.streams.insert(id, cell, permit);
-    }
-
-    /// The stream of a machine that begins as a tunnel.
-    pub(super) fn insert_tunnel(&mut self, cell: Arc<StreamCell>, handler: Option<Handler>) {
-        cell.wake_handler();
-        self.insert(sockeye_proto::h1::STREAM, cell, A::Permit::default());
-        if let Some(slot) = self.streams.at(sockeye_proto::h1::STREAM.slot()) {
-            slot.handler = handler;
-        }
-    }
-
-    /// Client: opens the streams that the application asks for; whether anything happened.
-    pub(super) fn open(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        while let Poll::Ready(opening) = self.application.poll_opening(cx) {
-            progress = true;
-            let Some(Opening { request, permit, reply }) = opening else {
-                self.link.enter(Phase::Closing);
-                break;
-            };
-            // Whoever asked may have gone away in the meantime.
-            if reply.is_closed() {
-                continue;
-            }
-            let opened = self.machine.open(&request).map(|id| {
-                self.link.count_request();
-                let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
-                let handle = StreamHandle::new(&cell);
-                self.insert(id, cell, permit);
-                handle
-            });
-            // A handle that nobody takes gives its stream up.
-            reply.send(opened).ok();
-        }
-        progress
-    }
-
-    /// Client: hands a response over. The interim ones (RFC 9110 §15.2) have nothing to say to a WebSocket.
-    fn respond(&mut self, id: StreamId, response: Response<()>, end_stream: bool, now: Instant) {
-        if response.status().is_informational() {
-            return;
-        }
-        let Some(slot) = self.streams.find(id) else { return };
-        slot.cell.respond(response);
-        if end_stream {
-            self.end(id, None, Received::Finished, now);
         }
     }
 
@@ -311,7 +210,7 @@ where
         }
     }
 
-    fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, mut received: Received, now: Instant) {
+    pub(super) fn end(&mut self, id: StreamId, trailers: Option<HeaderMap>, mut received: Received, now: Instant) {
         let trailers = match trailers.map(|fields| Trailers::new(&self.link, fields)) {
             Some(None) => {
                 self.refuse_head(id, Reason::ENHANCE_YOUR_CALM);
@@ -341,7 +240,7 @@ where
 
     /// Polls the handler of a stream if it was woken, then exchanges what there is. A cell that stands on the ready list stays
     /// there, and is looked at once more: it is never listed twice.
-    fn look_after(&mut self, index: usize, start: Start, now: Instant) {
+    pub(super) fn look_after(&mut self, index: usize, start: Start, now: Instant) {
         let Some(slot) = self.streams.at(index) else { return };
         if start.is_woken && !(slot.cell.is_quiet() && slot.poll_at_desk(&mut self.machine)) {
             slot.poll_handler();
