@@ -83,12 +83,13 @@ class Server:
 
 
 class Gateway(Server):
-    """`sockeye gateway` before the server at `behind`, for as long as a `with` block lasts."""
+    """`sockeye gateway` before the server at `behind`, spoken to over TLS or not, for as long as a `with` block lasts."""
 
-    def __init__(self, behind: tuple[str, int], *arguments: str, tls: bool = True) -> None:
+    def __init__(self, behind: tuple[str, int], *arguments: str, tls: bool = True, tls_behind: bool = False) -> None:
         super().__init__(tls=tls)
         host, port = behind
-        self.command = [PROGRAM, "gateway", f"http://{host}:{port}", "--listen", "127.0.0.1:0", "--access-log", "off", *arguments]
+        url = f"http{'s' if tls_behind else ''}://{host}:{port}"
+        self.command = [PROGRAM, "gateway", url, "--listen", "127.0.0.1:0", "--access-log", "off", *arguments]
         if not tls:
             self.command.append("--cleartext")
 

@@ -50,6 +50,7 @@ SUITES = [
     Suite("proxies", "proxies.run", seconds=110),
     Suite("servers", "servers.run", seconds=170),
     *(Suite(f"autobahn-{name}", "autobahn.run", (name,), Load.BUSY, 240) for name in DIRECTIONS),
+    Suite("gateway-grpc", "gateway.grpc_calls", seconds=15),
     Suite("gateway-robust", "gateway.robust", seconds=90),
     Suite("gateway-autobahn", "autobahn.run", GATEWAY, Load.BUSY, 120),
     *(Suite(f"browser-{name}", "browser/run.mjs", (name,), Load.BUSY, 60) for name in BROWSERS),
