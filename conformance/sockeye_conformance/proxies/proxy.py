@@ -1,7 +1,7 @@
-"""HAProxy and nghttpx, each in front of one server, for as long as a `with` block lasts.
+"""HAProxy, nghttpx and `sockeye gateway`, each in front of one server, for as long as a `with` block lasts.
 
 Each listens in cleartext and over TLS, and takes HTTP/1.1 and HTTP/2 on both. Their logs go to our stderr when PROXY_LOG is
-set.
+set, the gateway's when SOCKEYE_LOG is.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from ..harness import STARTUP_SECONDS
+from ..harness import STARTUP_SECONDS, Gateway
 
 LOCALHOST = "127.0.0.1"
 
@@ -32,7 +32,9 @@ class Hop:
 
 
 class Proxy:
-    """A proxy in front of the server at `behind`. With `idle` it ends what was silent for so many seconds."""
+    """A proxy in front of the server at `behind`. With `idle` it ends what was silent for so many seconds, if it ends such."""
+
+    ends_silent = True
 
     def __init__(self, behind: Any, hop: Hop, idle: int = 60) -> None:
         self.behind, self.hop, self.idle = behind, hop, idle
@@ -120,6 +122,30 @@ class Nghttpx(Proxy):
             self.folder / "key.pem",
             self.folder / "certificate.pem",
         ]
+
+
+class SockeyeGateway(Proxy):
+    """A process for each of its two addresses. It ends nothing for its silence."""
+
+    ends_silent = False
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            to = ("--to", "h2" if self.hop.version == "HTTP/2" else "h1", "--upstream-insecure")
+            each = (Gateway(self.behind, *to, tls=tls, tls_behind=self.hop.tls) for tls in (False, True))
+            self.gateways = [stack.enter_context(gateway) for gateway in each]
+            self.cleartext, self.tls = (gateway.address for gateway in self.gateways)
+            self.stack = stack.pop_all()
+            return self
+
+    def kill(self) -> None:
+        for each in self.gateways:
+            each.process.kill()
+            each.process.wait()
+
+    def ask_to_end(self, number: Any = signal.SIGTERM) -> None:
+        for each in self.gateways:
+            each.process.send_signal(number)
 
 
 def make_certificate(folder: Path) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`sockeye serve` behind HAProxy and nghttpx: HTTP/1.1 and HTTP/2 on either side of them, in cleartext and over TLS."""
+"""`sockeye serve` behind HAProxy, nghttpx and `sockeye gateway`: HTTP/1.1 and HTTP/2 on either side of them, in cleartext and over TLS."""
 
 import dataclasses
 import json
@@ -15,10 +15,10 @@ from wsproto.events import Ping, Pong, TextMessage
 
 from ..clients.websocket import Http1Client, Http2Client, Socket, echo_on_many, equal
 from ..harness import Report, Server, arguments, tls_context
-from .proxy import HAProxy, Hop, Nghttpx, Proxy
+from .proxy import HAProxy, Hop, Nghttpx, Proxy, SockeyeGateway
 
 CONFORMANCE = Path(__file__).resolve().parents[2]
-PROXIES = (HAProxy, Nghttpx)
+PROXIES = (HAProxy, Nghttpx, SockeyeGateway)
 CLIENTS = {"HTTP/1.1": Http1Client, "HTTP/2": Http2Client}
 HOPS = (Hop("HTTP/2", False), Hop("HTTP/2", True), Hop("HTTP/1.1", False), Hop("HTTP/1.1", True))
 # Of what concerns no octet of TLS, over fewer hops.
@@ -49,6 +49,8 @@ def main() -> None:
         for hop in FEW_HOPS:
             for version in CLIENTS:
                 for name, ending in ENDS.items():
+                    if ending is ends_idle and not kind.ends_silent:
+                        continue
                     run(line_of(kind((), hop), Hop(version, True), name), end, ending, kind, hop, CLIENTS[version])
             run(f"{kind.__name__}, {hop} behind: Node's http2 in front", node, kind, hop)
     report.finish()
