@@ -56,5 +56,6 @@ SUITES = [
     *(Suite(f"browser-{name}", "browser/run.mjs", (name,), Load.BUSY, 60) for name in BROWSERS),
     *(Suite(f"browser-topics-{name}", "browser/topics.mjs", (name,), seconds=20) for name in BROWSERS),
     *(Suite(f"browser-lives-{name}", "browser/lives.mjs", (name,), Load.BUSY, 60) for name in BROWSERS),
+    *(Suite(f"gateway-status-{name}", "gateway/status.mjs", (name,), seconds=20) for name in BROWSERS),
     *(Suite(f"gateway-{name}", "gateway/run.mjs", (name,), Load.BUSY, 90) for name in BROWSERS),
 ]

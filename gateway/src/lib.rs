@@ -29,6 +29,7 @@ pub mod live;
 pub mod log;
 mod metrics;
 pub mod observe;
+mod open;
 mod policy;
 pub mod reach;
 mod routes;

@@ -165,12 +165,12 @@ impl<'a> Line<'a> {
             websocket: told.websocket,
             upstream: told.upstream.as_ref().map(ToString::to_string),
             status: told.status.map(|status| status.as_u16()),
-            received: told.received,
-            sent: told.sent,
+            received: told.received.get(),
+            sent: told.sent.get(),
             // Microseconds are as exact as anybody wants it.
             seconds: (ended.took.as_secs_f64() * 1e6).round() / 1e6,
-            end: told.end.name(),
-            reason: told.end.reason(),
+            end: ended.end.name(),
+            reason: ended.end.reason(),
         }
     }
 }
@@ -233,6 +233,7 @@ mod tests {
 
     fn told() -> Told {
         Told {
+            begun: std::time::Instant::now(),
             client: Some([192, 0, 2, 7].into()),
             method: Method::CONNECT,
             version: Version::HTTP_2,
@@ -240,18 +241,22 @@ mod tests {
             path: "/chat".into(),
             websocket: true,
             upstream: Some("http://localhost:3000".parse().unwrap()),
+            route: None,
             status: Some(StatusCode::OK),
-            received: 12,
-            sent: 34,
-            end: End::Failed("it \"broke\"\noff".into()),
+            received: 12.into(),
+            sent: 34.into(),
         }
+    }
+
+    fn end() -> End {
+        End::Failed("it \"broke\"\noff".into())
     }
 
     fn written(format: LogFormat) -> String {
         let shared = Shared::default();
         let log = AccessLog::to(format, shared.clone()).unwrap();
         let (told, at) = (told(), SystemTime::UNIX_EPOCH);
-        log.write(&Ended { told: &told, at, took: Duration::from_millis(1500) });
+        log.write(&Ended { told: &told, end: &end(), at, took: Duration::from_millis(1500) });
         log.flush(Duration::from_secs(10));
         let octets = shared.0.lock().unwrap().clone();
         String::from_utf8(octets).unwrap()
@@ -293,7 +298,7 @@ mod tests {
         let log = AccessLog::to(LogFormat::Text, Stuck(stuck)).unwrap();
         let told = told();
         for _ in 0..3 * WAITING {
-            log.write(&Ended { told: &told, at: SystemTime::UNIX_EPOCH, took: Duration::ZERO });
+            log.write(&Ended { told: &told, end: &end(), at: SystemTime::UNIX_EPOCH, took: Duration::ZERO });
         }
         assert!(log.lost() > 0);
         drop(free);

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::live::Live;
 use crate::observe::{End, Told};
+use crate::open::OpenSockets;
 
 /// Bounds of the histogram of times to an answer, in milliseconds.
 const BOUNDS: [u64; 10] = [1, 5, 10, 25, 50, 100, 250, 1000, 5000, 30_000];
@@ -18,7 +19,7 @@ const REMEMBERED: usize = 40;
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     open_requests: AtomicU64,
-    open_sockets: AtomicU64,
+    open_sockets: OpenSockets,
     sockets: AtomicU64,
     requests: AtomicU64,
     octets: [Shard; SHARDS],
@@ -53,7 +54,8 @@ thread_local! {
 /// An exchange that ended lately.
 #[derive(Clone, Debug)]
 pub(crate) struct Recent {
-    pub(crate) told: Told,
+    pub(crate) told: Arc<Told>,
+    pub(crate) end: End,
     pub(crate) took: Duration,
     /// Its number among all that ended, so that who looks again sees which are new.
     pub(crate) number: u64,
@@ -77,15 +79,15 @@ impl Counts {
         self.open_requests.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A request became a socket.
-    pub(crate) fn open_socket(&self) {
+    /// A request became a socket, which is listed by this number.
+    pub(crate) fn open_socket(&self, told: &Arc<Told>) -> u64 {
         self.end_request();
         add(&self.sockets, 1);
-        add(&self.open_sockets, 1);
+        self.open_sockets.add(told)
     }
 
-    pub(crate) fn close_socket(&self) {
-        self.open_sockets.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn close_socket(&self, number: u64) {
+        self.open_sockets.remove(number);
     }
 
     pub(crate) fn answered(&self, took: Duration) {
@@ -108,16 +110,16 @@ impl Counts {
         &self.octets[SHARD.with(|shard| *shard)]
     }
 
-    pub(crate) fn ended(&self, told: &Told) {
-        add(&self.ends[told.end.index()], 1);
+    pub(crate) fn ended(&self, told: &Told, end: &End) {
+        add(&self.ends[end.index()], 1);
         let class = told.status.map(|status| usize::from(status.as_u16() / 100));
         if let Some(statuses) = class.and_then(|class| self.statuses.get(class.wrapping_sub(1))) {
             add(statuses, 1);
         }
     }
 
-    pub(crate) fn remember(&self, told: &Told, took: Duration) {
-        let mut ended = Recent { told: told.clone(), took, number: 0 };
+    pub(crate) fn remember(&self, told: &Arc<Told>, end: End, took: Duration) {
+        let mut ended = Recent { told: told.clone(), end, took, number: 0 };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         ended.number = recent.back().map_or(1, |last| last.number + 1);
         let forgotten = if recent.len() == REMEMBERED { recent.pop_front() } else { None };
@@ -136,8 +138,8 @@ impl Counts {
         get(&self.open_requests)
     }
 
-    pub(crate) fn open_sockets(&self) -> u64 {
-        get(&self.open_sockets)
+    pub(crate) fn open_sockets(&self) -> &OpenSockets {
+        &self.open_sockets
     }
 
     pub(crate) fn requests(&self) -> u64 {
@@ -184,7 +186,7 @@ impl Live {
         text.family("open_requests", "gauge", "Requests that are under way.");
         text.sample("", counts.open_requests());
         text.family("open_web_sockets", "gauge", "WebSockets that are open.");
-        text.sample("", counts.open_sockets());
+        text.sample("", counts.open_sockets().len());
         text.family("responses_total", "counter", "Exchanges that ended, by the class of their status.");
         for (index, count) in counts.statuses.iter().enumerate() {
             text.sample(&format!("{{class=\"{}xx\"}}", index + 1), get(count));

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::uri::Authority;
@@ -11,6 +13,7 @@ use sockeye::Peer;
 use crate::http::fields;
 use crate::live::Live;
 use crate::reach::Target;
+use crate::upstreams::Route;
 
 /// How an exchange ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +89,8 @@ impl End {
 /// ended because its client left.
 pub struct Exchange {
     live: Live,
-    begun: Instant,
-    told: Box<Told>,
+    told: Arc<Told>,
+    end: End,
     counted: Counted,
 }
 
@@ -95,12 +98,14 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counted {
     Request,
-    Socket,
+    /// By this number it is listed.
+    Socket(u64),
 }
 
-/// What is told of an exchange.
-#[derive(Clone, Debug)]
+/// What is told of an exchange. It is the exchange's own until it is listed as an open socket; from then on its octets alone change.
+#[derive(Debug)]
 pub(crate) struct Told {
+    pub(crate) begun: Instant,
     pub(crate) client: Option<IpAddr>,
     pub(crate) method: Method,
     pub(crate) version: Version,
@@ -108,18 +113,45 @@ pub(crate) struct Told {
     /// Without its query, which may hold what is secret, such as the token of a WebSocket.
     pub(crate) path: Box<str>,
     pub(crate) websocket: bool,
+    /// As people know it.
+    pub(crate) route: Option<Arc<str>>,
     pub(crate) upstream: Option<Target>,
     pub(crate) status: Option<StatusCode>,
-    /// Octets of content, or of a WebSocket, from the client on.
-    pub(crate) received: u64,
-    /// Octets of content, or of a WebSocket, to the client.
-    pub(crate) sent: u64,
-    pub(crate) end: End,
+    /// Of content, or of a WebSocket, from the client on.
+    pub(crate) received: Octets,
+    /// Of content, or of a WebSocket, to the client.
+    pub(crate) sent: Octets,
+}
+
+/// Octets that one task counts, and others may look at.
+#[derive(Debug, Default)]
+pub(crate) struct Octets(AtomicU64);
+
+impl Octets {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Cheaper than an addition that several may make at once.
+    fn add(&self, octets: u64) {
+        self.set(self.get().wrapping_add(octets));
+    }
+
+    fn set(&self, octets: u64) {
+        self.0.store(octets, Ordering::Relaxed);
+    }
+}
+
+impl From<u64> for Octets {
+    fn from(octets: u64) -> Self {
+        Self(octets.into())
+    }
 }
 
 /// An exchange that is over.
 pub(crate) struct Ended<'a> {
     pub(crate) told: &'a Told,
+    pub(crate) end: &'a End,
     pub(crate) at: SystemTime,
     pub(crate) took: Duration,
 }
@@ -131,62 +163,78 @@ impl Exchange {
         let asked = fields::authority(request.uri(), request.headers());
         live.counts().begin_request();
         let told = Told {
+            begun: Instant::now(),
             client: peer.and_then(Peer::addr).map(|address| address.ip().to_canonical()),
             method: request.method().clone(),
             version: peer.map_or(request.version(), Peer::version),
             host: asked.as_ref().map_or("", Authority::host).into(),
             path: request.uri().path().into(),
             websocket: crate::websocket::is_asked_for(request),
+            route: None,
             upstream: None,
             status: None,
-            received: 0,
-            sent: 0,
-            end: End::ClientLeft,
+            received: Octets::default(),
+            sent: Octets::default(),
         };
-        Self { live: live.clone(), begun: Instant::now(), told: Box::new(told), counted: Counted::Request }
+        Self { live: live.clone(), told: Arc::new(told), end: End::ClientLeft, counted: Counted::Request }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn came_from(&mut self, client: IpAddr) {
+        self.tell(|told| told.client = Some(client));
+    }
+
+    /// It takes this route.
+    pub(crate) fn route(&mut self, route: &Route) {
+        self.tell(|told| told.route = Some(route.name().clone()));
     }
 
     /// It goes there.
     pub fn upstream(&mut self, target: &Target) {
-        self.told.upstream = Some(target.clone());
+        self.tell(|told| told.upstream = Some(target.clone()));
     }
 
     /// The client is answered with this.
     pub fn status(&mut self, status: StatusCode) {
-        self.told.status = Some(status);
-        self.live.counts().answered(self.begun.elapsed());
+        self.tell(|told| told.status = Some(status));
+        self.live.counts().answered(self.told.begun.elapsed());
+    }
+
+    fn tell(&mut self, tell: impl FnOnce(&mut Told)) {
+        let told = Arc::get_mut(&mut self.told);
+        debug_assert!(told.is_some(), "a socket that is listed stays as it is");
+        told.map(tell);
     }
 
     /// It is a WebSocket, and open.
     pub fn upgraded(&mut self) {
         debug_assert_eq!(self.counted, Counted::Request, "a socket opens once");
-        self.told.websocket = true;
+        self.tell(|told| told.websocket = true);
         let is_http2 = self.told.version == Version::HTTP_2;
         self.status(if is_http2 { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS });
-        self.counted = Counted::Socket;
-        self.live.counts().open_socket();
+        self.counted = Counted::Socket(self.live.counts().open_socket(&self.told));
     }
 
     /// So many octets went from the client to the upstream just now.
     pub fn received(&mut self, octets: u64) {
-        self.told.received += octets;
+        self.told.received.add(octets);
         self.live.counts().received(octets);
     }
 
     /// So many octets went from the upstream to the client just now.
     pub fn sent(&mut self, octets: u64) {
-        self.told.sent += octets;
+        self.told.sent.add(octets);
         self.live.counts().sent(octets);
     }
 
     /// All that an [upload](crate::http::Upload) took on, which it has counted itself.
     pub(crate) fn uploaded(&mut self, octets: u64) {
-        self.told.received = octets;
+        self.told.received.set(octets);
     }
 
     /// Octets that went either way so far.
     pub(crate) fn octets(&self) -> u64 {
-        self.told.received + self.told.sent
+        self.told.octets()
     }
 
     pub(crate) fn live(&self) -> &Live {
@@ -195,9 +243,16 @@ impl Exchange {
 
     /// How it ends: the first to say so is right.
     pub fn ended(&mut self, end: End) {
-        if self.told.end == End::ClientLeft {
-            self.told.end = end;
+        if self.end == End::ClientLeft {
+            self.end = end;
         }
+    }
+}
+
+impl Told {
+    /// Octets that went either way so far.
+    pub(crate) fn octets(&self) -> u64 {
+        self.received.get().wrapping_add(self.sent.get())
     }
 }
 
@@ -206,19 +261,20 @@ impl Drop for Exchange {
         let counts = self.live.counts();
         match self.counted {
             Counted::Request => counts.end_request(),
-            Counted::Socket => counts.close_socket(),
+            Counted::Socket(number) => counts.close_socket(number),
         }
-        counts.ended(&self.told);
+        counts.ended(&self.told, &self.end);
+        let took = self.told.begun.elapsed();
         let log = self.live.log();
         if !log.is_off() {
-            log.write(&Ended { told: &self.told, at: SystemTime::now(), took: self.begun.elapsed() });
+            log.write(&Ended { told: &self.told, end: &self.end, at: SystemTime::now(), took });
         }
-        counts.remember(&self.told, self.begun.elapsed());
+        counts.remember(&self.told, std::mem::replace(&mut self.end, End::Done), took);
     }
 }
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("Exchange").field("told", &self.told).field("end", &self.end).finish_non_exhaustive()
     }
 }

@@ -49,8 +49,9 @@ impl Service<Request<Body>> for Gateway {
 }
 
 async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
-    let exchange = Exchange::begin(&request, &live);
+    let mut exchange = Exchange::begin(&request, &live);
     let Some(route) = live.find(&request) else { return Failure::no_route().answer(exchange) };
+    exchange.route(&route);
     let lease = match route.lease() {
         Ok(lease) => lease,
         Err(unavailable) => return Failure::unavailable(unavailable.to_string()).answer(exchange),

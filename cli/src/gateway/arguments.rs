@@ -101,6 +101,9 @@ pub(crate) struct Arguments {
     /// free one. By default nowhere.
     #[arg(long, value_name = "HOST:PORT")]
     metrics: Option<Listen>,
+    /// The status page shows the addresses of clients, too.
+    #[arg(long)]
+    status_clients: bool,
     /// Seconds of an HTTP/2 connection's silence after which a PING asks whether its client is there; 0 never asks. WebSockets
     /// are asked nothing: their Pings pass from end to end.
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
@@ -148,6 +151,7 @@ pub(super) struct Settings {
     pub(super) listen: Vec<Listen>,
     pub(super) identity: Identity,
     pub(super) metrics: Option<Listen>,
+    pub(super) status_clients: bool,
     pub(super) drain: Duration,
     pub(super) access_log: LogFormat,
     pub(super) access_log_file: Option<PathBuf>,
@@ -162,6 +166,7 @@ impl Settings {
         let all = [
             ("listen", self.listen != now.listen),
             ("metrics", self.metrics != now.metrics),
+            ("status-clients", self.status_clients != now.status_clients),
             ("drain", self.drain != now.drain),
             ("max-connections", self.max_connections != now.max_connections),
             ("max-streams", limits.max_streams != new.max_streams),
@@ -246,6 +251,7 @@ impl Arguments {
             listen,
             identity: Identity::new(cert, key, cleartext)?,
             metrics,
+            status_clients: self.status_clients || program.status_clients.unwrap_or_default(),
             drain: self.drain.or(program.drain).map_or(DRAIN, Time::duration),
             access_log: self.access_log.or(program.access_log).unwrap_or_default(),
             access_log_file: self.access_log_file.clone().or(program.access_log_file),

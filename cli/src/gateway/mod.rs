@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sockeye::server::Listener;
 use sockeye::{Limits, Server};
+use sockeye_gateway::status::Page;
 use sockeye_gateway::{Gateway, Live};
 
 pub(crate) use self::arguments::Arguments;
@@ -52,8 +53,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     ending::on_signal(handle.clone(), settings.drain, shared_ports)?;
     let hangups = Hangups::catch()?;
     listeners::announce(&listeners, scheme)?;
+    let page = Page::new(live.clone()).server(handle).show_clients(settings.status_clients);
     for listener in status {
-        status::serve(listener, live.clone(), handle.clone())?;
+        status::serve(listener, page.clone())?;
     }
     introduce(&live, scheme, &settings, &listeners)?;
     Reload { arguments, begun_with: settings, live: live.clone(), certificates }.on(hangups);
@@ -90,8 +92,7 @@ fn introduce(live: &Live, scheme: &str, settings: &Settings, listeners: &[Listen
     for route in live.routes() {
         let upstreams: Vec<_> =
             route.upstreams().iter().map(|upstream| upstream.reach().target().to_string()).collect();
-        let path = if route.path().is_empty() { "/" } else { route.path() };
-        out::print(&format!("{}{path} goes to {}", route.host().unwrap_or_default(), upstreams.join(", ")))?;
+        out::print(&format!("{} goes to {}", route.name(), upstreams.join(", ")))?;
     }
     if let Some(address) = listeners::first_address(listeners)?
         && settings.identity.is_made()

@@ -4,9 +4,9 @@ use std::future::ready;
 use std::time::Duration;
 
 use anyhow::Result;
+use sockeye::Server;
 use sockeye::server::Listener;
-use sockeye::{Handle, Server};
-use sockeye_gateway::{Live, status};
+use sockeye_gateway::status::Page;
 
 use crate::out;
 use crate::served::Served;
@@ -15,7 +15,7 @@ use crate::served::Served;
 const MAX_CONNECTIONS: usize = 32;
 
 /// Serves them for as long as the program runs: also while the gateway drains.
-pub(super) fn serve(listener: Listener, live: Live, handle: Handle) -> Result<()> {
+pub(super) fn serve(listener: Listener, page: Page) -> Result<()> {
     match &listener {
         Listener::Tcp(tcp) => {
             let address = tcp.local_addr()?;
@@ -26,7 +26,7 @@ pub(super) fn serve(listener: Listener, live: Live, handle: Handle) -> Result<()
     }
     let time = Duration::from_secs(10);
     let server = Server::new().max_connections(MAX_CONNECTIONS).keep_alive(time, time);
-    let service = Served::own(move |request| ready(status::answer(&live, Some(&handle), &request)));
+    let service = Served::own(move |request| ready(page.answer(&request)));
     tokio::spawn(server.serve(listener, service));
     Ok(())
 }

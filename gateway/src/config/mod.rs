@@ -74,6 +74,8 @@ pub struct ProgramConfig {
     pub drain: Option<Time>,
     /// Where the status page and the metrics are.
     pub metrics: Option<String>,
+    /// Whether the status page shows the addresses of clients.
+    pub status_clients: Option<bool>,
     /// How ended exchanges are logged.
     pub access_log: Option<LogFormat>,
     /// The file that they are logged to, in place of stdout.
@@ -96,6 +98,7 @@ struct File {
     receive_timeout: Option<Time>,
     drain: Option<Time>,
     metrics: Option<String>,
+    status_clients: Option<bool>,
     access_log: Option<LogFormat>,
     access_log_file: Option<PathBuf>,
     #[serde(default)]
@@ -185,6 +188,7 @@ impl From<File> for Config {
             receive_timeout: file.receive_timeout,
             drain: file.drain,
             metrics: file.metrics,
+            status_clients: file.status_clients,
             access_log: file.access_log,
             access_log_file: file.access_log_file,
         };

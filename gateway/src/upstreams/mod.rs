@@ -21,6 +21,7 @@ pub struct Route {
     /// Whole segments: without an end that is a slash.
     path: String,
     host: Option<String>,
+    name: Arc<str>,
     policy: Policy,
     upstreams: Arc<Group>,
 }
@@ -45,7 +46,15 @@ impl Route {
         upstreams: Vec<Arc<Upstream>>,
     ) -> Self {
         let upstreams = Arc::new(Group { all: upstreams, turn: AtomicUsize::new(0) });
-        Self { path: path.unwrap_or_default(), host, policy, upstreams }
+        let path = path.unwrap_or_default();
+        let shown = if path.is_empty() { "/" } else { &path };
+        let name = format!("{}{shown}", host.as_deref().unwrap_or_default()).into();
+        Self { path, host, name, policy, upstreams }
+    }
+
+    /// Its host, where it is for one, and its path, as people are shown them.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     /// The segments with which its paths begin: empty for all paths.
