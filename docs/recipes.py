@@ -22,7 +22,9 @@ TRIED = ROOT / "docs/src/how-to/tried"
 PROJECTS = ROOT / "conformance/gateway/projects"
 CACHE = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "docs-recipes"
 PORTS = (3000, 8000, 8080, 5173, 4433, 443, 4222, 8081, 8082)
-SERVERS = ("node ", "uvicorn ", "daphne ", "npx vite", "go run", "haproxy ", "sockeye gateway ", "sockeye serve ", "nats-server ")
+SERVERS = ("node ", "python server.py", "uvicorn ", "daphne ", "npx vite", "go run", "haproxy ", "sockeye gateway ", "sockeye serve ", "nats-server ")
+# What prints what the page shows.
+PRINTS = ("curl ", "python client.py")
 # What a page is about that builds upon another one.
 OUTERMOST = ("sockeye gateway ", "sockeye probe ", "curl ")
 PATIENCE_SECONDS = 60
@@ -49,6 +51,7 @@ RECIPES = {
     "django": Recipe("python.md", "Django", TRIED / "django", ()),
     "go": Recipe("go.md", "", TRIED / "go", ("go",), is_heavy=True),
     "vite": Recipe("vite.md", "", PROJECTS / "vite", ("node", "npm"), is_heavy=True),
+    "grpc": Recipe("grpc.md", "", TRIED / "grpc", ()),
     "terminator": Recipe("terminator.md", "", TRIED / "terminator", ("haproxy", "node", "npm"), before="node"),
     "topics": Recipe(MACHINES, "Try it", TRIED / "topics", ("nats-server",)),
     "topics-haproxy": Recipe(MACHINES, "Behind HAProxy", TRIED / "topics", ("haproxy", "nats-server"), before="topics"),
@@ -65,6 +68,7 @@ PINS = {
     "django": "django==5.2.8",
     "channels": "channels==4.3.2",
     "daphne": "daphne==4.2.3",
+    "grpcio": "grpcio==1.85.3",
 }
 
 
@@ -76,7 +80,7 @@ class Step(NamedTuple):
 
 
 def steps(recipe: Recipe) -> list[Step]:
-    """The commands of the page's `sh` blocks; a `text` block belongs to the first `curl` of the block before it."""
+    """The commands of the page's `sh` blocks; a `text` block belongs to the last command before it that prints."""
     text = (PAGES / recipe.page).read_text()
     if recipe.section:
         text = next(part for part in text.split("\n## ") if part.startswith(recipe.section))
@@ -85,7 +89,7 @@ def steps(recipe: Recipe) -> list[Step]:
         if kind == "sh":
             found += [Step(line, "") for line in block.splitlines()]
         elif "{{#include" not in block:
-            last = max(number for number, step in enumerate(found) if step.command.startswith("curl "))
+            last = max(number for number, step in enumerate(found) if step.command.startswith(PRINTS))
             found[last] = found[last]._replace(printed=block)
     return found
 

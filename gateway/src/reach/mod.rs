@@ -35,7 +35,8 @@ pub enum Protocol {
     Auto,
     /// HTTP/1.1 alone.
     Http1,
-    /// HTTP/2, in cleartext by prior knowledge (RFC 9113 §3.3); WebSockets as with [`Auto`](Self::Auto).
+    /// HTTP/2, in cleartext by prior knowledge (RFC 9113 §3.3); WebSockets as with [`Auto`](Self::Auto). Of interim responses (RFC 9110
+    /// §15.2) hyper's client tells nothing over HTTP/2: they go no further.
     Http2,
 }
 
