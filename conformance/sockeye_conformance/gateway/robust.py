@@ -16,13 +16,14 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..harness import PROGRAM, Report
-from ..restart.run import BEYOND_DRAIN_SECONDS, LOAD, Listening, Process, Restarts, at_most, equal, free_port, serving
+from ..harness import Report
+from ..restart.run import BEYOND_DRAIN_SECONDS, LOAD, Process, Restarts, Server, at_most, equal, free_port, serving
 
 VERSIONS = ("h1", "h2")
 CURL = {"h1": "--http1.1", "h2": "--http2-prior-knowledge"}
@@ -31,11 +32,10 @@ MIB = 1 << 20
 GROWTH_KIB = 24 * 1024
 
 
-class Gateway(Listening):
+class Gateway(Server):
     """`sockeye gateway` in cleartext."""
 
-    def __init__(self, *options: Any) -> None:
-        super().__init__([PROGRAM, "gateway", "--cleartext", "--access-log", "off", *options])
+    program = ("gateway", "--cleartext", "--access-log", "off")
 
 
 @contextlib.contextmanager
@@ -223,6 +223,31 @@ def killed(version: str) -> None:
                 equal(back.process.poll(), None, "the end of the one that is back")
 
 
+def systemd() -> None:
+    """The port is handed over, and each step is told."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        manager = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        manager.bind(f"{folder}/notify")
+        manager.settimeout(20)
+        behind = stack.enter_context(serving("--listen", "127.0.0.1:0", "--cleartext"))
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        server = Gateway(behind.url, handed_over=listener, environment={"NOTIFY_SOCKET": f"{folder}/notify"})
+        stack.callback(server.kill)
+
+        def told() -> bytes:
+            return manager.recv(100).split(b"\n")[0]
+
+        equal(told(), b"READY=1", "the first word")
+        with urllib.request.urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=20) as answer:
+            equal(answer.status, 200, "status by the port that was handed over")
+        server.process.send_signal(signal.SIGHUP)
+        equal([told(), told()], [b"RELOADING=1", b"READY=1"], "the words of a reload")
+        server.process.send_signal(signal.SIGTERM)
+        equal(told(), b"STOPPING=1", "the last word")
+        equal(server.end(seconds=20), 0, "exit status")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--filter", default="", help="only the cases whose line contains this text")
@@ -233,7 +258,7 @@ def main() -> None:
     options.mib = 1024 if options.full else 128
     options.restarts = 20 if options.full else 4
     many = 10_000 if options.full else 1_000
-    checks: dict[str, Any] = {}
+    checks: dict[str, Any] = {"systemd hands it its port, and is told READY, RELOADING and STOPPING": systemd}
     for version in VERSIONS:
         of_reloads = argparse.Namespace(**{**vars(options), "sockets": many})
         of_drains = argparse.Namespace(**{**vars(options), "sockets": options.sockets_of_a_client})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`sockeye serve` behind HAProxy, nghttpx and `sockeye gateway`: HTTP/1.1 and HTTP/2 on either side of them, in cleartext and over TLS."""
+"""`sockeye serve` behind HAProxy, nghttpx and `sockeye gateway`: either version of HTTP on either side, in cleartext and over TLS."""
 
 import dataclasses
 import json

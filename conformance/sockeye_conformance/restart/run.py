@@ -83,10 +83,12 @@ class Listening(Process):
 
 
 class Server(Listening):
-    """`sockeye serve`, on a socket that is handed over, or on its own."""
+    """`sockeye serve`, or another server of the program, on a socket that is handed over, or on its own."""
+
+    program: tuple[str, ...] = ("serve",)
 
     def __init__(self, *options: Any, handed_over: Any = None, environment: Any = None) -> None:
-        command, environment = [PROGRAM, "serve", *options], {**os.environ, **(environment or {})}
+        command, environment = [PROGRAM, *self.program, *options], {**os.environ, **(environment or {})}
         passed: tuple[int, ...] = ()
         if handed_over:
             descriptor = handed_over.fileno()
