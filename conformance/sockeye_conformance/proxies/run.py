@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`sockeye serve` behind HAProxy, nghttpx and `sockeye gateway`: either version of HTTP on either side, in cleartext and over TLS."""
+"""`sockeye serve` behind HAProxy, nghttpx and `sockeye gateway`: both versions of HTTP on either side, with TLS and without."""
 
 import dataclasses
 import json

@@ -131,6 +131,13 @@ async fn attempt(
     let request = outline.request(upload, reach)?;
     let answered = reach.http().request(request);
     match within(reach.timeouts().answer, progress, answered).await {
+        // RFC 9110 §15.2.2: it goes over to what nobody asked for, and its client would take what follows for that.
+        Some(Ok(response)) if response.status().is_informational() => {
+            let (target, status) = (reach.target(), response.status());
+            Err(reach::Error::failed(format!(
+                "{target} answered {status} to a request that asks for no other protocol"
+            )))
+        }
         Some(Ok(response)) => Ok(response),
         Some(Err(error)) => Err(failure(reach.target(), &error)),
         None => {

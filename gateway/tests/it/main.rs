@@ -4,6 +4,7 @@ mod common;
 mod dying;
 mod ends;
 mod handshakes;
+mod hostile;
 mod http;
 mod interim;
 mod orderly;

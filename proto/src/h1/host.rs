@@ -30,6 +30,9 @@ pub fn settle_host<B>(request: &mut Request<B>) -> Result<(), &'static str> {
         return Err("Host is no host and port (RFC 9112 §3.2)");
     }
     let Some(authority) = request.uri().authority() else { return Ok(()) };
+    if request.method() != Method::CONNECT && request.uri().scheme().is_none() {
+        return Err("the target is no path (RFC 9112 §3.2.3)");
+    }
     if host.is_some_and(<[u8]>::is_empty) {
         return Err("an empty Host, where the target names one (RFC 9112 §3.2)");
     }

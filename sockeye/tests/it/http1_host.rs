@@ -29,7 +29,7 @@ async fn ask(running: &Running, head: &str) -> String {
     wire.answer().await
 }
 
-/// RFC 9112 §3.2: none, two, or one that is no host and port.
+/// RFC 9112 §3.2: none, two, or one that is no host and port; §3.2.3: a host in place of a path.
 #[tokio::test]
 async fn a_wrong_host_is_answered_400() {
     let (running, visits) = serve().await;
@@ -37,6 +37,8 @@ async fn a_wrong_host_is_answered_400() {
         "GET / HTTP/1.1\n\n",
         "GET http://example.com/ HTTP/1.1\n\n",
         "OPTIONS * HTTP/1.1\n\n",
+        "GET example.com HTTP/1.1\nhost: example.com\n\n",
+        "GET example.com:80 HTTP/1.1\nhost: example.com:80\n\n",
         "CONNECT example.com:443 HTTP/1.1\n\n",
         "GET / HTTP/1.1\nhost: example.com\nhost: example.com\n\n",
         "GET / HTTP/1.1\nhost: example.com\nHOST: other.example\n\n",
