@@ -159,7 +159,11 @@ impl Pipe {
                 Item::Message(label, message) => self.write(label.as_deref(), &message)?,
                 Item::Note(text) => self.tell("", &text)?,
                 Item::Error(text) => self.tell("error: ", &text)?,
-                Item::End => break,
+                Item::End => {
+                    // Where what is left cannot be written, nobody is to wait for another end.
+                    items.close();
+                    break;
+                }
             }
             if items.is_empty() {
                 self.stdout.flush()?;
