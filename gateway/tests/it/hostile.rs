@@ -7,7 +7,7 @@ use sockeye_gateway::Protocol;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{gateway, raw_upstream, read_head, soon};
+use crate::common::{gateway, raw_upstream, read_head, soon, take_socket};
 
 /// All octets that an upstream got, which answers each head with a 200.
 type Seen = Arc<Mutex<Vec<u8>>>;
@@ -366,4 +366,38 @@ async fn a_head_without_an_end_is_502() {
     });
     let said = exchange(gateway, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(said.starts_with("HTTP/1.1 502 "), "{said}");
+}
+
+/// RFC 6455 §4.1: what a client sends behind its handshake, before it knows the answer, is the socket's: it goes on behind a 101, and
+/// nowhere where there is none.
+#[tokio::test]
+async fn octets_behind_a_handshake_are_the_sockets_or_nobodys() {
+    const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                             sec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n";
+    const BEHIND: &[u8] = b"\x81\x85\0\0\0\0hello";
+    let (url, listener) = raw_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let mut client = TcpStream::connect(gateway).await.unwrap();
+    client.write_all(&[HANDSHAKE.as_bytes(), BEHIND].concat()).await.unwrap();
+    let (_, mut upstream) = take_socket(&listener).await;
+    let mut octets = vec![0; BEHIND.len()];
+    soon(upstream.read_exact(&mut octets)).await.unwrap();
+    assert_eq!(octets, BEHIND);
+
+    // A 101 that was there before it was asked for knows no key.
+    for answer in
+        ["HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", "HTTP/1.1 101 X\r\nupgrade: websocket\r\n\r\n"]
+    {
+        let mut client = TcpStream::connect(gateway).await.unwrap();
+        client.write_all(&[HANDSHAKE.as_bytes(), BEHIND].concat()).await.unwrap();
+        let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+        upstream.write_all(answer.as_bytes()).await.unwrap();
+        soon(read_head(&mut upstream)).await;
+        let refusal = soon(read_head(&mut client)).await;
+        assert!(refusal.starts_with("HTTP/1.1 403 ") || refusal.starts_with("HTTP/1.1 502 "), "{refusal}");
+        drop(client);
+        let mut octets = Vec::new();
+        soon(upstream.read_to_end(&mut octets)).await.ok();
+        assert_eq!(String::from_utf8_lossy(&octets), "", "{answer}");
+    }
 }
