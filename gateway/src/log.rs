@@ -240,7 +240,7 @@ mod tests {
             host: "example.com".into(),
             path: "/chat".into(),
             websocket: true,
-            upstream: Some("http://localhost:3000".parse().unwrap()),
+            upstream: Some(Arc::new("http://localhost:3000".parse().unwrap())),
             route: None,
             status: Some(StatusCode::OK),
             received: 12.into(),

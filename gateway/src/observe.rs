@@ -115,7 +115,7 @@ pub(crate) struct Told {
     pub(crate) websocket: bool,
     /// As people know it.
     pub(crate) route: Option<Arc<str>>,
-    pub(crate) upstream: Option<Target>,
+    pub(crate) upstream: Option<Arc<Target>>,
     pub(crate) status: Option<StatusCode>,
     /// Of content, or of a WebSocket, from the client on.
     pub(crate) received: Octets,
@@ -190,7 +190,7 @@ impl Exchange {
     }
 
     /// It goes there.
-    pub fn upstream(&mut self, target: &Target) {
+    pub fn upstream(&mut self, target: &Arc<Target>) {
         self.tell(|told| told.upstream = Some(target.clone()));
     }
 

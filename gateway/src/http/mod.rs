@@ -44,7 +44,7 @@ pub(crate) async fn forward(
     let (mut upload, mut is_repeated) = (Upload::new(body, exchange.live().clone()), false);
     loop {
         let progress = upload.progress();
-        exchange.upstream(lease.reach().target());
+        exchange.upstream(lease.reach().shared_target());
         let failed = match attempt(&outline, upload, &progress, lease.reach()).await {
             Ok(response) => {
                 lease.succeeded();

@@ -92,6 +92,10 @@ impl Dialer {
         &self.target
     }
 
+    pub(super) fn shared_target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
     /// What TLS trusts.
     pub(super) fn tls_config(&self) -> Option<&ClientConfig> {
         Some(&self.tls.as_ref()?.any)

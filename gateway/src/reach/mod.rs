@@ -149,6 +149,11 @@ impl Reach {
         self.0.dialer.target()
     }
 
+    /// The same, for who keeps it.
+    pub(crate) fn shared_target(&self) -> &Arc<Target> {
+        self.0.dialer.shared_target()
+    }
+
     /// By which version of HTTP it is spoken to.
     pub fn protocol(&self) -> Protocol {
         self.0.protocol

@@ -90,7 +90,7 @@ struct ShownExchange {
 
 /// The open sockets of each route at each upstream. There are few of these: a search is less than what a table would copy.
 #[derive(Default)]
-struct Tally(Vec<(Arc<str>, Target, u64)>);
+struct Tally(Vec<(Arc<str>, Arc<Target>, u64)>);
 
 impl Tally {
     fn count(&mut self, told: &Told) {
@@ -102,7 +102,7 @@ impl Tally {
     }
 
     fn take(&mut self, route: &str, upstream: &Target) -> u64 {
-        let found = self.0.iter().position(|(at, target, _)| **at == *route && target == upstream);
+        let found = self.0.iter().position(|(at, target, _)| **at == *route && **target == *upstream);
         found.map_or(0, |index| self.0.swap_remove(index).2)
     }
 }
@@ -237,7 +237,7 @@ mod tests {
         exchange.came_from([192, 0, 2, 7].into());
         let route = live.find(&request).unwrap();
         exchange.route(&route);
-        exchange.upstream(route.upstreams()[0].reach().target());
+        exchange.upstream(route.upstreams()[0].reach().shared_target());
         exchange.upgraded();
         exchange
     }

@@ -53,7 +53,7 @@ pub(crate) async fn open(
     let handshake = Handshake::of(&upgrade, policy);
     let mut is_repeated = false;
     loop {
-        exchange.upstream(lease.reach().target());
+        exchange.upstream(lease.reach().shared_target());
         let failed = match ask(&handshake, lease.reach()).await {
             Ok(answer) => {
                 lease.succeeded();
