@@ -21,8 +21,9 @@ pub(crate) struct Head(Box<[u8]>);
 const LONG: u8 = u8::MAX;
 /// In the place of a length: two octets follow that refer to the dictionary.
 const REFERENCE: u8 = u8::MAX - 1;
-/// From here on an octet stands for a known string, up to here it is a length.
+/// In the place of a length: these stand for a known string each. What is less is a length.
 const FIRST_KNOWN: u8 = REFERENCE - KNOWN.len() as u8;
+const LAST_KNOWN: u8 = REFERENCE - 1;
 /// What handshakes over HTTP/1.1 say, browsers' before all. What those over HTTP/2 say often their dictionary knows.
 const KNOWN: [&str; 26] = [
     "GET",
@@ -312,7 +313,7 @@ impl<'a> Iterator for Strings<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let length = match self.take(1)? {
             [LONG] => u32::from_ne_bytes(self.take(4)?.try_into().ok()?) as usize,
-            [known @ FIRST_KNOWN..REFERENCE] => return Some(KNOWN[usize::from(known - FIRST_KNOWN)].as_bytes()),
+            [known @ FIRST_KNOWN..=LAST_KNOWN] => return Some(KNOWN[usize::from(known - FIRST_KNOWN)].as_bytes()),
             length => length.first().copied()?.into(),
         };
         self.take(length)

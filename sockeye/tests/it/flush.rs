@@ -1,4 +1,4 @@
-//! What was flushed is with the transport: whoever sends, flushes and ends loses nothing.
+//! What was flushed is with the transport: whoever sends, flushes and ends, and has left nothing unread, loses nothing.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -20,9 +20,10 @@ use tokio::sync::mpsc;
 
 use crate::common::{self, poll_now, settle, within};
 
-/// Messages that a program sends before it ends, and their size.
+/// Messages that a program sends before it ends, and their size. All of them are less than a peer gives credit back for: where a
+/// program leaves something unread, its system breaks the connection off, with what is still to go out (RFC 1122 §4.2.2.13).
 const MESSAGES: usize = 200;
-const SIZE: usize = 1000;
+const SIZE: usize = 100;
 
 /// What a program does between its last message and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -201,8 +201,12 @@ impl WebSocket {
         poll_fn(move |cx| self.poll_send(cx, &message))
     }
 
-    /// Waits until the transport has taken everything that was sent, TLS included: a program that ends then loses nothing of
-    /// it. While the peer does not read, this waits; it does not wait for the peer to have read. Cancel safe.
+    /// Waits until the transport has taken everything that was sent, TLS included. While the peer does not read, this waits; it
+    /// does not wait for the peer to have read. Cancel safe.
+    ///
+    /// A program that ends then leaves the rest to its system, which breaks a TCP connection off where something that the peer
+    /// sent was left unread (RFC 1122 §4.2.2.13), with what it had not put on the wire yet. The answer to a Close comes behind all
+    /// that was sent: who waits for [`close`](Self::close) loses nothing.
     ///
     /// # Errors
     ///
