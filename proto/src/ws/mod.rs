@@ -52,6 +52,7 @@ use bytes::{Buf, Bytes, BytesMut};
 pub use self::tungstenite::NotAMessage;
 pub use close::{CloseCode, CloseFrame};
 pub use config::Config;
+pub use deflate::SharedDeflate;
 #[cfg(feature = "deflate")]
 pub use deflate::{Deflate, DeflateContext};
 pub use error::{CloseError, LimitPassed, PingError, SendError, Violation};
@@ -209,6 +210,12 @@ impl WebSocket {
     /// The extensions in use.
     pub fn extensions(&self) -> Extensions {
         Extensions { deflate: self.codec.as_ref().map(|codec| codec.in_use()), no_masking: self.no_masking }
+    }
+
+    /// How messages to the peer may be compressed once for it and others: where compression is in use, none of ours
+    /// refers to those before it (RFC 7692 §7.1.1), and we do not mask.
+    pub fn shared_deflate(&self) -> Option<SharedDeflate> {
+        self.codec.as_ref().filter(|_| !self.is_masking())?.shared()
     }
 
     /// Takes octets from the front of `input` until one event is pending, a Pong is due, or `input` is empty. Then call

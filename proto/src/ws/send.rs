@@ -189,7 +189,12 @@ fn encode_message(output: &mut BytesMut, message: &Message, key: Option<[u8; 4]>
 
 #[inline]
 pub(super) fn message_opcode(message: &Message) -> Opcode {
-    match message.kind() {
+    opcode(message.kind())
+}
+
+#[inline]
+pub(super) fn opcode(kind: MessageKind) -> Opcode {
+    match kind {
         MessageKind::Text => Opcode::Text,
         MessageKind::Binary => Opcode::Binary,
     }

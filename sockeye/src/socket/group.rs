@@ -1,16 +1,16 @@
 //! One message to many sockets.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use sockeye_proto::ws::{self, Message};
+use sockeye_proto::ws::Message;
 
-use crate::engine::link::{Link, Side};
-use crate::engine::members::{Broadcast, Members, SlowMember, To};
+use crate::engine::link::Side;
+use crate::engine::members::{Broadcast, Frame, Members, SlowMember, To};
 use crate::engine::sync::{Mutex, MutexGuard};
 use crate::error::{Error, Result};
+use crate::socket::crowds::{Crowd, Crowds};
 use crate::socket::group_send::{GroupSend, Sending};
 use crate::socket::join::Join;
 use crate::socket::member::Member;
@@ -42,18 +42,21 @@ use crate::socket::member::Member;
 /// they were sent; what is for [one member](Member::send) or for [all but one](Self::send_except) stands in that order too.
 /// What the socket itself has sent before it joins goes before all that the group sends; from then on there is no order between
 /// the two. While a message is [sent in pieces](crate::WebSocket::send_stream), those of the group wait for its end (RFC 6455
-/// §5.4). Members with [compression](crate::SocketOptions::deflate) get the message as it is, which RFC 7692 §6 leaves to the
-/// sender.
+/// §5.4).
+///
+/// Members with [compression](crate::SocketOptions::deflate) get what it is worth for compressed once for all of them, on whichever
+/// connections they are, and once for each size of window. To whom messages may refer to those before them
+/// ([takeover](crate::DeflateContext::takeover)) it goes as it is, which RFC 7692 §6 leaves to the sender.
 ///
 /// # Members that are slow
 ///
 /// A message that a member has no room for waits, held once for all members of a connection, and the others get it at once. Up
 /// to 2 MiB of messages may wait for a connection, of all groups together, or one that is larger, some octets added to each
-/// (80 at most). Past that whoever awaits [`send`](Self::send) waits, so that members that read get everything, but for no
-/// longer than [a time](GroupBuilder::wait) that is the group's. Then those that are most behind make room: they miss the oldest
-/// messages, and their handlers are [told](Member::lagged) how many, or they are [closed](SlowMember::Close). Who has made
-/// others wait in vain is not waited for again until it has caught up: one that does not read holds the others once, for that
-/// time.
+/// (80 at most); beside each what it is compressed to, where that is less. Past that whoever awaits [`send`](Self::send) waits, so
+/// that members that read get everything, but for no longer than [a time](GroupBuilder::wait) that is the group's. Then those that
+/// are most behind make room: they miss the oldest messages, and their handlers are [told](Member::lagged) how many, or they are
+/// [closed](SlowMember::Close). Who has made others wait in vain is not waited for again until it has caught up: one that does not
+/// read holds the others once, for that time.
 ///
 /// A socket that closes sends nothing after its Close (RFC 6455 §5.5.1): what waits for it then goes nowhere, and is not counted.
 ///
@@ -63,9 +66,15 @@ pub struct Group(pub(super) Arc<Shared>);
 
 /// What all clones share.
 pub(super) struct Shared {
-    wait: Duration,
+    /// In milliseconds, at most some weeks: a service has a group for each of a million topics.
+    wait: u32,
     slow: SlowMember,
     crowds: Mutex<Crowds>,
+}
+
+/// Milliseconds, and one more where it is no whole number of them.
+fn millis(time: Duration) -> u32 {
+    u32::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
 /// How long a sender waits by default: longer than a hiccup of the network, and than a peer takes that gives credit for megabytes
@@ -100,7 +109,8 @@ impl Default for GroupBuilder {
 }
 
 impl GroupBuilder {
-    /// How long each [`send`](Group::send) waits for members that are behind; 5 seconds by default. Zero never waits.
+    /// How long each [`send`](Group::send) waits for members that are behind; 5 seconds by default. Zero never waits. It is
+    /// counted in milliseconds, and 49 days are the most.
     ///
     /// A peer gives credit for what it has read when that is half of its window (RFC 9113 §6.9 leaves it the choice), so that
     /// one that reads slowly and has a large window may seem not to read for some time.
@@ -121,39 +131,8 @@ impl GroupBuilder {
     }
 
     fn shared(self) -> Shared {
-        Shared { wait: self.wait, slow: self.slow, crowds: Mutex::default() }
+        Shared { wait: millis(self.wait), slow: self.slow, crowds: Mutex::default() }
     }
-}
-
-#[derive(Default)]
-pub(super) struct Crowds {
-    pub(super) by_link: BTreeMap<Place, Crowd>,
-    /// Messages sent so far.
-    sent: u64,
-}
-
-impl Crowds {
-    /// The number of the next message.
-    pub(super) fn next(&mut self) -> u64 {
-        let number = self.sent;
-        self.sent += 1;
-        number
-    }
-}
-
-/// A connection's place in the order in which connections are told: by its number, so that it is the same whenever the same is
-/// done, and by its address, since connections of several servers may have the same number.
-pub(super) type Place = (u64, usize);
-
-pub(super) fn place(link: &Arc<Link>) -> Place {
-    (link.number, Arc::as_ptr(link).addr())
-}
-
-/// The members on one connection.
-#[derive(Clone)]
-pub(super) struct Crowd {
-    pub(super) link: Arc<Link>,
-    pub(super) members: Arc<Members>,
 }
 
 impl Group {
@@ -213,21 +192,21 @@ impl Group {
     where
         I: IntoIterator<Item: Into<Message>>,
     {
-        let history: Vec<_> = history.into_iter().map(|message| ws::encode(&message.into())).collect();
-        let (link, address) = socket.with_socket(|socket| {
+        let history: Vec<_> = history.into_iter().map(|message| Frame::new(&message.into())).collect();
+        let (link, address, deflate) = socket.with_socket(|socket| {
             let cell = socket.cell();
             if cell.link().info.side == Side::Client && !socket.extensions().no_masking {
                 let why = "a client's socket masks each message by itself: send to each, without a group";
                 return Err(Error::invalid(why));
             }
-            Ok((cell.link().clone(), cell.address()))
+            Ok((cell.link().clone(), cell.address(), socket.shared_deflate()))
         })?;
         let mut sending = Sending::new();
         let member = {
             let mut crowds = self.crowds();
             let new = || Crowd { link: link.clone(), members: Arc::new(Members::new(self.0.slow)) };
-            let crowd = crowds.by_link.entry(place(&link)).or_insert_with(new).clone();
-            let key = crowd.members.insert(address, crowds.sent);
+            let crowd = crowds.connections.get_or_insert(&link, new);
+            let key = crowd.members.insert(address, crowds.sent(), deflate);
             for frame in history {
                 let (members, number) = (crowd.members.clone(), crowds.next());
                 sending.push(&link, Broadcast { members, number, to: To::Only(key), frame });
@@ -259,18 +238,21 @@ impl Group {
     }
 
     fn send_to(&self, message: &Message, to: impl Fn(&Crowd) -> To) -> GroupSend {
-        let frame = ws::encode(message);
+        if self.is_empty() {
+            return Sending::new().start(Duration::ZERO);
+        }
+        let frame = Frame::new(message);
         let mut sending = Sending::new();
         {
             // All connections are told under the lock, so that all members get all messages in one order.
             let mut crowds = self.crowds();
             let number = crowds.next();
-            for crowd in crowds.by_link.values() {
+            for crowd in crowds.connections.iter() {
                 let (members, frame) = (crowd.members.clone(), frame.clone());
                 sending.push(&crowd.link, Broadcast { members, number, to: to(crowd), frame });
             }
         }
-        sending.start(self.0.wait)
+        sending.start(self.wait_time())
     }
 
     /// Tells all members that so many messages are lost which would have been sent to the group, by [`Member::lagged`] and
@@ -281,7 +263,7 @@ impl Group {
         }
         let missed: Vec<_> = {
             let crowds = self.crowds();
-            crowds.by_link.values().map(|crowd| crowd.members.miss(messages)).collect()
+            crowds.connections.iter().map(|crowd| crowd.members.miss(messages)).collect()
         };
         // Who hears of it may be the one that sends: it runs without the lock.
         missed.into_iter().for_each(|mut missed| missed.wake());
@@ -289,16 +271,16 @@ impl Group {
 
     /// How many members there are.
     pub fn len(&self) -> usize {
-        self.crowds().by_link.values().map(|crowd| crowd.members.len()).sum()
+        self.crowds().connections.iter().map(|crowd| crowd.members.len()).sum()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.crowds().by_link.is_empty()
+        self.crowds().connections.is_empty()
     }
 
     pub(super) fn wait_time(&self) -> Duration {
-        self.0.wait
+        Duration::from_millis(self.0.wait.into())
     }
 
     pub(super) fn crowds(&self) -> MutexGuard<'_, Crowds> {
@@ -308,7 +290,7 @@ impl Group {
 
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { wait, slow, .. } = &*self.0;
-        f.debug_struct("Group").field("len", &self.len()).field("wait", wait).field("slow", slow).finish()
+        let mut group = f.debug_struct("Group");
+        group.field("len", &self.len()).field("wait", &self.wait_time()).field("slow", &self.0.slow).finish()
     }
 }

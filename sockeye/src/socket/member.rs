@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::poll_fn;
 
-use sockeye_proto::ws::{self, Message};
+use sockeye_proto::ws::Message;
 
-use crate::engine::members::{Broadcast, To};
-use crate::socket::group::{Crowd, Group, place};
+use crate::engine::members::{Broadcast, Frame, To};
+use crate::socket::crowds::Crowd;
+use crate::socket::group::Group;
 use crate::socket::group_send::{GroupSend, Sending};
 
 /// A socket's membership of a [`Group`], which ends when this is dropped. It does not keep the socket open.
@@ -22,7 +23,7 @@ impl Member {
     /// before, and before all that is sent after. Otherwise as [`Group::send`], and cancel safe as that. For what is to go before all that the group
     /// sends see [`Group::join_with`].
     pub fn send(&self, message: impl Into<Message>) -> GroupSend {
-        let frame = ws::encode(&message.into());
+        let frame = Frame::new(&message.into());
         let mut sending = Sending::new();
         {
             let mut crowds = self.group.crowds();
@@ -69,7 +70,7 @@ impl Drop for Member {
             let mut crowds = self.group.crowds();
             let removed = self.crowd.members.remove(self.key);
             if self.crowd.members.len() == 0 {
-                crowds.by_link.remove(&place(&self.crowd.link));
+                crowds.connections.remove(&self.crowd.link);
             }
             removed
         };

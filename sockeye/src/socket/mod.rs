@@ -1,5 +1,6 @@
 //! A stream as a WebSocket (RFC 6455), and what is made of one: its halves, its messages in pieces, groups, handlers.
 
+mod crowds;
 mod group;
 mod group_send;
 mod halves;

@@ -215,6 +215,22 @@ impl Socket {
         }
     }
 
+    /// The next frame as it came, of less than 64 KiB and not masked, and the message that the machine makes of it.
+    pub(crate) async fn frame(&mut self) -> (Vec<u8>, Message) {
+        let length = loop {
+            match self.input[..] {
+                [_, length @ ..126, ..] => break 2 + usize::from(length),
+                [_, 126, high, low, ..] => break 4 + usize::from(u16::from_be_bytes([high, low])),
+                _ => within(self.receive()).await.expect("a frame"),
+            }
+        };
+        while self.input.len() < length {
+            within(self.receive()).await.expect("the rest of a frame");
+        }
+        let frame = self.input[..length].to_vec();
+        (frame, self.message().await)
+    }
+
     pub(crate) async fn message(&mut self) -> Message {
         match self.event().await {
             Event::Message(message) => message,

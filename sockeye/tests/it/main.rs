@@ -28,6 +28,8 @@ mod fair;
 #[cfg(feature = "tls")]
 mod flush;
 mod group;
+#[cfg(feature = "deflate")]
+mod group_deflate;
 mod group_order;
 mod group_waits;
 mod heads;

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::frame::{Fragment, Opcode};
 use super::handshake::Extension;
-use super::{Inflation, Role, Violation};
+use super::{Inflation, MessageKind, Role, Violation};
 use crate::Rate;
 
 /// No `permessage-deflate`: the feature `deflate` is off.
@@ -28,6 +28,27 @@ impl Deflate {
     }
 }
 
+/// No compression to share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedDeflate {}
+
+impl SharedDeflate {
+    /// The window, of which there is none.
+    pub fn window_bits(self) -> u8 {
+        match self {}
+    }
+
+    /// Nothing is.
+    pub fn is_worth(self, _: usize) -> bool {
+        match self {}
+    }
+
+    /// Nothing is.
+    pub fn encode(self, _: MessageKind, _: &[u8]) -> Option<Bytes> {
+        match self {}
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Codec {}
 
@@ -37,6 +58,10 @@ impl Codec {
     }
 
     pub(super) fn in_use(&self) -> Deflate {
+        match *self {}
+    }
+
+    pub(super) fn shared(&self) -> Option<SharedDeflate> {
         match *self {}
     }
 

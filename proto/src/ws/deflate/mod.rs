@@ -3,6 +3,7 @@
 mod inflater;
 mod parameters;
 mod pieces;
+mod shared;
 mod zlib;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use super::{Inflation, Role, Violation};
 use crate::Rate;
 
 pub(super) use inflater::{Inflated, Inflater};
+pub use shared::SharedDeflate;
 
 /// How messages are compressed (RFC 7692): what an endpoint is willing to do, and then what the handshake settled on.
 ///
@@ -195,6 +197,11 @@ impl Codec {
     /// The limit on what messages may decompress to.
     pub(super) fn inflation(&self) -> Rate {
         self.inflation.as_ref().map_or(Inflation::DEFAULT, |inflation| inflation.rate())
+    }
+
+    /// How messages are compressed that refer to no other, where none does.
+    pub(super) fn shared(&self) -> Option<SharedDeflate> {
+        SharedDeflate::new(self.in_use.min_size, self.in_use.level, self.outgoing)
     }
 
     /// Appends a message, compressed if that makes it smaller.

@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::frame::Frame;
 use super::listed::{Listed, Pace, Paces};
 use super::log::Entry;
 use super::{Evicted, List, Members, Sent};
 use crate::engine::link::Address;
 
-/// A message to members on one connection, as a frame.
+/// A message to members on one connection.
 pub(crate) struct Broadcast {
     pub(crate) members: Arc<Members>,
     /// Among all messages of the group.
     pub(crate) number: u64,
     pub(crate) to: To,
-    pub(crate) frame: Bytes,
+    pub(crate) frame: Frame,
 }
 
 /// What [delivering](Broadcast::deliver) has come to.
@@ -60,10 +61,10 @@ impl Broadcast {
         }
         let (mut awaited, mut late) = (0, 0);
         let mut give = |key: usize, member: &mut Listed| match member.pace() {
-            Pace::Current if send(member.address, frame) != Sent::Full => {}
+            Pace::Current if send(member.address(), frame.of(member.deflate)) != Sent::Full => {}
             Pace::Current => {
                 member.set_pace(Pace::Behind(*number), paces);
-                delivered.behind.push((key, member.address));
+                delivered.behind.push((key, member.address()));
                 awaited += 1;
             }
             Pace::Behind(_) => awaited += 1,
@@ -92,7 +93,7 @@ impl Broadcast {
     /// All members miss it, as there is no room for it.
     pub(crate) fn miss(&self) -> Evicted {
         let mut evicted = Evicted::default();
-        for (key, member) in &mut self.members.list().members {
+        for (key, member) in self.members.list().members.iter_mut() {
             if member.is_for(key, self.number, self.to) {
                 member.miss(1, &mut evicted);
             }

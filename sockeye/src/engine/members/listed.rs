@@ -1,6 +1,9 @@
 //! One member of a group: how far it is with what was sent, and what it has missed.
 
+use std::num::NonZeroU64;
 use std::task::Waker;
+
+use sockeye_proto::ws::SharedDeflate;
 
 use super::Evicted;
 use super::broadcast::To;
@@ -15,7 +18,11 @@ pub(super) struct Paces {
 }
 
 pub(super) struct Listed {
-    pub(super) address: Address,
+    /// Its address, in parts: so it takes no more than it has to.
+    pub(super) key: NonZeroU64,
+    pub(super) slot: u32,
+    /// How its socket compresses what others may get as well.
+    pub(super) deflate: Option<SharedDeflate>,
     /// The number of the first message that is for it.
     pub(super) first: u64,
     /// Boxed, since most members never lag.
@@ -44,7 +51,21 @@ pub(super) enum Pace {
     Late(u64),
 }
 
+/// There are millions.
+const _: () = assert!(size_of::<Listed>() <= 32);
+
 impl Listed {
+    pub(super) fn new(address: Address, first: u64, deflate: Option<SharedDeflate>) -> Self {
+        let Address { key, slot } = address;
+        // A cell's key is never 0.
+        let key = NonZeroU64::new(key).unwrap_or(NonZeroU64::MAX);
+        Self { key, slot, deflate, first, lag: None }
+    }
+
+    pub(super) fn address(&self) -> Address {
+        Address { key: self.key.get(), slot: self.slot }
+    }
+
     pub(super) fn pace(&self) -> Pace {
         self.lag.as_ref().map_or(Pace::Current, |lag| lag.pace)
     }

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use super::{Frame, To};
 
-use super::To;
-
-/// The messages, oldest first. The first is waited for by somebody: what nobody waits for goes once it has come to the front.
+/// The messages, oldest first. The first is waited for by somebody: what nobody waits for goes once it has come to the front. With
+/// nothing in it, as nearly always, it has no memory.
 #[derive(Default)]
-pub(super) struct Log {
+pub(super) struct Log(Option<Box<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
     entries: VecDeque<Entry>,
     charged: usize,
 }
@@ -16,7 +18,7 @@ pub(super) struct Log {
 /// One message.
 pub(super) struct Entry {
     pub(super) number: u64,
-    pub(super) frame: Bytes,
+    pub(super) frame: Frame,
     pub(super) to: To,
     /// What it takes of the room of its connection, in octets.
     pub(super) charge: usize,
@@ -42,29 +44,27 @@ impl Entry {
 
 impl Log {
     pub(super) fn push(&mut self, entry: Entry) {
-        debug_assert!(
-            self.entries.back().is_none_or(|last| last.number < entry.number),
-            "messages come in their order"
-        );
-        self.charged += entry.charge;
-        self.entries.push_back(entry);
+        let Waiting { entries, charged } = &mut **self.0.get_or_insert_default();
+        debug_assert!(entries.back().is_none_or(|last| last.number < entry.number), "messages come in their order");
+        *charged += entry.charge;
+        entries.push_back(entry);
     }
 
     /// Octets that are charged for all that is here.
     pub(super) fn charged(&self) -> usize {
-        self.charged
+        self.0.as_ref().map_or(0, |waiting| waiting.charged)
     }
 
     pub(super) fn front(&self) -> Option<&Entry> {
-        self.entries.front()
+        self.0.as_ref()?.entries.front()
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
-        self.charged -= entry.charge;
-        if self.entries.is_empty() {
-            // Without anything to keep it keeps no room.
-            self.entries = VecDeque::new();
+        let Waiting { entries, charged } = &mut **self.0.as_mut()?;
+        let entry = entries.pop_front()?;
+        *charged -= entry.charge;
+        if entries.is_empty() {
+            self.0 = None;
         }
         Some(entry)
     }
@@ -84,16 +84,16 @@ impl Log {
 
     /// Where the first message stands that has this number, or a higher one.
     pub(super) fn position(&self, number: u64) -> usize {
-        self.entries.partition_point(|entry| entry.number < number)
+        self.0.as_ref().map_or(0, |waiting| waiting.entries.partition_point(|entry| entry.number < number))
     }
 
     pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Entry> {
-        self.entries.get_mut(at)
+        self.0.as_mut()?.entries.get_mut(at)
     }
 
     /// All from this number on.
     pub(super) fn from(&mut self, number: u64) -> impl Iterator<Item = &mut Entry> {
         let at = self.position(number);
-        self.entries.range_mut(at..)
+        self.0.iter_mut().flat_map(move |waiting| waiting.entries.range_mut(at..))
     }
 }

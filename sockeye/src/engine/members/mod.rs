@@ -7,8 +7,10 @@
 //! waited for in vain miss them.
 
 mod broadcast;
+mod frame;
 mod listed;
 mod log;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +18,13 @@ use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use slab::Slab;
+use sockeye_proto::ws::SharedDeflate;
 
 pub(crate) use self::broadcast::{Broadcast, To};
+pub(crate) use self::frame::Frame;
 use self::listed::{Listed, Pace, Paces};
 use self::log::Log;
+use self::slots::Slots;
 use crate::engine::link::Address;
 use crate::engine::sync::{Mutex, MutexGuard};
 
@@ -45,7 +49,7 @@ pub(crate) struct Members {
 
 #[derive(Default)]
 struct List {
-    members: Slab<Listed>,
+    members: Slots,
     /// The number of the first message that is for all of them: what the last to join gets first.
     for_all: u64,
     paces: Paces,
@@ -74,7 +78,7 @@ pub(crate) struct CaughtUp {
 pub(crate) struct Removed {
     /// Octets that were charged for what waited for it alone.
     pub(crate) freed: usize,
-    _waiter: Option<Waker>,
+    _member: Option<Listed>,
 }
 
 /// What a member still has to get.
@@ -128,22 +132,25 @@ impl Members {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a member for the messages from number `first` on, which is no lower than that of any other.
-    pub(crate) fn insert(&self, address: Address, first: u64) -> usize {
+    /// Adds a member for the messages from number `first` on, which is no lower than that of any other. They are compressed as its
+    /// socket does it, where none of its messages refers to another.
+    pub(crate) fn insert(&self, address: Address, first: u64, deflate: Option<SharedDeflate>) -> usize {
         let mut list = self.list();
         debug_assert!(first >= list.for_all, "who joins later gets no earlier message");
         list.for_all = first;
-        list.members.insert(Listed { address, first, lag: None })
+        list.members.insert(Listed::new(address, first, deflate))
     }
 
     /// A member leaves at once, whatever waits for it.
     pub(crate) fn remove(&self, key: usize) -> Removed {
         let List { members, paces, log, .. } = &mut *self.list();
-        let mut member = members.remove(key);
-        member.leave_log(key, log);
-        paces.count(member.pace(), u32::wrapping_sub);
-        let waiter = member.lag.as_mut().and_then(|lag| lag.waiter.take());
-        Removed { freed: log.trim(), _waiter: waiter }
+        let member = members.remove(key);
+        debug_assert!(member.is_some(), "who leaves was there");
+        if let Some(member) = &member {
+            member.leave_log(key, log);
+            paces.count(member.pace(), u32::wrapping_sub);
+        }
+        Removed { freed: log.trim(), _member: member }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -188,7 +195,7 @@ impl Members {
         let List { members, paces, log, .. } = &mut *self.list();
         let mut rest = Rest::None;
         // Who has left since, or left and joined again, has nothing to catch up with.
-        let Some(member) = members.get_mut(key).filter(|member| member.address == address) else {
+        let Some(member) = members.get_mut(key).filter(|member| member.address() == address) else {
             return CaughtUp { freed: 0, rest };
         };
         let (next, is_late) = match member.pace() {
@@ -203,12 +210,13 @@ impl Members {
                     rest = Rest::HadItsTurn;
                     break;
                 }
-                match send(&entry.frame) {
+                let frame = entry.frame.of(member.deflate);
+                match send(frame) {
                     Sent::Full => {
                         rest = Rest::Full;
                         break;
                     }
-                    Sent::Taken => octets += entry.frame.len(),
+                    Sent::Taken => octets += frame.len(),
                     Sent::Never => {}
                 }
                 entry.let_go(is_late);
@@ -237,7 +245,7 @@ impl Members {
                 let number = front.number;
                 for (key, member) in members.iter_mut() {
                     if member.turn_late(key, number, paces, log) && self.slow == SlowMember::Close {
-                        evicted.to_close.push(member.address);
+                        evicted.to_close.push(member.address());
                     }
                 }
             }

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
+use sockeye_proto::ws::Message;
+
 use super::broadcast::Delivered;
 use super::*;
 
@@ -32,7 +34,7 @@ fn address(key: usize) -> Address {
 }
 
 fn number(frame: &Bytes) -> u64 {
-    u64::from_be_bytes(frame[..].try_into().unwrap())
+    u64::from_be_bytes(frame[2..].try_into().unwrap())
 }
 
 impl Expected {
@@ -53,10 +55,13 @@ impl Case {
     }
 
     fn join(&mut self) {
-        let key = self.members.insert(address(self.expected.len()), self.sent);
+        let key = self.members.insert(address(self.expected.len()), self.sent, None);
         // A key is used again once its member has left, and with it its stream's address.
         assert!(self.expected.insert(key, Expected::default()).is_none());
-        self.members.list().members[key].address = address(key);
+        let Address { key: number, slot } = address(key);
+        let mut list = self.members.list();
+        let listed = list.members.get_mut(key).unwrap();
+        (listed.key, listed.slot) = (number.try_into().unwrap(), slot);
     }
 
     fn leave(&mut self, key: usize) {
@@ -65,7 +70,7 @@ impl Case {
     }
 
     fn send(&mut self, to: To) -> Delivered {
-        let frame = Bytes::copy_from_slice(&self.sent.to_be_bytes());
+        let frame = Frame::new(&Message::from(self.sent.to_be_bytes().to_vec()));
         let broadcast = Broadcast { members: self.members.clone(), number: self.sent, to, frame };
         self.sent += 1;
         for (_, expected) in self.expected.iter_mut().filter(|(key, _)| to.has(**key)) {
@@ -97,7 +102,7 @@ impl Case {
         let mut waiting = 0;
         let paces = self.members.list().paces;
         let count = |is: fn(Pace) -> bool| {
-            self.members.list().members.iter().filter(|(_, member)| is(member.pace())).count() as u32
+            self.members.list().members.iter_mut().filter(|(_, member)| is(member.pace())).count() as u32
         };
         assert_eq!(paces.behind, count(|pace| matches!(pace, Pace::Behind(_))));
         assert_eq!(paces.late, count(|pace| matches!(pace, Pace::Late(_))));
@@ -149,7 +154,7 @@ fn every_message_is_got_or_missed_or_waits() {
         }
         for key in case.expected.keys().copied().collect::<Vec<_>>() {
             while case.catch_up(key, 100) != Rest::None {}
-            assert!(case.members.list().members[key].pace() == Pace::Current);
+            assert!(case.members.list().members.get(key).unwrap().pace() == Pace::Current);
         }
         case.check();
         assert_eq!(case.charged, 0);
@@ -186,7 +191,7 @@ fn who_was_waited_for_in_vain_makes_room_first() {
 fn nobody_catches_up_at_once_with_all() {
     let mut case = Case::new();
     case.join();
-    let frame = Bytes::from(vec![0; AT_ONCE]);
+    let frame = Frame::new(&Message::from(vec![0; AT_ONCE]));
     for number in 0..3 {
         let (members, frame) = (case.members.clone(), frame.clone());
         drop(Broadcast { members, number, to: To::All, frame }.deliver(CHARGE, |_, _| Sent::Full));

@@ -315,6 +315,11 @@ impl WebSocket {
         self.0.machine.extensions()
     }
 
+    /// How what goes to this socket and others may be compressed once for all of them.
+    pub(crate) fn shared_deflate(&self) -> Option<ws::SharedDeflate> {
+        self.0.machine.shared_deflate()
+    }
+
     /// The head of the request that opened the socket. It is kept in little memory, of which sockets of one connection share
     /// what they have in common, until it is first asked for; from then on the socket holds it a second time, which is a
     /// kilobyte or two with a browser's fields. What all of a connection's heads may take together is a setting of the server
