@@ -73,8 +73,7 @@ impl TopicState {
         send: impl FnOnce(&Group, Message) -> sockeye::socket::GroupSend,
     ) -> Option<sockeye::socket::GroupSend> {
         let history = self.hub.options.history.as_ref();
-        let followers = self.followers.get();
-        if followers.is_none() && (history.is_none() || number.is_none()) {
+        if state.followers.is_none() && (history.is_none() || number.is_none()) {
             return None;
         }
         let message = numbered(message, number);
@@ -82,14 +81,14 @@ impl TopicState {
             let one = One { source, number, at: self.hub.now(), message: message.clone() };
             state.kept.get_or_insert_default().push(one, history, &self.hub.kept);
         }
-        Some(send(followers?, message))
+        Some(send(state.followers.as_ref()?, message))
     }
 
     pub(crate) async fn follow<S: Join>(self: Arc<Self>, socket: &S, start: Start) -> Result<Followed, Error> {
         let interest = Interested::new(self.clone());
         self.subscribed().await?;
-        let group = self.followers.get_or_init(|| self.hub.options.group.clone().build());
         let (hub, mut state) = (&self.hub, self.state());
+        let group = state.followers.get_or_insert_with(|| hub.options.group.clone().build()).clone();
         if let (Some(history), Some(kept)) = (&hub.options.history, &mut state.kept) {
             kept.let_go_old(hub.now(), history, &hub.kept);
         }
@@ -106,8 +105,9 @@ impl TopicState {
 
     /// How many messages each source has sent, as far as is known here.
     fn position(&self, state: &State) -> Seen {
-        let own = state.life.map(|life| (Source { node: self.hub.node, life: life.number }, life.sent));
-        let mut all: Vec<_> = own.into_iter().chain(state.sources.counts()).collect();
+        let own = state.life.as_ref().map(|life| (Source { node: self.hub.node, life: life.number }, life.sent));
+        let mut all: Vec<_> =
+            own.into_iter().chain(state.sources.iter().flat_map(|sources| sources.counts())).collect();
         all.extend(state.kept.iter().flat_map(|kept| kept.counts()));
         // Of each source the highest count stays.
         all.sort_unstable_by_key(|&(source, count)| (source, std::cmp::Reverse(count)));
@@ -141,7 +141,7 @@ impl TopicState {
             // It may have been left since, and be subscribed to anew: then what is there is too old.
             let Some((since, came)) = state.loading().filter(|&(since, _)| since == asked) else { return };
             for one in stored.iter().rev().filter(|one| one.source.node != remote.node) {
-                state.sources.stored(one.source, one.number + 1, self.hub.now());
+                state.sources().stored(one.source, one.number + 1, self.hub.now());
             }
             if let Some(history) = &self.hub.options.history {
                 state.kept.get_or_insert_default().push_front(stored, history, &self.hub.kept);

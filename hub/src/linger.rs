@@ -1,6 +1,7 @@
 //! Topics that nobody is a member of any more, and that are heard for some time still: for those that come back.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl TopicState {
             }
             state.interested += 1;
         }
-        state.lingers = Some(now);
+        state.lingers = NonZeroU64::new(now.max(1));
         None
     }
 
@@ -101,7 +102,7 @@ impl TopicState {
     pub(crate) fn let_go(self: Arc<Self>) {
         let mut state = self.state();
         let (Some(since), Some(history)) = (state.lingers, &self.hub.options.history) else { return };
-        let until = since.saturating_add(history.age_micros());
+        let until = since.get().saturating_add(history.age_micros());
         if state.interested == 1 && until > self.hub.now() && self.hub.lingering.add(&self.hub, until, self.clone()) {
             return;
         }

@@ -51,17 +51,17 @@ pub struct Nats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interest {
-    /// Each topic that has members here, and nothing else comes. The client takes some 7 kB for each.
+    /// Each topic that has members here, and nothing else comes. The client takes some 5 kB for each.
     #[default]
     Topics,
-    /// Each shard that has such a topic: one of 1,024 parts of all topics, by the hash of the name. There are 1,024 subscriptions at most
+    /// Each shard that has such a topic: one of 256 parts of all topics, by the hash of the name. There are 256 subscriptions at most
     /// however many topics there are, and what other topics of those shards get comes as well and is left out here. For
     /// machines with more than some ten thousand topics.
     Shards,
 }
 
-/// Shards: with so many subscriptions a client takes 7 MB.
-const SHARDS: u32 = 1024;
+/// Shards: with so many subscriptions a client takes 2 MB. Whoever has some thousands of topics has some of each, with more of them too.
+const SHARDS: u32 = 256;
 
 /// How often the connection is looked at: the client tells of its state nobody who has not made it.
 const LOOK: Duration = Duration::from_millis(100);

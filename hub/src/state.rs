@@ -1,7 +1,8 @@
 //! What a node knows of a topic: its members here, whether it is subscribed to, what was sent and what was heard.
 
+use std::num::NonZeroU64;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,22 +29,24 @@ pub(crate) struct TopicState {
     pub(crate) channel: Arc<str>,
     /// Those that get messages as they are.
     pub(crate) group: Group,
-    /// Those that get them with their numbers.
-    pub(crate) followers: OnceLock<Group>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 pub(crate) struct State {
     subscription: Subscription,
+    /// Those that get messages with their numbers.
+    pub(crate) followers: Option<Group>,
     /// Memberships, joins that are under way, and one for as long as the topic lingers.
     pub(crate) interested: u32,
-    pub(crate) life: Option<Life>,
+    /// Once this node has sent something.
+    pub(crate) life: Option<Box<Life>>,
     telling: Telling,
-    pub(crate) sources: Sources,
+    /// Once others have.
+    pub(crate) sources: Option<Box<Sources>>,
     pub(crate) kept: Option<Box<Kept>>,
     /// Since when nobody has been there for whom it is heard, where it lingers.
-    pub(crate) lingers: Option<u64>,
+    pub(crate) lingers: Option<NonZeroU64>,
 }
 
 /// Whether the node gets what others send.
@@ -52,12 +55,21 @@ enum Subscription {
     #[default]
     None,
     /// It has asked for it, and waits for its marker of this number.
-    Asked { marker: u64, came: Arc<Notify> },
+    Asked(Box<Awaited>),
     /// It gets all since this time, and waits for what the store has kept.
-    Loading { since: u64, came: Arc<Notify> },
+    Loading(Box<Awaited>),
     /// It gets all since this time, in microseconds since the hub began.
     Live { since: u64 },
 }
+
+/// What is awaited before members get what others send. Boxed, since it is for a moment.
+struct Awaited {
+    number: u64,
+    came: Arc<Notify>,
+}
+
+/// A service has a million topics.
+const _: () = assert!(size_of::<TopicState>() <= 104);
 
 /// The numbers that this node gives its messages.
 #[derive(Clone, Copy)]
@@ -75,7 +87,7 @@ const MARKER_WAIT: Duration = Duration::from_millis(250);
 impl TopicState {
     pub(crate) fn new(hub: Arc<Shared>, channel: Arc<str>) -> Self {
         let group = hub.options.group.clone().build();
-        Self { hub, channel, group, followers: OnceLock::new(), state: Mutex::default() }
+        Self { hub, channel, group, state: Mutex::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -91,10 +103,11 @@ impl TopicState {
         };
         let Some(remote) = &self.hub.remote else {
             counts.count(HubCounter::Sent);
-            if self.hub.options.history.is_none() && self.followers.get().is_none() {
+            let mut state = self.state();
+            if self.hub.options.history.is_none() && state.followers.is_none() {
+                drop(state);
                 return TopicSend { here: [Some(here(&self.group, message)), None], outcome: None };
             }
-            let mut state = self.state();
             let number = Some(self.life(&mut state).next(self.hub.node));
             let numbered = self.give_numbered(&mut state, &message, number, here);
             let plain = here(&self.group, message);
@@ -126,7 +139,7 @@ impl TopicState {
     }
 
     fn life<'a>(&self, state: &'a mut State) -> &'a mut Life {
-        let new = || Life { number: self.hub.number(), began: self.hub.now(), sent: 0 };
+        let new = || Box::new(Life { number: self.hub.number(), began: self.hub.now(), sent: 0 });
         state.life.get_or_insert_with(new)
     }
 
@@ -167,7 +180,7 @@ impl TopicState {
         if state.telling != Telling::Awaited(stage as u8) {
             return None;
         }
-        let life = state.life?;
+        let life = *state.life.as_deref()?;
         if life.sent != sent {
             debug_assert_eq!(stage, 0, "a message begins it anew");
             return Some((0, life.sent));
@@ -188,10 +201,10 @@ impl TopicState {
     pub(crate) fn reconnected(&self) {
         let Some(remote) = &self.hub.remote else { return };
         let state = self.state();
-        if let Some(life) = state.life {
+        if let Some(&life) = state.life.as_deref() {
             self.tell_position(remote, life, Kind::Position);
         }
-        if let Subscription::Loading { .. } | Subscription::Live { .. } = state.subscription {
+        if let Subscription::Loading(_) | Subscription::Live { .. } = state.subscription {
             remote.queue.control(Task::Publish(self.channel.clone(), remote.note(Kind::Ask, 0)));
         }
     }
@@ -218,7 +231,7 @@ impl TopicState {
 
     /// Nobody is interested. Under the lock, so that a later subscription comes after it.
     pub(crate) fn unsubscribe(&self, state: &mut State) {
-        state.sources = Sources::default();
+        state.sources = None;
         if let Some(mut kept) = state.kept.take() {
             kept.clear(&self.hub.kept);
         }
@@ -231,6 +244,12 @@ impl TopicState {
     /// Waits until the topic is subscribed to. Cancel safe.
     pub(crate) async fn subscribed(&self) -> Result<(), Error> {
         let Some(remote) = &self.hub.remote else { return Ok(()) };
+        let is_live = self.state().is_live();
+        // Boxed: a handler has room for this for as long as it lives, and needs it for a moment.
+        if is_live { Ok(()) } else { Box::pin(self.until_subscribed(remote)).await }
+    }
+
+    async fn until_subscribed(&self, remote: &Remote) -> Result<(), Error> {
         let time = self.hub.options.join_timeout;
         let deadline = Instant::now() + time;
         loop {
@@ -257,11 +276,11 @@ impl TopicState {
         let mut state = self.state();
         match &state.subscription {
             Subscription::Live { .. } => None,
-            Subscription::Asked { marker, came } => Some((came.clone(), Some(*marker))),
-            Subscription::Loading { came, .. } => Some((came.clone(), None)),
+            Subscription::Asked(awaited) => Some((awaited.came.clone(), Some(awaited.number))),
+            Subscription::Loading(awaited) => Some((awaited.came.clone(), None)),
             Subscription::None => {
                 let (marker, came) = (u64::from(self.hub.number()), Arc::<Notify>::default());
-                state.subscription = Subscription::Asked { marker, came: came.clone() };
+                state.subscription = Subscription::Asked(Box::new(Awaited { number: marker, came: came.clone() }));
                 remote.queue.control(Task::Subscribe(self.channel.clone()));
                 Some((came, Some(marker)))
             }
@@ -274,16 +293,16 @@ impl TopicState {
         let Envelope { kind, source, number, age } = *envelope;
         let now = self.hub.now();
         if source.node == remote.node {
-            if let (Kind::Marker, Subscription::Asked { marker, came }) = (kind, &state.subscription)
-                && *marker == number
+            if let (Kind::Marker, Subscription::Asked(awaited)) = (kind, &state.subscription)
+                && awaited.number == number
             {
-                let came = came.clone();
+                let came = awaited.came.clone();
                 if self.hub.options.history.is_some() {
                     // How far the others are: for who comes back, and has seen it elsewhere.
                     remote.queue.ask(&self.channel, remote.note(Kind::Ask, 0));
                 }
                 if let Some(history) = self.hub.options.history.filter(|_| remote.backplane.keeps()) {
-                    state.subscription = Subscription::Loading { since: now, came };
+                    state.subscription = Subscription::Loading(Box::new(Awaited { number: now, came }));
                     tokio::spawn(self.clone().load(history, now));
                     return;
                 }
@@ -294,28 +313,36 @@ impl TopicState {
             // Members here have all that the node has sent.
             return;
         }
-        let (Subscription::Loading { since, .. } | Subscription::Live { since }) = state.subscription else { return };
+        let since = match &state.subscription {
+            Subscription::Loading(awaited) => awaited.number,
+            Subscription::Live { since } => *since,
+            Subscription::None | Subscription::Asked(_) => return,
+        };
         let when = When { now, since };
         match kind {
-            Kind::Text | Kind::Binary => match state.sources.message(source, number, age, when) {
+            Kind::Text | Kind::Binary => match state.sources().message(source, number, age, when) {
                 Arrival::Double => self.hub.counts.count(HubCounter::Doubles),
                 Arrival::New { missed } => {
-                    self.miss(missed);
+                    self.miss(&state, missed);
                     self.deliver(&mut state, kind, payload, (source, number));
                 }
             },
-            Kind::Position => self.miss(state.sources.position(source, number, age, when)),
+            Kind::Position => {
+                let missed = state.sources().position(source, number, age, when);
+                self.miss(&state, missed);
+            }
             Kind::End => {
-                self.miss(state.sources.position(source, number, age, when));
-                state.sources.end(source);
+                let missed = state.sources().position(source, number, age, when);
+                self.miss(&state, missed);
+                state.sources().end(source);
             }
             Kind::Ask => {
-                if let Some(life) = state.life {
+                if let Some(&life) = state.life.as_deref() {
                     self.tell_position(remote, life, Kind::Position);
                 }
             }
             Kind::Count => {
-                let members = self.members() as u64;
+                let members = self.members_by(&state) as u64;
                 if members > 0 {
                     let source = Source { node: remote.node, life: 0 };
                     let answer = Envelope { kind: Kind::Counted, source, number, age: members };
@@ -327,17 +354,21 @@ impl TopicState {
     }
 
     /// Members are told of what is lost.
-    fn miss(&self, messages: u64) {
+    fn miss(&self, state: &State, messages: u64) {
         if messages > 0 {
             self.hub.counts.add(HubCounter::Missed, messages);
             self.group.miss(messages);
-            self.followers.get().inspect(|followers| followers.miss(messages));
+            state.followers.iter().for_each(|followers| followers.miss(messages));
         }
     }
 
     /// Members on this node.
     pub(crate) fn members(&self) -> usize {
-        self.group.len() + self.followers.get().map_or(0, Group::len)
+        self.members_by(&self.state())
+    }
+
+    fn members_by(&self, state: &State) -> usize {
+        self.group.len() + state.followers.as_ref().map_or(0, Group::len)
     }
 
     /// Whoever is behind is not waited for: the one who reads for all topics never waits.
@@ -348,7 +379,7 @@ impl TopicState {
                 Ok(text) => Message::Text(text),
                 Err(_) => {
                     self.hub.counts.count(HubCounter::Malformed);
-                    return self.miss(1);
+                    return self.miss(state, 1);
                 }
             },
         };
@@ -368,6 +399,10 @@ impl TopicState {
 }
 
 impl State {
+    pub(crate) fn sources(&mut self) -> &mut Sources {
+        self.sources.get_or_insert_default()
+    }
+
     /// Whether the topic is heard.
     pub(crate) fn is_live(&self) -> bool {
         matches!(self.subscription, Subscription::Live { .. })
@@ -376,7 +411,7 @@ impl State {
     /// Since when the topic is heard, and who waits, where what is stored is awaited.
     pub(crate) fn loading(&self) -> Option<(u64, Arc<Notify>)> {
         match &self.subscription {
-            Subscription::Loading { since, came } => Some((*since, came.clone())),
+            Subscription::Loading(awaited) => Some((awaited.number, awaited.came.clone())),
             _ => None,
         }
     }
@@ -404,13 +439,13 @@ impl Drop for TopicState {
         self.hub.forget(&self.channel);
         let (life, kept) = {
             let mut state = self.state();
-            (state.life, state.kept.take())
+            (state.life.take(), state.kept.take())
         };
         if let Some(mut kept) = kept {
             kept.clear(&self.hub.kept);
         }
         if let (Some(remote), Some(life)) = (&self.hub.remote, life) {
-            self.tell_position(remote, life, Kind::End);
+            self.tell_position(remote, *life, Kind::End);
         }
     }
 }

@@ -139,11 +139,11 @@ class Nats(Servers):
 
 
 def shard(channel: str) -> int:
-    """Of 1,024, by FNV-1a."""
+    """Of 256, by FNV-1a."""
     number = 0x811C9DC5
     for octet in channel.encode():
         number = (number ^ octet) * 0x01000193 % 2**32
-    return number % 1024
+    return number % 256
 
 
 class Redis(Servers):
