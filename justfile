@@ -93,6 +93,10 @@ bench-clients:
 bench-gateway *proxies:
     bench/gateway "$@"
 
+# Topics over NATS beside axum's with a broadcast channel for each: bench/hub.md, some seven minutes (or: just bench-hub memory)
+bench-hub *parts:
+    bench/hub "$@"
+
 # Instructions per message echoed, by valgrind: for changes too small for a clock
 bench-instructions:
     bench/instructions/count
