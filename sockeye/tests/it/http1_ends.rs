@@ -16,14 +16,21 @@ use sockeye::{Body, BoxError, Counter, HttpService, Limits, Server, WebSocket, w
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tower::service_fn;
 
 use crate::common::{Carrier, Running, Socket, echo, start, within};
 use crate::http1::{Wire, status, upgrade};
 
-/// Tells of its end.
+/// Tells its name as it begins, and once more as it ends.
 struct Life(mpsc::UnboundedSender<&'static str>, &'static str);
+
+impl Life {
+    fn begin(lives: &mpsc::UnboundedSender<&'static str>, name: &'static str) -> Self {
+        lives.send(name).ok();
+        Self(lives.clone(), name)
+    }
+}
 
 impl Drop for Life {
     fn drop(&mut self) {
@@ -50,7 +57,7 @@ async fn stall(
     request: Request<Body>,
     lives: mpsc::UnboundedSender<&'static str>,
 ) -> Result<Response<Content>, BoxError> {
-    let life = |name| Life(lives.clone(), name);
+    let life = |name| Life::begin(&lives, name);
     let silent = |life| Response::new(Silent(life).map_err(|never| match never {}).boxed_unsync());
     match request.uri().path() {
         "/poll" => {
@@ -106,10 +113,7 @@ fn stalled() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// How long a life may take to end.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
-/// What a client gives up is dropped at once: when the connection ends, and when it is reset.
+/// What a client gives up is dropped then, without a time-out: when the connection ends, and when it is reset.
 #[tokio::test]
 async fn what_a_client_gives_up_is_dropped() {
     let (service, mut lives) = stalling();
@@ -118,14 +122,15 @@ async fn what_a_client_gives_up_is_dropped() {
         for reset in [false, true] {
             let mut wire = Wire::connect(server.addr).await;
             wire.send(octets.as_bytes()).await;
+            assert_eq!(within(lives.recv()).await, Some(life));
             sleep(Duration::from_millis(30)).await;
             assert!(lives.try_recv().is_err(), "{octets:.60?} lives while its client waits");
             if reset {
                 wire.0.set_zero_linger().unwrap();
             }
             drop(wire);
-            let ended = timeout(AT_ONCE, lives.recv()).await;
-            assert_eq!(ended, Ok(Some(life)), "reset: {reset}, {octets:.60?}");
+            let ended = within(lives.recv()).await;
+            assert_eq!(ended, Some(life), "reset: {reset}, {octets:.60?}");
         }
     }
     idle(&server).await;
@@ -140,6 +145,7 @@ async fn what_a_client_gives_up_over_tls_is_dropped() {
         for cut in [false, true] {
             let mut wire = Wire(secure.connect(&["http/1.1"]).await.unwrap());
             wire.send(octets.as_bytes()).await;
+            assert_eq!(within(lives.recv()).await, Some(life));
             sleep(Duration::from_millis(30)).await;
             assert!(lives.try_recv().is_err(), "{octets:.60?} lives while its client waits");
             if cut {
@@ -148,8 +154,8 @@ async fn what_a_client_gives_up_over_tls_is_dropped() {
                 wire.0.shutdown().await.unwrap();
             }
             drop(wire);
-            let ended = timeout(AT_ONCE, lives.recv()).await;
-            assert_eq!(ended, Ok(Some(life)), "cut: {cut}, {octets:.60?}");
+            let ended = within(lives.recv()).await;
+            assert_eq!(ended, Some(life), "cut: {cut}, {octets:.60?}");
         }
     }
     idle(&secure.running).await;
@@ -191,7 +197,7 @@ async fn a_half_closed_client_is_answered() {
 async fn outliving(server: Server) -> (Running, mpsc::UnboundedReceiver<&'static str>) {
     let (sender, lives) = mpsc::unbounded_channel();
     let handler = move |mut socket: WebSocket| {
-        let life = Life(sender.clone(), "handler");
+        let life = Life::begin(&sender, "handler");
         async move {
             let _life = life;
             match socket.request().uri.path() {
@@ -224,6 +230,7 @@ async fn a_handler_that_outlives_its_transport_is_dropped_in_time() {
         for end in ["end", "reset", "close"] {
             let asked = crate::common::handshake(path);
             let mut socket = Socket::open_with(Carrier::Http1, server.addr, &asked).await;
+            assert_eq!(within(lives.recv()).await, Some("handler"));
             sleep(Duration::from_millis(30)).await;
             if end == "close" {
                 socket.close(1000.into(), "").await;
@@ -235,8 +242,7 @@ async fn a_handler_that_outlives_its_transport_is_dropped_in_time() {
             } else {
                 drop(socket)
             }
-            let life = timeout(Duration::from_secs(2), lives.recv()).await;
-            assert_eq!(life, Ok(Some("handler")), "{path} {end}");
+            assert_eq!(within(lives.recv()).await, Some("handler"), "{path} {end}");
             let lasted = ended.elapsed();
             assert!(lasted >= TIME / 2, "{path} {end}: {lasted:?}");
         }
@@ -252,6 +258,7 @@ async fn a_handler_that_takes_its_time_is_left_alone() {
         outliving(Server::new().limits(Limits::new().close_timeout(Duration::from_millis(50)))).await;
     let mut socket = Socket::open_with(Carrier::Http1, server.addr, &crate::common::handshake("/blind")).await;
     socket.send("unread").await;
+    assert_eq!(within(lives.recv()).await, Some("handler"));
     sleep(Duration::from_millis(200)).await;
     assert!(lives.try_recv().is_err());
     drop(socket);
@@ -367,8 +374,8 @@ async fn handshakes_of_tls_under_way_end_with_the_server() {
     let mut wire = Wire(secure.connect(&[]).await.unwrap());
     sleep(Duration::from_millis(20)).await;
     secure.running.handle.shutdown();
-    timeout(Duration::from_secs(2), secure.running.task).await.expect("at once").unwrap().unwrap();
-    assert!(timeout(Duration::from_millis(200), wire.rest()).await.expect("it was ended").is_empty());
+    within(secure.running.task).await.unwrap().unwrap();
+    assert!(within(wire.rest()).await.is_empty());
 }
 
 async fn check_that_it_ends(
@@ -381,9 +388,8 @@ async fn check_that_it_ends(
     stream.write_all(octets).await.unwrap();
     sleep(Duration::from_millis(20)).await;
     shutdown();
-    timeout(Duration::from_secs(2), task).await.expect("at once").unwrap().unwrap();
-    let mut wire = Wire(stream);
-    let rest = timeout(Duration::from_millis(200), wire.rest()).await.expect("it was ended");
+    within(task).await.unwrap().unwrap();
+    let rest = within(Wire(stream).rest()).await;
     assert!(rest.is_empty(), "{rest:?}");
 }
 
@@ -399,7 +405,7 @@ async fn a_connection_served_by_hand_ends_with_the_server() {
     let running = start(server, websocket(echo)).await;
     handle.shutdown();
     within(running.task).await.unwrap().unwrap();
-    assert!(timeout(Duration::from_secs(1), task).await.expect("it has ended").is_ok());
+    assert!(within(task).await.is_ok());
     drop(client);
 }
 
