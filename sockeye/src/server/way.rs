@@ -15,7 +15,6 @@ use crate::engine::peer::Peer;
 use crate::engine::registry::Registry;
 use crate::engine::stream::{StreamCell, StreamHandle};
 use crate::engine::switch::Switch;
-use crate::engine::transport::AnyTransport;
 use crate::server::early::Early;
 use crate::socket::WebSocket;
 use crate::socket::handler::{Handler, Supervised};
@@ -114,8 +113,7 @@ async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
         Ok(upgraded) => {
             if let Some(start) = switch.take() {
                 let (cell, handler) = start(link);
-                let transport = AnyTransport::other(TokioIo::new(upgraded));
-                Driver::of_tunnel(transport, BytesMut::new(), cell, Some(handler)).await.ok();
+                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
             }
         }
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),

@@ -16,7 +16,8 @@ enum State {
     Payload {
         frame: Frame,
         at: u64,
-        start: [u8; 2],
+        /// As much of it as tells what it is.
+        start: Vec<u8>,
     },
     /// After a Close.
     Over,
@@ -38,6 +39,8 @@ enum Kind {
 
 /// What each message of a group begins with, and no other.
 pub(crate) const MARK: u8 = b'%';
+/// Octets of a payload that are enough to inflate its first one: a block's codes take fewer (RFC 1951 §3.2.7).
+const START: usize = 512;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
@@ -56,17 +59,14 @@ impl Frames {
                     octets = &octets[1..];
                     if let Some(frame) = parse(head) {
                         self.check(frame)?;
-                        self.state = State::Payload { frame, at: 0, start: [0; 2] };
+                        self.state = State::Payload { frame, at: 0, start: Vec::new() };
                         self.end_frame()?;
                     }
                 }
                 State::Payload { frame, at, start } => {
                     let size = (frame.length - *at).min(octets.len() as u64) as usize;
-                    for (index, octet) in octets[..size].iter().enumerate().take(2) {
-                        let at = *at as usize + index;
-                        if at < 2 {
-                            start[at] = octet ^ frame.key[at];
-                        }
+                    for octet in octets[..size].iter().take(START - start.len()) {
+                        start.push(octet ^ frame.key[start.len() % 4]);
                     }
                     *at += size as u64;
                     octets = &octets[size..];
@@ -108,7 +108,7 @@ impl Frames {
         }
         match frame.first & 15 {
             8 => {
-                let code = u16::from_be_bytes(*start);
+                let code = start.first_chunk().map_or(0, |code| u16::from_be_bytes(*code));
                 // RFC 6455 §7.4.1: these are never sent.
                 if frame.length == 1 || frame.length > 1 && matches!(code, 0..=999 | 1004..=1006 | 1015) {
                     return Err(format!("a Close with the code {code}"));
@@ -119,7 +119,8 @@ impl Frames {
             }
             9 | 10 => {}
             _ => {
-                let is_of_group = frame.length > 0 && frame.first & RSV1 == 0 && start[0] == MARK;
+                let first = if frame.first & RSV1 == 0 { start.first().copied() } else { first_inflated(start) };
+                let is_of_group = first == Some(MARK);
                 let kind = self.message.unwrap_or(if is_of_group { Kind::OfGroup } else { Kind::Own });
                 if kind == Kind::Own {
                     self.seen.octets += frame.length;
@@ -141,6 +142,13 @@ impl Frames {
         let Seen { own, octets, of_groups, close, .. } = self.seen;
         *seen = Seen { own, octets, of_groups, close, ..*seen };
     }
+}
+
+/// The first octet of a compressed message (RFC 7692 §7.2.2), by the start of it.
+fn first_inflated(start: &[u8]) -> Option<u8> {
+    let inflated = miniz_oxide::inflate::decompress_to_vec_with_limit(start, 1 << 20);
+    // It ends without an end, or is not all here.
+    inflated.unwrap_or_else(|error| error.output).first().copied()
 }
 
 /// A frame's head, once it is whole.
