@@ -56,10 +56,16 @@ async fn enter(
 async fn chat(mut socket: WebSocket, name: String, room: Group) -> Result {
     let _member = room.join(&socket)?;
     room.send(format!("{name} came in")).await;
+    let result = talk(&mut socket, &name, &room).await;
+    // Whichever way it went: by a Close, or by an error.
+    room.send(format!("{name} left")).await;
+    result
+}
+
+async fn talk(socket: &mut WebSocket, name: &str, room: &Group) -> Result {
     while let Some(message) = socket.recv().await? {
         room.send(format!("{name}: {}", message.as_text().unwrap_or("(octets)"))).await;
     }
-    room.send(format!("{name} left")).await;
     Ok(())
 }
 
