@@ -114,7 +114,7 @@ pub(crate) struct Watch {
 }
 
 enum Protocol {
-    Http1 { sides: [Http1; 2], socket: Option<u32> },
+    Http1 { sides: Box<[Http1; 2]>, socket: Option<u32> },
     Http2(Box<Http2>),
 }
 
@@ -131,7 +131,7 @@ pub(crate) type Rule = Result<(), String>;
 impl Watch {
     pub(crate) fn http1(link: u64, sightings: &Sightings) -> Self {
         let head = || Http1::Head(BytesMut::new());
-        Self::new(link, sightings, Protocol::Http1 { sides: [head(), head()], socket: None })
+        Self::new(link, sightings, Protocol::Http1 { sides: Box::new([head(), head()]), socket: None })
     }
 
     pub(crate) fn http2(link: u64, sightings: &Sightings) -> Self {
