@@ -113,7 +113,11 @@ async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
         Ok(upgraded) => {
             if let Some(start) = switch.take() {
                 let (cell, handler) = start(link);
-                Driver::of_tunnel(TokioIo::new(upgraded), BytesMut::new(), cell, Some(handler)).await.ok();
+                let transport = TokioIo::new(upgraded);
+                // What drives it is there already, for our own connections.
+                #[cfg(feature = "http2")]
+                let transport = crate::engine::transport::AnyTransport::other(transport);
+                Driver::of_tunnel(transport, BytesMut::new(), cell, Some(handler)).await.ok();
             }
         }
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
