@@ -86,6 +86,12 @@ def axum(place: Place) -> Start:
 
 
 TLS = ("--ssl-keyfile", "KEY", "--ssl-certfile", "CERTIFICATE")
+# What Granian takes, and what was made of it.
+GRANIAN = (
+    *("--interface", "asgi", "--http", "auto", "--host", "127.0.0.1", "--port", "PORT"),
+    *("--ssl-certificate", "CERTIFICATE", "--ssl-keyfile", "KEY", "asgi:app"),
+)
+
 SERVERS = [
     Server("Sockeye", "sockeye", "`sockeye serve`", start=sockeye),
     Server("axum", "axum", "axum's own extractor by `any` on `axum::serve`, with rustls", start=axum),
@@ -132,46 +138,14 @@ SERVERS = [
         "granian",
         "`granian --interface asgi --http auto asgi:app`",
         OFF,
-        start=asgi(
-            "-m",
-            "granian",
-            "--interface",
-            "asgi",
-            "--http",
-            "auto",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "PORT",
-            "--ssl-certificate",
-            "CERTIFICATE",
-            "--ssl-keyfile",
-            "KEY",
-            "asgi:app",
-        ),
+        start=asgi("-m", "granian", *GRANIAN),
     ),
     Server(
         "aethonan",
         "aethonan",
         "`aethonan --interface asgi --http auto asgi:app`",
         OFF,
-        start=asgi(
-            "-m",
-            "aethonan",
-            "--interface",
-            "asgi",
-            "--http",
-            "auto",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            "PORT",
-            "--ssl-certificate",
-            "CERTIFICATE",
-            "--ssl-keyfile",
-            "KEY",
-            "asgi:app",
-        ),
+        start=asgi("-m", "aethonan", *GRANIAN),
     ),
     Server(
         "tigrcorn",
