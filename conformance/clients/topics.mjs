@@ -291,7 +291,8 @@ await report.run('while NATS is away members on one server hear each other, and 
   await broker.start();
   const [, , far] = members;
   // What the client of NATS had given to a connection that was dead is lost.
-  // Servers tell how many they sent 1, 5 and 25 seconds after the last, and NATS may have been away for the first two.
+  // Servers tell how many they sent as they come back to NATS, and 1, 5 and 25 seconds after the last: who is to hear it may not
+  // be back for the first of these.
   await until('it is heard or told of', () => far.heard.length === 1 || far.missed.length === 1, 2 * PATIENCE_MILLISECONDS);
   far.say('again');
   for (const member of members.slice(0, 2)) equal(await member.hears(2), ['within', 'again'], 'messages');
