@@ -179,6 +179,7 @@ def check_deadline_is_told(client: Client, _: Any) -> None:
 def check_cancel(client: Client, site: Site) -> None:
     """Before the response's head, and in the middle of its content."""
     waits = client.unary("Wait").future(b"waits", timeout=PATIENCE_SECONDS)
+    equal(site.held.get(timeout=PATIENCE_SECONDS), "waits", "what waits")
     begun = client.answers("BeginAndWait")(b"begun", timeout=PATIENCE_SECONDS)
     equal(next(begun), b"begun", "message")
     begun.cancel()

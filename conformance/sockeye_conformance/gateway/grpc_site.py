@@ -22,9 +22,10 @@ PATIENCE_SECONDS = 20
 
 
 class Site:
-    """The server, for as long as a `with` block lasts. Whatever was given up by its client is in `given_up`, by its name."""
+    """The server, for as long as a `with` block lasts. Calls that wait are in `held`, and in `given_up` once they are over, by name."""
 
     def __init__(self, credentials: Any = None) -> None:
+        self.held: queue.Queue[str] = queue.Queue()
         self.given_up: queue.Queue[str] = queue.Queue()
         self.server = grpc.server(futures.ThreadPoolExecutor(THREADS))
         methods = {
@@ -86,18 +87,27 @@ class Site:
         raise AssertionError("abort raises")
 
     def wait(self, request: bytes, context: Any) -> bytes:
-        self.wait_until_given_up(request, context)
+        self.listen(request, context).wait(PATIENCE_SECONDS)
         return b""
 
     def begin_and_wait(self, request: bytes, context: Any) -> Iterator[bytes]:
+        # Whoever gives up while this is on its way ends the generator here: what it is to do then is said before.
+        over = self.listen(request, context)
         yield b"begun"
-        self.wait_until_given_up(request, context)
+        over.wait(PATIENCE_SECONDS)
 
-    def wait_until_given_up(self, request: bytes, context: Any) -> None:
+    def listen(self, request: bytes, context: Any) -> threading.Event:
+        """Notes that a call is held, and when it is over."""
         over = threading.Event()
-        # Where it is over already, there is nobody to tell.
-        if not context.add_callback(over.set) or over.wait(PATIENCE_SECONDS):
+
+        def ended() -> None:
             self.given_up.put(request.decode())
+            over.set()
+
+        if not context.add_callback(ended):
+            ended()
+        self.held.put(request.decode())
+        return over
 
 
 class Wire:
