@@ -27,7 +27,7 @@ dependencies:
 
 # A Debian package of the release build, in target/deb
 deb:
-    cargo build --locked --release -p sockeye-cli
+    .ci/publish build
     packaging/deb target/release/sockeye target/deb
 
 # Browsers, other people's clients, and the HTTP/2 and WebSocket suites against the release build
