@@ -1,6 +1,7 @@
 //! The WebSockets that are open, for whoever looks.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::observe::Told;
@@ -25,6 +26,20 @@ pub(crate) enum Order {
     Newest,
 }
 
+/// Sockets that are taken from the list at once.
+const BATCH: usize = 256;
+
+impl Order {
+    /// The socket whose key is the least comes first.
+    fn key(self, number: u64, told: &Told) -> (u64, u64) {
+        match self {
+            Self::Busiest => (u64::MAX - told.octets(), number),
+            Self::Oldest => (0, number),
+            Self::Newest => (0, u64::MAX - number),
+        }
+    }
+}
+
 impl OpenSockets {
     /// The number by which it is listed: one more than that of the one before.
     pub(crate) fn add(&self, told: &Arc<Told>) -> u64 {
@@ -44,25 +59,25 @@ impl OpenSockets {
         self.lock().by_number.len() as u64
     }
 
-    /// The first so many with their numbers, after `each` was shown every one of them: while it looks, no socket opens or closes.
+    /// The first so many with their numbers, after `each` was shown every one of them that was open as it began to look, but for those
+    /// that closed meanwhile. However many there are, others wait for no more of it than for a [`BATCH`].
     pub(crate) fn first(&self, most: usize, order: Order, mut each: impl FnMut(&Told)) -> Vec<(u64, Arc<Told>)> {
-        let listed = self.lock();
-        listed.by_number.values().for_each(|told| each(told));
-        let sockets = listed.by_number.iter().map(|(&number, told)| (number, told.clone()));
-        match order {
-            Order::Oldest => sockets.take(most).collect(),
-            Order::Newest => sockets.rev().take(most).collect(),
-            Order::Busiest => {
-                let mut all: Vec<_> = listed.by_number.iter().map(|(&number, told)| (told.octets(), number)).collect();
-                let busier = |a: &(u64, u64), b: &(u64, u64)| b.0.cmp(&a.0).then(a.1.cmp(&b.1));
-                if most < all.len() {
-                    all.select_nth_unstable_by(most, busier);
-                    all.truncate(most);
-                }
-                all.sort_unstable_by(busier);
-                all.iter().filter_map(|(_, number)| Some((*number, listed.by_number.get(number)?.clone()))).collect()
-            }
+        let last = self.lock().last;
+        let (mut first, mut seen) = (Vec::new(), 0);
+        loop {
+            let batch: Vec<_> = {
+                let listed = self.lock();
+                let behind = listed.by_number.range((Excluded(seen), Included(last))).take(BATCH);
+                behind.map(|(&number, told)| (number, told.clone())).collect()
+            };
+            let Some((number, _)) = batch.last() else { break };
+            seen = *number;
+            batch.iter().for_each(|(_, told)| each(told));
+            first.extend(batch.into_iter().map(|(number, told)| (order.key(number, &told), number, told)));
+            first.sort_unstable_by_key(|(key, ..)| *key);
+            first.truncate(most);
         }
+        first.into_iter().map(|(_, number, told)| (number, told)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Listed> {
@@ -101,5 +116,28 @@ mod tests {
         assert_eq!(paths(&live, 9, Order::Busiest).1, ["/b", "/c", "/d", "/a"]);
         drop(b);
         assert_eq!(paths(&live, 1, Order::Busiest), (3, vec!["/c".into()]), "what has ended is not open");
+        let _more: Vec<_> = (0..2 * BATCH).map(|number| open(&format!("/more/{number}"), 4)).collect();
+        let (seen, busiest) = paths(&live, 4, Order::Busiest);
+        assert_eq!((seen, busiest), (2 * BATCH + 3, ["/c", "/d", "/more/0", "/more/1"].map(Into::into).into()));
+        assert_eq!(paths(&live, 1, Order::Newest).1, [format!("/more/{}", 2 * BATCH - 1)]);
+    }
+
+    /// Whoever is shown a socket holds no other up, and looks at none that opened since.
+    #[test]
+    fn sockets_open_and_close_while_it_is_looked() {
+        let live = Live::new(&Config::to("http://a:1")).unwrap();
+        let open = || {
+            let mut exchange = Exchange::begin(&Request::get("/").body(()).unwrap(), &live);
+            exchange.upgraded();
+            exchange
+        };
+        let mut held: Vec<_> = (0..BATCH + 2).map(|_| open()).collect();
+        let mut seen = 0;
+        live.counts().open_sockets().first(1, Order::Oldest, |_| {
+            seen += 1;
+            held.push(open());
+            drop(held.swap_remove(BATCH + 1));
+        });
+        assert_eq!(seen, BATCH + 1, "one that closed is not among them");
     }
 }
