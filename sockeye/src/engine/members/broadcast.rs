@@ -48,6 +48,10 @@ impl Broadcast {
     /// takes of the room of its connection. Nothing in `send` may end a stream.
     pub(crate) fn deliver(&self, charge: usize, mut send: impl FnMut(Address, &Bytes) -> Sent) -> Delivered {
         let Self { members, number, to, frame } = self;
+        if frame.is_large() {
+            // Without the lock, which whoever joins waits for, and with it all that send to the group.
+            members.deflates(*number, *to).into_iter().for_each(|deflate| _ = frame.of(Some(deflate)));
+        }
         let List { members, for_all, paces, log } = &mut *members.list();
         let mut delivered = Delivered::default();
         let is_for_all = *to == To::All && *number >= *for_all;

@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use sockeye_proto::ws::{self, Message, MessageKind, SharedDeflate};
 
+use super::AT_ONCE;
+
 /// A message as frames. A clone is the same.
 #[derive(Clone)]
 pub(crate) struct Frame(Arc<Forms>);
@@ -31,6 +33,11 @@ impl Frame {
     /// Octets that it holds as it is. What it is compressed to is less, for each window that some member has.
     pub(crate) fn len(&self) -> usize {
         self.0.plain.len()
+    }
+
+    /// Whether it takes so long to compress that nobody is to wait for a lock meanwhile.
+    pub(super) fn is_large(&self) -> bool {
+        self.0.payload >= AT_ONCE
     }
 
     /// The frame for a member, by how its socket compresses. The first one that needs it makes it; a level of compression

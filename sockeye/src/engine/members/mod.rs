@@ -192,6 +192,10 @@ impl Members {
 
     /// Gives a member what waits for it, up to some octets at once.
     pub(crate) fn catch_up(&self, key: usize, address: Address, mut send: impl FnMut(&Bytes) -> Sent) -> CaughtUp {
+        if let Some((frame, deflate)) = self.next_large(key, address) {
+            // Without the lock, as when it was delivered.
+            frame.of(deflate);
+        }
         let List { members, paces, log, .. } = &mut *self.list();
         let mut rest = Rest::None;
         // Who has left since, or left and joined again, has nothing to catch up with.
@@ -206,7 +210,8 @@ impl Members {
         let (mut at, mut octets) = (log.position(next), 0);
         while let Some(entry) = log.get_mut(at) {
             if entry.is_for(key, member.first) {
-                if octets >= AT_ONCE {
+                // A large one has a turn to itself.
+                if octets >= AT_ONCE || octets > 0 && entry.frame.is_large() {
                     rest = Rest::HadItsTurn;
                     break;
                 }
@@ -230,6 +235,30 @@ impl Members {
         };
         member.set_pace(pace, paces);
         CaughtUp { freed: log.trim(), rest }
+    }
+
+    /// How the members compress that get this message at once, each way once.
+    fn deflates(&self, number: u64, to: To) -> Vec<SharedDeflate> {
+        let mut deflates = Vec::new();
+        for (key, member) in self.list().members.iter_mut() {
+            if let Some(deflate) = member.deflate
+                && member.pace() == Pace::Current
+                && member.is_for(key, number, to)
+                && !deflates.contains(&deflate)
+            {
+                deflates.push(deflate);
+            }
+        }
+        deflates
+    }
+
+    /// The next message for a member that is behind, where it is large, and how it is compressed for it.
+    fn next_large(&self, key: usize, address: Address) -> Option<(Frame, Option<SharedDeflate>)> {
+        let List { members, log, .. } = &mut *self.list();
+        let member = members.get(key).filter(|member| member.deflate.is_some() && member.address() == address)?;
+        let (Pace::Behind(next) | Pace::Late(next)) = member.pace() else { return None };
+        let entry = log.from(next).find(|entry| entry.is_for(key, member.first))?;
+        entry.frame.is_large().then(|| (entry.frame.clone(), member.deflate))
     }
 
     /// Lets the oldest messages go until as many octets are free as are needed, as far as patience allows.

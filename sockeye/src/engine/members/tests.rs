@@ -215,3 +215,41 @@ fn who_has_missed_some_is_told_how_many() {
     assert_eq!(case.members.poll_lagged(0, &cx), Poll::Ready(2));
     assert!(case.members.poll_lagged(0, &cx).is_pending());
 }
+
+/// What takes long to compress is compressed before the lock is taken, for those alone that get it: who is behind has its turn with
+/// it, and nothing before it in that turn.
+#[cfg(feature = "deflate")]
+#[test]
+fn a_large_message_is_compressed_without_the_lock() {
+    use sockeye_proto::ws::{Config, Deflate, DeflateContext, Extensions, Role, WebSocket};
+
+    let deflate = |context| {
+        let in_use = Extensions { deflate: Some(Deflate::new().server(context)), no_masking: false };
+        WebSocket::new(Role::Server, Config::default()).with_extensions(in_use).shared_deflate()
+    };
+    let (all, few) = (deflate(DeflateContext::new()), deflate(DeflateContext::new().window_bits(9)));
+    let members = Arc::new(Members::new(SlowMember::Skip));
+    for (key, deflate) in [all, few, all, None].into_iter().enumerate() {
+        members.insert(address(key), 0, deflate);
+    }
+    let send = |number, payload: usize, room: fn(Address) -> Sent| {
+        let frame = Frame::new(&Message::from(vec![0; payload]));
+        drop(Broadcast { members: members.clone(), number, to: To::All, frame }.deliver(CHARGE, |to, _| room(to)));
+    };
+    assert_eq!(members.deflates(0, To::All), [all.unwrap(), few.unwrap()]);
+    assert_eq!(members.deflates(0, To::Only(2)), [all.unwrap()]);
+    send(0, 100, |to| if to == address(1) { Sent::Full } else { Sent::Taken });
+    send(1, AT_ONCE, |_| Sent::Taken);
+    assert_eq!(members.deflates(2, To::All), [all.unwrap()], "who is behind does not get it at once");
+    assert!(members.next_large(1, address(1)).is_none(), "what comes first is small");
+    assert_eq!(members.catch_up(1, address(1), |_| Sent::Taken).rest, Rest::HadItsTurn);
+    let (frame, deflate) = members.next_large(1, address(1)).expect("it comes next");
+    assert_eq!(deflate, few);
+    let mut got = Bytes::new();
+    members.catch_up(1, address(1), |frame| {
+        got = frame.clone();
+        Sent::Taken
+    });
+    assert_eq!(got.as_ptr(), frame.of(few).as_ptr());
+    assert!(members.next_large(0, address(0)).is_none(), "it has all");
+}
