@@ -204,7 +204,7 @@ impl Topics {
 fn start(query: &str) -> Result<Start, Error> {
     let field = |name: &str| query.split('&').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
     if let Some(seen) = field("seen") {
-        let seen = percent_decode_str(seen).decode_utf8().unwrap_or_default();
+        let seen = percent_decode_str(seen).decode_utf8().map_err(|_| Error::InvalidSeen)?;
         return Ok(Start::After(seen.parse()?));
     }
     Ok(field("last").and_then(|count| count.parse().ok()).map_or(Start::Now, Start::Last))
@@ -242,7 +242,9 @@ mod tests {
             matches!(start("last=5&seen=a.0%3A1%2Cb.0:2"), Ok(Start::After(seen)) if seen.to_string() == "a.0:1,b.0:2")
         );
         assert!(matches!(start("seen="), Ok(Start::After(seen)) if seen.is_empty()));
-        assert!(matches!(start("seen=x"), Err(Error::InvalidSeen)));
+        for wrong in ["seen=x", "seen=%FF", "seen=a.0:-1", "seen=a.0:18446744073709551616"] {
+            assert!(matches!(start(wrong), Err(Error::InvalidSeen)), "{wrong}");
+        }
     }
 
     #[test]
