@@ -68,6 +68,9 @@ async fn a_head_that_two_readers_understand_in_two_ways_reaches_no_upstream() {
         "transfer-encoding: chunked, identity\r\n",
         "transfer-encoding: identity, chunked, identity\r\n",
         "transfer-encoding: xchunked\r\n",
+        "transfer-encoding: gzip, chunked\r\n",
+        "transfer-encoding: chunked, chunked\r\n",
+        "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: chunked\r\ntransfer-encoding: x\r\n",
         "transfer-encoding: \x0bchunked\r\n",
         "x: y\r\n transfer-encoding: chunked\r\n",
@@ -103,6 +106,7 @@ async fn a_request_line_that_is_none_reaches_no_upstream() {
         "GET  /a HTTP/1.1",
         "GET /a\x0b HTTP/1.1",
         "GET a HTTP/1.1",
+        "GET * HTTP/1.1",
         "GET a:1 HTTP/1.1",
         "G@T /a HTTP/1.1",
         "GET /a HTTP/1.2\r\nx",
@@ -234,6 +238,43 @@ async fn nothing_that_http2_lets_through_splits_a_request() {
     }
 }
 
+/// RFC 9110 §8.6: a length that is said twice is said once to whoever may take the two for a list.
+#[tokio::test]
+async fn a_length_goes_on_once() {
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/a")];
+    let lengths = [("content-length", "0"), ("content-length", "0")];
+    octets.extend(headers(1, &[&fields[..], &lengths[..]].concat()));
+    stream.write_all(&octets).await.unwrap();
+    soon(until_answered(&mut stream)).await;
+    let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+    assert_eq!(seen.matches("content-length: 0\r\n").count(), 1, "{seen}");
+}
+
+/// RFC 9110 §7.1: a request to the server as a whole goes to the upstream as a whole.
+#[tokio::test]
+async fn options_of_a_server_are_the_upstreams() {
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let answer = exchange(gateway, b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+    assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
+}
+
+/// RFC 9110 §10.1.4: what a client takes of trailers is said to the upstream as what holds for one hop.
+#[tokio::test]
+async fn te_goes_on_with_connection() {
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    exchange(gateway, b"GET /a HTTP/1.1\r\nhost: x\r\nte: trailers, gzip\r\nconnection: te\r\n\r\n").await;
+    let seen = String::from_utf8_lossy(&seen.lock().unwrap()).into_owned();
+    assert!(seen.contains("\r\nte: trailers\r\n") && seen.contains("\r\nconnection: te\r\n"), "{seen}");
+}
+
 /// HEADERS that end their stream, with each field as a literal (RFC 7541 §6.2.2).
 fn headers(stream: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
@@ -349,6 +390,27 @@ async fn an_answer_that_breaks_off_is_never_whole() {
         tokio::spawn(answer_first(listener, answer, true));
         let said = exchange(gateway, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
         assert!(said.contains("begun") && !said.contains("\r\n0\r\n"), "{said}");
+    }
+}
+
+/// RFC 9112 §6.1: content in a coding that nobody takes off is no content, be it the answer to a handshake.
+#[tokio::test]
+async fn an_answer_in_a_foreign_coding_is_502() {
+    const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                           sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let rows: [&[u8]; 3] = [
+        b"HTTP/1.1 403 Forbidden\r\ntransfer-encoding: gzip, chunked\r\n\r\n5\r\ncoded\r\n0\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n5\r\ncoded\r\n0\r\n\r\n",
+        b"HTTP/1.1 403 Forbidden\r\ntransfer-encoding: gzip\r\n\r\ncoded",
+    ];
+    for answer in rows {
+        for fields in ["", UPGRADE] {
+            let (url, listener) = raw_upstream().await;
+            let gateway = gateway(&url, Protocol::Http1).await;
+            tokio::spawn(answer_first(listener, answer, true));
+            let said = exchange(gateway, format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n").as_bytes()).await;
+            assert!(said.starts_with("HTTP/1.1 502 ") && said.contains("transfer coding"), "{said}");
+        }
     }
 }
 

@@ -29,6 +29,9 @@ pub fn settle_host<B>(request: &mut Request<B>) -> Result<(), &'static str> {
     if host.is_some_and(|host| !host.is_empty() && !is_host_and_port(host)) {
         return Err("Host is no host and port (RFC 9112 §3.2)");
     }
+    if request.uri().path() == "*" && request.method() != Method::OPTIONS {
+        return Err("a target of * for another method than OPTIONS (RFC 9112 §3.2.4)");
+    }
     let Some(authority) = request.uri().authority() else { return Ok(()) };
     if request.method() != Method::CONNECT && request.uri().scheme().is_none() {
         return Err("the target is no path (RFC 9112 §3.2.3)");

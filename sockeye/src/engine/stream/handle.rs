@@ -92,7 +92,7 @@ impl StreamHandle {
         self.0.is_watched()
     }
 
-    /// The octets that are left to be read, where all that the peer sends has come.
+    /// The octets that are left to be read, where all that the peer sends has come, and no trailers behind them.
     pub(crate) fn rest(&self) -> Option<usize> {
         self.0.lock().rest()
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use http_body_util::Either;
 use sockeye_proto::h1;
@@ -37,7 +37,14 @@ pub(super) async fn answer(
     let exchange = line.begin_exchange();
     let held = |response: Response<_>| response.map(|content| Held { content, _exchange: exchange });
     if let Err(rule) = h1::settle_host(&mut request) {
-        return Ok(held(refuse(rule).map(Either::Right)));
+        return Ok(held(refuse(StatusCode::BAD_REQUEST, rule).map(Either::Right)));
+    }
+    if !is_chunked_alone(request.headers()) {
+        let mut refusal =
+            refuse(StatusCode::NOT_IMPLEMENTED, "a transfer coding other than chunked, once (RFC 9112 §6.1)");
+        // Where its content ends is understood in more than one way.
+        refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(held(refusal.map(Either::Right)));
     }
     let method = request.method().clone();
     // RFC 9110 §10.1.1: in HTTP/1.0 an expectation means nothing.
@@ -143,9 +150,17 @@ fn status(status: StatusCode, body: Body) -> Response<Body> {
     response
 }
 
-fn refuse(rule: &'static str) -> Response<Body> {
+/// Whether content is coded as hyper decodes it: of several codings it takes the last one off, and leaves the others where no service
+/// looks for them.
+fn is_chunked_alone(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_none_or(is_chunked) && codings.next().is_none()
+}
+
+fn refuse(code: StatusCode, rule: &'static str) -> Response<Body> {
     tracing::debug!(reason = rule, "a request was refused");
-    let mut response = status(StatusCode::BAD_REQUEST, Body::from(rule));
+    let mut response = status(code, Body::from(rule));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }

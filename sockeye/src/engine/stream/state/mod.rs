@@ -275,15 +275,19 @@ impl StreamState {
         self.rare.as_ref().is_some_and(|rare| rare.head.is_some())
     }
 
-    /// The octets that are left to be read, where all that the peer sends has come.
+    /// The octets that are left to be read, where all that the peer sends has come, and no trailers behind them: who knows a length
+    /// leaves no room for these (RFC 9112 §7.1.2).
     pub(in crate::engine::stream) fn rest(&self) -> Option<usize> {
-        (self.received == Received::Finished).then(|| self.inbox.len())
+        (self.received == Received::Finished && !self.has_trailers()).then(|| self.inbox.len())
+    }
+
+    fn has_trailers(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.trailers_in.is_some())
     }
 
     /// Whether all that the peer sends has come and was read, trailers included.
     pub(in crate::engine::stream) fn is_all_read(&self) -> bool {
-        let no_trailers = self.rare.as_ref().is_none_or(|rare| rare.trailers_in.is_none());
-        self.received == Received::Finished && self.inbox.is_empty() && no_trailers
+        self.received == Received::Finished && self.inbox.is_empty() && !self.has_trailers()
     }
 
     /// What must hold whenever nobody is in the middle of a transition.
