@@ -23,7 +23,8 @@ impl Failure {
 
     /// The upstream gave no answer.
     pub(crate) fn of_upstream(error: &reach::Error) -> Self {
-        Self::new(error.status(), error.to_string())
+        let failure = Self::new(error.status(), error.to_string());
+        if error.has_no_client() { Self { end: End::ClientLeft, ..failure } } else { failure }
     }
 
     /// No path of the gateway leads there.

@@ -202,7 +202,11 @@ fn text(ended: &Ended<'_>) -> String {
     _ = write!(text, " {} ", line.upstream.as_deref().unwrap_or("-"));
     _ = write!(text, "in {} out {} {:.3}s {}", line.received, line.sent, line.seconds, line.end);
     if let Some(reason) = line.reason {
-        _ = write!(text, ": {}", reason.escape_debug());
+        text.push_str(": ");
+        reason.chars().for_each(|character| match character {
+            '"' | '\'' => text.push(character),
+            _ => text.extend(character.escape_debug()),
+        });
     }
     text.push('\n');
     text
@@ -267,7 +271,7 @@ mod tests {
         assert_eq!(
             written(LogFormat::Text),
             "1970-01-01T00:00:00.000Z 192.0.2.7 WebSocket example.com/chat HTTP/2 200 http://localhost:3000 in 12 out 34 1.500s \
-             failed: it \\\"broke\\\"\\noff\n"
+             failed: it \"broke\"\\noff\n"
         );
     }
 

@@ -78,6 +78,10 @@ fn dots(segment: &str) -> Cow<'_, str> {
 /// A path as an upstream may resolve it (RFC 3986 §5.2.4), so that nobody goes to one route by the name of another: /public/../admin is
 /// for who has /admin. It is this alone that is resolved: the path goes on as it came.
 fn resolved(path: &str) -> Cow<'_, str> {
+    // RFC 9110 §7.1: OPTIONS of a server as a whole.
+    if path == "*" {
+        return "/".into();
+    }
     if !path.contains("/.") && !path.contains('%') && !path.contains('\\') || !is_roundabout(path) {
         return path.into();
     }

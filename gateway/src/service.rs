@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
-use sockeye::{Body, Upgrade};
+use sockeye::{Body, Peer, Upgrade};
 use tower_service::Service;
 
 use crate::answer::Failure;
@@ -56,10 +56,14 @@ async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
         Ok(lease) => lease,
         Err(unavailable) => return Failure::unavailable(unavailable.to_string()).answer(exchange),
     };
-    match crate::websocket::is_asked_for(&request).then(|| Upgrade::from_request(&mut request)) {
-        None => crate::http::forward(request, route.policy(), lease, exchange).await,
-        Some(Ok(upgrade)) => crate::websocket::open(upgrade, route.policy(), lease, exchange).await,
-        Some(Err(refusal)) => refuse(&refusal, request.method(), exchange),
+    if !crate::websocket::is_asked_for(&request) {
+        return crate::http::forward(request, route.policy(), lease, exchange).await;
+    }
+    // Who asks leaves the request with the way to its stream.
+    let peer = request.extensions().get::<Peer>().cloned();
+    match Upgrade::from_request(&mut request) {
+        Ok(upgrade) => crate::websocket::open(upgrade, peer, route.policy(), lease, exchange).await,
+        Err(refusal) => refuse(&refusal, request.method(), exchange),
     }
 }
 

@@ -96,8 +96,8 @@ impl Download {
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
-                // The server asks for no more behind the last.
-                if self.source.is_end_stream() {
+                // The server asks for no more behind the last, nor behind trailers.
+                if self.source.is_end_stream() || frame.is_trailers() {
                     self.end(End::Done);
                 }
             }

@@ -36,7 +36,7 @@ pub(crate) fn authority(uri: &Uri, fields: &HeaderMap) -> Option<Authority> {
 }
 
 /// The fields of a request as they go to the upstream, but for `Host`.
-pub(crate) fn of_request(parts: &request::Parts, policy: &Policy) -> HeaderMap {
+pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &Policy) -> HeaderMap {
     let mut fields = parts.headers.clone();
     // RFC 9110 §10.1.4: of TE nothing but this outlives a hop.
     let takes_trailers = tokens(&fields, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
@@ -46,13 +46,23 @@ pub(crate) fn of_request(parts: &request::Parts, policy: &Policy) -> HeaderMap {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(&mut fields);
-    forward(&mut fields, parts, policy);
+    forward(&mut fields, parts, peer, policy);
     fields
 }
 
 /// The fields of a response as they go to the client.
 pub(crate) fn of_response(fields: &mut HeaderMap) {
+    // RFC 9112 §6.3: beside it a length counts for nothing.
+    if fields.contains_key(header::TRANSFER_ENCODING) {
+        fields.remove(header::CONTENT_LENGTH);
+    }
     remove_connections(fields);
+}
+
+/// Whether content of HTTP/1.1 came in a coding that hyper does not take off (RFC 9112 §6.1): it would go on as what it is not.
+pub(crate) fn has_foreign_coding(fields: &HeaderMap) -> bool {
+    let mut codings = tokens(fields, &header::TRANSFER_ENCODING);
+    codings.next().is_some_and(|coding| !coding.eq_ignore_ascii_case("chunked")) || codings.next().is_some()
 }
 
 fn remove_connections(fields: &mut HeaderMap) {
@@ -88,14 +98,13 @@ fn join_cookies(fields: &mut HeaderMap) {
 }
 
 /// Says for whom the request goes on (RFC 7239), after what the client's own proxies say where they are trusted.
-fn forward(fields: &mut HeaderMap, parts: &request::Parts, policy: &Policy) {
+fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, policy: &Policy) {
     if !policy.trust_forwarded {
         let claimed: Vec<_> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
         for name in claimed {
             fields.remove(name);
         }
     }
-    let peer = parts.extensions.get::<Peer>();
     let ip = peer.and_then(Peer::addr).map(|addr| addr.ip().to_canonical());
     let proto = if peer.is_some_and(Peer::is_secure) { "https" } else { "http" };
     let host = authority(&parts.uri, &parts.headers);
@@ -111,8 +120,10 @@ fn forward(fields: &mut HeaderMap, parts: &request::Parts, policy: &Policy) {
     insert_first(fields, FORWARDED_PROTO, proto);
 }
 
+/// RFC 3875 §4.1.18: to a server of CGI, WSGI or PHP an underscore is as good as a hyphen.
 fn is_claim(name: &HeaderName) -> bool {
-    *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
+    let name = name.as_str().replace('_', "-");
+    name == header::FORWARDED.as_str() || name == REAL_IP.as_str() || name.starts_with("x-forwarded-")
 }
 
 fn forwarded(ip: Option<IpAddr>, host: Option<&str>, proto: &str) -> String {
@@ -168,7 +179,7 @@ mod tests {
             ("te", "gzip, Trailers;q=0.5"),
             ("te", "trailers"),
         ]);
-        let fields = of_request(&parts, &Policy::default());
+        let fields = of_request(&parts, None, &Policy::default());
         for gone in ["connection", "keep-alive", "x-hop", "transfer-encoding", "upgrade", "host"] {
             assert!(!fields.contains_key(gone), "{gone}");
         }
@@ -180,13 +191,20 @@ mod tests {
     /// RFC 7239 §8.1: who may say anything may lie.
     #[test]
     fn what_clients_say_of_proxies_is_not_trusted_unless_told() {
-        let parts = parts(&[("x-forwarded-for", "1.2.3.4"), ("x-forwarded-port", "1"), ("forwarded", "for=1.2.3.4")]);
-        let fields = of_request(&parts, &Policy::default());
+        let parts = parts(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-port", "1"),
+            ("forwarded", "for=1.2.3.4"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x-real_ip", "1.2.3.4"),
+        ]);
+        let fields = of_request(&parts, None, &Policy::default());
+        assert!(fields.keys().all(|name| !name.as_str().contains('_')), "CGI knows no hyphen: {fields:?}");
         assert!(!fields.contains_key("x-forwarded-for") && !fields.contains_key("x-forwarded-port"));
         assert_eq!(fields["forwarded"], "for=unknown;host=\"example.com\";proto=http");
         assert_eq!(fields["x-forwarded-host"], "example.com");
         let trusting = Policy { trust_forwarded: true, ..Policy::default() };
-        let fields = of_request(&parts, &trusting);
+        let fields = of_request(&parts, None, &trusting);
         assert_eq!(fields["x-forwarded-for"], "1.2.3.4");
         assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;host=\"example.com\";proto=http");
     }
@@ -194,7 +212,8 @@ mod tests {
     /// RFC 9113 §8.2.3
     #[test]
     fn crumbs_of_cookies_are_one_field() {
-        let fields = of_request(&parts(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]), &Policy::default());
+        let parts = parts(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
+        let fields = of_request(&parts, None, &Policy::default());
         assert_eq!(fields.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 }

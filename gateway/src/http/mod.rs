@@ -8,7 +8,7 @@ mod upload;
 use std::error::Error as _;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body as _;
@@ -41,7 +41,8 @@ pub(crate) async fn forward(
     }
     let outline = Outline::of(&parts, &body, policy, interim);
     let can_repeat = body.is_end_stream();
-    let (mut upload, mut is_repeated) = (Upload::new(body, exchange.live().clone()), false);
+    let (mut upload, mut is_repeated) =
+        (Upload::new(body, outline.fields.contains_key(TRAILER), exchange.live().clone()), false);
     loop {
         let progress = upload.progress();
         exchange.upstream(lease.reach().shared_target());
@@ -51,9 +52,10 @@ pub(crate) async fn forward(
                 exchange.status(response.status());
                 return answer(response, &parts.method, progress, exchange, lease);
             }
-            Err(failed) => failed,
+            Err(failed) => progress.broken().cloned().unwrap_or(failed),
         };
         if failed.is_of_client() {
+            exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         }
         lease.failed(&failed);
@@ -83,10 +85,14 @@ struct Outline {
 
 impl Outline {
     fn of(parts: &request::Parts, body: &sockeye::Body, policy: &Policy, interim: Option<Interim>) -> Self {
-        let mut fields = fields::of_request(parts, policy);
-        if body.size_hint().exact().is_none() {
-            // Then the message had another framing, which alone counts (RFC 9112 §6.3).
-            fields.remove(CONTENT_LENGTH);
+        let mut fields = fields::of_request(parts, parts.extensions.get(), policy);
+        // A length beside another framing counts for nothing (RFC 9112 §6.3), and leaves no room for trailers. One that came several
+        // times goes on once (RFC 9110 §8.6).
+        match body.size_hint().exact() {
+            Some(octets) if fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(TRAILER) => {
+                fields.insert(CONTENT_LENGTH, octets.into());
+            }
+            _ => _ = fields.remove(CONTENT_LENGTH),
         }
         let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let host = if policy.preserve_host { fields::authority(&parts.uri, &parts.headers) } else { None };
@@ -118,6 +124,10 @@ impl Outline {
         *request.headers_mut() = self.fields.clone();
         let host = HeaderValue::from_str(host.as_str()).map_err(|error| invalid(error.into()))?;
         request.headers_mut().insert(HOST, host);
+        if is_http1 && self.fields.contains_key(TE) {
+            // RFC 9110 §10.1.4
+            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
+        }
         Ok(request)
     }
 }
@@ -137,6 +147,9 @@ async fn attempt(
             Err(reach::Error::failed(format!(
                 "{target} answered {status} to a request that asks for no other protocol"
             )))
+        }
+        Some(Ok(response)) if fields::has_foreign_coding(response.headers()) => {
+            Err(reach::Error::foreign_coding(reach.target()))
         }
         Some(Ok(response)) => Ok(response),
         Some(Err(error)) => Err(failure(reach.target(), &error)),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Sleep;
 
 use crate::live::Live;
+use crate::reach;
 
 /// Time for which the content of a request that expects a 100 waits for the upstream's: not every server sends one (RFC 9110
 /// §10.1.1).
@@ -25,6 +26,8 @@ pub(crate) struct Upload {
     live: Option<Live>,
     /// Some while it waits to be admitted.
     patience: Option<Pin<Box<Sleep>>>,
+    /// Whether its client says that trailers follow (RFC 9110 §6.6.2).
+    has_trailers: bool,
 }
 
 /// What others know of an upload, and may say to it. Clones share it.
@@ -35,6 +38,8 @@ pub(crate) struct Progress(Arc<Shared>);
 struct Shared {
     octets: AtomicU64,
     gate: Mutex<Gate>,
+    /// Why the client's content is not whole.
+    broken: OnceLock<reach::Error>,
 }
 
 /// Whether the content may go.
@@ -52,6 +57,11 @@ impl Progress {
         self.0.octets.load(Ordering::Relaxed)
     }
 
+    /// Why the content ended before it was whole, which is no fault of the upstream.
+    pub(crate) fn broken(&self) -> Option<&reach::Error> {
+        self.0.broken.get()
+    }
+
     /// The content may go: the upstream asked for it, or the client has its answer.
     pub(crate) fn admit(&self) {
         let gate = std::mem::take(&mut *self.lock());
@@ -66,12 +76,18 @@ impl Progress {
 }
 
 impl Upload {
-    pub(crate) fn new(body: sockeye::Body, live: Live) -> Self {
-        Self { body, progress: Progress::default(), live: Some(live), patience: None }
+    pub(crate) fn new(body: sockeye::Body, has_trailers: bool, live: Live) -> Self {
+        Self { body, progress: Progress::default(), live: Some(live), patience: None, has_trailers }
     }
 
     pub(crate) fn empty() -> Self {
-        Self { body: sockeye::Body::empty(), progress: Progress::default(), live: None, patience: None }
+        Self {
+            body: sockeye::Body::empty(),
+            progress: Progress::default(),
+            live: None,
+            patience: None,
+            has_trailers: false,
+        }
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -110,12 +126,16 @@ impl Body for Upload {
     ) -> Poll<Option<Result<Frame<Bytes>, sockeye::Error>>> {
         ready!(self.poll_admitted(cx));
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame {
-            let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
-            self.progress.0.octets.fetch_add(octets, Ordering::Relaxed);
-            if let Some(live) = &self.live {
-                live.counts().received(octets);
+        match &frame {
+            Some(Ok(frame)) => {
+                let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
+                self.progress.0.octets.fetch_add(octets, Ordering::Relaxed);
+                if let Some(live) = &self.live {
+                    live.counts().received(octets);
+                }
             }
+            Some(Err(error)) => _ = self.progress.0.broken.set(reach::Error::content(error)),
+            None => {}
         }
         Poll::Ready(frame)
     }
@@ -125,6 +145,7 @@ impl Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        // RFC 9112 §7.1.2: behind content of a length nothing can follow.
+        if self.has_trailers { SizeHint::default() } else { self.body.size_hint() }
     }
 }

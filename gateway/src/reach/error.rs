@@ -2,6 +2,8 @@ use std::fmt;
 
 use http::StatusCode;
 
+use super::Target;
+
 /// Why an upstream gave no answer. Its text is for people: it names the upstream and what to look at.
 #[derive(Clone, Debug)]
 pub struct Error {
@@ -23,6 +25,8 @@ enum Kind {
     Unfit,
     /// The client chose one name too many.
     Misdirected,
+    /// The client did not send its content whole: what it is told, if it is there.
+    Content { status: StatusCode, is_gone: bool },
 }
 
 impl Error {
@@ -50,9 +54,30 @@ impl Error {
         Self { kind: Kind::Misdirected, text: text.into() }
     }
 
-    /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or by a name too many.
+    pub(crate) fn foreign_coding(target: &Target) -> Self {
+        Self::failed(format!("{target} answered in a transfer coding that nobody asked for (RFC 9112 §6.1, §7.4)"))
+    }
+
+    /// The content of the client's request broke off.
+    pub(crate) fn content(why: &sockeye::Error) -> Self {
+        use sockeye::Error as E;
+        let (status, is_gone) = match why {
+            E::Timeout(_) => (StatusCode::REQUEST_TIMEOUT, false),
+            E::Violation(violation) => (violation.status().unwrap_or(StatusCode::BAD_REQUEST), false),
+            _ => (StatusCode::BAD_REQUEST, true),
+        };
+        Self { kind: Kind::Content { status, is_gone }, text: format!("the content of the request broke off: {why}") }
+    }
+
+    /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or by a name too many, or
+    /// break its own content off.
     pub fn is_of_client(&self) -> bool {
-        matches!(self.kind, Kind::Unfit | Kind::Misdirected)
+        matches!(self.kind, Kind::Unfit | Kind::Misdirected | Kind::Content { .. })
+    }
+
+    /// Whether the client is not there any more.
+    pub(crate) fn has_no_client(&self) -> bool {
+        matches!(self.kind, Kind::Content { is_gone: true, .. })
     }
 
     /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
@@ -65,12 +90,13 @@ impl Error {
         matches!(self.kind, Kind::TimedOut { .. })
     }
 
-    /// What to answer to the client: 504 where the upstream took too long, 421 for a name too many, else 502 (RFC 9110 §15.6,
-    /// §15.5.20).
+    /// What to answer to the client: 504 where the upstream took too long, 421 for a name too many, 400 or 408 for content that broke
+    /// off, else 502 (RFC 9110 §15.6, §15.5).
     pub fn status(&self) -> StatusCode {
         match self.kind {
             Kind::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Kind::Content { status, .. } => status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }

@@ -4,7 +4,7 @@ use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSION
 use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use sockeye::Upgrade;
+use sockeye::{Peer, Upgrade};
 
 use crate::http::fields;
 use crate::policy::Policy;
@@ -26,9 +26,9 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn of(upgrade: &Upgrade, policy: &Policy) -> Self {
+    pub(super) fn of(upgrade: &Upgrade, peer: Option<&Peer>, policy: &Policy) -> Self {
         let parts = upgrade.request();
-        let mut fields = fields::of_request(parts, policy);
+        let mut fields = fields::of_request(parts, peer, policy);
         for own in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH] {
             fields.remove(own);
         }

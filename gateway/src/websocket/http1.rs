@@ -45,6 +45,9 @@ pub(super) async fn open(handshake: &Handshake, reach: &Reach) -> Result<Answer,
             response.status()
         )));
     }
+    if fields::has_foreign_coding(response.headers()) {
+        return Err(Error::foreign_coding(target));
+    }
     Ok(Answer::Refused(response.map(Source::Hyper)))
 }
 

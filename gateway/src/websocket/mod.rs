@@ -10,7 +10,7 @@ mod relay;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, Method, Request, Response, Version};
-use sockeye::{Protocol, Tunnel, Upgrade};
+use sockeye::{Peer, Protocol, Tunnel, Upgrade};
 
 use self::handshake::Handshake;
 use self::relay::Upstream;
@@ -42,6 +42,7 @@ pub(crate) fn is_asked_for<B>(request: &Request<B>) -> bool {
 /// Answers a client's handshake with what an upstream makes of it.
 pub(crate) async fn open(
     upgrade: Upgrade,
+    peer: Option<Peer>,
     policy: &Policy,
     mut lease: Lease,
     mut exchange: Exchange,
@@ -50,7 +51,8 @@ pub(crate) async fn open(
         let text = format!("{refusal}; --origin says which pages may open WebSockets here");
         return Failure::new(refusal.status(), text).answer(exchange);
     }
-    let handshake = Handshake::of(&upgrade, policy);
+    let handshake = Handshake::of(&upgrade, peer.as_ref(), policy);
+    drop(peer);
     let mut is_repeated = false;
     loop {
         exchange.upstream(lease.reach().shared_target());

@@ -6,7 +6,7 @@ use sockeye::client::TunnelAnswer;
 use sockeye::{Client, Error};
 use sockeye_gateway::Protocol;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{Place, accept, client, field, gateway, raw_upstream, read_head, soon, take_socket};
 
@@ -42,7 +42,8 @@ async fn answer_once(listener: TcpListener, answer: &'static str) {
 #[tokio::test]
 async fn the_upstreams_handshake_is_the_gateways_own() {
     let (url, listener) = raw_upstream().await;
-    let client = client(gateway(&url, Protocol::Http1).await, Version::HTTP_2);
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let client = client(gateway, Version::HTTP_2);
     let fields = [
         ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
         ("sec-websocket-extensions", "no-masking, permessage-deflate; client_max_window_bits"),
@@ -68,6 +69,34 @@ async fn the_upstreams_handshake_is_the_gateways_own() {
         keys.push(field(&head, "sec-websocket-key").unwrap().to_owned());
     }
     assert!(keys[0] != keys[1] && !keys.contains(&"AAAAAAAAAAAAAAAAAAAAAA==".to_owned()), "{keys:?}");
+}
+
+/// RFC 7239 §5.2: an upstream learns who opens a socket, as it does of any request, whatever was asked on that connection before.
+#[tokio::test]
+async fn an_upstream_is_told_who_opens_a_socket() {
+    const HANDSHAKE: &[u8] =
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                               sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let (url, listener) = raw_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let told = |head: &str| {
+        assert_eq!(field(head, "x-forwarded-for"), Some("127.0.0.1"), "{head}");
+        assert!(field(head, "forwarded").is_some_and(|value| value.starts_with("for=127.0.0.1;")), "{head}");
+    };
+    let client = client(gateway, Version::HTTP_2);
+    let (_answer, (head, _stream)) = tokio::join!(ask(&client, &[]), take_socket(&listener));
+    told(&head);
+    let mut client = TcpStream::connect(gateway).await.unwrap();
+    client.write_all(HANDSHAKE).await.unwrap();
+    told(&take_socket(&listener).await.0);
+    let mut client = TcpStream::connect(gateway).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let (mut first, _) = soon(listener.accept()).await.unwrap();
+    soon(read_head(&mut first)).await;
+    first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    soon(read_head(&mut client)).await;
+    client.write_all(HANDSHAKE).await.unwrap();
+    told(&take_socket(&listener).await.0);
 }
 
 /// RFC 6455 §4.1: each rule of a 101, and that nothing else opens a socket.

@@ -1,17 +1,19 @@
 //! What the log and the counters say of a socket, while it lives and when it has ended; and ends that never come.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use http::Version;
-use sockeye::{Server, websocket};
+use http::{Request, Response, Version};
+use http_body_util::BodyExt as _;
+use sockeye::{Body, Server, websocket};
 use sockeye_gateway::{AccessLog, Config, Gateway, Live, LogFormat, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{client, echo, open_tunnel, raw_upstream, soon, take_socket, upstream};
+use crate::common::{client, echo, open_tunnel, raw_upstream, read_head, soon, take_socket, upstream};
 
 const VERSIONS: [Version; 2] = [Version::HTTP_11, Version::HTTP_2];
 const PROTOCOLS: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
@@ -204,5 +206,57 @@ async fn a_wrong_accept_is_a_failure_and_a_page_is_none() {
         }
         let upstream = gateway.live.upstreams().pop().unwrap();
         assert_eq!((upstream.failures(), upstream.trouble().is_some()), (failures, failures > 0), "{answer}");
+    }
+}
+
+/// Trailers, and a length that does not count, end an answer as well as its last octet does.
+#[tokio::test]
+async fn an_answer_that_is_whole_is_logged_as_done() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n5\r\nwhole\r\n0\r\nx: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
+    ] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+        let mut client = TcpStream::connect(gateway.address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+        soon(read_head(&mut upstream)).await;
+        upstream.write_all(answer.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        soon(client.read_to_string(&mut said)).await.unwrap();
+        assert!(said.contains("whole") && !said.contains("content-length"), "{said}");
+        assert_eq!(gateway.end().await, "done", "{answer}");
+    }
+}
+
+async fn swallow(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    // It knows that content broke off, and answers all the same.
+    request.into_body().collect().await.ok();
+    Ok(Response::new(Body::empty()))
+}
+
+/// What a client does not send whole is no upstream's fault: none rests for it, and the client is told what it did.
+#[tokio::test]
+async fn content_that_breaks_off_is_the_clients() {
+    const CHUNKED: &str = "POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n";
+    let url = upstream(tower::service_fn(swallow)).await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let gateway = Observed::start(config(&url, protocol)).await;
+        for _ in 0..4 {
+            let mut client = TcpStream::connect(gateway.address).await.unwrap();
+            client.write_all(format!("{CHUNKED}zz\r\n").as_bytes()).await.unwrap();
+            let mut said = String::new();
+            soon(client.read_to_string(&mut said)).await.ok();
+            assert!(said.starts_with("HTTP/1.1 400 "), "{protocol}: {said}");
+            assert_ne!(gateway.end().await, "client_left", "{protocol}");
+
+            let mut client = TcpStream::connect(gateway.address).await.unwrap();
+            client.write_all(CHUNKED.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            soon(client.read_to_string(&mut said)).await.ok();
+            assert_eq!(gateway.end().await, "client_left", "{protocol}");
+        }
+        gateway.counts(&format!("upstream_failures_total{{upstream=\"{url}\"}} 0")).await;
     }
 }

@@ -119,6 +119,23 @@ async fn trailers_pass_both_ways_behind_long_content() {
     }
 }
 
+/// The same behind content that is there with them, whose length is known: over HTTP/1.1 it goes on in chunks all the same.
+#[tokio::test]
+async fn trailers_pass_behind_short_content() {
+    let url = upstream(tower::service_fn(site)).await;
+    for protocol in PROTOCOLS {
+        let gateway = gateway(&url, protocol).await;
+        for length in [None, Some("5")] {
+            let upload = content(stream::iter([Frame::data("short".into()), trailers("of the request")]));
+            let request = Request::post(format!("http://{gateway}/upload")).header("trailer", "x-sum");
+            let request = length.iter().fold(request, |request, length| request.header("content-length", *length));
+            let response = soon(http::<Content>(true).request(request.body(upload).unwrap())).await.unwrap();
+            let answer = soon(response.collect()).await.unwrap();
+            assert_eq!(answer.to_bytes(), "5 of the request", "{protocol}, {length:?}");
+        }
+    }
+}
+
 /// Byte for byte.
 #[tokio::test]
 async fn a_download_is_whole() {
