@@ -5,27 +5,35 @@ use std::str::FromStr;
 
 use sockeye::Server;
 
-#[derive(clap::Args, Clone)]
+/// Places that are kept, where nothing is said, and for whom.
+const KEEP_PLACES: u32 = 16;
+const KEEP_FOR: [&str; 2] = ["127.0.0.0/8", "::1"];
+
+#[derive(clap::Args, Clone, Debug, PartialEq)]
 pub(crate) struct Admission {
     /// Connections at once; more are reset at once. By default seven eighths of the open files that the system allows.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_connections: Option<u32>,
+    pub(crate) max_connections: Option<u32>,
     /// Connections at once of one IPv4 address, or of one /64 of IPv6. By default there is no such limit.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    max_connections_per_address: Option<u32>,
-    /// Of all connections, places that are kept for health checks: for those from the addresses of --keep-for.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    keep_places: u32,
-    /// An address or a network, such as 10.0.0.0/8, that the places are kept for; may be repeated.
-    #[arg(long, value_name = "ADDR[/BITS]", default_values = ["127.0.0.0/8", "::1"])]
-    keep_for: Vec<Network>,
+    pub(crate) max_connections_per_address: Option<u32>,
+    /// Of all connections, places that are kept for health checks: for those from the addresses of --keep-for; 16 by default.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_places: Option<u32>,
+    /// An address or a network, such as 10.0.0.0/8, that the places are kept for; may be repeated. 127.0.0.0/8 and ::1 by default.
+    #[arg(long, value_name = "ADDR[/BITS]")]
+    pub(crate) keep_for: Vec<Network>,
 }
 
 impl Admission {
-    /// As many connections, where no flag says how many.
-    pub(crate) fn or_max_connections(mut self, connections: Option<u32>) -> Self {
-        self.max_connections = self.max_connections.or(connections);
-        self
+    /// What a file says, where no flag does.
+    pub(crate) fn or(self, file: Self) -> Self {
+        Self {
+            max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self.max_connections_per_address.or(file.max_connections_per_address),
+            keep_places: self.keep_places.or(file.keep_places),
+            keep_for: if self.keep_for.is_empty() { file.keep_for } else { self.keep_for },
+        }
     }
 
     pub(crate) fn apply(self, mut server: Server) -> Server {
@@ -35,16 +43,19 @@ impl Admission {
         if let Some(connections) = self.max_connections_per_address {
             server = server.max_connections_per_address(connections as usize);
         }
-        let networks = self.keep_for;
-        server.keep_places(self.keep_places as usize, move |address| {
-            networks.iter().any(|network| network.contains(address))
+        let networks = match &self.keep_for[..] {
+            [] => KEEP_FOR.iter().filter_map(|network| network.parse().ok()).collect(),
+            told => told.to_vec(),
+        };
+        server.keep_places(self.keep_places.unwrap_or(KEEP_PLACES) as usize, move |address| {
+            networks.iter().any(|network: &Network| network.contains(address))
         })
     }
 }
 
 /// Addresses that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
+pub(crate) struct Network {
     address: IpAddr,
     bits: u32,
 }

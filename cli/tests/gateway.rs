@@ -169,3 +169,34 @@ fn what_is_wrong_says_what_to_do() {
     let error = fails(&["--config", &config]);
     assert!(error.contains("wrong.toml") && error.contains("line 1") && error.contains("upstreams"), "{error}");
 }
+
+/// What a flag says, a file may say by the same name.
+#[test]
+fn each_flag_has_its_name_in_the_file() {
+    let folder = Folder::new();
+    let config = folder.write("unknown.toml", "x = 1\n");
+    let known = fails(&["--config", &config]);
+    let help = Command::new(env!("CARGO_BIN_EXE_sockeye")).args(["gateway", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let flags = help.lines().filter_map(|line| line.strip_prefix("      --")?.split(' ').next());
+    let flags: Vec<_> = flags.filter(|flag| !matches!(*flag, "config" | "log-format")).collect();
+    assert!(flags.len() > 30, "{help}");
+    for flag in flags {
+        assert!(known.contains(&format!("`{flag}`")), "{flag}: {known}");
+    }
+}
+
+#[test]
+fn what_no_flag_may_say_no_file_may() {
+    let folder = Folder::new();
+    for (line, word) in [
+        ("max-connections = 0", "max-connections is zero"),
+        ("max-connections-per-address = 0", "max-connections-per-address is zero"),
+        ("keep-for = [\"10.0.0.0/33\"]", "10.0.0.0/8"),
+        ("keep-alive = \"soon\"", "30s"),
+    ] {
+        let config = folder.write("wrong.toml", &format!("upstream = [\"http://a\"]\n{line}\n"));
+        let error = fails(&["--config", &config]);
+        assert!(error.contains(word), "{line}: {error}");
+    }
+}

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use sockeye_gateway::config::Time;
+use sockeye_gateway::config::{ProgramConfig, Time};
 use sockeye_gateway::{Config, LogFormat, RouteConfig};
 
 use super::certificates::Identity;
-use crate::admission::Admission;
+use crate::admission::{Admission, Network};
 use crate::listeners::Listen;
 use crate::usage::Usage;
 
@@ -35,7 +35,7 @@ pub(crate) struct Arguments {
     /// The version of HTTP towards upstreams. By default what TLS agrees on, and HTTP/1.1 in cleartext.
     #[arg(long, value_name = "h1|h2|auto")]
     to: Option<String>,
-    /// A file in TOML with all of these by the same names, and a table named route for each. Flags come before it. SIGHUP has it
+    /// A file in TOML with all of these but --log-format by the same names, and a table named route for each. Flags come before it. SIGHUP has it
     /// read again, with the certificates.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     cleartext: bool,
     /// Share the port with other processes (SO_REUSEPORT), as with the one that takes this one's place; Linux only.
     #[arg(long)]
-    pub(super) reuse_port: bool,
+    reuse_port: bool,
     /// The time over which the Closes of the WebSockets are spread when SIGTERM ends the gateway, such as 30s (the default);
     /// what is left after five seconds more is cut off. Ctrl-C closes all at once, and a second signal of either kind ends the
     /// program at once.
@@ -104,13 +104,13 @@ pub(crate) struct Arguments {
     /// The status page shows the addresses of clients, too.
     #[arg(long)]
     status_clients: bool,
-    /// Seconds of an HTTP/2 connection's silence after which a PING asks whether its client is there; 0 never asks. WebSockets
-    /// are asked nothing: their Pings pass from end to end.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub(super) keep_alive: u32,
-    /// Seconds of silence after which TCP asks whether the client's system is there; 0 never asks.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    pub(super) tcp_keep_alive: u32,
+    /// Time of an HTTP/2 connection's silence after which a PING asks whether its client is there; 30s by default, and 0 never
+    /// asks. WebSockets are asked nothing: their Pings pass from end to end.
+    #[arg(long, value_name = "TIME")]
+    keep_alive: Option<Time>,
+    /// Time of silence after which TCP asks whether the client's system is there; 60s by default, and 0 never asks.
+    #[arg(long, value_name = "TIME")]
+    tcp_keep_alive: Option<Time>,
     /// Streams of an HTTP/2 connection at once, 1024 by default: each WebSocket of a page is one, and each request beside them.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: Option<u32>,
@@ -156,19 +156,30 @@ pub(super) struct Settings {
     pub(super) access_log: LogFormat,
     pub(super) access_log_file: Option<PathBuf>,
     pub(super) limits: Limits,
-    pub(super) max_connections: Option<u32>,
+    pub(super) admission: Admission,
+    pub(super) reuse_port: bool,
 }
 
 impl Settings {
     /// The settings that differ, of those that nothing but a start can change, by the names of their flags.
     pub(super) fn changed(&self, now: &Self) -> Vec<&'static str> {
         let (limits, new) = (&self.limits, &now.limits);
+        let (admission, admits) = (&self.admission, &now.admission);
         let all = [
             ("listen", self.listen != now.listen),
             ("metrics", self.metrics != now.metrics),
             ("status-clients", self.status_clients != now.status_clients),
             ("drain", self.drain != now.drain),
-            ("max-connections", self.max_connections != now.max_connections),
+            ("reuse-port", self.reuse_port != now.reuse_port),
+            ("max-connections", admission.max_connections != admits.max_connections),
+            (
+                "max-connections-per-address",
+                admission.max_connections_per_address != admits.max_connections_per_address,
+            ),
+            ("keep-places", admission.keep_places != admits.keep_places),
+            ("keep-for", admission.keep_for != admits.keep_for),
+            ("keep-alive", limits.keep_alive != new.keep_alive),
+            ("tcp-keep-alive", limits.tcp_keep_alive != new.tcp_keep_alive),
             ("max-streams", limits.max_streams != new.max_streams),
             ("idle-timeout", limits.idle_timeout != new.idle_timeout),
             ("progress-timeout", limits.progress_timeout != new.progress_timeout),
@@ -183,6 +194,8 @@ impl Settings {
 /// The server's limits that have flags, as far as anything is said of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
+    pub(super) keep_alive: Option<Time>,
+    pub(super) tcp_keep_alive: Option<Time>,
     pub(super) max_streams: Option<u32>,
     pub(super) idle_timeout: Option<Time>,
     pub(super) progress_timeout: Option<Time>,
@@ -224,6 +237,7 @@ impl Arguments {
         };
         self.overlay(&mut config);
         let program = std::mem::take(&mut config.program);
+        let admission = self.admission.clone().or(admission(&program)?);
         let listen = match (&self.listen[..], &program.listen[..]) {
             ([], []) => vec![parse_listen("listen", LISTEN)?],
             ([], file) => file.iter().map(|text| parse_listen("listen", text)).collect::<Result<_>>()?,
@@ -240,6 +254,8 @@ impl Arguments {
             false => (program.cert, program.key, program.cleartext.unwrap_or_default()),
         };
         let limits = Limits {
+            keep_alive: self.keep_alive.or(program.keep_alive),
+            tcp_keep_alive: self.tcp_keep_alive.or(program.tcp_keep_alive),
             max_streams: self.max_streams.or(program.max_streams),
             idle_timeout: self.idle_timeout.or(program.idle_timeout),
             progress_timeout: self.progress_timeout.or(program.progress_timeout),
@@ -255,12 +271,9 @@ impl Arguments {
             drain: self.drain.or(program.drain).map_or(DRAIN, Time::duration),
             access_log: self.access_log.or(program.access_log).unwrap_or_default(),
             access_log_file: self.access_log_file.clone().or(program.access_log_file),
-            max_connections: program.max_connections,
+            admission,
+            reuse_port: self.reuse_port || program.reuse_port.unwrap_or_default(),
         })
-    }
-
-    pub(super) fn admission(&self, settings: &Settings) -> Admission {
-        self.admission.clone().or_max_connections(settings.max_connections)
     }
 
     fn overlay(&self, config: &mut Config) {
@@ -298,6 +311,28 @@ impl Arguments {
             }
         }
     }
+}
+
+/// Who is let in, by a file.
+fn admission(program: &ProgramConfig) -> Result<Admission> {
+    let limits = [
+        ("max-connections", program.max_connections),
+        ("max-connections-per-address", program.max_connections_per_address),
+    ];
+    for (name, limit) in limits {
+        if limit == Some(0) {
+            return Err(Usage::new(format!("{name} is zero, and nobody could connect: try 1024")).into());
+        }
+    }
+    let network = |text: &String| {
+        text.parse::<Network>().map_err(|error| Usage::new(format!("keep-for = {text:?}: {error}")).into())
+    };
+    Ok(Admission {
+        max_connections: program.max_connections,
+        max_connections_per_address: program.max_connections_per_address,
+        keep_places: program.keep_places,
+        keep_for: program.keep_for.iter().map(network).collect::<Result<_>>()?,
+    })
 }
 
 fn parse_listen(name: &str, text: &str) -> Result<Listen> {

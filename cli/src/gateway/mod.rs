@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use sockeye::server::Listener;
 use sockeye::{Limits, Server};
+use sockeye_gateway::config::Time;
 use sockeye_gateway::status::Page;
 use sockeye_gateway::{Gateway, Live};
 
@@ -30,6 +31,9 @@ use crate::systemd;
 const KEPT_HEADS: usize = 1 << 20;
 /// Streams of a connection: the sockets of a page that opens hundreds, and its requests beside them.
 const MAX_STREAMS: u32 = 1024;
+/// Time of silence after which a client is asked whether it is there: by a PING, and by TCP.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+const TCP_KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Time to the answer of a PING, after which a connection's peer is given up.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -41,10 +45,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     let live = Live::new(&settings.config).map_err(crate::usage::Usage::of)?;
     live.log_to(logs::open(&settings)?);
     let certificates = Certificates::load(&settings.identity)?;
-    let Listeners { all: listeners, shared_ports } = listeners::open(&settings.listen, arguments.reuse_port).await?;
+    let Listeners { all: listeners, shared_ports } = listeners::open(&settings.listen, settings.reuse_port).await?;
     let status = metrics::listen(settings.metrics.as_ref()).await?;
     admission::raise_open_files();
-    let mut server = arguments.admission(&settings).apply(Server::new().limits(limits(&arguments, &settings)));
+    let mut server = settings.admission.clone().apply(Server::new().limits(limits(&settings)));
     if let Some(certificates) = &certificates {
         server = server.tls(certificates.config());
     }
@@ -66,14 +70,15 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
-fn limits(arguments: &Arguments, settings: &Settings) -> Limits {
+fn limits(settings: &Settings) -> Limits {
     let told = &settings.limits;
     let mut limits = Limits::new()
         .max_concurrent_streams(told.max_streams.unwrap_or(MAX_STREAMS))
         .kept_heads(KEPT_HEADS)
-        .tcp_keep_alive(Duration::from_secs(arguments.tcp_keep_alive.into()));
-    if arguments.keep_alive > 0 {
-        limits = limits.keep_alive(Duration::from_secs(arguments.keep_alive.into()), KEEP_ALIVE_TIMEOUT);
+        .tcp_keep_alive(told.tcp_keep_alive.map_or(TCP_KEEP_ALIVE, Time::duration));
+    let keep_alive = told.keep_alive.map_or(KEEP_ALIVE, Time::duration);
+    if !keep_alive.is_zero() {
+        limits = limits.keep_alive(keep_alive, KEEP_ALIVE_TIMEOUT);
     }
     if let Some(time) = told.idle_timeout {
         limits = limits.idle_timeout(time.duration());

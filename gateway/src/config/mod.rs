@@ -62,6 +62,18 @@ pub struct ProgramConfig {
     pub cleartext: Option<bool>,
     /// Connections at once.
     pub max_connections: Option<u32>,
+    /// Connections at once of one IPv4 address, or of one /64 of IPv6.
+    pub max_connections_per_address: Option<u32>,
+    /// Of all connections, places that are kept for health checks.
+    pub keep_places: Option<u32>,
+    /// The addresses and networks that they are kept for.
+    pub keep_for: Vec<String>,
+    /// Whether other processes may have the port as well.
+    pub reuse_port: Option<bool>,
+    /// The time of an HTTP/2 connection's silence after which it is asked for a sign of life; 0 for never.
+    pub keep_alive: Option<Time>,
+    /// The same by TCP, of any connection.
+    pub tcp_keep_alive: Option<Time>,
     /// Streams of a connection of HTTP/2 at once.
     pub max_streams: Option<u32>,
     /// The time that a connection may have neither a request nor a WebSocket.
@@ -92,6 +104,13 @@ struct File {
     key: Option<PathBuf>,
     cleartext: Option<bool>,
     max_connections: Option<u32>,
+    max_connections_per_address: Option<u32>,
+    keep_places: Option<u32>,
+    #[serde(default)]
+    keep_for: Vec<String>,
+    reuse_port: Option<bool>,
+    keep_alive: Option<Time>,
+    tcp_keep_alive: Option<Time>,
     max_streams: Option<u32>,
     idle_timeout: Option<Time>,
     progress_timeout: Option<Time>,
@@ -182,6 +201,12 @@ impl From<File> for Config {
             key: file.key,
             cleartext: file.cleartext,
             max_connections: file.max_connections,
+            max_connections_per_address: file.max_connections_per_address,
+            keep_places: file.keep_places,
+            keep_for: file.keep_for,
+            reuse_port: file.reuse_port,
+            keep_alive: file.keep_alive,
+            tcp_keep_alive: file.tcp_keep_alive,
             max_streams: file.max_streams,
             idle_timeout: file.idle_timeout,
             progress_timeout: file.progress_timeout,
