@@ -35,10 +35,10 @@ impl Limits {
         self
     }
 
-    /// Octets that unfinished messages of one connection may take together; 4 MiB by default.
+    /// Octets that unfinished messages of one connection may take together; 3 MiB by default.
     ///
-    /// Messages of up to a 64th of it (64 KiB) have an eighth beside it. Past it large messages wait, and one of them at a time goes
-    /// on to its end; those of up to a quarter of it (1 MiB) go on as long as they leave room for others, in as many octets again.
+    /// Messages of up to a 64th of it (48 KiB) have an eighth beside it. Past it large messages wait, and one of them at a time goes
+    /// on to its end; those of up to a third of it (1 MiB) go on as long as they leave room for others, in as many octets again.
     /// While somebody waits, a message that does not go on by 16 KiB in ten seconds fails its WebSocket with 1008.
     #[must_use]
     pub fn unfinished_messages(mut self, octets: usize) -> Self {

@@ -129,6 +129,49 @@ mod tests {
         }
     }
 
+    /// The bound that the documentation of the crate states, term by term in its order, with messages of 1 MiB.
+    fn bound(limits: &Limits) -> [usize; 7] {
+        const MESSAGE: usize = 1 << 20;
+        // The window that a stream begins with is never smaller.
+        const MIN_WINDOW: usize = 64;
+        let (config, held) = (limits.http2(h2::Role::Server), limits.connection(h2::Role::Server));
+        let [unread, pool, streams] =
+            [config.max_unread, config.window_pool, config.max_concurrent_streams].map(|number| number as usize);
+        let window = ((unread - pool) / streams).clamp(MIN_WINDOW, config.initial_window_size as usize);
+        [
+            unread,
+            streams * window,
+            2 * held.unfinished_messages + held.connection_send / 4,
+            held.unfinished_messages / 8 + held.late(),
+            2 * MESSAGE,
+            held.kept_heads,
+            (320 + 97 + 64) << 10,
+        ]
+    }
+
+    /// A connection may hold 16 MiB with what `sockeye serve` sets, and 24 MiB where it has 100,000 streams; and what the
+    /// documentation says is that bound.
+    #[test]
+    fn what_a_connection_may_hold_is_as_documented() {
+        const MIB: usize = 1 << 20;
+        let serve = |streams| bound(&Limits::new().max_concurrent_streams(streams).kept_heads(MIB));
+        let (terms, most) = (serve(1024), serve(100_000).iter().sum::<usize>());
+        let all = terms.iter().sum::<usize>();
+        assert!(all <= 16 * MIB && most <= 24 * MIB, "{all} and {most} octets");
+
+        let (_, section) = include_str!("../lib.rs").split_once("//!   what was received").unwrap();
+        let (formula, sentence) = section.split_once("//! ```").unwrap();
+        let mib = |octets: usize| octets as f64 / MIB as f64;
+        for (line, octets) in formula.lines().zip(terms) {
+            let said = line.split_whitespace().rev().nth(1).unwrap();
+            assert!((said.parse::<f64>().unwrap() - mib(octets)).abs() < 0.05, "{line}: {octets} octets");
+        }
+        assert_eq!(formula.lines().count(), terms.len());
+        for octets in [all, most] {
+            assert!(sentence.contains(&format!("{:.1} MiB with", mib(octets))), "{octets} octets");
+        }
+    }
+
     /// RFC 9113 §3.4: a client's preface is awaited as long as all that goes before it.
     #[test]
     fn the_handshake_timeout_is_that_of_the_preface() {

@@ -28,7 +28,7 @@ pub(super) struct Shares {
     pub(super) max: usize,
     /// Beyond `max` none but small and middling messages may grow, and up to this.
     pub(super) cap: usize,
-    /// The largest message that is middling: an eighth above a quarter of `max`, which compression may add.
+    /// The largest message that is middling: an eighth above a third of `max`, which compression may add.
     middling: usize,
     /// What a young message of unknown size may hold while it is taken for a small one.
     small: usize,
@@ -37,7 +37,7 @@ pub(super) struct Shares {
 impl Shares {
     pub(super) fn new(max: usize) -> Self {
         let cap = max.saturating_mul(2);
-        Self { own: max / 64, max, cap, middling: max / 4 + max / 32, small: max / 32 }
+        Self { own: max / 64, max, cap, middling: max / 8 * 3, small: max / 32 }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one connection holds of messages that are not yet whole, all its sockets together.
 //!
-//! - Small messages, of 64 KiB or less, have an eighth of the budget beside it, and ask for nothing while that suffices.
-//! - Others, and small ones that find no room there, may grow up to the budget (4 MiB), where what those that may be large were
+//! - Small messages, of 48 KiB or less, have an eighth of the budget beside it, and ask for nothing while that suffices.
+//! - Others, and small ones that find no room there, may grow up to the budget (3 MiB), where what those that may be large were
 //!   let take and have not taken yet is taken for held.
 //! - From there to twice as much small and middling messages may, those of 1 MiB at most, as long as each leaves free a
 //!   multiple of its size: whatever is parked here, there is room for a smaller one, and for one that comes quickly.

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use super::book::{Book, Number, STALL, Shares};
 use super::{Message, Verdict};
 
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-const MAX: usize = 4 * MIB;
+/// The default of the budget. Who passes whom is a matter of proportions, so sizes are parts of it here: it has 4096 "KiB".
+const MAX: usize = 3 << 20;
+const KIB: usize = MAX / 4096;
+const MIB: usize = 1024 * KIB;
 /// What a peer may send before it is read.
 const WINDOW: usize = 64 * KIB;
 

@@ -54,7 +54,7 @@ impl Default for Limits {
             stream_send: 64 * 1024,
             connection_send: 4 * 1024 * 1024,
             group_send: 2 * 1024 * 1024,
-            unfinished_messages: 4 * 1024 * 1024,
+            unfinished_messages: 3 * 1024 * 1024,
             kept_heads: 2 * 1024 * 1024,
             inflation: Inflation::DEFAULT,
             close_timeout: Duration::from_secs(5),
