@@ -1,7 +1,7 @@
 //! The client's side of the opening handshake (RFC 6455 §4.1, RFC 8441 §5): each test holds one rule.
 #![cfg(feature = "web-socket")]
 
-use http::{HeaderName, Method, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use sockeye_proto::Protocol;
 use sockeye_proto::ws::Extensions;
 use sockeye_proto::ws::handshake::{Accepted, Carrier, ClientHandshake, Offer, RequestError, ResponseError};
@@ -240,6 +240,14 @@ fn over_http1_the_server_proves_that_it_understood() {
         assert_eq!(chat().check(HTTP1, &response), Err(error));
     }
     assert!(check("upgrade", "WebSocket").is_ok() && check("connection", "keep-alive, upgrade").is_ok());
+    // RFC 6455 §11.3.3: a second Accept is not to be, and does not count where it is the same.
+    for (second, expected) in [("nonsense", Err(ResponseError::Accept)), ("", Ok(()))] {
+        let mut response = upgraded(&[]);
+        let first = response.headers()["sec-websocket-accept"].clone();
+        let second = if second.is_empty() { first } else { HeaderValue::from_static(second) };
+        response.headers_mut().append("sec-websocket-accept", second);
+        assert_eq!(chat().check(HTTP1, &response).map(drop), expected);
+    }
 }
 
 /// RFC 8441 §5: Accept has no part in HTTP/2, even where a gateway left one in.

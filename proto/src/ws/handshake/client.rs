@@ -240,10 +240,14 @@ fn check_upgraded(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), Respo
 }
 
 fn check_accept(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), ResponseError> {
-    match headers.get(SEC_WEBSOCKET_ACCEPT) {
-        Some(value) if value.as_bytes().trim_ascii() == accept.as_bytes() => Ok(()),
-        Some(_) => Err(ResponseError::Accept),
-        None => Err(ResponseError::AcceptMissing),
+    // RFC 6455 §11.3.3: there is one. A second is no harm where it says the same.
+    let values = headers.get_all(SEC_WEBSOCKET_ACCEPT);
+    if values.iter().next().is_none() {
+        return Err(ResponseError::AcceptMissing);
+    }
+    match values.iter().all(|value| value.as_bytes().trim_ascii() == accept.as_bytes()) {
+        true => Ok(()),
+        false => Err(ResponseError::Accept),
     }
 }
 
