@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::uri::Authority;
+use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, request};
 use sockeye::Peer;
 
@@ -33,6 +33,16 @@ pub(crate) fn authority(uri: &Uri, fields: &HeaderMap) -> Option<Authority> {
     }
     let host = fields.get(header::HOST)?.as_bytes().trim_ascii();
     Authority::try_from(host).ok().filter(|authority| !authority.as_str().contains('@'))
+}
+
+/// The path and the query that the client asked for. An absolute target may have no path, which is sent as `/` (RFC 9112 §3.2.1,
+/// RFC 9113 §8.3.1).
+pub(crate) fn path(uri: &Uri) -> PathAndQuery {
+    match uri.path_and_query() {
+        Some(path) if path.as_str().starts_with('?') => format!("/{}", path.as_str()).try_into().ok(),
+        path => path.cloned(),
+    }
+    .unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 /// The fields of a request as they go to the upstream, but for `Host`.
@@ -163,6 +173,16 @@ mod tests {
             request.headers_mut().append(*name, HeaderValue::from_static(value));
         }
         request.into_parts().0
+    }
+
+    /// RFC 9113 §8.3.1
+    #[test]
+    fn a_target_without_a_path_has_one() {
+        for (target, sent) in
+            [("http://x?a=b", "/?a=b"), ("http://x", "/"), ("http://x/?a", "/?a"), ("/p?a", "/p?a"), ("*", "*")]
+        {
+            assert_eq!(path(&target.parse().unwrap()).as_str(), sent, "{target}");
+        }
     }
 
     /// RFC 9110 §7.6.1

@@ -94,7 +94,7 @@ impl Outline {
             }
             _ => _ = fields.remove(CONTENT_LENGTH),
         }
-        let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = fields::path(&parts.uri);
         let host = if policy.preserve_host { fields::authority(&parts.uri, &parts.headers) } else { None };
         let expects_continue = fields::tokens(&fields, &EXPECT).any(|token| token.eq_ignore_ascii_case("100-continue"));
         Self { method: parts.method.clone(), path, fields, host, interim, expects_continue }
@@ -153,6 +153,8 @@ async fn attempt(
         }
         Some(Ok(response)) => Ok(response),
         Some(Err(error)) => Err(failure(reach.target(), &error)),
+        // RFC 9110 §15.5.9
+        None if progress.awaits_client() => Err(reach::Error::content_stalled(reach.timeouts().answer)),
         None => {
             let (target, time) = (reach.target(), reach.timeouts().answer.as_secs_f32());
             let text = format!(

@@ -1,7 +1,7 @@
 //! The content of a request on its way, and when it may go.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(crate) struct Progress(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     octets: AtomicU64,
+    /// Whether more was asked for than the client has sent.
+    awaits_client: AtomicBool,
     gate: Mutex<Gate>,
     /// Why the client's content is not whole.
     broken: OnceLock<reach::Error>,
@@ -60,6 +62,11 @@ impl Progress {
     /// Why the content ended before it was whole, which is no fault of the upstream.
     pub(crate) fn broken(&self) -> Option<&reach::Error> {
         self.0.broken.get()
+    }
+
+    /// Whether the upstream would take more than the client has sent.
+    pub(crate) fn awaits_client(&self) -> bool {
+        self.0.awaits_client.load(Ordering::Relaxed)
     }
 
     /// The content may go: the upstream asked for it, or the client has its answer.
@@ -125,19 +132,21 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, sockeye::Error>>> {
         ready!(self.poll_admitted(cx));
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let shared = &self.progress.0;
+        shared.awaits_client.store(frame.is_pending(), Ordering::Relaxed);
         match &frame {
-            Some(Ok(frame)) => {
+            Poll::Ready(Some(Ok(frame))) => {
                 let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.progress.0.octets.fetch_add(octets, Ordering::Relaxed);
+                shared.octets.fetch_add(octets, Ordering::Relaxed);
                 if let Some(live) = &self.live {
                     live.counts().received(octets);
                 }
             }
-            Some(Err(error)) => _ = self.progress.0.broken.set(reach::Error::content(error)),
-            None => {}
+            Poll::Ready(Some(Err(error))) => _ = shared.broken.set(reach::Error::content(error)),
+            Poll::Ready(None) | Poll::Pending => {}
         }
-        Poll::Ready(frame)
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

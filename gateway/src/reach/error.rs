@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -67,6 +68,12 @@ impl Error {
             _ => (StatusCode::BAD_REQUEST, true),
         };
         Self { kind: Kind::Content { status, is_gone }, text: format!("the content of the request broke off: {why}") }
+    }
+
+    /// The content of the client's request did not go on for so long.
+    pub(crate) fn content_stalled(time: Duration) -> Self {
+        let text = format!("the content of the request did not go on for {} s", time.as_secs_f32());
+        Self { kind: Kind::Content { status: StatusCode::REQUEST_TIMEOUT, is_gone: false }, text }
     }
 
     /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or by a name too many, or

@@ -43,7 +43,7 @@ impl Handshake {
             fields.insert(SEC_WEBSOCKET_EXTENSIONS, value);
         }
         Self {
-            path: parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+            path: fields::path(&parts.uri),
             host: if policy.preserve_host { fields::authority(&parts.uri, &parts.headers) } else { None },
             fields,
             protocols: upgrade.offer().protocols().map(str::to_owned).collect(),

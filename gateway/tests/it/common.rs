@@ -29,9 +29,14 @@ pub(crate) async fn gateway_with_handle(upstream: &str, protocol: Protocol) -> (
 
 /// A gateway in cleartext that is configured so, with what ends it.
 pub(crate) async fn gateway_of(config: &Config) -> (SocketAddr, Handle) {
+    gateway_of_live(Live::new(config).unwrap()).await
+}
+
+/// A gateway in cleartext that goes by this.
+pub(crate) async fn gateway_of_live(live: Live) -> (SocketAddr, Handle) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let gateway = Gateway::new(Live::new(config).unwrap());
+    let gateway = Gateway::new(live);
     let server = Server::new();
     let handle = server.handle();
     tokio::spawn(async move { server.serve(listener, gateway).await });
