@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use sockeye::Error;
+use sockeye::error::Missing;
+use sockeye_proto::is_tls_alert;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 
 /// Octets that are kept: enough for a frame's head, and for a line to show.
 const SIZE: usize = 80;
-/// The type of a TLS alert, and the first octet of every TLS version (RFC 8446 §5.1).
-const TLS_ALERT: &[u8] = &[21, 3];
 /// Where the type stands in the head of an HTTP/2 frame, and the stream's identifier ends (RFC 9113 §4.1).
 const FRAME_TYPE: usize = 3;
 const FRAME_HEAD: usize = 9;
@@ -53,8 +54,8 @@ fn is_http2(octets: &[u8]) -> bool {
 }
 
 fn other(octets: &[u8]) -> String {
-    if octets.starts_with(TLS_ALERT) {
-        return "the server answered with a TLS alert: it wants wss://".to_owned();
+    if is_tls_alert(octets) {
+        return Error::NotOffered(Missing::Cleartext).to_string();
     }
     let line = octets.split(|octet| matches!(octet, b'\r' | b'\n')).next().unwrap_or_default();
     match std::str::from_utf8(line).ok().filter(|line| !line.is_empty() && !line.contains(char::is_control)) {

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::io;
 
 use rustls::{CertificateError, Error, InvalidMessage};
+use sockeye::error::Missing;
 
 /// What to do about a certificate that is not trusted.
 pub(crate) const TRUST_ANOTHER: &str = "(--cacert FILE trusts another issuer, -k takes any certificate)";
@@ -13,9 +14,7 @@ pub(crate) fn of_tls(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => format!("invalid peer certificate: {}", of_certificate(error)),
         Error::AlertReceived(alert) => format!("the server refused TLS: {} (its alert)", spaced(alert)),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "what the server answered is not TLS (cleartext is ws://)".to_owned()
-        }
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => not_tls(),
         Error::InvalidMessage(what) => format!("the server sent a TLS message that is broken: {}", spaced(what)),
         Error::PeerIncompatible(what) => format!("the server's TLS does not go with ours: {}", spaced(what)),
         Error::PeerMisbehaved(what) => format!("the server broke a rule of TLS: {}", spaced(what)),
@@ -24,6 +23,11 @@ pub(crate) fn of_tls(error: &Error) -> String {
         }
         error => error.to_string(),
     }
+}
+
+/// What is said where a server speaks cleartext.
+pub(crate) fn not_tls() -> String {
+    sockeye::Error::NotOffered(Missing::Tls).to_string()
 }
 
 /// The error of TLS in one of the transport, if it is one.
@@ -117,7 +121,7 @@ mod tests {
             ),
             (
                 Error::InvalidMessage(InvalidMessage::InvalidContentType),
-                "what the server answered is not TLS (cleartext is ws://)",
+                "the server does not offer TLS on this port (try ws://)",
             ),
             (
                 Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),

@@ -91,6 +91,39 @@ fn the_name_in_the_certificate_is_the_urls() {
     }
 }
 
+/// An URL for the other scheme than the port's is a slip that each command names, over either version of HTTP.
+#[test]
+fn the_scheme_to_try_is_said() {
+    let secure = Serving::start(&["--listen", "127.0.0.1:0"]);
+    let cleartext = Serving::cleartext();
+    let rows = [(secure.url(), "try wss://"), (cleartext.url().replace("ws://", "wss://"), "try ws://")];
+    for (url, part) in rows {
+        for (command, options) in [
+            (COMMANDS[0], &[][..]),
+            (COMMANDS[0], &["--http2"]),
+            (COMMANDS[0], &["--http1.1"]),
+            (COMMANDS[1], &[]),
+            (COMMANDS[2], &["--http2"]),
+            (COMMANDS[2], &["--http1.1"]),
+        ] {
+            let output = done(command, &url, options, &[]);
+            let said = format!("{}{}", stdout(&output), stderr(&output));
+            assert!(said.contains(part), "{command:?} {options:?} {url}: {said}");
+            // No connection; but for probe where HTTP/2 in cleartext is what nobody has to speak.
+            let status = if command == COMMANDS[1] && part == "try wss://" { 5 } else { 1 };
+            assert_eq!(output.status.code(), Some(status), "{command:?} {options:?} {url}: {said}");
+        }
+    }
+    // A proxy has schemes of its own.
+    let certificates = Certificates::new();
+    let options = ["--proxy", &format!("https://{}", cleartext.address()), "--cacert", &certificates.ca];
+    for command in COMMANDS {
+        let output = done(command, "ws://sockeye.invalid/", &options, &[]);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert!(said.contains("(try http://)") && !said.contains("try ws://"), "{command:?}: {said}");
+    }
+}
+
 #[test]
 fn secrets_of_sessions_are_left_where_they_are_wanted() {
     let certificates = Certificates::new();

@@ -26,6 +26,7 @@ mod rate;
 #[doc = include_str!("../README.md")]
 mod readme {}
 mod reason;
+mod tls_alert;
 #[cfg(feature = "http2")]
 mod unread;
 pub mod uri;
@@ -48,3 +49,4 @@ pub use protocol::Protocol;
 pub use pump::{Pump, Step};
 pub use rate::Rate;
 pub use reason::Reason;
+pub use tls_alert::is_tls_alert;

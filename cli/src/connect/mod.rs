@@ -17,6 +17,8 @@ use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use http::Version;
+use sockeye::error::Missing;
 use sockeye::{Client, ClientBuilder, CloseCode, Error, SocketOptions, WebSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -197,6 +199,10 @@ async fn converse(arguments: &Arguments, openers: Vec<Opener>, source: Source, c
             }
             console.note(verbose::handshake(&socket)).await;
         }
+        if let Some(why) = opener.fell_back().filter(|_| socket.version() != Version::HTTP_2) {
+            let url = hide::url(&target.to_string());
+            console.note(format!("{url}: HTTP/1.1 in place of HTTP/2, over which {}", explain(&why))).await;
+        }
         if is_conversation || arguments.verbose {
             console.note(verbose::opened(target, &socket)).await;
         }
@@ -314,6 +320,7 @@ impl Status {
     /// Of a socket that did not open.
     fn of_opening(error: &Error) -> Self {
         match error {
+            Error::NotOffered(Missing::Tls | Missing::Cleartext) => Self::NoConnection,
             Error::Refused(_) | Error::Handshake(_) | Error::NotOffered(_) => Self::Refused,
             Error::Reset { .. } | Error::GoAway { .. } | Error::Violation(_) => Self::Refused,
             Error::Neither { http2, http1 } => Self::of_opening(http2).max(Self::of_opening(http1)),

@@ -72,6 +72,11 @@ impl Opener {
         }
         open.await
     }
+
+    /// Why sockets of this origin that were to go over HTTP/2 went over HTTP/1.1.
+    pub(super) fn fell_back(&self) -> Option<Arc<Error>> {
+        self.client.get()?.fell_back()
+    }
 }
 
 /// What shares a client: scheme, host and port (RFC 6454 §4).

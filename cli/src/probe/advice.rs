@@ -51,7 +51,8 @@ fn unreachable(problem: &Problem) -> Option<&'static str> {
         Step::Tls if problem.text.contains("-k takes") => {
             "Give the server a certificate for this name by an authority that this system trusts, or probe with -k."
         }
-        Step::Tls => "Check that the server speaks TLS on this port (ws:// is for cleartext).",
+        Step::Tls if problem.text.contains("ws://") => "Probe the ws:// URL: there is cleartext on this port.",
+        Step::Tls => "Check that the server speaks TLS on this port.",
         _ => return None,
     })
 }

@@ -21,6 +21,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use crate::dial::{Stream, Tls};
 use crate::usage::Usage;
+use crate::words::not_tls;
 use sockeye_proto::uri::Target;
 
 /// Where proxies listen that nobody gave a port (as curl has it), and those under TLS.
@@ -28,6 +29,9 @@ const PORT: u16 = 1080;
 const SECURE_PORT: u16 = 443;
 /// What says which hosts no proxy is for.
 const NO_PROXY: [&str; 2] = ["no_proxy", "NO_PROXY"];
+
+/// What is said of one that has `https://` before it, and speaks cleartext.
+const NOT_TLS: &str = "it does not offer TLS on this port (try http://)";
 
 /// A proxy, without what it asks for in its `Debug` or `Display`.
 #[derive(Clone)]
@@ -118,7 +122,9 @@ impl Proxy {
 
     pub(super) async fn secure(&self, stream: Stream, config: &ClientConfig) -> Result<Stream, String> {
         let tls = Tls::new(config, &self.host, &[b"http/1.1"]).map_err(|error| error.to_string())?;
-        Ok(Stream::Right(tls.secure(stream).await?))
+        let secured = tls.secure(stream).await;
+        let secured = secured.map_err(|what| if what == not_tls() { NOT_TLS.to_owned() } else { what })?;
+        Ok(Stream::Right(secured))
     }
 
     /// Has it connect to the server, by `address` where it takes no names.

@@ -8,7 +8,9 @@ use serde_json::Value;
 use sockeye::{Message, WebSocket};
 use tokio::sync::Notify;
 
-use super::common::peer::{Does, ENHANCE_YOUR_CALM, Http1, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, OFFER, Peer};
+use super::common::peer::{
+    ACCEPTS_NOTHING, Does, ENHANCE_YOUR_CALM, Http1, INTERNAL_ERROR, MAX_CONCURRENT_STREAMS, OFFER, Peer,
+};
 use super::common::{interrupt, program};
 use super::{FAILURES, NOTHING_OPENED, OK, WRONG, bench, report, serve};
 
@@ -176,6 +178,8 @@ fn http1_has_the_same_faults() {
     let refuses = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 3\r\n\r\nno\n".to_vec();
     let url = Peer { http1: Http1::Says(refuses), ..Peer::default() }.listen();
     fails(&url, "--http1.1", NOTHING_OPENED, "refused", "401", 1);
+    let url = Peer { http1: Http1::Says(ACCEPTS_NOTHING.to_vec()), ..Peer::default() }.listen();
+    fails(&url, "--http1.1", NOTHING_OPENED, "refused", "Sec-WebSocket-Accept is missing", 1);
     let same = |does| Peer { on_message: does, http1: Http1::Same, ..Peer::default() }.listen();
     fails(&same(Does::Disconnects), "--http1.1", FAILURES, "broken", "without a Close", 1);
     let zeros = [&b"\x82\x20"[..], &[0; 32]].concat();

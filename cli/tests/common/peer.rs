@@ -41,6 +41,10 @@ const CLOSE: u8 = 0x88;
 const OPCODE_PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
+/// An upgrade without the Sec-WebSocket-Accept that RFC 6455 §4.2.2 asks for.
+pub(crate) const ACCEPTS_NOTHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+
 /// What the server does where something happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Does {

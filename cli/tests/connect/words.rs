@@ -1,10 +1,18 @@
-//! What `sockeye connect` says of handshakes: all of a refusal with `-v`, and no secrets.
+//! What `sockeye connect` says of handshakes: all of a refusal with `-v`, why HTTP/1.1 stands in for HTTP/2, and no secrets.
 
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use sockeye::{Server, WebSocket, websocket};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::common::peer::{
+    ACCEPTS_NOTHING, Does, HTTP_1_1_REQUIRED, Http1, INTERNAL_ERROR, PROTOCOL_ERROR, Peer, REFUSED_STREAM,
+};
 
 /// The URL of a server that says nothing and closes when it is closed.
 async fn silent() -> String {
@@ -88,4 +96,90 @@ async fn a_handshake_that_cannot_be_sent_is_a_wrong_argument() {
             assert_eq!((status, text.starts_with("error: ")), (2, true), "{version} {arguments:?}: {text}");
         }
     }
+}
+
+/// The URL of what takes TLS, and passes all that is under it on to a server in cleartext.
+async fn under_tls(peer: Peer) -> String {
+    let url = peer.listen();
+    let inner = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()).into();
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![made.cert.into()], key);
+    let mut config = config.unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, inner) = (acceptor.clone(), inner.clone());
+            // Clients end their connections as they like.
+            tokio::spawn(async move {
+                let mut outer = acceptor.accept(stream).await.ok()?;
+                let mut inner = TcpStream::connect(inner).await.ok()?;
+                tokio::io::copy_bidirectional(&mut outer, &mut inner).await.ok()
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_over_http2_is_told_where_http1_stands_in() {
+    const NOTE: &str = "HTTP/1.1 in place of HTTP/2, over which ";
+    for (does, part) in [
+        (Does::Answers(400, vec![], "no"), "the server refused with 400 Bad Request"),
+        (Does::Answers(404, vec![], ""), "the server refused with 404 Not Found"),
+        (Does::Answers(405, vec![], ""), "the server refused with 405 Method Not Allowed"),
+        (Does::Answers(501, vec![], ""), "the server refused with 501 Not Implemented"),
+        (Does::Resets(HTTP_1_1_REQUIRED), "HTTP_1_1_REQUIRED"),
+        (Does::Disconnects, "the connection went away"),
+    ] {
+        let url = under_tls(Peer { on_connect: does, ..Peer::default() }).await;
+        let (status, text) = connect(&url, &["-k"]).await;
+        assert_eq!(status, 0, "{text}");
+        assert!(text.contains(&format!("{url}: {NOTE}")) && text.contains(part), "no {part:?} in {text}");
+    }
+    // Where all is well, where nothing was offered, and where HTTP/1.1 is what was asked for.
+    let refuses = Does::Answers(404, vec![], "");
+    for (peer, arguments) in [
+        (Peer::default(), &["-k"][..]),
+        (Peer { settings: Some(vec![]), ..Peer::default() }, &["-k"]),
+        (Peer { on_connect: refuses, ..Peer::default() }, &["-k", "--http1.1"]),
+    ] {
+        let (status, text) = connect(&under_tls(peer).await, arguments).await;
+        assert_eq!((status, text.contains(NOTE)), (0, false), "{text}");
+    }
+}
+
+/// By its name, and by whom: what breaks a rule this side resets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_names_its_reason_and_its_side() {
+    for (does, part) in [
+        (Does::Resets(REFUSED_STREAM), "reset by the server: REFUSED_STREAM"),
+        (Does::Resets(INTERNAL_ERROR), "reset by the server: INTERNAL_ERROR"),
+        (Does::Resets(PROTOCOL_ERROR), "reset by the server: PROTOCOL_ERROR"),
+        // DATA without HEADERS.
+        (Does::Says(b"\x81\0".to_vec()), "reset by the client: PROTOCOL_ERROR"),
+    ] {
+        let (status, text) = connect(&Peer { on_connect: does, ..Peer::default() }.listen(), &["--http2"]).await;
+        assert_eq!((status, text.contains(part)), (3, true), "no {part:?} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_is_broken_is_said_once() {
+    let reserved = Peer { on_open: Does::Says(b"\xf1\0".to_vec()), http1: Http1::Same, ..Peer::default() };
+    let url = reserved.listen();
+    for version in ["--http2", "--http1.1"] {
+        let (status, text) = connect(&url, &[version, "--wait", "forever"]).await;
+        assert_eq!((status, text.matches("RFC 6455 §5.2").count()), (5, 1), "{version}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accept_that_is_missing_is_no_wrong_one() {
+    let peer = Peer { http1: Http1::Says(ACCEPTS_NOTHING.to_vec()), ..Peer::default() };
+    let (status, text) = connect(&peer.listen(), &["--http1.1"]).await;
+    assert_eq!((status, text.contains("the server's Sec-WebSocket-Accept is missing")), (3, true), "{text}");
 }

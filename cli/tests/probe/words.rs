@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use super::common::peer::{Does, Http1, PROTOCOL_ERROR, Peer};
+use super::common::peer::{ACCEPTS_NOTHING, Does, Http1, PROTOCOL_ERROR, Peer};
 use super::{UNREACHABLE, WORKS, WORKS_NOT, WRONG_ARGUMENTS, found, printed, run, verdict};
 
 #[test]
@@ -67,8 +67,14 @@ fn a_server_that_wants_tls_is_known_in_cleartext() {
         Peer { settings: None, http1: alert, ..Peer::default() },
         "does_not_work",
         WORKS_NOT,
-        &["wants wss://", "Probe the wss://"],
+        &["try wss://", "Probe the wss://"],
     );
+}
+
+#[test]
+fn an_accept_that_is_missing_is_no_wrong_one() {
+    let peer = Peer { http1: Http1::Says(ACCEPTS_NOTHING.to_vec()), ..Peer::default() };
+    verdict(peer, "works_over_http2_only", WORKS, &["the server's Sec-WebSocket-Accept is missing"]);
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub enum Violation {
     Preface,
     /// The first frame is not SETTINGS.
     FirstFrame,
+    /// A server's first octets are an alert of TLS, which it wants in place of cleartext (RFC 8446 §6).
+    TlsAlert,
     /// A frame is longer than our SETTINGS_MAX_FRAME_SIZE.
     FrameTooLarge,
     /// A frame of this type cannot have this length.
@@ -193,6 +195,7 @@ impl Violation {
         match self {
             V::Preface => (C, PROTOCOL, "§3.4", "not the preface of HTTP/2"),
             V::FirstFrame => (C, PROTOCOL, "§3.4", "the first frame is not SETTINGS"),
+            V::TlsAlert => (C, PROTOCOL, "§3.4", "an alert of TLS in place of SETTINGS"),
             V::FrameTooLarge => (C, SIZE, "§4.2", "frame above SETTINGS_MAX_FRAME_SIZE"),
             V::FrameLength => (C, SIZE, "§4.2", "impossible length for this frame type"),
             V::PriorityLength => (S, SIZE, "§6.3", "PRIORITY is not 5 octets long"),

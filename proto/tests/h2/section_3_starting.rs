@@ -72,6 +72,22 @@ fn first_frame_is_settings() {
     tested.assert_connection_error(Violation::FirstFrame);
 }
 
+/// What a server of TLS says to the preface, in as many pieces as it likes. A server hears none.
+#[test]
+fn an_alert_of_tls_is_known_by_two_octets() {
+    let alert = b"\x15\x03\x03\0\x02\x02\x46";
+    for first in 1..alert.len() {
+        let mut tested = Tested::new(Role::Client, Config::default());
+        tested.receive(&alert[..first]);
+        assert_eq!(tested.machine.is_closed(), first > 1, "{first}");
+        tested.receive(&alert[first..]);
+        tested.assert_connection_error(Violation::TlsAlert);
+    }
+    let mut tested = Tested::new(Role::Server, Config::default());
+    tested.receive(PREFACE).receive(alert).receive(&[0; 9]);
+    tested.assert_connection_error(Violation::FirstFrame);
+}
+
 /// Our limit: a silent peer is not waited for.
 #[test]
 fn preface_has_to_come_in_time() {

@@ -1,12 +1,14 @@
-//! A transport from which no more than so much is read before a response is there.
+//! A transport from which no more than so much is read before a response is there, and no TLS where there is cleartext.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use sockeye_proto::is_tls_alert;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::engine::transport::AnyTransport;
+use crate::error::{Error, Missing};
 
 /// Octets of a response that makes a tunnel, of all that are interim before it (RFC 9110 §15.2), and of what stands behind it;
 /// or of a refusal with the start of its content. All of that is a few kilobytes, or some 64 KiB behind a 101.
@@ -36,6 +38,9 @@ impl AsyncRead for Bounded {
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
+        if self.left == MOST && is_tls_alert(&buffer.filled()[before..]) {
+            return Poll::Ready(Err(io::Error::other(Error::NotOffered(Missing::Cleartext))));
+        }
         self.left = self.left.saturating_sub(buffer.filled().len() - before);
         Poll::Ready(Ok(()))
     }

@@ -1,5 +1,6 @@
 //! One request of HTTP/1.1 on a fresh transport, by hyper.
 
+use std::error;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -87,6 +88,12 @@ fn failed(error: hyper::Error) -> Error {
     }
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Error::Disconnected;
+    }
+    // What `Bounded` found out, where hyper has it as an error of the transport.
+    let found =
+        error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
+    if let Some(Error::NotOffered(missing)) = found {
+        return Error::NotOffered(*missing);
     }
     Error::Io(io::Error::other(error))
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use http::header::SEC_WEBSOCKET_KEY;
 use http::{Response, StatusCode};
 use sockeye_proto::Reason;
@@ -19,8 +20,8 @@ use crate::socket::{SocketOptions, WebSocket};
 /// What came of a socket that was to be a stream of HTTP/2.
 pub(super) enum Attempt {
     Opened(Box<WebSocket>),
-    /// HTTP/1.1 is to be used.
-    Http1,
+    /// HTTP/1.1 is to be used, where the server said so by this.
+    Http1(Option<Error>),
     Failed(Failure),
 }
 
@@ -89,7 +90,13 @@ impl Shared {
                 self.settle(Way::Http2);
                 return Ok(*socket);
             }
-            Attempt::Http1 => return self.open_upgrade(&handshake, options).await,
+            Attempt::Http1(asked_for) => {
+                let socket = self.open_upgrade(&handshake, options).await?;
+                if let Some(error) = asked_for {
+                    self.note_fall_back(error);
+                }
+                return Ok(socket);
+            }
             Attempt::Failed(failure) => failure,
         };
         if !failure.points_to_http1() || !self.may_fall_back() {
@@ -102,10 +109,18 @@ impl Shared {
                 if failure.lasts() || self.doubts.fetch_add(1, Ordering::Relaxed) > 0 {
                     self.settle(Way::Http1);
                 }
+                self.note_fall_back(match failure {
+                    Failure::Refused(_, response) => Error::Refused(Box::new(response.map(|()| Bytes::new()))),
+                    Failure::Broken(error) => error,
+                });
                 Ok(socket)
             }
             Err(http1) => Err(both(self.conclude(failure, options).await, http1)),
         }
+    }
+
+    fn note_fall_back(&self, why: Error) {
+        *self.fell_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(why));
     }
 
     /// Whether sockets go over HTTP/1.1. What was learnt, and not said by the caller or the scheme, is forgotten in time.

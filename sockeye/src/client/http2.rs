@@ -121,6 +121,9 @@ impl Shared {
                 Err(Error::Violation(Violation::Http2(h2::Violation::FirstFrame))) => {
                     Error::NotOffered(Missing::Http2Preface)
                 }
+                Err(Error::Violation(Violation::Http2(h2::Violation::TlsAlert))) => {
+                    Error::NotOffered(Missing::Cleartext)
+                }
                 result => result.err().unwrap_or(Error::Disconnected),
             }),
         }
@@ -132,12 +135,12 @@ impl Shared {
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
         match self.ask(&request, options.answer_timeout.0).await? {
             Asked::Answered(handle, response) => accept(handle, request, response, handshake, options),
-            Asked::NotOffered => Ok(Attempt::Http1),
-            Asked::Broken(Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
+            Asked::NotOffered => Ok(Attempt::Http1(None)),
+            Asked::Broken(error @ Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
                 if self.settings.versions == Versions::Any =>
             {
                 self.fall_back();
-                Ok(Attempt::Http1)
+                Ok(Attempt::Http1(Some(error)))
             }
             Asked::Broken(error) => Ok(Attempt::Failed(Failure::Broken(error))),
         }

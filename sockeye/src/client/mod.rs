@@ -155,6 +155,8 @@ pub(crate) struct Shared {
     back_off: BackOff,
     /// What this origin is known to take.
     way: Mutex<Way>,
+    /// What came of HTTP/2 where a socket then opened over HTTP/1.1.
+    fell_back: Mutex<Option<Arc<Error>>>,
     /// How often HTTP/1.1 opened a socket where HTTP/2 had failed in a way that may pass.
     doubts: AtomicU32,
     /// A connection of HTTP/1.1 on which nothing was asked yet.
@@ -217,6 +219,16 @@ impl Client {
         timeout(time, registry.wait_empty()).await.ok();
     }
 
+    /// Why sockets of this client opened over HTTP/1.1 that were to be streams of HTTP/2: what came last of an extended CONNECT (RFC
+    /// 8441 §4) in whose place an upgrade then opened a socket, a refusal without its content. It tells whoever runs the server what
+    /// browsers, which do not fall back, get there.
+    ///
+    /// `None` where no socket fell back, also where the server does not offer the extended CONNECT: it refused nothing then. A
+    /// client that goes by what another of its builder has learnt asked nothing either.
+    pub fn fell_back(&self) -> Option<Arc<Error>> {
+        self.0.fell_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// A view of the client's connections and counters.
     pub fn handle(&self) -> Handle {
         Handle(self.0.registry.clone())
@@ -237,6 +249,7 @@ impl Shared {
             pool,
             back_off: BackOff::default(),
             way: Mutex::default(),
+            fell_back: Mutex::default(),
             doubts: AtomicU32::new(0),
             spare: Mutex::default(),
             settings,

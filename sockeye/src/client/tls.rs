@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use http::Version;
 use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, RootCertStore};
+use rustls::{AlertDescription, InvalidMessage, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 pub(super) use rustls::ClientConfig;
@@ -16,7 +16,7 @@ use super::Versions;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::sealed::Sealed;
 use crate::engine::transport::{AnyTransport, H2, HTTP_1_1};
-use crate::error::{Error, Result, Step};
+use crate::error::{Error, Missing, Result, Step};
 
 /// One configuration for each choice of versions: what differs is what ALPN offers.
 pub(super) struct Tls {
@@ -55,6 +55,7 @@ impl Tls {
         let transport = match connector.connect(name, ReadAhead::new(transport, BytesMut::new())).await {
             Ok(transport) => transport,
             Err(error) if is_refused_by_alpn(&error) => return Err(Error::NotOffered(versions.by_alpn())),
+            Err(error) if is_cleartext(&error) => return Err(Error::NotOffered(Missing::Tls)),
             Err(error) => return Err(Error::connect(Step::Tls, error)),
         };
         let version = match transport.get_ref().1.alpn_protocol() {
@@ -68,8 +69,16 @@ impl Tls {
 
 /// RFC 7301 §3.2: the alert of a server that speaks none of what was offered.
 fn is_refused_by_alpn(error: &io::Error) -> bool {
-    let refusal = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
-    error.get_ref().and_then(|error| error.downcast_ref()) == Some(&refusal)
+    of_tls(error) == Some(&rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol))
+}
+
+/// RFC 8446 §5.1: what the server answered is no record of TLS.
+fn is_cleartext(error: &io::Error) -> bool {
+    of_tls(error) == Some(&rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType))
+}
+
+fn of_tls(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 pub(super) fn by_system_roots() -> Result<ClientConfig> {

@@ -64,6 +64,11 @@ pub enum Missing {
     Http2,
     /// HTTP/2 with prior knowledge: what came first are no SETTINGS (RFC 9113 §3.4).
     Http2Preface,
+    /// TLS: what it answered to the first octets of a handshake is none of it (RFC 8446 §5.1), as where an URL says `wss://` and the
+    /// port is for `ws://`.
+    Tls,
+    /// HTTP in cleartext: it answered with an alert of TLS (RFC 8446 §6), as where an URL says `ws://` and the port is for `wss://`.
+    Cleartext,
     /// The extended CONNECT that WebSockets over HTTP/2 need (RFC 8441 §3).
     ExtendedConnect,
 }
@@ -75,6 +80,8 @@ impl fmt::Display for Missing {
             Self::Http1 => "HTTP/1.1, by ALPN (RFC 7301)",
             Self::Http2 => "HTTP/2, by ALPN (RFC 9113 §3.2)",
             Self::Http2Preface => "HTTP/2, by its first octets (RFC 9113 §3.4)",
+            Self::Tls => "TLS on this port (try ws://)",
+            Self::Cleartext => "HTTP in cleartext on this port (try wss://)",
             Self::ExtendedConnect => "the extended CONNECT, by its SETTINGS (RFC 8441 §3)",
         })
     }

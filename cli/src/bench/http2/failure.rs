@@ -1,5 +1,7 @@
 //! What went wrong, in words.
 
+use sockeye::Error;
+use sockeye::error::Missing;
 use sockeye_proto::h2::{ConnectionError, OpenError, Reason, Settings, Violation};
 
 use super::super::failure::{Failure, Kind};
@@ -21,6 +23,9 @@ pub(super) fn ended(error: Option<ConnectionError>) -> Failure {
         }
         Some(ConnectionError::Violation(Violation::PrefaceTimeout)) => Failure::timeout("the server's SETTINGS"),
         Some(ConnectionError::Violation(Violation::SettingsTimeout)) => Failure::timeout("the answer to our SETTINGS"),
+        Some(ConnectionError::Violation(Violation::TlsAlert)) => {
+            Failure::new(Kind::Connect, Error::NotOffered(Missing::Cleartext).to_string())
+        }
         // RFC 9113 §3.4
         Some(ConnectionError::Violation(violation @ Violation::FirstFrame)) => {
             Failure::new(Kind::Violation, format!("the server did not answer in HTTP/2: {violation}"))

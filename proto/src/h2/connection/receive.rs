@@ -9,7 +9,8 @@ use crate::h2::frame::{Frame, HEAD_LENGTH, Head, PREFACE, flag, kind};
 use crate::h2::input::{self, Block, DataFrame, Effect, Fault, Handled, Messages, OwnPings};
 use crate::h2::life::Phase;
 use crate::h2::settings::max_frame_size;
-use crate::h2::{Scope, Violation};
+use crate::h2::{Role, Scope, Violation};
+use crate::is_tls_alert;
 
 /// Events that the application has not heard, past which a new stream waits.
 const MAX_UNHEARD: usize = 64;
@@ -86,6 +87,10 @@ impl Connection {
         let input = &mut input[..length];
         if self.life.phase() == Phase::Preface && !self.handle_preface(input, position)? {
             return Ok(());
+        }
+        // An alert is shorter than the head of a frame, and nothing comes behind it.
+        if self.role == Role::Client && self.life.phase() == Phase::Settings && is_tls_alert(input) {
+            return Err(Violation::TlsAlert);
         }
         while let Some(head) = Head::parse(&input[*position..]) {
             self.check_head(&head)?;

@@ -162,6 +162,11 @@ async fn an_extended_connect_that_is_not_served_falls_back() {
         for _ in 0..3 {
             assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_11, "{over2:?}");
         }
+        let why = client.fell_back().unwrap();
+        match over2 {
+            Over2::Status(status) => assert!(matches!(&*why, Error::Refused(response) if response.status() == status)),
+            _ => assert!(!matches!(*why, Error::Refused(_)), "{why}"),
+        }
         let tries = script.requests().iter().filter(|request| **request == "CONNECT").count();
         // What may pass is tried a second time, and REFUSED_STREAM elsewhere over HTTP/2 each time before.
         let expected = match over2 {
@@ -200,6 +205,7 @@ async fn the_same_refusal_over_both_is_one() {
             let Err(Error::Refused(response)) = open(&client).await else { panic!("{over1:?}") };
             assert_eq!((response.status().as_u16(), &response.body()[..]), (status, &b"over 2"[..]));
         }
+        assert!(client.fell_back().is_none(), "{over1:?}");
         *script.over2.lock().unwrap() = Over2::Opens;
         assert_eq!(open(&client).await.unwrap().version(), Version::HTTP_2, "{over1:?}");
         // From here on a refusal is no matter of the version, for others of the builder as well.

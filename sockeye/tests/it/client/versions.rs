@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Version;
+use sockeye::error::Missing;
 use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Limits, Reason, Server, Side, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
@@ -84,6 +85,7 @@ async fn without_the_setting_sockets_go_over_http1() {
     let (running, builder) = secure(&["h2", "http/1.1"], false).await;
     let client = connect(&builder, &running).await.unwrap();
     assert_eq!(open(&client, 2).await, Version::HTTP_11);
+    assert!(client.fell_back().is_none(), "nothing was refused");
     assert_eq!(running.handle.counter(Counter::Connections), 1 + 2, "one of HTTP/2, and one for each socket");
     let second = connect(&builder.clone(), &running).await.unwrap();
     assert_eq!(open(&second, 1).await, Version::HTTP_11);
@@ -152,6 +154,8 @@ async fn http1_may_be_required() {
         for _ in 0..2 {
             assert_eq!(client.open("/").await.unwrap().version(), Version::HTTP_11);
         }
+        let why = client.fell_back().unwrap();
+        assert!(matches!(*why, Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. }), "{why}");
     };
     within(async { tokio::join!(serving, opening) }).await;
 }
@@ -229,6 +233,35 @@ async fn the_first_settings_decide() {
     let connecting = builder.connect(URL);
     let (_peer, connected) = within(async { tokio::join!(serving, connecting) }).await;
     assert!(matches!(connected, Err(Error::NotOffered(_))), "{connected:?}");
+}
+
+/// RFC 8446 §5.1: the first octets tell, whichever version is spoken.
+#[tokio::test(start_paused = true)]
+async fn the_scheme_may_be_wrong() {
+    for (builder, mut wires) in [wires(), http2()] {
+        let serving = async {
+            let mut transport = wires.next().await;
+            transport.read_u8().await.unwrap();
+            transport.write_all(b"\x15\x03\x03\0\x02\x02\x46").await.unwrap();
+        };
+        let opening = async { builder.connect(URL).await?.open("/").await };
+        let ((), opened) = within(async { tokio::join!(serving, opening) }).await;
+        let error = opened.unwrap_err();
+        assert!(matches!(error, Error::NotOffered(Missing::Cleartext)), "{error:?}");
+    }
+    for answer in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\0\0\0\x04\0\0\0\0\0"] {
+        let (builder, mut wires) = wires();
+        let (_, config) = secure::configs(&[]);
+        let builder = builder.tls(config);
+        let serving = async {
+            let mut transport = wires.next().await;
+            transport.read_u8().await.unwrap();
+            transport.write_all(answer).await.unwrap();
+        };
+        let ((), connected) = within(async { tokio::join!(serving, builder.connect("wss://localhost")) }).await;
+        let error = connected.unwrap_err();
+        assert!(matches!(error, Error::NotOffered(Missing::Tls)), "{error:?}");
+    }
 }
 
 /// RFC 9113 §3.3: prior knowledge that is wrong shows at the first octets, whether the server then goes away or not.
