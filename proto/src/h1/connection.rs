@@ -21,8 +21,6 @@ const HALF_CLOSED: Duration = Duration::from_millis(100);
 /// Octets that a writer that waits may find in the output and go on: as many as HTTP/2's streams add to one output, so that
 /// large messages go out as evenly as they come in and while the cache has them.
 const BATCH: usize = 48 << 10;
-/// Octets of the largest buffer that is kept for the next [`read`](crate::MachineStream::read).
-const MAX_SPARE: usize = 256;
 
 /// One exchange of HTTP/1.1, which may become a tunnel, or a tunnel from the start: see the [module](super).
 ///
@@ -49,8 +47,6 @@ pub struct Connection {
     /// There while one of them is used.
     pub(super) buffers: Option<Box<Buffers>>,
     pub(super) unread: Unread,
-    /// An emptied buffer, for what is read next. Boxed, since most streams are read where the transport put their octets.
-    pub(super) spare: Option<Box<BytesMut>>,
     /// [`Event::Readable`] is to be told, before all others.
     is_readable: bool,
     /// All others, each of which comes once in the life of a tunnel.
@@ -62,7 +58,7 @@ pub struct Connection {
 }
 
 /// A server of a million sockets has a million of these.
-const _: () = assert!(size_of::<Connection>() <= 152);
+const _: () = assert!(size_of::<Connection>() <= 80);
 
 /// How far the connection and its one stream are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +129,6 @@ impl Connection {
             date: config.date,
             buffers: None,
             unread: Unread::default(),
-            spare: None,
             is_readable: false,
             events: None,
         }
@@ -449,17 +444,10 @@ impl Machine for Connection {
         batch
     }
 
-    /// One buffer is kept, of 256 octets at most.
-    fn recycle(&mut self, mut buffer: BytesMut) {
-        buffer.clear();
-        // Its capacity does not count what was read out of its front: that it is small does not say that it holds little.
-        if !buffer.try_reclaim(MAX_SPARE + 1) && buffer.try_reclaim(1) {
-            **self.spare.get_or_insert_default() = buffer;
-        }
-    }
+    /// Nothing is kept: most streams are read where the transport put their octets, and one that is not can make its buffer.
+    fn recycle(&mut self, _buffer: BytesMut) {}
 
     fn shrink(&mut self) {
-        self.spare = None;
         drop(self.take_batch());
     }
 

@@ -22,8 +22,8 @@ pub struct Stream<'a>(pub(super) &'a mut Connection);
 
 impl MachineStream for Stream<'_> {
     fn read(&mut self) -> BytesMut {
-        let Connection { unread, buffers, spare, .. } = &mut *self.0;
-        unread.take(batch(buffers), || spare.as_deref_mut().map_or_else(BytesMut::new, mem::take))
+        let Connection { unread, buffers, .. } = &mut *self.0;
+        unread.take(batch(buffers), BytesMut::new)
     }
 
     fn unread(&self) -> usize {
@@ -74,7 +74,9 @@ impl MachineStream for Stream<'_> {
         } else if !loan.kept.is_empty() {
             let mut kept = mem::take(&mut loan.kept);
             kept.advance(loan.unread.start);
-            if kept.is_empty() { connection.recycle(kept) } else { connection.unread.put_back(kept) }
+            if !kept.is_empty() {
+                connection.unread.put_back(kept);
+            }
         }
         connection.check();
     }

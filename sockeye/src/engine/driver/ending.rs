@@ -5,6 +5,7 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::Version;
 use sockeye_proto::Reason;
 use sockeye_proto::h2::StreamId;
 use sockeye_proto::{Machine, MachineStream as _};
@@ -84,7 +85,7 @@ where
     /// A connection that ended with the reset of its only stream has nothing to wait for.
     pub(super) fn note_broken_off(&mut self, was_closed: bool) {
         if !was_closed && self.machine.is_closed() {
-            self.input.state = Reading::Ended;
+            self.reading = Reading::Ended;
         }
     }
 
@@ -137,7 +138,11 @@ where
         let (parting, machine) = (self.streams.partings.next(), self.machine.poll_timeout());
         let drain = self.parting.due(self.streams.slots.len());
         let dues = [parting, self.write_deadline(), self.idle_deadline(), drain, machine, pulse];
-        let Some(due) = dues.into_iter().flatten().min() else { return false };
+        let Some(due) = dues.into_iter().flatten().min() else {
+            // A connection that is idle for hours pays for no timer.
+            self.timer = None;
+            return false;
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
         // A timer that fires too early is set again then: to set it whenever a deadline moves would cost more.
         if timer.is_elapsed() || timer.deadline().into_std() > due {
@@ -209,7 +214,7 @@ where
     /// Asks the peers of some more silent sockets, and gives up those that did not answer.
     fn ask_silent(&mut self, now: Instant, hearing: Hearing) {
         let Some(mut pulse) = self.pulse.take() else { return };
-        let blocked = self.output.blocked().is_some() || self.input.state == Reading::Behind;
+        let blocked = self.output.blocked().is_some() || self.reading == Reading::Behind;
         let hearing = if blocked { Hearing::Blocked } else { hearing };
         for index in pulse.advance(now, self.streams.slots.len()) {
             let Self { streams, machine, .. } = self;
@@ -240,7 +245,17 @@ where
     }
 
     fn idle_deadline(&self) -> Option<Instant> {
-        Some(self.active? + IDLE)
+        let active = self.active.filter(|_| self.keeps_spare())?;
+        Some(active + IDLE)
+    }
+
+    /// Whether there is memory to be given up. A connection of HTTP/1.1 mostly has none, and then needs no timer to be idle: its
+    /// machine keeps nothing between two batches.
+    fn keeps_spare(&self) -> bool {
+        self.link.info.version == Version::HTTP_2
+            || self.groups.keeps_spare()
+            || self.streams.partings.keeps_spare()
+            || self.link.keeps_spare()
     }
 
     /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
@@ -255,13 +270,13 @@ where
         }
         let linger = match &mut self.linger {
             Some(linger) => linger,
-            none => none.insert(Linger::new(&self.link.limits, self.output.is_shut_down())),
+            none => none.insert(Box::new(Linger::new(&self.link.limits, self.output.is_shut_down()))),
         };
         if self.phase == Phase::Ending || self.machine.is_all_received() {
             // What the peer has not read by now is little, or is cut off.
             linger.hasten(self.link.limits.failed_timeout);
         }
-        let read_ended = self.input.state == Reading::Ended;
+        let read_ended = self.reading == Reading::Ended;
         let is_written = self.output.is_with_transport();
         let shut_down = is_written && {
             let transport = &mut pinned(&mut self.transport);

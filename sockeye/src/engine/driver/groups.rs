@@ -84,6 +84,11 @@ impl Groups {
         backlog.iter().flat_map(|backlog| &backlog.holding).map(|members| members.clear()).sum()
     }
 
+    /// Whether there may be room that is not used.
+    pub(super) fn keeps_spare(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Gives up room that is not used.
     pub(super) fn shrink(&mut self) {
         if let Some(backlog) = &mut self.0 {

@@ -33,7 +33,7 @@ use self::farewell::Parting;
 use self::groups::Groups;
 use self::linger::Linger;
 use self::streams::Streams;
-use self::transport::{Input, Output};
+use self::transport::{Output, Reading};
 use crate::engine::body::Body;
 use crate::engine::link::{End, Link, Phase, Side};
 use crate::engine::metrics::Counter;
@@ -124,7 +124,9 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     /// Those of the ready list that are still to be looked at.
     ready: Vec<u32>,
     broken_off: BrokenOff,
-    input: Input,
+    /// What was read and the machine has not taken.
+    input: BytesMut,
+    reading: Reading,
     output: Output,
     timer: Option<Pin<Box<Sleep>>>,
     /// Asks silent sockets for a sign of life, if it is to.
@@ -138,14 +140,14 @@ pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
     active: Option<Instant>,
     /// What was published of the machine's counters; none while all of them are zero. Boxed, since few peers meet a limit.
     counted: Option<Box<h2::Counters>>,
-    /// What is left when the machine is done.
-    linger: Option<Linger>,
+    /// What is left when the machine is done. Boxed, since it lasts for the last seconds of a connection's life.
+    linger: Option<Box<Linger>>,
     /// What ended the connection otherwise than cleanly.
     failure: Option<Box<Error>>,
 }
 
 /// Besides its transport. A server of a million sockets over HTTP/1.1 has a million of these.
-const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 360);
+const _: () = assert!(size_of::<Driver<(), h1::Connection, NoMore>>() <= 336);
 
 impl<T, M, A> Driver<T, M, A>
 where
@@ -165,7 +167,8 @@ where
             groups: Groups::default(),
             ready: Vec::new(),
             broken_off: BrokenOff::Nowhere,
-            input: Input::new(input),
+            input,
+            reading: Reading::Open,
             output: Output::default(),
             timer: None,
             pulse,
@@ -277,7 +280,7 @@ where
     /// Owns no buffers that are not in use, as one of thousands of connections that wait for their next turn. What waits to be
     /// written stays where it is. False if the machine has more to say.
     fn rest(&mut self) -> bool {
-        buffers::give_back(&mut self.input.octets);
+        buffers::give_back(&mut self.input);
         buffers::give_back(&mut self.machine.take_batch());
         if !self.output.is_with_transport() {
             return true;
@@ -424,7 +427,7 @@ impl<T, A: Application<h1::Connection>> Driver<T, h1::Connection, A> {
     pub(crate) fn leave(&mut self) -> Option<(T, BytesMut)> {
         let transport = self.transport.take_if(|_| self.machine.is_left())?;
         let mut rest = self.machine.take_rest();
-        rest.unsplit(mem::take(&mut self.input.octets));
+        rest.unsplit(mem::take(&mut self.input));
         Some((transport, rest))
     }
 }

@@ -80,6 +80,11 @@ impl Partings {
         self.queue(Awaited::Handler)?.pop_front().map(|(_, id)| id)
     }
 
+    /// Whether there may be room that is not used.
+    pub(crate) fn keeps_spare(&self) -> bool {
+        self.queues.is_some()
+    }
+
     /// Gives up room that is not used.
     pub(crate) fn shrink(&mut self) {
         self.queues.take_if(|queues| queues.iter().all(VecDeque::is_empty));

@@ -13,27 +13,14 @@ use super::{Application, Driver, pinned};
 use crate::engine::link::{End, Limits, MIN_PROGRESS};
 use crate::engine::{buffers, now};
 
-/// What was read and the machine has not taken.
-#[derive(Default)]
-pub(super) struct Input {
-    pub(super) octets: BytesMut,
-    pub(super) state: Reading,
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+/// How far the peer's half of the transport is.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
-    #[default]
     Open,
     /// The machine stopped before it had taken all: to read on would gather whatever a peer sends.
     Behind,
     /// The transport has nothing more.
     Ended,
-}
-
-impl Input {
-    pub(super) fn new(octets: BytesMut) -> Self {
-        Self { octets, ..Self::default() }
-    }
 }
 
 /// What the machine said and the transport has not taken.
@@ -136,7 +123,7 @@ where
         if progress {
             self.output.hear(now);
         }
-        if self.output.has_failed() && self.input.state == Reading::Ended && !self.machine.is_closed() {
+        if self.output.has_failed() && self.reading == Reading::Ended && !self.machine.is_closed() {
             // There is nothing more to be read off a transport that failed.
             self.give_up_transport(io::ErrorKind::BrokenPipe.into());
         }
@@ -147,8 +134,8 @@ where
         if self.machine.is_stopped() || self.machine.is_closed() {
             return false;
         }
-        let before = self.input.octets.len();
-        match self.input.state {
+        let before = self.input.len();
+        match self.reading {
             Reading::Behind => {
                 self.hand_over(now);
                 return true;
@@ -156,13 +143,13 @@ where
             Reading::Ended => return self.hand_over(now),
             Reading::Open => {}
         }
-        if self.input.octets.capacity() == 0 {
-            self.input.octets = self.machine.take_batch();
+        if self.input.capacity() == 0 {
+            self.input = self.machine.take_batch();
         }
-        buffers::fill(&mut self.input.octets);
+        buffers::fill(&mut self.input);
         let room = room_to_read(before);
         let mut progress = true;
-        match poll_read_buf(pinned(&mut self.transport), cx, &mut (&mut self.input.octets).limit(room)) {
+        match poll_read_buf(pinned(&mut self.transport), cx, &mut (&mut self.input).limit(room)) {
             Poll::Ready(Ok(0)) => self.end_of_transport(now),
             Poll::Ready(Ok(_)) => self.application.hear(),
             Poll::Ready(Err(error)) => {
@@ -176,27 +163,27 @@ where
 
     /// Hands the machine what was read, which it may leave when it stops; whether it took anything.
     fn hand_over(&mut self, now: Instant) -> bool {
-        let before = self.input.octets.len();
+        let before = self.input.len();
         if before > 0 {
-            self.machine.handle_data(now, &mut self.input.octets);
+            self.machine.handle_data(now, &mut self.input);
         }
-        if self.input.state != Reading::Ended {
-            self.input.state = if self.machine.is_stopped() { Reading::Behind } else { Reading::Open };
+        if self.reading != Reading::Ended {
+            self.reading = if self.machine.is_stopped() { Reading::Behind } else { Reading::Open };
         }
-        self.input.octets.len() < before
+        self.input.len() < before
     }
 
     /// The peer has ended its half.
     fn end_of_transport(&mut self, now: Instant) {
         self.hand_over(now);
-        self.input.state = Reading::Ended;
+        self.reading = Reading::Ended;
         self.machine.handle_eof(now);
     }
 
     /// Reading has failed.
     fn fail(&mut self, now: Instant) {
         self.hand_over(now);
-        self.input.state = Reading::Ended;
+        self.reading = Reading::Ended;
         self.machine.handle_failure(now);
     }
 
@@ -304,7 +291,7 @@ where
         if !self.output.has_failed() {
             self.fail_to_write(now, error);
         }
-        self.input.state = Reading::Ended;
+        self.reading = Reading::Ended;
         self.machine.handle_failure(now);
         self.machine.poll_transmit(&mut BytesMut::new());
         self.machine.close(Reason::NO_ERROR);

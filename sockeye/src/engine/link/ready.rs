@@ -203,6 +203,12 @@ impl Link {
         self.news() != 0
     }
 
+    /// For the connection: whether there may be room that is not used.
+    pub(crate) fn keeps_spare(&self) -> bool {
+        let ready = self.ready();
+        ready.rare.is_some() || ready.handed.is_some()
+    }
+
     /// For the connection: gives up room that is not used.
     pub(crate) fn shrink(&self) {
         let mut ready = self.ready();
