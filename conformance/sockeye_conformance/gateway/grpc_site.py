@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 20
 
 
 class Site:
-    """The server, for as long as a `with` block lasts. Calls that wait are in `held`, and in `given_up` once they are over, by name."""
+    """The server, for as long as a `with` block lasts. Calls that wait are in `held`, and once they are over in `given_up`."""
 
     def __init__(self, credentials: Any = None) -> None:
         self.held: queue.Queue[str] = queue.Queue()
