@@ -5,7 +5,6 @@ pub(crate) mod fields;
 mod interim;
 mod upload;
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER};
@@ -13,7 +12,6 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use sockeye::server::Interim;
 
 pub use self::body::Content;
@@ -22,7 +20,7 @@ pub(crate) use self::upload::{Progress, Upload};
 use crate::answer::Failure;
 use crate::observe::Exchange;
 use crate::policy::Policy;
-use crate::reach::{self, Protocol, Reach, Target};
+use crate::reach::{self, Protocol, Reach};
 use crate::upstreams::Lease;
 
 /// Forwards a request, and answers with what comes of it.
@@ -41,12 +39,13 @@ pub(crate) async fn forward(
     }
     let outline = Outline::of(&parts, &body, policy, interim);
     let can_repeat = body.is_end_stream();
-    let (mut upload, mut is_repeated) =
-        (Upload::new(body, outline.fields.contains_key(TRAILER), exchange.live().clone()), false);
+    let mut upload = Upload::new(body, outline.fields.contains_key(TRAILER), exchange.live().clone());
+    // Once more at the same upstream where a connection ended, and once at another.
+    let (mut is_again, mut is_elsewhere) = (false, false);
     loop {
         let progress = upload.progress();
         exchange.upstream(lease.reach().shared_target());
-        let failed = match attempt(&outline, upload, &progress, lease.reach()).await {
+        let failed = match attempt(&outline, upload, &progress, lease.reach(), is_again).await {
             Ok(response) => {
                 lease.succeeded();
                 exchange.status(response.status());
@@ -58,15 +57,19 @@ pub(crate) async fn forward(
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         }
-        lease.failed(&failed);
         // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm.
         let may_repeat = can_repeat && (failed.is_unreached() || parts.method.is_idempotent() && !failed.is_timeout());
-        let other = if may_repeat && !is_repeated { lease.another() } else { None };
+        if may_repeat && failed.is_of_connection() && !is_again {
+            (is_again, upload) = (true, Upload::empty());
+            continue;
+        }
+        lease.failed(&failed);
+        let other = if may_repeat && !is_elsewhere { lease.another() } else { None };
         let Some(other) = other else {
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         };
-        (lease, is_repeated, upload) = (other, true, Upload::empty());
+        (lease, upload, is_again, is_elsewhere) = (other, Upload::empty(), false, true);
     }
 }
 
@@ -137,9 +140,10 @@ async fn attempt(
     upload: Upload,
     progress: &Progress,
     reach: &Reach,
+    is_again: bool,
 ) -> Result<Response<Incoming>, reach::Error> {
     let request = outline.request(upload, reach)?;
-    let answered = reach.http().request(request);
+    let answered = reach.request(request, is_again);
     match within(reach.timeouts().answer, progress, answered).await {
         // RFC 9110 §15.2.2: it goes over to what nobody asked for, and its client would take what follows for that.
         Some(Ok(response)) if response.status().is_informational() => {
@@ -152,7 +156,7 @@ async fn attempt(
             Err(reach::Error::foreign_coding(reach.target()))
         }
         Some(Ok(response)) => Ok(response),
-        Some(Err(error)) => Err(failure(reach.target(), &error)),
+        Some(Err(error)) => Err(error),
         // RFC 9110 §15.5.9
         None if progress.awaits_client() => Err(reach::Error::content_stalled(reach.timeouts().answer)),
         None => {
@@ -192,21 +196,4 @@ fn answer(
     let has_content = *method != Method::HEAD
         && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
     Response::from_parts(parts, Content::of_upstream(Source::Hyper(body), upload, exchange, lease, has_content))
-}
-
-/// What of hyper's failures people are told.
-pub(crate) fn failure(target: &Target, error: &legacy::Error) -> reach::Error {
-    let mut source = error.source();
-    let mut last = error.to_string();
-    while let Some(cause) = source {
-        if let Some(ours) = cause.downcast_ref::<reach::Error>() {
-            return ours.clone();
-        }
-        last = cause.to_string();
-        source = cause.source();
-    }
-    if error.is_connect() {
-        return reach::Error::unreached(format!("no connection to {target}: {last}"));
-    }
-    reach::Error::failed(format!("{target} gave no answer: {last}"))
 }

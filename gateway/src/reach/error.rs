@@ -22,6 +22,8 @@ enum Kind {
     TimedOut { sent: bool },
     /// The request may have been seen.
     Failed,
+    /// A connection ended that was good until then: whether the request may have been seen.
+    Ended { seen: bool },
     /// There was an answer, and none to what was asked for.
     Unfit,
     /// The client chose one name too many.
@@ -45,6 +47,10 @@ impl Error {
 
     pub(crate) fn failed(text: impl Into<String>) -> Self {
         Self { kind: Kind::Failed, text: text.into() }
+    }
+
+    pub(crate) fn ended(text: impl Into<String>, seen: bool) -> Self {
+        Self { kind: Kind::Ended { seen }, text: text.into() }
     }
 
     pub(crate) fn unfit(text: impl Into<String>) -> Self {
@@ -89,7 +95,13 @@ impl Error {
 
     /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
     pub fn is_unreached(&self) -> bool {
-        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false })
+        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false } | Kind::Ended { seen: false })
+    }
+
+    /// Whether it was the end of a connection, as every server ends some: that says nothing of the upstream itself, which another
+    /// connection may reach.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        matches!(self.kind, Kind::Ended { .. })
     }
 
     /// Whether a step took too long.

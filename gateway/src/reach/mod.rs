@@ -3,6 +3,7 @@
 mod dial;
 mod error;
 mod names;
+mod pool;
 mod stream;
 mod target;
 mod tls;
@@ -13,14 +14,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, StatusCode};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use tokio::time::timeout;
 
 pub(crate) use self::dial::{Dialer, Pooled, Versions};
 pub use self::error::Error;
 use self::names::Names;
+use self::pool::Pool;
 pub(crate) use self::stream::Stream;
 pub use self::target::Target;
 pub use self::tls::Tls;
@@ -102,8 +103,8 @@ struct Shared {
     protocol: Protocol,
     timeouts: Timeouts,
     dialer: Dialer,
-    http: legacy::Client<Pooled, Upload>,
-    /// For which `http` has connections of HTTP/2, beside the upstream's own.
+    pool: Pool,
+    /// For which `pool` has connections of HTTP/2, beside the upstream's own.
     names: Names,
     /// For WebSockets over HTTP/2.
     tunnels: Option<sockeye::Client>,
@@ -119,17 +120,7 @@ impl Reach {
     /// What cannot be: a name that no certificate has, roots that cannot be read.
     pub fn new(target: Target, protocol: Protocol, tls: &Tls, timeouts: &Timeouts) -> Result<Self, Error> {
         let dialer = Dialer::new(target, tls, timeouts.connect)?;
-        let versions = match protocol {
-            Protocol::Auto => Versions::Any,
-            Protocol::Http1 => Versions::Http1,
-            Protocol::Http2 => Versions::Http2,
-        };
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .http2_only(protocol == Protocol::Http2)
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(timeouts.idle)
-            .build(Pooled { dialer: dialer.clone(), versions });
+        let pool = Pool::new(&dialer, protocol, timeouts);
         let may_tunnel = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
         let tunnels = if may_tunnel { Some(tunnels(&dialer, tls, protocol, timeouts)?) } else { None };
         let names = Names::new(timeouts.idle);
@@ -137,7 +128,7 @@ impl Reach {
             protocol,
             timeouts: *timeouts,
             dialer,
-            http,
+            pool,
             names,
             tunnels,
             refrain: Mutex::default(),
@@ -176,13 +167,15 @@ impl Reach {
         let mut request = Request::new(Upload::empty());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = uri;
-        let response = timeout(self.0.timeouts.answer, self.0.http.request(request)).await;
+        // Whether it takes connections is a part of it.
+        let response = timeout(self.0.timeouts.answer, self.0.pool.request(request, true, target)).await;
         let response = response.map_err(|_| Error::timed_out(format!("{target} did not answer in time"), true))?;
-        Ok(response.map_err(|error| crate::http::failure(target, &error))?.status())
+        Ok(response?.status())
     }
 
-    pub(crate) fn http(&self) -> &legacy::Client<Pooled, Upload> {
-        &self.0.http
+    /// Makes a request: `afresh` where a kept connection has ended under it.
+    pub(crate) async fn request(&self, request: Request<Upload>, afresh: bool) -> Result<Response<Incoming>, Error> {
+        self.0.pool.request(request, afresh, self.target()).await
     }
 
     /// Whether a connection of HTTP/2 may be for a name that a client chose.

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::client::TlsStream;
 
+use super::pool::Proven;
+
 /// A connection to an upstream, whatever carries it.
 #[derive(Debug)]
 pub(crate) enum Stream {
@@ -92,6 +94,7 @@ impl AsyncWrite for Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        if self.is_http2() { Connected::new().negotiated_h2() } else { Connected::new() }
+        let connected = Connected::new().extra(Proven::default());
+        if self.is_http2() { connected.negotiated_h2() } else { connected }
     }
 }

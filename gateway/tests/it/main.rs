@@ -7,6 +7,7 @@ mod handshakes;
 mod hostile;
 mod http;
 mod interim;
+mod kept;
 mod orderly;
 mod relay;
 mod streams;
