@@ -177,4 +177,25 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
     }
+
+    #[test]
+    fn whose_certificate_is_to_be_verified_has_one() {
+        let says: [fn(&mut RouteConfig); 2] = [
+            |config| config.upstream_ca = Some("no-such-file.pem".into()),
+            |config| config.upstream_name = Some("example.com".into()),
+        ];
+        for say in says {
+            let mut all = Config::to("http://a:1").route(RouteConfig::new("/api", "unix:/run/a.sock"));
+            say(&mut all.all);
+            let error = all.routes(&[]).unwrap_err().to_string();
+            assert!(error.starts_with("upstream-") && error.contains("by https://"), "{error}");
+            let mut route = RouteConfig::new("/api", "http://a:1");
+            say(&mut route);
+            let error = Config::to("https://a:1").route(route).routes(&[]).unwrap_err().to_string();
+            assert!(error.starts_with("the route /api: upstream-"), "{error}");
+        }
+        let mut mixed = Config::to("http://a:1").route(RouteConfig::new("/api", "https://a:1"));
+        mixed.all.upstream_name = Some("example.com".into());
+        mixed.routes(&[]).expect("one of them is for it");
+    }
 }

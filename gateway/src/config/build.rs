@@ -28,7 +28,10 @@ impl Config {
             if route.path.is_none() && route.host.is_none() {
                 return Err(ConfigError::new(format!("{name} has neither a path nor a host: say what goes there")));
             }
-            let built = build(&route.or(&self.all), &mut known);
+            let built = build(&route.or(&self.all), &mut known).and_then(|built| {
+                check_tls(route, built.upstreams())?;
+                Ok(built)
+            });
             routes.push(built.map_err(|error| ConfigError::new(format!("{name}: {error}")))?);
         }
         if !self.all.upstream.is_empty() {
@@ -37,7 +40,9 @@ impl Config {
         if routes.is_empty() {
             return Err(ConfigError::new("there is no upstream: name one, such as http://localhost:3000"));
         }
-        Routes::new(routes)
+        let routes = Routes::new(routes)?;
+        check_tls(&self.all, &routes.upstreams())?;
+        Ok(routes)
     }
 }
 
@@ -56,6 +61,19 @@ fn build(config: &RouteConfig, known: &mut Vec<Arc<Upstream>>) -> Result<Route, 
         upstreams.push(upstream);
     }
     Ok(Route::new(path, host, policy(config)?, upstreams))
+}
+
+/// Who says how TLS is to be and has no upstream with TLS takes one for safer than it is.
+fn check_tls(config: &RouteConfig, upstreams: &[Arc<Upstream>]) -> Result<(), ConfigError> {
+    let said = [("upstream-ca", config.upstream_ca.is_some()), ("upstream-name", config.upstream_name.is_some())];
+    match said.into_iter().find(|(_, is_said)| *is_said) {
+        Some((name, _)) if !upstreams.iter().any(|upstream| upstream.reach().target().is_secure()) => {
+            Err(ConfigError::new(format!(
+                "{name} is for upstreams with TLS, and there is none: name one by https://, or leave {name} out"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn upstream(settings: Settings, known: &mut Vec<Arc<Upstream>>) -> Result<Arc<Upstream>, ConfigError> {
