@@ -50,6 +50,9 @@ impl Service<Request<Body>> for Gateway {
 
 async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
     let mut exchange = Exchange::begin(&request, &live);
+    if let Some(answer) = crate::http::own::answer(&request) {
+        return answer(exchange);
+    }
     let Some(route) = live.find(&request) else { return Failure::no_route().answer(exchange) };
     exchange.route(&route);
     let lease = match route.lease() {

@@ -3,6 +3,7 @@
 mod body;
 pub(crate) mod fields;
 mod interim;
+pub(crate) mod own;
 mod upload;
 
 use std::time::Duration;
@@ -32,11 +33,6 @@ pub(crate) async fn forward(
 ) -> Response<Content> {
     let interim = Interim::of(&request);
     let (parts, body) = request.into_parts();
-    // RFC 9110 §9.3.6: no tunnel to anywhere.
-    if parts.method == Method::CONNECT {
-        return Failure::new(StatusCode::NOT_IMPLEMENTED, "this gateway has no CONNECT but for WebSockets")
-            .answer(exchange);
-    }
     let outline = Outline::of(&parts, &body, policy, interim);
     let can_repeat = body.is_end_stream();
     let mut upload = Upload::new(body, outline.fields.contains_key(TRAILER), exchange.live().clone());
@@ -97,6 +93,7 @@ impl Outline {
             }
             _ => _ = fields.remove(CONTENT_LENGTH),
         }
+        own::count_down(&parts.method, &mut fields);
         let path = fields::path(&parts.uri);
         let host = if policy.preserve_host { fields::authority(&parts.uri, &parts.headers) } else { None };
         let expects_continue = fields::tokens(&fields, &EXPECT).any(|token| token.eq_ignore_ascii_case("100-continue"));

@@ -266,6 +266,60 @@ async fn options_of_a_server_are_the_upstreams() {
     assert!(seen.starts_with("OPTIONS * HTTP/1.1\r\n"), "{seen}");
 }
 
+/// RFC 9110 §7.6.2: each gateway counts down, and the last one answers.
+#[tokio::test]
+async fn max_forwards_says_who_answers() {
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    for (method, said, status, goes_on) in [
+        ("OPTIONS", "0", "200", None),
+        ("TRACE", "0", "501", None),
+        ("OPTIONS", "1", "200", Some("0")),
+        ("TRACE", "010", "200", Some("9")),
+        ("OPTIONS", "99999999999999999999", "200", Some("18446744073709551614")),
+        ("OPTIONS", "-1", "400", None),
+        ("TRACE", "", "400", None),
+        ("OPTIONS", "1\r\nmax-forwards: 1", "400", None),
+        ("GET", "0", "200", Some("0")),
+        ("GET", "none", "200", Some("none")),
+    ] {
+        let head = format!("{method} / HTTP/1.1\r\nhost: x\r\nmax-forwards: {said}\r\n\r\n");
+        let answer = exchange(gateway, head.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
+        let seen = String::from_utf8(std::mem::take(&mut *seen.lock().unwrap())).unwrap();
+        assert_eq!(crate::common::field(&seen, "max-forwards"), goes_on, "{head}: {seen}");
+        assert_eq!(seen.is_empty(), goes_on.is_none(), "{head}: {seen}");
+        if (said, status) == ("0", "200") && goes_on.is_none() {
+            assert!(answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+        }
+    }
+}
+
+/// RFC 9110 §4.2: an upstream of HTTP has nothing by another scheme, whatever is asked for.
+#[tokio::test]
+async fn another_scheme_is_400() {
+    const UPGRADE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                           sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    for line in ["GET ftp://x/a", "GET file://x/etc/passwd", "POST ws://x/", "OPTIONS gopher://x"] {
+        for fields in ["", UPGRADE] {
+            let answer = exchange(gateway, format!("{line} HTTP/1.1\r\nhost: x\r\n{fields}\r\n").as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{line}: {answer}");
+        }
+    }
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    octets.extend(headers(1, &[(":method", "GET"), (":scheme", "ftp"), (":authority", "x"), (":path", "/a")]));
+    stream.write_all(&octets).await.unwrap();
+    soon(until_answered(&mut stream)).await;
+    assert_eq!(String::from_utf8_lossy(&seen.lock().unwrap()), "");
+    for line in ["GET HTTP://x/a", "GET https://x/a"] {
+        let answer = exchange(gateway, format!("{line} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{line}: {answer}");
+    }
+}
+
 /// RFC 9110 §10.1.4: what a client takes of trailers is said to the upstream as what holds for one hop.
 #[tokio::test]
 async fn te_goes_on_with_connection() {
