@@ -56,6 +56,12 @@ pub trait Machine {
         false
     }
 
+    /// Whether the connection was broken off in the middle of what it carried, and its peer is to see that: its transport goes
+    /// without an end of its own, TCP by a reset (RFC 9293 §3.10.5).
+    fn is_aborted(&self) -> bool {
+        false
+    }
+
     /// Whether the peer is known to have received all that streams have sent.
     fn is_all_received(&self) -> bool {
         false

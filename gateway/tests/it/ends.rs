@@ -1,12 +1,17 @@
 //! How sockets end: END_STREAM and FIN, RST and abort.
 
-use http::Version;
-use sockeye::Reason;
-use sockeye::socket::TunnelPeer;
-use sockeye_gateway::Protocol;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use std::net::SocketAddr;
 
-use crate::common::{client, gateway, gateway_with_handle, open_tunnel, raw_upstream, soon, take_socket};
+use http::Version;
+use sockeye::socket::TunnelPeer;
+use sockeye::{Reason, Tunnel};
+use sockeye_gateway::Protocol;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::common::{
+    client, gateway, gateway_with_handle, open_tunnel, raw_upstream, read_head, soon, take_socket, upstream,
+};
 
 /// PEERS: a FIN without a Close ends the stream at once, and cleanly.
 #[tokio::test]
@@ -65,16 +70,118 @@ async fn a_reset_of_the_client_aborts_the_upstream() {
     }
 }
 
-/// A connection that breaks off is no clean end.
+/// A socket's end as its owner has it: a connection of HTTP/1.1, or a stream.
+enum Owned {
+    Connection(TcpStream),
+    Stream(Tunnel),
+}
+
+impl Owned {
+    /// Breaks it off: RST of TCP, RST_STREAM with CANCEL.
+    fn abort(self) {
+        match self {
+            Self::Connection(stream) => {
+                socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+            }
+            Self::Stream(tunnel) => tunnel.reset(Reason::CANCEL),
+        }
+    }
+
+    /// The same is seen at the other end.
+    async fn sees_an_abort(self) {
+        let mut octets = Vec::new();
+        match self {
+            Self::Connection(mut stream) => {
+                let error = soon(stream.read_to_end(&mut octets)).await.expect_err("no clean end");
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+            }
+            Self::Stream(mut tunnel) => {
+                soon(tunnel.read_to_end(&mut octets)).await.expect_err("no clean end");
+                assert_eq!(tunnel.peer(), TunnelPeer::Reset(Reason::CANCEL));
+            }
+        }
+        assert_eq!(octets, b"");
+    }
+
+    async fn exchange(&mut self, other: &mut Self) {
+        let (one, other) = (self.octets(), other.octets());
+        one.write_all(b"there").await.unwrap();
+        let mut octets = [0; 5];
+        soon(other.read_exact(&mut octets)).await.unwrap();
+        other.write_all(&octets).await.unwrap();
+        soon(one.read_exact(&mut octets)).await.unwrap();
+        assert_eq!(&octets, b"there");
+    }
+
+    fn octets(&mut self) -> &mut dyn Octets {
+        match self {
+            Self::Connection(stream) => stream,
+            Self::Stream(tunnel) => tunnel,
+        }
+    }
+}
+
+trait Octets: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Octets for T {}
+
+/// A client's end of a new socket, whose connection of HTTP/1.1 has had an answer of the gateway's before where `is_later`.
+async fn open(gateway: SocketAddr, version: Version, is_later: bool) -> Owned {
+    if version == Version::HTTP_2 {
+        return Owned::Stream(open_tunnel(&client(gateway, version)).await);
+    }
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    if is_later {
+        stream.write_all(b"OPTIONS / HTTP/1.1\r\nhost: x\r\nmax-forwards: 0\r\n\r\n").await.unwrap();
+        soon(read_head(&mut stream)).await;
+    }
+    let head =
+        b"GET /chat HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                 sec-websocket-key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    let answer = soon(read_head(&mut stream)).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    Owned::Connection(stream)
+}
+
+/// Both ends of a socket through the gateway.
+async fn opened(from: Version, to: Protocol, is_later: bool) -> (Owned, Owned) {
+    if to == Protocol::Http1 {
+        let (url, listener) = raw_upstream().await;
+        let gateway = gateway(&url, to).await;
+        let (client, (_, upstream)) = tokio::join!(open(gateway, from, is_later), take_socket(&listener));
+        return (client, Owned::Connection(upstream));
+    }
+    let (sender, mut tunnels) = tokio::sync::mpsc::unbounded_channel();
+    let url = upstream(tower::service_fn(move |mut request: http::Request<sockeye::Body>| {
+        let sender = sender.clone();
+        async move {
+            let upgrade = sockeye::Upgrade::from_request(&mut request).expect("it is a handshake");
+            let response = upgrade.tunnel(&http::HeaderMap::new(), move |tunnel| async move {
+                sender.send(tunnel).ok();
+            });
+            Ok::<_, std::convert::Infallible>(response.map(sockeye::Body::from))
+        }
+    }))
+    .await;
+    let client = open(gateway(&url, to).await, from, is_later).await;
+    (client, Owned::Stream(soon(tunnels.recv()).await.unwrap()))
+}
+
+/// RFC 9113 §7, RFC 9293 §3.10.5: what breaks off at one end breaks off at the other, whatever carries either.
 #[tokio::test]
-async fn a_reset_of_the_upstream_resets_the_stream() {
-    let (url, listener) = raw_upstream().await;
-    let client = client(gateway(&url, Protocol::Http1).await, Version::HTTP_2);
-    let (mut tunnel, (_, upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
-    socket2::SockRef::from(&upstream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
-    drop(upstream);
-    soon(tunnel.read_to_end(&mut Vec::new())).await.expect_err("no clean end");
-    assert_eq!(tunnel.peer(), TunnelPeer::Reset(Reason::CANCEL));
+async fn an_abort_is_an_abort_all_four_ways() {
+    for from in [Version::HTTP_11, Version::HTTP_2] {
+        for to in [Protocol::Http1, Protocol::Http2] {
+            for (is_of_client, is_later) in [(true, false), (false, false), (true, true), (false, true)] {
+                let (mut client, mut upstream) = opened(from, to, is_later).await;
+                client.exchange(&mut upstream).await;
+                let (aborts, sees) = if is_of_client { (client, upstream) } else { (upstream, client) };
+                aborts.abort();
+                sees.sees_an_abort().await;
+            }
+        }
+    }
 }
 
 /// A connection of the client's that is lost takes its sockets along, upstream too.

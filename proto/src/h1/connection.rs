@@ -72,9 +72,17 @@ pub(super) enum State {
     /// Both halves have ended, or the client is gone: the connection ends when the stream is released.
     Ended,
     /// The connection is over, and the stream still held.
-    Closed,
+    Closed(Close),
     /// The connection is over, and the stream released.
-    Released,
+    Released(Close),
+}
+
+/// How a connection is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Close {
+    Orderly,
+    /// A tunnel was reset before our half of it had ended.
+    Aborted,
 }
 
 /// What is known of a client that waits for its response.
@@ -163,7 +171,7 @@ impl Connection {
 
     /// Whether what comes is another exchange's.
     fn is_answered(&self) -> bool {
-        matches!(self.state, State::Answering(_) | State::Ended | State::Released) && self.persists
+        matches!(self.state, State::Answering(_) | State::Ended | State::Released(_)) && self.persists
     }
 
     /// Octets that may still be received before any is read.
@@ -260,7 +268,7 @@ impl Connection {
     /// Ends the connection. What is left to transmit stays.
     pub(super) fn end(&mut self, error: Option<ConnectionError>) {
         if !self.is_closed() {
-            self.state = State::Closed;
+            self.state = State::Closed(Close::Orderly);
             self.writer = Writer::Idle;
             self.tell(Event::Closed(error));
         }
@@ -277,8 +285,21 @@ impl Connection {
         self.end(error);
     }
 
+    /// Resets a tunnel. One whose half of ours has ended gets the end that is on its way.
+    pub(super) fn break_off(&mut self, reason: Reason) {
+        let is_cut = matches!(self.state, State::Tunnel { send: Half::Open, .. }) && reason != Reason::NO_ERROR;
+        self.abort(None);
+        if is_cut {
+            self.state = State::Closed(Close::Aborted);
+        }
+    }
+
     pub(super) fn is_stream_closed(&self) -> bool {
-        matches!(self.state, State::Ended | State::Closed | State::Released)
+        matches!(self.state, State::Ended | State::Closed(_) | State::Released(_))
+    }
+
+    fn is_released(&self) -> bool {
+        matches!(self.state, State::Released(_))
     }
 
     /// The application is done with the stream.
@@ -289,7 +310,8 @@ impl Connection {
             self.end(None);
             self.unread = Unread::default();
         }
-        self.state = State::Released;
+        let close = if let State::Closed(close) = self.state { close } else { Close::Orderly };
+        self.state = State::Released(close);
         self.check();
     }
 
@@ -299,7 +321,7 @@ impl Connection {
         debug_assert!(self.unread.len() <= self.window as usize, "no more is taken than may be unread");
         debug_assert!(self.writer == Writer::Idle || self.is_sending(), "only who may write waits for it");
         debug_assert!(
-            self.state != State::Released || self.unread.is_empty() || self.persists,
+            !self.is_released() || self.unread.is_empty() || self.persists,
             "nobody reads a stream that was released"
         );
         debug_assert!(
@@ -331,7 +353,7 @@ impl Machine for Connection {
     /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response is most likely gone, and gets 100 ms: then
     /// [`Event::Reset`] follows, with CANCEL.
     fn handle_eof(&mut self, now: Instant) {
-        self.persists &= self.state == State::Released;
+        self.persists &= self.is_released();
         match self.state {
             State::Asked(Client::Open) => {
                 self.state = State::Asked(Client::HalfClosed(now.checked_add(HALF_CLOSED)));
@@ -408,16 +430,16 @@ impl Machine for Connection {
     }
 
     fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed | State::Released)
+        matches!(self.state, State::Closed(_) | State::Released(_))
     }
 
     #[inline]
     fn stream(&mut self, id: StreamId) -> Option<Stream<'_>> {
-        (id == STREAM && self.state != State::Released).then_some(Stream(self))
+        (id == STREAM && !self.is_released()).then_some(Stream(self))
     }
 
     fn stream_count(&self) -> usize {
-        usize::from(self.state != State::Released)
+        usize::from(!self.is_released())
     }
 
     /// A connection of one stream takes no other, and is left to nobody.
@@ -426,7 +448,11 @@ impl Machine for Connection {
     }
 
     fn is_left(&self) -> bool {
-        self.state == State::Released && self.persists
+        self.is_released() && self.persists
+    }
+
+    fn is_aborted(&self) -> bool {
+        matches!(self.state, State::Closed(Close::Aborted) | State::Released(Close::Aborted))
     }
 
     /// HTTP/1.1 has no words for the reason.

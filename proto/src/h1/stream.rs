@@ -112,9 +112,11 @@ impl MachineStream for Stream<'_> {
     }
 
     /// Closes the connection at once. A client that waits for its response is told 500 (INTERNAL_ERROR) or 503
-    /// (REFUSED_STREAM); else without a word.
+    /// (REFUSED_STREAM); else without a word. A tunnel whose half of ours is open [is aborted](Machine::is_aborted), but for
+    /// NO_ERROR.
     fn reset(&mut self, reason: Reason) {
         let status = match reason {
+            _ if self.0.is_tunnel() => return self.0.break_off(reason),
             Reason::INTERNAL_ERROR => StatusCode::INTERNAL_SERVER_ERROR,
             Reason::REFUSED_STREAM => StatusCode::SERVICE_UNAVAILABLE,
             _ => return self.0.abort(None),

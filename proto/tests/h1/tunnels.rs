@@ -198,6 +198,50 @@ fn to_break_off_is_to_close() {
     }
 }
 
+/// RFC 9293 §3.10.5: a reset in the middle of a tunnel is one of the transport, for as long as there is a connection; a tunnel that
+/// ends otherwise, or of which our half has ended, has an end that is in order.
+#[test]
+fn a_reset_is_an_abort_where_our_half_is_open() {
+    type Work = fn(&mut Tested);
+    let rows: [(&str, Work, bool); 9] = [
+        ("reset", |tested| tested.stream().reset(Reason::CANCEL), true),
+        ("failed", |tested| tested.stream().reset(Reason::INTERNAL_ERROR), true),
+        ("after the peer's end", |tested| tested.eof().stream().reset(Reason::CANCEL), true),
+        ("for no error", |tested| tested.stream().reset(Reason::NO_ERROR), false),
+        (
+            "after our end",
+            |tested| {
+                tested.stream().write(b"ours", true);
+                tested.stream().reset(Reason::CANCEL);
+            },
+            false,
+        ),
+        ("released", |tested| tested.stream().release(), false),
+        ("closed", |tested| tested.machine.close(Reason::CANCEL), false),
+        ("lost", |tested| tested.machine.handle_failure(tested.now), false),
+        (
+            "reset when closed",
+            |tested| {
+                tested.machine.close(Reason::CANCEL);
+                tested.stream().reset(Reason::CANCEL);
+            },
+            false,
+        ),
+    ];
+    for (name, work, is_aborted) in rows {
+        let mut tested = Tested::tunnel();
+        work(&mut tested);
+        assert_eq!(tested.machine.is_aborted(), is_aborted, "{name}");
+        if let Some(stream) = tested.machine.stream(STREAM) {
+            stream.release();
+        }
+        assert_eq!(tested.machine.is_aborted(), is_aborted, "{name}, and released");
+    }
+    let mut tested = Tested::server();
+    tested.stream().reset(Reason::CANCEL);
+    assert!(!tested.machine.is_aborted(), "no tunnel");
+}
+
 /// A stream that is closed is not reset: what is left of it goes out.
 #[test]
 fn what_has_ended_is_not_broken_off() {

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 #[cfg(unix)]
 use tokio::net::UnixStream;
 
+use crate::engine::driver::Abort;
+
 /// Anything that octets go over.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -28,6 +30,15 @@ pub(crate) enum AnyTransport {
 impl AnyTransport {
     pub(crate) fn other(transport: impl Transport + 'static) -> Self {
         Self::Other(Box::new(transport))
+    }
+}
+
+impl Abort for AnyTransport {
+    /// TLS that ends without a close_notify is broken off (RFC 8446 §6.1).
+    fn abort(&self) {
+        if let Self::Tcp(stream) = self {
+            stream.set_zero_linger().ok();
+        }
     }
 }
 

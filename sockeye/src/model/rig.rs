@@ -16,7 +16,7 @@ use sockeye_proto::h1;
 use sockeye_proto::ws::{self, CloseCode};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::engine::driver::{Driver, NoMore};
+use crate::engine::driver::{Abort, Driver, NoMore};
 use crate::engine::link::{ConnectionInfo, Limits, Link, Side};
 use crate::engine::stream::{Closer, Input, Room, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
@@ -132,6 +132,8 @@ impl Wire {
         }
     }
 }
+
+impl Abort for Wire {}
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {

@@ -107,6 +107,9 @@ pub(super) fn start<H: Handler>(
     }))
 }
 
+#[cfg(not(feature = "http2"))]
+impl crate::engine::driver::Abort for TokioIo<hyper::upgrade::Upgraded> {}
+
 /// Runs a socket once a foreign server has sent the response.
 async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
     match upgrade.await {

@@ -32,7 +32,8 @@ const MAX_WRITE: usize = 64 * 1024;
 /// [`poll_shutdown`](AsyncWrite::poll_shutdown) ends our half behind what was written, by END_STREAM (RFC 9113 §5.1) or a FIN, and is
 /// ready at once: the connection's task sends it. A read of 0 octets is the peer's. [`reset`](Self::reset) breaks the stream off, both
 /// ways; what waited to be sent is dropped. A tunnel that is dropped with its own half open is reset with CANCEL (RFC 9113 §7). Over
-/// HTTP/1.1 either closes the connection.
+/// HTTP/1.1 either closes the connection: by a RST of TCP (RFC 9293 §3.10.5) or without the close_notify of TLS (RFC 8446 §6.1), where
+/// our half is open and the reason is not NO_ERROR.
 ///
 /// # Errors
 ///
@@ -111,7 +112,8 @@ impl Tunnel {
         self.draining
     }
 
-    /// Breaks the stream off, both ways, by RST_STREAM with this code (RFC 9113 §6.4), over HTTP/1.1 by closing the connection.
+    /// Breaks the stream off, both ways, by RST_STREAM with this code (RFC 9113 §6.4), over HTTP/1.1 by [the end](Self#the-end) of
+    /// the connection.
     /// What waits to be sent is dropped. Nothing happens where the stream is over.
     pub fn reset(self, reason: Reason) {
         self.handle.reset(ErrorCode::new(reason));

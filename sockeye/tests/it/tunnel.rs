@@ -2,13 +2,19 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+use std::io::ErrorKind;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use sockeye::client::TunnelAnswer;
 use sockeye::socket::TunnelPeer;
 use sockeye::{Body, Client, Reason, Server, Tunnel, Upgrade};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tower::service_fn;
+
+use crate::common::{start, within};
+use crate::tls::Secure;
 
 /// What an upstream agreed to, with fields that no hop may pass on.
 fn agreed() -> HeaderMap {
@@ -47,7 +53,7 @@ async fn ask(path: &str) -> TunnelAnswer {
     let server = Server::new();
     let client = Client::builder().http2_only().connector(move |_| {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(server.serve_connection(far, tower::service_fn(answer)));
+        tokio::spawn(server.serve_connection(far, service_fn(answer)));
         ready(Ok(near))
     });
     let client = client.lazy("http://test/").unwrap();
@@ -101,6 +107,52 @@ async fn a_reset_tells_its_code() {
         assert_eq!(tunnel.peer(), TunnelPeer::Reset(reason), "{path}");
     }
 }
+
+/// RFC 9293 §3.10.5, RFC 8446 §6.1: HTTP/1.1 has no words for a reset, and its transport has: what is broken off is no clean end, be it
+/// the first request of its connection or a later one. What has ended has a clean end.
+#[tokio::test]
+async fn a_reset_over_http1_is_the_transports() {
+    let (plain, secure) =
+        (start(Server::new(), service_fn(answer)).await, Secure::serve(Server::new(), service_fn(answer)).await);
+    for (path, is_clean) in [("/reset", false), ("/drop", false), ("/", true)] {
+        for is_later in [false, true] {
+            let tcp = TcpStream::connect(plain.addr).await.unwrap();
+            let end = end_of(tcp, path, is_later).await;
+            let error = (!is_clean).then_some(ErrorKind::ConnectionReset);
+            assert_eq!(end, error, "{path}, later: {is_later}");
+            let tls = secure.connect(&["http/1.1"]).await.unwrap();
+            let end = end_of(tls, path, is_later).await;
+            let error = (!is_clean).then_some(ErrorKind::UnexpectedEof);
+            assert_eq!(end, error, "{path} over TLS, later: {is_later}");
+        }
+    }
+}
+
+/// Opens a tunnel that the client ends at once, and says how the server ends it.
+async fn end_of(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, is_later: bool) -> Option<ErrorKind> {
+    if is_later {
+        stream.write_all(b"GET /no HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"not you") {
+            answer.push(within(stream.read_u8()).await.unwrap());
+        }
+    }
+    let handshake = format!("GET {path} HTTP/1.1\r\nhost: x\r\n{HANDSHAKE}\r\n");
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match within(stream.read_u8()).await {
+            Ok(octet) => head.push(octet),
+            Err(error) => return Some(error.kind()),
+        }
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    stream.shutdown().await.ok();
+    within(stream.read_to_end(&mut Vec::new())).await.err().map(|error| error.kind())
+}
+
+const HANDSHAKE: &str = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// RFC 9113 §8.1: a refusal is whole, though RST_STREAM(NO_ERROR) follows it at once.
 #[tokio::test]

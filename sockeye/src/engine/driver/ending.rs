@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::farewell::{Farewells, Parting};
 use super::linger::{Linger, Lingering};
 use super::streams::{Streams, find, read};
-use super::transport::Reading;
-use super::{Application, Driver, IDLE, pinned};
+use super::transport::{Abort, Reading};
+use super::{Application, Driver, IDLE};
 use crate::engine::link::Phase;
 use crate::engine::metrics::Counter;
 use crate::engine::now;
@@ -258,51 +258,6 @@ where
             || self.link.keeps_spare()
     }
 
-    /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
-    /// streams are gone and have some time to end.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.linger.is_none() {
-            self.disconnect();
-        }
-        if self.machine.is_left() {
-            // What is left of the response goes out first.
-            return if self.output.is_with_transport() { Poll::Ready(()) } else { Poll::Pending };
-        }
-        let linger = match &mut self.linger {
-            Some(linger) => linger,
-            none => none.insert(Box::new(Linger::new(&self.link.limits, self.output.is_shut_down()))),
-        };
-        if self.phase == Phase::Ending || self.machine.is_all_received() {
-            // What the peer has not read by now is little, or is cut off.
-            linger.hasten(self.link.limits.failed_timeout);
-        }
-        let read_ended = self.reading == Reading::Ended;
-        let is_written = self.output.is_with_transport();
-        let shut_down = is_written && {
-            let transport = &mut pinned(&mut self.transport);
-            match linger.poll_shutdown(cx, transport, &self.link.limits, read_ended) {
-                Lingering::On => false,
-                Lingering::PastLimit => {
-                    self.link.metrics().count(Counter::LingersGivenUp);
-                    linger.hasten(self.link.limits.failed_timeout);
-                    false
-                }
-                Lingering::Over => true,
-            }
-        };
-        // A socket that is held elsewhere has in its cell all that there will be.
-        let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());
-        if shut_down && handled {
-            return Poll::Ready(());
-        }
-        let is_up = linger.poll_deadline(cx);
-        if is_up.is_ready() && !is_written && self.peers_end() == PeersEnd::OfAll {
-            // A WebSocket's last words are cut off with its connection.
-            self.link.metrics().count(Counter::CloseTimeouts);
-        }
-        is_up
-    }
-
     /// Every stream that there is has gone away: a tunnel's handler gets to see that.
     fn disconnect(&mut self) {
         self.streams.disconnect(&mut self.machine);
@@ -316,5 +271,61 @@ where
                 slot.drop_handler();
             }
         }
+    }
+}
+
+impl<T, M, A> Driver<T, M, A>
+where
+    T: AsyncRead + AsyncWrite + Abort + Unpin,
+    M: Machine,
+    A: Application<M>,
+{
+    /// The machine is done: the transport is shut down once all it said is written, and the handlers see that their
+    /// streams are gone and have some time to end.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.linger.is_none() {
+            self.disconnect();
+        }
+        if self.machine.is_left() {
+            // What is left of the response goes out first.
+            return if self.output.is_with_transport() { Poll::Ready(()) } else { Poll::Pending };
+        }
+        if self.machine.is_aborted() {
+            self.abort();
+        }
+        let linger = match &mut self.linger {
+            Some(linger) => linger,
+            none => none.insert(Box::new(Linger::new(&self.link.limits, self.output.is_shut_down()))),
+        };
+        if self.phase == Phase::Ending || self.machine.is_all_received() {
+            // What the peer has not read by now is little, or is cut off.
+            linger.hasten(self.link.limits.failed_timeout);
+        }
+        let read_ended = self.reading == Reading::Ended;
+        let is_written = self.output.is_with_transport();
+        let shut_down = match &mut self.transport {
+            _ if !is_written => false,
+            None => true,
+            Some(transport) => match linger.poll_shutdown(cx, transport, &self.link.limits, read_ended) {
+                Lingering::On => false,
+                Lingering::PastLimit => {
+                    self.link.metrics().count(Counter::LingersGivenUp);
+                    linger.hasten(self.link.limits.failed_timeout);
+                    false
+                }
+                Lingering::Over => true,
+            },
+        };
+        // A socket that is held elsewhere has in its cell all that there will be.
+        let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());
+        if shut_down && handled {
+            return Poll::Ready(());
+        }
+        let is_up = linger.poll_deadline(cx);
+        if is_up.is_ready() && !is_written && self.peers_end() == PeersEnd::OfAll {
+            // A WebSocket's last words are cut off with its connection.
+            self.link.metrics().count(Counter::CloseTimeouts);
+        }
+        is_up
     }
 }

@@ -46,6 +46,7 @@ use crate::error::{Error, Result};
 
 #[cfg(all(feature = "http2", feature = "web-socket"))]
 pub(crate) use self::streams::connection_error;
+pub(crate) use self::transport::Abort;
 
 /// Batches in one poll, however little time they take: the clock may stand still, as in tests.
 const MAX_TURNS: u32 = 64;
@@ -114,7 +115,7 @@ enum BrokenOff {
 
 /// One connection, as a future that is done when it is over.
 pub(crate) struct Driver<T, M: Machine, A: Application<M>> {
-    /// None once it was [left](Driver::leave) to somebody else.
+    /// None once it was [left](Driver::leave) to somebody else, or [aborted](Driver::abort).
     transport: Option<T>,
     application: A,
     machine: M,
@@ -321,7 +322,7 @@ impl<T: Unpin, M: Machine, A: Application<M>> Unpin for Driver<T, M, A> {}
 
 impl<T, M, A> Future for Driver<T, M, A>
 where
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Abort + Unpin,
     M: Machine,
     A: Application<M>,
 {
@@ -383,7 +384,7 @@ impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
         for slot in self.streams.iter_mut() {
             slot.drop_handler();
         }
-        if self.transport.is_none() {
+        if self.transport.is_none() && self.machine.is_left() {
             return;
         }
         self.link.leave(if self.output.is_with_transport() { End::Flushed } else { End::Lost });

@@ -13,6 +13,12 @@ use super::{Application, Driver, pinned};
 use crate::engine::link::{End, Limits, MIN_PROGRESS};
 use crate::engine::{buffers, now};
 
+/// What a connection's task can break off.
+pub(crate) trait Abort {
+    /// Has the transport's end be a reset, where it knows more than one end.
+    fn abort(&self) {}
+}
+
 /// How far the peer's half of the transport is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -296,6 +302,17 @@ where
         self.machine.poll_transmit(&mut BytesMut::new());
         self.machine.close(Reason::NO_ERROR);
         self.machine.poll_transmit(&mut BytesMut::new());
+    }
+}
+
+impl<T: Abort, M: Machine, A: Application<M>> Driver<T, M, A> {
+    /// The transport goes at once, whatever time its handlers take to see that.
+    pub(super) fn abort(&mut self) {
+        if let Some(transport) = self.transport.take() {
+            transport.abort();
+            self.output.fail(now());
+            drop(self.link.end(End::Lost));
+        }
     }
 }
 
