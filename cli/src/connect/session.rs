@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use sockeye::error::Violation;
 use sockeye::socket::{Receiver, Sender};
 use sockeye::{CloseCode, CloseFrame, Error, WebSocket};
 use tokio::sync::mpsc;
@@ -205,6 +206,7 @@ impl Session {
 /// something went wrong there that may pass.
 fn may_come_back(result: &Result<(), Error>, frame: Option<&CloseFrame>) -> bool {
     match (result, frame.map(|frame| u16::from(frame.code))) {
+        (Err(Error::GoAway { .. } | Error::Violation(Violation::Http2(_))), _) => true,
         (Err(error), _) => error.is_retryable(),
         // RFC 6455 §7.4.1, and the registry of codes that it began.
         (Ok(()), Some(code)) => matches!(code, 1001 | 1011..=1014),

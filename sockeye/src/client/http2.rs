@@ -173,7 +173,9 @@ impl Shared {
                     refused_by = Some(connection)
                 }
                 // The connection may know more.
-                Err(Error::Disconnected) => return Ok(Asked::Broken(connection.occupancy.error())),
+                Err(Error::Disconnected | Error::GoAway { .. }) => {
+                    return Ok(Asked::Broken(connection.occupancy.error()));
+                }
                 Err(error) => return Ok(Asked::Broken(error)),
             }
         }

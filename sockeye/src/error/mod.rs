@@ -179,6 +179,16 @@ impl Error {
         }
     }
 
+    /// Whether this tells of a stream that is over, whoever ended it: what the peer had sent before may be there to be read.
+    #[cfg(feature = "web-socket")]
+    pub(crate) fn is_of_the_end(&self) -> bool {
+        match self {
+            Self::Disconnected | Self::Reset { .. } | Self::GoAway { .. } | Self::Abnormal | Self::Timeout(_) => true,
+            Self::Violation(violation) => matches!(violation, Violation::Http2(_)),
+            _ => false,
+        }
+    }
+
     /// What ended an exchange of hyper's, by our names.
     pub(crate) fn of_hyper(error: hyper::Error) -> Self {
         if error.is_parse_too_large() {

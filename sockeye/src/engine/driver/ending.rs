@@ -260,7 +260,7 @@ where
 
     /// Every stream that there is has gone away: a tunnel's handler gets to see that.
     fn disconnect(&mut self) {
-        self.streams.disconnect(&mut self.machine);
+        self.streams.disconnect(&mut self.machine, self.failure.as_deref());
         self.leave_all_behind();
         for slot in self.streams.iter_mut() {
             if !slot.cell.lock().is_tunnel() {

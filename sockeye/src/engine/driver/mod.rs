@@ -380,7 +380,7 @@ pub(crate) fn yield_now(cx: &mut Context<'_>) {
 
 impl<T, M: Machine, A: Application<M>> Drop for Driver<T, M, A> {
     fn drop(&mut self) {
-        self.streams.disconnect(&mut self.machine);
+        self.streams.disconnect(&mut self.machine, self.failure.as_deref());
         for slot in self.streams.iter_mut() {
             slot.drop_handler();
         }

@@ -114,10 +114,11 @@ impl<P> Streams<P> {
         self.slots[id.slot()] = Some(Slot { id, cell, handler: None, _permit: permit });
     }
 
-    /// The connection is gone. What had arrived for a stream is its own still.
-    pub(super) fn disconnect<M: Machine>(&mut self, machine: &mut M) {
+    /// The connection is gone, by this error if by any. What had arrived for a stream is its own still.
+    pub(super) fn disconnect<M: Machine>(&mut self, machine: &mut M, error: Option<&Error>) {
+        let death = Death::of_connection(error);
         for slot in self.iter_mut() {
-            slot.cell.end(read(machine, slot.id), None, Received::Dead(Death::Disconnected));
+            slot.cell.end(read(machine, slot.id), None, Received::Dead(death));
         }
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::BytesMut;
 
 use crate::engine::link::Side;
-use crate::error::{Error, Step};
-use sockeye_proto::Reason;
+use crate::error::{Error, Step, Violation};
+use sockeye_proto::{Reason, h2};
 
 /// How far the receiving half is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -71,6 +71,12 @@ pub(crate) enum Death {
     Abandoned(ErrorCode),
     /// Its connection went away.
     Disconnected,
+    /// The peer broke this rule on its connection, and was told by GOAWAY.
+    Violation(h2::Violation),
+    /// The server ended its connection by a GOAWAY with this error. That this is no field keeps a cell small.
+    GoAwayOfServer(ErrorCode),
+    /// The client did.
+    GoAwayOfClient(ErrorCode),
     /// The peer did not answer a Ping of the keep-alive.
     Silent,
 }
@@ -83,6 +89,18 @@ impl Death {
                 Self::Abandoned(code)
             }
             death => death,
+        }
+    }
+
+    /// What becomes of the streams of a connection that ended by this error, if by any.
+    pub(crate) fn of_connection(error: Option<&Error>) -> Self {
+        match error {
+            Some(Error::Violation(Violation::Http2(violation))) => Self::Violation(*violation),
+            Some(Error::GoAway { reason, by, .. }) if *reason != Reason::NO_ERROR => match by {
+                Side::Server => Self::GoAwayOfServer(ErrorCode::new(*reason)),
+                Side::Client => Self::GoAwayOfClient(ErrorCode::new(*reason)),
+            },
+            _ => Self::Disconnected,
         }
     }
 }
@@ -102,7 +120,7 @@ impl From<Received> for PeersHalf {
             Received::Open => Self::Open,
             Received::Finished => Self::Finished,
             Received::Dead(Death::Reset(code, _) | Death::Abandoned(code)) => Self::Reset(code),
-            Received::Dead(Death::Disconnected | Death::Silent) => Self::Disconnected,
+            Received::Dead(_) => Self::Disconnected,
         }
     }
 }
@@ -113,9 +131,17 @@ impl From<Death> for Error {
             Death::Reset(code, by) => Self::Reset { reason: code.reason(), by },
             Death::Abandoned(_) => Self::Abnormal,
             Death::Disconnected => Self::Disconnected,
+            Death::Violation(violation) => Self::Violation(violation.into()),
+            Death::GoAwayOfServer(code) => goaway(code, Side::Server),
+            Death::GoAwayOfClient(code) => goaway(code, Side::Client),
             Death::Silent => Self::Timeout(Step::Pong),
         }
     }
+}
+
+/// What else the peer said is not kept for each of its streams.
+fn goaway(code: ErrorCode, by: Side) -> Error {
+    Error::GoAway { reason: code.reason(), by, debug: Box::default() }
 }
 
 /// An error code of RFC 9113 §7, which takes no more room for its alignment.

@@ -167,10 +167,11 @@ impl WebSocket {
     ///
     /// # Errors
     ///
-    /// [`Error::Violation`] where the peer broke a rule or a limit (it was sent a Close with the code),
-    /// [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`] and [`Error::Disconnected`] where it
-    /// or its connection broke off, [`Error::Timeout`] where the peer did not answer a Ping of the keep-alive. RFC 6455
-    /// §7.1.5 calls the last four code 1006. Messages that had arrived before are delivered first.
+    /// [`Error::Violation`] where the peer broke a rule or a limit: of the WebSocket (it was sent a Close with the code), or of the
+    /// connection of HTTP/2, which then ended. [`Error::Abnormal`] where the stream ended without a Close, [`Error::Reset`],
+    /// [`Error::GoAway`] and [`Error::Disconnected`] where it or its connection broke off, [`Error::Timeout`] where the peer did
+    /// not answer a Ping of the keep-alive. But for a violation of the WebSocket's all of these are what RFC 6455 §7.1.5 calls
+    /// code 1006. Messages that had arrived before are delivered first.
     #[inline]
     pub fn recv(&mut self) -> impl Future<Output = Result<Option<Message>>> {
         poll_fn(|cx| self.poll_recv(cx))
@@ -281,7 +282,8 @@ impl WebSocket {
     pub async fn close_with(&mut self, code: CloseCode, reason: &str) -> Result {
         match self.start_close(code, reason) {
             // The peer's Close may have come before the end of the stream, and is there to be read: then nothing is amiss.
-            Ok(()) | Err(Error::Abnormal | Error::Reset { .. } | Error::Disconnected | Error::Timeout(_)) => {}
+            Ok(()) => {}
+            Err(error) if error.is_of_the_end() => {}
             Err(error) => return Err(error),
         }
         let timeout = self.0.handle.link().limits.close_timeout;

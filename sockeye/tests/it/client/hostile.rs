@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Version;
 use sockeye::error::Step;
-use sockeye::{Counter, Error, Side, WebSocket};
+use sockeye::{Counter, Error, Reason, Side, WebSocket};
 use tokio::io::AsyncWriteExt;
 
 use super::far::{self, VERSIONS};
@@ -20,7 +20,7 @@ const FRAME_SIZE_ERROR: u32 = 6;
 const ENHANCE_YOUR_CALM: u32 = 0xB;
 
 /// What a server does to the connection of its socket, which is stream 1, ends that with a GOAWAY of this code and no
-/// other.
+/// other, and the socket's error names the rule.
 async fn check_connection_error(what: &str, code: u32, act: impl AsyncFnOnce(&mut Peer)) {
     let (builder, mut wires) = http2();
     let settings = [OFFER, (MAX_CONCURRENT_STREAMS, 1)];
@@ -43,7 +43,9 @@ async fn check_connection_error(what: &str, code: u32, act: impl AsyncFnOnce(&mu
         assert_eq!(goaway.code(), code, "{what}: {}", goaway.payload[8..].escape_ascii());
     };
     let (received, ()) = within(async { tokio::join!(socket.recv(), hostile) }).await;
-    assert!(matches!(received, Err(Error::Disconnected)), "{what}: {received:?}");
+    let Err(Error::Violation(violation)) = &received else { panic!("{what}: {received:?}") };
+    assert_eq!(violation.reason().map(Reason::code), Some(code), "{what}: {violation}");
+    assert!(violation.close_code().is_none(), "{what}");
     assert_eq!(client.handle().counter(Counter::ConnectionErrors), 1, "{what}");
 
     peer.text(1, "still here").await;
