@@ -226,7 +226,12 @@ fn over_http2_any_2xx_opens() {
 #[test]
 fn over_http1_the_server_proves_that_it_understood() {
     let check = |name, value| chat().check(HTTP1, &upgraded(&[(name, value)]));
-    assert_eq!(check("upgrade", "h2c"), Err(ResponseError::Upgrade));
+    for other in ["h2c", "websocket, foo", "foo, websocket"] {
+        assert_eq!(check("upgrade", other), Err(ResponseError::Upgrade));
+    }
+    let mut response = upgraded(&[]);
+    *response.version_mut() = http::Version::HTTP_10;
+    assert_eq!(chat().check(HTTP1, &response), Err(ResponseError::Version));
     assert_eq!(check("connection", "keep-alive"), Err(ResponseError::Connection));
     assert_eq!(check("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo"), Err(ResponseError::Accept));
     assert_eq!(check("sec-websocket-accept", "S3PPLMBITXAQ9KYGZZHZRBK+XOO="), Err(ResponseError::Accept));

@@ -1,7 +1,7 @@
 //! Towards an upstream over HTTP/1.1: an upgrade on a connection of its own (RFC 6455 §4.1), by hyper.
 
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Empty;
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -34,7 +34,7 @@ pub(super) async fn open(handshake: &Handshake, reach: &Reach) -> Result<Answer,
     };
     let response = answered?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        check(response.headers(), &key, target)?;
+        check(&response, &key, target)?;
         handshake.check(response.headers(), target)?;
         return upgraded(response, target).await;
     }
@@ -82,12 +82,18 @@ async fn send(stream: Stream, request: Request<Empty<Bytes>>, target: &Target) -
 }
 
 /// The rules of a 101 (RFC 6455 §4.1).
-fn check(agreed: &HeaderMap, key: &Key, target: &Target) -> Result<(), Error> {
+fn check(response: &Response<Incoming>, key: &Key, target: &Target) -> Result<(), Error> {
+    let agreed = response.headers();
     let failed = |what: &str| {
         Err(Error::failed(format!("{target} answered the WebSocket handshake with {what} (RFC 6455 §4.1)")))
     };
-    if !fields::tokens(agreed, &UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket")) {
-        return failed("a 101 that does not say Upgrade: websocket");
+    // RFC 9110 §15.2
+    if response.version() < Version::HTTP_11 {
+        return failed("a 101 of HTTP/1.0, which has none");
+    }
+    let is_websocket = |token: &str| token.eq_ignore_ascii_case("websocket");
+    if !fields::tokens(agreed, &UPGRADE).any(is_websocket) || !fields::tokens(agreed, &UPGRADE).all(is_websocket) {
+        return failed("a 101 that does not say Upgrade: websocket, and nothing else");
     }
     if !fields::tokens(agreed, &CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade")) {
         return failed("a 101 that does not say Connection: Upgrade");

@@ -107,6 +107,14 @@ async fn an_answer_that_breaks_a_rule_is_502() {
         ("HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", "without Sec-WebSocket-Accept"),
         ("HTTP/1.1 101 X\r\nupgrade: h2c\r\nconnection: upgrade\r\nsec-websocket-accept: ACCEPT\r\n\r\n", "Upgrade"),
         (
+            "HTTP/1.1 101 X\r\nupgrade: websocket, foo\r\nconnection: upgrade\r\nsec-websocket-accept: ACCEPT\r\n\r\n",
+            "nothing else",
+        ),
+        (
+            "HTTP/1.0 101 X\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: ACCEPT\r\n\r\n",
+            "HTTP/1.0",
+        ),
+        (
             "HTTP/1.1 101 X\r\nupgrade: websocket\r\nconnection: close\r\nsec-websocket-accept: ACCEPT\r\n\r\n",
             "Connection",
         ),

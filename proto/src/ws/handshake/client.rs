@@ -9,7 +9,7 @@ use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERS
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 
-use super::fields::{has_token, is_token, join, unique_tokens};
+use super::fields::{has_token, has_token_alone, is_token, join, unique_tokens};
 use super::offer::{is_key, once};
 use super::{Extension, VERSION, accept_for};
 use crate::Protocol;
@@ -129,6 +129,7 @@ impl ClientHandshake {
                 if status != StatusCode::SWITCHING_PROTOCOLS {
                     return Err(ResponseError::Status(status));
                 }
+                check_version(response.version())?;
                 check_upgraded(headers, &accept_for(STANDARD.encode(key).as_bytes()))?;
             }
             Carrier::Http2 if !status.is_success() => return Err(ResponseError::Status(status)),
@@ -228,9 +229,14 @@ fn is_reserved(name: &HeaderName, may_have_key: bool) -> bool {
         || name.as_str().starts_with("sec-websocket-")
 }
 
-/// The rules of a 101 (RFC 6455 §4.1).
+/// RFC 9110 §15.2: "a server MUST NOT send a 1xx response to an HTTP/1.0 client", so that one of its own knows of none.
+fn check_version(version: Version) -> Result<(), ResponseError> {
+    if version < Version::HTTP_11 { Err(ResponseError::Version) } else { Ok(()) }
+}
+
+/// The rules of a 101 (RFC 6455 §4.1): "websocket" is all that Upgrade says, as the connection has one protocol from then on.
 fn check_upgraded(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), ResponseError> {
-    if !has_token(headers, &UPGRADE, "websocket") {
+    if !has_token_alone(headers, &UPGRADE, "websocket") {
         return Err(ResponseError::Upgrade);
     }
     if !has_token(headers, &CONNECTION, "upgrade") {
@@ -289,7 +295,9 @@ impl std::error::Error for RequestError {}
 pub enum ResponseError {
     /// The server answered something else: a refusal, a redirection, a challenge.
     Status(StatusCode),
-    /// A 101 for something other than WebSocket (RFC 6455 §4.1).
+    /// A 101 of HTTP/1.0, which has none (RFC 6455 §4.1, RFC 9110 §15.2).
+    Version,
+    /// A 101 for something other than WebSocket, or for more than that (RFC 6455 §4.1).
     Upgrade,
     /// A 101 whose `Connection` does not list `upgrade` (RFC 6455 §4.1).
     Connection,
@@ -312,6 +320,7 @@ impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "the server answered {status}"),
+            Self::Version => f.write_str("the server's 101 is of HTTP/1.0, which has none"),
             Self::Upgrade => f.write_str("the server switched to a protocol other than WebSocket"),
             Self::Connection => f.write_str("the server's 101 lacks Connection: Upgrade"),
             Self::Accept => f.write_str("the server's Sec-WebSocket-Accept does not match the key"),

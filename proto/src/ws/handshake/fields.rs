@@ -36,8 +36,19 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
 
 /// Whether some line of a list field holds `token`, in any letter case.
 pub(super) fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    let mut elements = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
-    elements.any(|element| element.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    elements(headers, name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// Whether a list field holds `token`, in any letter case, and nothing else.
+pub(super) fn has_token_alone(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    has_token(headers, name, token)
+        && elements(headers, name).all(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// The elements of a list field, of all its lines; RFC 9110 §5.6.1.2: empty ones are ignored.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    let elements = headers.get_all(name).iter().flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
+    elements.map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 
 /// The tokens of a list field, of all its lines in order, each of them once (RFC 6455 §4.1: "MUST all be unique

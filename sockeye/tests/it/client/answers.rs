@@ -200,12 +200,19 @@ async fn a_wrong_101_fails_the_handshake() {
         ("upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: AAAA\r\n", ResponseError::Accept),
         ("upgrade: websocket\r\nconnection: upgrade\r\n", ResponseError::AcceptMissing),
         ("connection: upgrade\r\nupgrade: h2c\r\n", ResponseError::Upgrade),
+        (
+            "connection: upgrade\r\nupgrade: websocket, foo\r\nsec-websocket-accept: {accept}\r\n",
+            ResponseError::Upgrade,
+        ),
         ("upgrade: websocket\r\n", ResponseError::Connection),
     ];
     for (fields, expected) in rows {
         let opened = by_http1(&format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n")).await;
         assert_eq!(handshake_error(opened), expected, "{fields}");
     }
+    let fields = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: AAAA\r\n";
+    let opened = by_http1(&format!("HTTP/1.0 101 Switching Protocols\r\n{fields}\r\n")).await;
+    assert_eq!(handshake_error(opened), ResponseError::Version);
 }
 
 /// RFC 6455 §4.1: a server chooses among what it was offered.
