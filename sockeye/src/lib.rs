@@ -96,13 +96,15 @@
 //! + one message of the largest size that comes, one that goes             2 MiB
 //! + header lists: kept_heads                                              1 MiB
 //! + 320 KiB of frames to send, 97 KiB being read, 64 KiB with TLS         0.5 MiB
+//! + where sockets are in groups: group_send_buffer                        2 MiB
 //! ```
 //!
 //! which is 15.3 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), and 19.7 MiB with 100,000
-//! streams, each by its setting ([`max_unread`](Limits::max_unread),
-//! [`unfinished_messages`](Limits::unfinished_messages),
-//! [`connection_send_buffer`](Limits::connection_send_buffer)). The window of a stream is small where there may be many, so that
-//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds attacks to 16 MiB.
+//! streams, or 17.3 MiB with groups, and 21.7 MiB with both, each by its setting ([`max_unread`](Limits::max_unread),
+//! [`unfinished_messages`](Limits::unfinished_messages), [`connection_send_buffer`](Limits::connection_send_buffer),
+//! [`group_send_buffer`](Limits::group_send_buffer)). The window of a stream is small where there may be many, so that
+//! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds attacks without groups to
+//! 16 MiB.
 //!
 //! - Unfinished messages may hold twice their budget, and what waits to be sent the connection send buffer, but not both: what
 //!   the ones hold beyond their budget is taken from the others' room down to a quarter, and the other way round.
@@ -113,7 +115,7 @@
 //!   up. The memory reserved for a message is at most twice what came of it, or, in pages that nothing was written to, sixteen times.
 //! - A handler that goes on after its stream ended keeps what had arrived: there are as many such streams at most
 //!   ([`max_closed_streams`](Limits::max_closed_streams)) as there may be open.
-//! - What waits for members of groups is bounded beside that, by [`group_send_buffer`](Limits::group_send_buffer) (2 MiB).
+//! - What waits for members of groups is held once for all members of a connection.
 //!
 //! Header lists, which HPACK may have brought in a few octets each, take [`kept_heads`](Limits::kept_heads) together (2 MiB):
 //! those of requests that the service holds, trailers, and what a WebSocket keeps of its request beyond 128 octets, for what
