@@ -108,7 +108,7 @@ async fn an_upstream_that_is_down_is_502_with_a_reason() {
     assert!(text.contains(&url) && text.contains("running"), "{text}");
 }
 
-/// A request that its client gives up is given up upstream at once, before and within its answer.
+/// A request whose client resets its connection is given up upstream at once, before and within its answer.
 #[tokio::test]
 async fn what_a_client_gives_up_is_given_up_upstream() {
     for answers in [false, true] {
@@ -124,6 +124,7 @@ async fn what_a_client_gives_up_is_given_up_upstream() {
             let mut some = [0; 64];
             assert!(soon(client.read(&mut some)).await.unwrap() > 0);
         }
+        client.set_zero_linger().unwrap();
         drop(client);
         let mut rest = Vec::new();
         soon(upstream.read_to_end(&mut rest)).await.ok();

@@ -15,9 +15,6 @@ use crate::loan::Buffers;
 use crate::unread::Unread;
 use crate::{Machine, Reason};
 
-/// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
-/// that is gone, whose request is to be dropped at once.
-const HALF_CLOSED: Duration = Duration::from_millis(100);
 /// Octets that a writer that waits may find in the output and go on: as many as HTTP/2's streams add to one output, so that
 /// large messages go out as evenly as they come in and while the cache has them.
 const BATCH: usize = 48 << 10;
@@ -88,8 +85,8 @@ pub(super) enum Close {
 /// What is known of a client that waits for its response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Client {
-    /// It may send.
-    Open,
+    /// It may send. Once it ends its half it has so much time for its response: [`Config::half_close_timeout`].
+    Open(Duration),
     /// It has ended its half, and counts as gone at this time.
     HalfClosed(Option<Instant>),
 }
@@ -115,7 +112,7 @@ impl Connection {
     /// [`Event::Request`] is the first event. Octets behind the request's head go into
     /// [`handle_data`](Machine::handle_data).
     pub fn server(request: Box<Request<()>>, config: &Config, _now: Instant) -> Self {
-        let mut connection = Self::new(State::Asked(Client::Open), Role::Server, config);
+        let mut connection = Self::new(State::Asked(Client::Open(config.half_close_timeout)), Role::Server, config);
         connection.persists = !is_connection_option(request.headers(), &HeaderName::from_static("close"));
         connection.tell(Event::Request { id: STREAM, request, end_stream: false });
         connection
@@ -181,7 +178,7 @@ impl Connection {
 
     /// Whether the peer may send octets of the tunnel, or has sent some before it.
     fn is_receiving(&self) -> bool {
-        matches!(self.state, State::Asked(Client::Open) | State::Tunnel { recv: Half::Open, .. })
+        matches!(self.state, State::Asked(Client::Open(_)) | State::Tunnel { recv: Half::Open, .. })
     }
 
     /// Whether the application may write now or later, if the response is a tunnel or has content.
@@ -350,13 +347,13 @@ impl Machine for Connection {
         }
     }
 
-    /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response is most likely gone, and gets 100 ms: then
-    /// [`Event::Reset`] follows, with CANCEL.
+    /// In a tunnel, [`Event::Finished`] follows. A client that waits for its response may read on, or be gone: after
+    /// [`Config::half_close_timeout`] [`Event::Reset`] follows, with CANCEL.
     fn handle_eof(&mut self, now: Instant) {
         self.persists &= self.is_released();
         match self.state {
-            State::Asked(Client::Open) => {
-                self.state = State::Asked(Client::HalfClosed(now.checked_add(HALF_CLOSED)));
+            State::Asked(Client::Open(time)) => {
+                self.state = State::Asked(Client::HalfClosed(now.checked_add(time)));
             }
             State::Tunnel { recv: Half::Open, send } => {
                 self.state = match send {

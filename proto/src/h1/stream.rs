@@ -213,7 +213,7 @@ impl Connection {
     }
 
     fn begin_tunnel(&mut self, client: Client) {
-        let recv = if client == Client::Open { Half::Open } else { Half::Ended };
+        let recv = if matches!(client, Client::Open(_)) { Half::Open } else { Half::Ended };
         self.state = State::Tunnel { recv, send: Half::Open };
         if !self.unread.is_empty() {
             self.tell_readable();

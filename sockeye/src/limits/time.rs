@@ -31,6 +31,19 @@ impl Limits {
         self
     }
 
+    /// Server: time for the answer, or for more of it, to a client of HTTP/1.1 that has ended its half behind its request, as some
+    /// scripts and health checks do (RFC 9112 §9.6); 5 seconds by default. Then the request is dropped.
+    ///
+    /// A client that is gone has ended its half as well, and nothing tells the two apart until something is written: what
+    /// fails then ends the connection at once, as a reset does at any time. So this is how long the work for such a client goes on for
+    /// nobody, and longest for what waits and says nothing, such as a long poll. A service whose answers take longer, and whose
+    /// clients do this, sets more; [`Duration::MAX`] is no limit, and with zero such a client is gone at once.
+    #[must_use]
+    pub fn half_close_timeout(mut self, time: Duration) -> Self {
+        self.http2.half_close_timeout = time;
+        self
+    }
+
     /// Time for what is open to end once the connection drains, as after
     /// [`Handle::shutdown`](crate::Handle::shutdown), after the time of [`Handle::drain`](crate::Handle::drain), and after a
     /// client's `close`; 5 seconds by default. Then handlers are dropped, and the peer has a second to read the last. At a

@@ -113,11 +113,16 @@ fn stalled() -> Vec<(String, &'static str)> {
     ]
 }
 
-/// What a client gives up is dropped then, without a time-out: when the connection ends, and when it is reset.
+/// Gives up who ended its half after a moment.
+fn impatient() -> Limits {
+    Limits::new().half_close_timeout(Duration::from_millis(100))
+}
+
+/// What a client gives up is dropped: when the connection is reset, and when it had the time of who ended its half.
 #[tokio::test]
 async fn what_a_client_gives_up_is_dropped() {
     let (service, mut lives) = stalling();
-    let server = start(Server::new(), service).await;
+    let server = start(Server::new().limits(impatient()), service).await;
     for (octets, life) in stalled() {
         for reset in [false, true] {
             let mut wire = Wire::connect(server.addr).await;
@@ -140,7 +145,7 @@ async fn what_a_client_gives_up_is_dropped() {
 #[tokio::test]
 async fn what_a_client_gives_up_over_tls_is_dropped() {
     let (service, mut lives) = stalling();
-    let secure = crate::tls::Secure::serve(Server::new(), service).await;
+    let secure = crate::tls::Secure::serve(Server::new().limits(impatient()), service).await;
     for (octets, life) in stalled() {
         for cut in [false, true] {
             let mut wire = Wire(secure.connect(&["http/1.1"]).await.unwrap());
@@ -190,6 +195,34 @@ async fn a_half_closed_client_is_answered() {
         let rest = String::from_utf8(wire.rest().await).unwrap();
         assert_eq!(rest.matches("HTTP/1.1 200 OK").count(), answers, "{octets:?}: {rest}");
     }
+    idle(&server).await;
+}
+
+/// RFC 9112 §9.6: who ends its half is answered when there is an answer, and gets all of one that it takes slowly.
+#[tokio::test]
+async fn a_half_closed_client_may_wait() {
+    const LARGE: usize = 16 << 20;
+    let service = service_fn(|request: Request<Body>| async move {
+        sleep(Duration::from_millis(300)).await;
+        let large = vec![b'a'; LARGE];
+        Ok::<_, BoxError>(Response::new(Body::from(if request.uri().path() == "/large" { large } else { Vec::new() })))
+    });
+    let server = start(Server::new(), service).await;
+    let get = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+    for octets in [get, upgrade("/", "upgrade", "")] {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.send(&octets).await;
+        wire.0.shutdown().await.unwrap();
+        assert_eq!(status(&String::from_utf8(wire.rest().await).unwrap()), 200);
+    }
+    idle(&server).await;
+    let server =
+        start(Server::new().limits(Limits::new().half_close_timeout(Duration::from_millis(500))), service).await;
+    let mut wire = Wire::connect(server.addr).await;
+    wire.send(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    wire.0.shutdown().await.unwrap();
+    sleep(Duration::from_millis(1500)).await;
+    assert!(wire.rest().await.len() > LARGE);
     idle(&server).await;
 }
 

@@ -51,9 +51,6 @@ pub(crate) use self::turn::Turn;
 
 /// Fields of a head that hyper takes without a word: to say the same number would cost an allocation for each request.
 const HYPERS_MAX_HEADERS: usize = 100;
-/// Time for the answer to a client that ended its half behind its request. Some do and read on; nothing tells them from one
-/// that is gone, whose requests are to be dropped at once.
-const HALF_CLOSED: Duration = Duration::from_millis(100);
 
 /// Serves one connection until it ends or a WebSocket takes it over. Of HTTP/2's limits those of a head hold here, too: past
 /// them a request is answered with 431 (RFC 6585 §5).
@@ -64,7 +61,8 @@ pub(crate) fn serve(
     settled: &Settled,
     service: AnyService,
 ) -> impl Future<Output = Then> + Send + use<> {
-    run(transport, read, link, builder(&settled.http2), settled.handshake_timeout, service)
+    let times = Times { head: settled.handshake_timeout, half_close: settled.http2.half_close_timeout };
+    run(transport, read, link, builder(&settled.http2), times, service)
 }
 
 async fn run(
@@ -72,7 +70,7 @@ async fn run(
     read: BytesMut,
     link: Arc<Link>,
     builder: http1::Builder,
-    head_timeout: Duration,
+    times: Times,
     service: AnyService,
 ) -> Then {
     let place = Listed(Some(link.clone()));
@@ -88,7 +86,7 @@ async fn run(
     let http = builder.serve_connection(wire, answer);
     let http = Http::Plain(http);
     let yielding = Yielding::default();
-    let mut task = Task { http, line: line.clone(), head_timeout, yielding, overdue: None, gone: None, cut_off: None };
+    let mut task = Task { http, line: line.clone(), times, yielding, overdue: None, gone: None, cut_off: None };
     let ended = poll_fn(|cx| {
         tunnel::catch(link.metrics(), || task.poll(cx, &link))
             .unwrap_or_else(|Panicked| Poll::Ready(Err(Error::application("what the service made panicked"))))
@@ -167,12 +165,20 @@ impl Drop for Listed {
     }
 }
 
+/// What a client gets of time.
+#[derive(Clone, Copy)]
+struct Times {
+    /// For the head of a request.
+    head: Duration,
+    /// For an answer, or more of one, once it has ended its half (RFC 9112 §9.6).
+    half_close: Duration,
+}
+
 /// A connection while it speaks HTTP.
 struct Task<S: HyperService> {
     http: Http<S>,
     line: Line,
-    /// Time for the head of a request.
-    head_timeout: Duration,
+    times: Times,
     yielding: Yielding,
     /// Ends no later than the connection has to go on.
     overdue: Option<Pin<Box<Sleep>>>,
@@ -252,7 +258,7 @@ impl<S: HyperService> Task<S> {
     /// Ready when the client had its time for what is awaited of it.
     fn poll_overdue(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result> {
         loop {
-            let Some((due, why)) = self.line.lock().pace.due(&link.limits, self.head_timeout) else {
+            let Some((due, why)) = self.line.lock().pace.due(&link.limits, self.times.head) else {
                 return Poll::Pending;
             };
             let timer = self.overdue.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
@@ -287,20 +293,21 @@ impl<S: HyperService> Task<S> {
         Poll::Pending
     }
 
-    /// Ready when the client is gone, as far as can be told.
+    /// Ready when the client is gone, as far as can be told: one that ended its half may read on, until it takes nothing.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
         let mut state = self.line.lock();
-        if mem::take(&mut state.written) {
-            // It reads on.
+        if mem::take(&mut state.written) || state.pace.is_stuck() {
+            // It reads on, or has the time of a write.
             self.gone = None;
         }
         match state.peer {
             PeerEnd::Open => return Poll::Pending,
+            PeerEnd::Ended if state.pace.is_stuck() => return Poll::Pending,
             PeerEnd::Ended => {}
             PeerEnd::Failed => return Poll::Ready(Err(Error::Disconnected)),
         }
         drop(state);
-        let gone = self.gone.get_or_insert_with(|| Box::pin(tokio::time::sleep(HALF_CLOSED)));
+        let gone = self.gone.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.times.half_close)));
         gone.as_mut().poll(cx).map(|()| Err(Error::Disconnected))
     }
 }

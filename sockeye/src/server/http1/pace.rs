@@ -80,6 +80,11 @@ impl Pace {
         self.stuck = None;
     }
 
+    /// Whether there is something to write that the client has yet to take.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.is_some()
+    }
+
     /// When the connection has had its time, if nothing happens, and why.
     pub(super) fn due(&self, limits: &Limits, head_timeout: Duration) -> Option<(Instant, Overdue)> {
         let write = self.stuck.as_ref().map(|stuck| (stuck.since, limits.write_timeout, Overdue::Write));
