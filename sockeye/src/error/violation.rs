@@ -36,7 +36,7 @@ pub enum Violation {
     },
     /// Of HTTP/1.1 (RFC 9112 §2.2).
     Http1 {
-        /// What the peer was told: 400, or 431 for a head that is too large (RFC 6585 §5).
+        /// What the peer was told: 400, 431 for a head that is too large (RFC 6585 §5), or 505 for a version (RFC 9110 §15.6.6).
         status: StatusCode,
         /// The rule.
         rule: BoxError,

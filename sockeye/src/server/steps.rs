@@ -22,7 +22,7 @@ use crate::engine::transport::AnyTransport;
 use crate::error::{self, Error, Result};
 use crate::server::answer::{AnyService, ByService};
 use crate::server::builder::{Secure, Secured, Settled};
-use crate::server::http1::{First, Served, serve as serve_http1};
+use crate::server::http1::{First, Served, refuse_version, serve as serve_http1};
 
 impl Settled {
     /// The first step of a connection's life: whatever goes before HTTP.
@@ -135,6 +135,9 @@ impl Settled {
                 let served = Served { service: ByService(service), server: self };
                 Then::Follows(Box::pin(First::new(transport, read, machine, link, served)))
             }
+            Ok(Head::Other(_)) if is_of_another_version(&read) => {
+                Then::Follows(Box::pin(refuse_version(transport, link)))
+            }
             Ok(Head::Other(_)) => Then::Follows(Box::pin(serve_http1(transport, read, link, &self, service))),
             Ok(Head::Partial) => Then::Over(Ok(())),
             Err(error) => Then::Over(Err(error)),
@@ -163,20 +166,37 @@ async fn sniff<T: AsyncRead + Unpin>(mut transport: T) -> Result<(Version, T, By
 
 /// What the first octets of a connection speak, `None` while they do not tell.
 ///
-/// HTTP/1.1 is what has its request line, or one too long to see: its parser judges the rest. All else counts as an
-/// HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could not read a 400.
+/// HTTP/1.1 is what has its request line, or one too long to see, or what was to be one by its target or its version: its parser
+/// judges it. All else counts as an HTTP/2 preface gone wrong, which ends in GOAWAY (RFC 9113 §3.4): a peer that awaits frames could
+/// not read a 400.
 fn version(read: &[u8]) -> Option<Version> {
     if h2::PREFACE.starts_with(read) {
         return (read.len() == h2::PREFACE.len()).then_some(Version::HTTP_2);
     }
     // RFC 9112 §2.2: empty lines may come before the request line, which ends in its version (§3).
-    let start = read.iter().position(|octet| !b"\r\n".contains(octet)).unwrap_or(read.len());
-    let line = &read[start..];
-    let Some(end) = line.iter().position(u8::is_ascii_control) else {
+    let Some(line) = first_line(read) else {
         return (read.len() >= MAX_REQUEST_LINE).then_some(Version::HTTP_11);
     };
-    let last_word = line[..end].rsplit(|&octet| octet == b' ').next().unwrap_or_default();
-    Some(if last_word.starts_with(b"HTTP/1.") { Version::HTTP_11 } else { Version::HTTP_2 })
+    let mut words = line.split(|&octet| octet == b' ');
+    let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let last_word = words.next_back().unwrap_or(target);
+    let is_line = last_word.starts_with(b"HTTP/1.")
+        || method != b"PRI" && (target.starts_with(b"/") || last_word.starts_with(b"HTTP/"));
+    Some(if is_line { Version::HTTP_11 } else { Version::HTTP_2 })
+}
+
+/// Whether a request line names a version that there may be, of another major number than ours (RFC 9112 §2.3).
+fn is_of_another_version(read: &[u8]) -> bool {
+    let last_word = first_line(read).and_then(|line| line.rsplit(|&octet| octet == b' ').next());
+    let version = last_word.and_then(|word| word.strip_prefix(b"HTTP/"));
+    matches!(version, Some([major, b'.', minor]) if major.is_ascii_digit() && minor.is_ascii_digit() && *major != b'1')
+}
+
+/// The first line that is not empty, up to what ends it or may not stand in it.
+fn first_line(read: &[u8]) -> Option<&[u8]> {
+    let start = read.iter().position(|octet| !b"\r\n".contains(octet))?;
+    let end = read[start..].iter().position(u8::is_ascii_control)?;
+    Some(&read[start..][..end])
 }
 
 #[cfg(test)]
@@ -186,7 +206,7 @@ mod tests {
     /// RFC 9113 §3.4
     #[test]
     fn first_octets_tell_the_version() {
-        let cases: [(&[u8], Option<Version>); 13] = [
+        let cases: [(&[u8], Option<Version>); 18] = [
             (b"", None),
             (b"P", None),
             (&h2::PREFACE[..23], None),
@@ -198,6 +218,11 @@ mod tests {
             (b"\r\nGET / HTTP/1.1\r\n", Some(Version::HTTP_11)),
             (b"PRI * HTTP/2.0\r\n\r\nXX", Some(Version::HTTP_2)),
             (b"INVALID CONNECTION PREFACE\r\n\r\n", Some(Version::HTTP_2)),
+            (b"GET / HTTP/2.0\r\n", Some(Version::HTTP_11)),
+            (b"GET /\rx", Some(Version::HTTP_11)),
+            (b"GET /\n", Some(Version::HTTP_11)),
+            (b"GET HTTP/3\r\n", Some(Version::HTTP_11)),
+            (b"PRI / HTTP/2.0\r\n", Some(Version::HTTP_2)),
             (b"\x16\x03\x01\x02\x00", Some(Version::HTTP_2)),
             (&[b'a'; MAX_REQUEST_LINE], Some(Version::HTTP_11)),
         ];

@@ -84,6 +84,31 @@ const HI: &[u8] = b"\x81\x82\0\0\0\0hi";
 /// Handlers that have started.
 type Started = Arc<AtomicUsize>;
 
+/// RFC 9112 §2.2, RFC 9110 §15.6.6: who asks for something in words that are nearly HTTP/1.1 is told so.
+#[tokio::test]
+async fn a_head_that_is_wrong_is_answered() {
+    let server = start(Server::new(), websocket(echo)).await;
+    let rows = [
+        ("GET /\rx", 400),
+        ("GET /", 400),
+        ("GET / HTTP", 400),
+        ("GET /\0 HTTP/1.1", 400),
+        ("GET / HTTP/1.1 x", 400),
+        ("GET x HTTP/1.1", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\nno field", 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\na\0: b", 400),
+        ("GET / HTTP/20", 400),
+        ("GET / HTTP/2.0", 505),
+        ("\r\nGET / HTTP/0.9\nhost: a", 505),
+    ];
+    for (head, expected) in rows {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.send(format!("{head}\r\n\r\n").as_bytes()).await;
+        let answer = wire.answer().await;
+        assert_eq!(status(&answer), expected, "{head:?}: {answer:?}");
+    }
+}
+
 /// Accepts a handshake, and answers as the path asks.
 async fn replaced(mut request: Request<Body>, started: Started) -> Result<Response<Body>, BoxError> {
     let path = request.uri().path().to_owned();

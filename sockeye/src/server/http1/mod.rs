@@ -41,7 +41,7 @@ use crate::engine::relay::{self, Then};
 use crate::engine::slice::Slice;
 use crate::engine::transport::AnyTransport;
 use crate::engine::tunnel::{self, Panicked};
-use crate::error::{BoxError, Error, Result, Step};
+use crate::error::{BoxError, Error, Result, Step, Violation};
 use crate::server::answer::{AnyService, trace};
 use crate::server::builder::Settled;
 
@@ -112,6 +112,20 @@ async fn run(
         return follow(ReadAhead::new(transport, read), next, link, place).await;
     }
     Then::Over(ended)
+}
+
+/// Tells a client whose request is of another major version of HTTP that it is not served here (RFC 9110 §15.6.6).
+pub(crate) async fn refuse_version(mut transport: AnyTransport, link: Arc<Link>) -> Then {
+    const REFUSAL: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let time = link.limits.failed_timeout;
+    let _place = Listed(Some(link));
+    let told = async {
+        transport.write_all(REFUSAL).await?;
+        transport.shutdown().await
+    };
+    timeout(time, told).await.ok();
+    let status = StatusCode::HTTP_VERSION_NOT_SUPPORTED;
+    Then::Over(Err(Error::Violation(Violation::Http1 { status, rule: "an HTTP version that is not served".into() })))
 }
 
 /// RFC 6585 §5
