@@ -31,6 +31,12 @@ pub trait Backplane: Send + Sync + 'static {
     /// Asks for a channel no longer.
     fn unsubscribe<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<(), BoxError>>;
 
+    /// Waits until it takes something: while it is down what is published stays in the hub's [queue](crate::HubBuilder::queue), which is
+    /// bounded. By default it is always ready. Must be cancel safe; called by the task that publishes.
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Publishes on a channel. It may wait while the backplane is down: then the hub's queue fills. It is never cancelled but by the
     /// end of the hub.
     fn publish<'a>(&'a self, channel: &'a str, payload: Bytes) -> BoxFuture<'a, Result<(), BoxError>>;

@@ -11,7 +11,10 @@
 //!
 //! All numbers are big-endian. The payload follows.
 
+use std::time::Duration;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::Instant;
 
 /// Octets that go before each payload.
 pub(crate) const SIZE: usize = 30;
@@ -90,9 +93,64 @@ impl Envelope {
     }
 }
 
+/// What is encoded, and waits to be published. An age is that of the moment when it goes out: who hears of a life for the first time
+/// sees by it whether that is younger than its own subscription, and owes it all.
+#[derive(Debug)]
+pub(crate) struct Aging {
+    encoded: Bytes,
+    at: Instant,
+}
+
+/// Where the age is.
+const AGE: std::ops::Range<usize> = 22..30;
+/// What waited for less is not written anew: far below what a network may add.
+const MOMENT: Duration = Duration::from_millis(10);
+
+impl Aging {
+    pub(crate) fn new(encoded: Bytes) -> Self {
+        Self { encoded, at: Instant::now() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.len()
+    }
+
+    /// As it is to be published now.
+    pub(crate) fn encoded(&mut self) -> &Bytes {
+        let waited = self.at.elapsed();
+        let has_age = self.encoded.get(1).is_some_and(|&kind| kind <= Kind::End as u8);
+        if waited >= MOMENT && has_age && self.encoded.len() >= SIZE {
+            self.at += waited;
+            let encoded = std::mem::take(&mut self.encoded);
+            let mut octets = encoded.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            let age = octets[AGE].iter().fold(0, |age: u64, &octet| age << 8 | u64::from(octet));
+            let age = age.saturating_add(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+            octets[AGE].copy_from_slice(&age.to_be_bytes());
+            self.encoded = octets.freeze();
+        }
+        &self.encoded
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What has an age grows older while it waits, each time that it is asked for; the members in an answer grow no more.
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_grows_older() {
+        let source = Source { node: 1, life: 1 };
+        for kind in Kind::ALL {
+            let octets = Envelope { kind, source, number: 1, age: 7 }.encode(b"payload");
+            let mut aging = Aging::new(octets);
+            for seconds in 1..3 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                let (envelope, payload) = Envelope::decode(aging.encoded()).unwrap();
+                let age = if kind as u8 <= Kind::End as u8 { 7 + seconds * 1_000_000 } else { 7 };
+                assert_eq!((envelope.kind, envelope.age, &payload[..]), (kind, age, &b"payload"[..]));
+            }
+        }
+    }
 
     #[test]
     fn an_envelope_comes_back_as_it_went() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::backplane::{Backplane, Event};
 use crate::builder::HubBuilder;
@@ -292,17 +292,28 @@ impl Drop for Shared {
 /// What the publisher takes from the queue at once.
 const AT_ONCE: usize = 64;
 
+/// How long what waits for a backplane that is down outlasts its hub.
+const GONE: Duration = Duration::from_secs(5);
+
 /// Gives the backplane what there is for it. It alone waits where the backplane does not take it.
 async fn publish(hub: Weak<Shared>, queue: Arc<Queue>, backplane: Arc<dyn Backplane>, keeps: bool) {
     let mut tasks = Vec::with_capacity(AT_ONCE);
-    while queue.take(&mut tasks, AT_ONCE).await.is_some() {
+    while queue.wait().await.is_some() {
+        // What waits stays in the queue, which is bounded, until the backplane takes it.
+        while timeout(GONE, backplane.ready()).await.is_err() {
+            if hub.strong_count() == 0 {
+                return;
+            }
+        }
+        queue.take(&mut tasks, AT_ONCE);
         let mut published = 0;
         for task in tasks.drain(..) {
             let outcome = match task {
                 Task::Subscribe(channel) => backplane.subscribe(&channel).await,
                 Task::Unsubscribe(channel) => backplane.unsubscribe(&channel).await,
-                Task::Publish(channel, payload) => {
+                Task::Publish(channel, mut waited) => {
                     published += 1;
+                    let payload = waited.encoded().clone();
                     let kept = (keeps && Envelope::is_message(&payload)).then(|| payload.clone());
                     match (backplane.publish(&channel, payload).await, kept) {
                         (Ok(()), Some(kept)) => backplane.keep(&channel, kept).await,

@@ -14,7 +14,7 @@ use futures_util::future::{AbortHandle, Abortable, FutureExt as _};
 use futures_util::stream::{SelectAll, StreamExt as _};
 use sockeye::BoxError;
 use tokio::sync::mpsc;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 
 use crate::backplane::{Backplane, BoxFuture, Event};
 use crate::history::History;
@@ -26,7 +26,8 @@ use crate::store::Store;
 ///
 /// - `subscription_capacity` (65,536): messages that may wait for the hub for each topic. Past that the client drops the
 ///   newest, and members are told.
-/// - `client_capacity` (2,048): messages that it holds while it is not connected, beside the hub's own queue.
+/// - `client_capacity` (2,048): messages that it takes before it has written them, beside the hub's own queue. While it is known not to be
+///   connected it is given none.
 ///
 /// ```no_run
 /// use sockeye_hub::{Hub, Interest, Nats};
@@ -191,6 +192,15 @@ impl Backplane for Nats {
             0 => 1 << 20,
             max => max,
         }
+    }
+
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // The client would take 2,048 messages of any size, and subscriptions without end.
+            while self.client.connection_state() != State::Connected {
+                sleep(LOOK).await;
+            }
+        })
     }
 
     fn subscribe<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::builder::WhenDown;
 use crate::counters::HubCounter;
-use crate::envelope::{Envelope, Kind, SIZE, Source};
+use crate::envelope::{Aging, Envelope, Kind, SIZE, Source};
 use crate::error::Error;
 use crate::history::Kept;
 use crate::hub::{Remote, Shared};
@@ -65,6 +65,8 @@ enum Subscription {
 /// What is awaited before members get what others send. Boxed, since it is for a moment.
 struct Awaited {
     number: u64,
+    /// When another marker is to be sent, in microseconds since the hub began.
+    again: u64,
     came: Arc<Notify>,
 }
 
@@ -144,10 +146,10 @@ impl TopicState {
     }
 
     /// Begins to number this node's messages, if it has not, and says so.
-    pub(crate) fn begin_life(&self, state: &mut State) {
+    pub(crate) fn begin_life(self: &Arc<Self>, state: &mut State) {
         if state.life.is_none() {
-            let life = *self.life(state);
-            self.hub.remote.iter().for_each(|remote| self.tell_position(remote, life, Kind::Position));
+            self.life(state);
+            self.hub.remote.iter().for_each(|remote| self.tell_position_in_time(remote, state));
         }
     }
 
@@ -165,10 +167,7 @@ impl TopicState {
             // What is dropped has its number, which others will find missing.
             Queued::Taken { .. } | Queued::Dropped => life.next(remote.node),
         };
-        if state.telling != Telling::FIRST {
-            state.telling = Telling::FIRST;
-            remote.quiet.begin(self, number.1 + 1);
-        }
+        self.begin_telling(remote, state, number.1 + 1);
         Ok(number)
     }
 
@@ -182,30 +181,47 @@ impl TopicState {
         }
         let life = *state.life.as_deref()?;
         if life.sent != sent {
-            debug_assert_eq!(stage, 0, "a message begins it anew");
-            return Some((0, life.sent));
+            // A message has begun it anew, and what it began has come as far as this.
+            return (stage == 0).then_some((0, life.sent));
         }
-        self.tell_position(remote, life, Kind::Position);
+        if !self.tell_position(remote, life, Kind::Position) {
+            return Some((stage, sent));
+        }
         let next = stage + 1;
         state.telling = if next < stages { Telling::Awaited(next as u8) } else { Telling::Done };
         (next < stages).then_some((next, sent))
     }
 
-    fn tell_position(&self, remote: &Remote, life: Life, kind: Kind) {
+    /// Tells how much was sent, among the messages, in whose order it stands. Whether it has a place there.
+    fn tell_position(&self, remote: &Remote, life: Life, kind: Kind) -> bool {
         let octets = life.envelope(remote, kind, life.sent, self.hub.now()).encode(&[]);
-        // Among the messages, in whose order it stands. Where it has no place it is told later.
-        remote.queue.message(&self.channel, octets);
+        remote.queue.note(&self.channel, octets)
+    }
+
+    /// The same, and later where it has no place now.
+    fn tell_position_in_time(self: &Arc<Self>, remote: &Remote, state: &mut State) {
+        if let Some(&life) = state.life.as_deref()
+            && !self.tell_position(remote, life, Kind::Position)
+        {
+            self.begin_telling(remote, state, life.sent);
+        }
+    }
+
+    fn begin_telling(self: &Arc<Self>, remote: &Remote, state: &mut State, sent: u64) {
+        if state.telling != Telling::FIRST {
+            state.telling = Telling::FIRST;
+            remote.quiet.begin(self, sent);
+        }
     }
 
     /// The backplane is connected again. Whatever was lost, both sides get to know of it.
-    pub(crate) fn reconnected(&self) {
+    pub(crate) fn reconnected(self: &Arc<Self>) {
         let Some(remote) = &self.hub.remote else { return };
-        let state = self.state();
-        if let Some(&life) = state.life.as_deref() {
-            self.tell_position(remote, life, Kind::Position);
-        }
+        let mut state = self.state();
+        self.tell_position_in_time(remote, &mut state);
         if let Subscription::Loading(_) | Subscription::Live { .. } = state.subscription {
-            remote.queue.control(Task::Publish(self.channel.clone(), remote.note(Kind::Ask, 0)));
+            let ask = Aging::new(remote.note(Kind::Ask, 0));
+            remote.queue.control(Task::Publish(self.channel.clone(), ask));
         }
     }
 
@@ -253,15 +269,12 @@ impl TopicState {
         let time = self.hub.options.join_timeout;
         let deadline = Instant::now() + time;
         loop {
-            let Some((came, marker)) = self.subscribe(remote) else { return Ok(()) };
+            let Some(came) = self.subscribe(remote) else { return Ok(()) };
             let mut notified = pin!(came.notified());
             notified.as_mut().enable();
             // It may have come just before.
             if let Subscription::Live { .. } = self.state().subscription {
                 return Ok(());
-            }
-            if let Some(marker) = marker {
-                remote.queue.control(Task::Publish(self.channel.clone(), remote.note(Kind::Marker, marker)));
             }
             let next = deadline.min(Instant::now() + MARKER_WAIT);
             if timeout_at(next, notified).await.is_err() && Instant::now() >= deadline {
@@ -271,18 +284,29 @@ impl TopicState {
         }
     }
 
-    /// Asks for a subscription where there is none; what to wait for, and the number of the marker that is to come.
-    fn subscribe(&self, remote: &Remote) -> Option<(Arc<Notify>, Option<u64>)> {
-        let mut state = self.state();
-        match &state.subscription {
+    /// Asks for a subscription where there is none, and for another marker where none has come in time: once for all that wait. What to
+    /// wait for.
+    fn subscribe(&self, remote: &Remote) -> Option<Arc<Notify>> {
+        let (mut state, now) = (self.state(), self.hub.now());
+        match &mut state.subscription {
             Subscription::Live { .. } => None,
-            Subscription::Asked(awaited) => Some((awaited.came.clone(), Some(awaited.number))),
-            Subscription::Loading(awaited) => Some((awaited.came.clone(), None)),
+            Subscription::Asked(awaited) => {
+                if now >= awaited.again {
+                    awaited.again = now + MARKER_WAIT.as_micros() as u64;
+                    remote.queue.ask(&self.channel, remote.note(Kind::Marker, awaited.number));
+                }
+                Some(awaited.came.clone())
+            }
+            Subscription::Loading(awaited) => Some(awaited.came.clone()),
             Subscription::None => {
-                let (marker, came) = (u64::from(self.hub.number()), Arc::<Notify>::default());
-                state.subscription = Subscription::Asked(Box::new(Awaited { number: marker, came: came.clone() }));
-                remote.queue.control(Task::Subscribe(self.channel.clone()));
-                Some((came, Some(marker)))
+                let (number, came) = (u64::from(self.hub.number()), Arc::<Notify>::default());
+                // Where it has no room it is asked for again after a while.
+                if remote.queue.subscribe(&self.channel, remote.note(Kind::Marker, number)) {
+                    let again = now + MARKER_WAIT.as_micros() as u64;
+                    let awaited = Awaited { number, again, came: came.clone() };
+                    state.subscription = Subscription::Asked(Box::new(awaited));
+                }
+                Some(came)
             }
         }
     }
@@ -302,7 +326,7 @@ impl TopicState {
                     remote.queue.ask(&self.channel, remote.note(Kind::Ask, 0));
                 }
                 if let Some(history) = self.hub.options.history.filter(|_| remote.backplane.keeps()) {
-                    state.subscription = Subscription::Loading(Box::new(Awaited { number: now, came }));
+                    state.subscription = Subscription::Loading(Box::new(Awaited { number: now, again: 0, came }));
                     tokio::spawn(self.clone().load(history, now));
                     return;
                 }
@@ -336,17 +360,13 @@ impl TopicState {
                 self.miss(&state, missed);
                 state.sources().end(source);
             }
-            Kind::Ask => {
-                if let Some(&life) = state.life.as_deref() {
-                    self.tell_position(remote, life, Kind::Position);
-                }
-            }
+            Kind::Ask => self.tell_position_in_time(remote, &mut state),
             Kind::Count => {
                 let members = self.members_by(&state) as u64;
                 if members > 0 {
                     let source = Source { node: remote.node, life: 0 };
                     let answer = Envelope { kind: Kind::Counted, source, number, age: members };
-                    remote.queue.message(&node_channel(envelope.source.node).into(), answer.encode(&[]));
+                    remote.queue.note(&node_channel(envelope.source.node).into(), answer.encode(&[]));
                 }
             }
             Kind::Marker | Kind::Counted => {}

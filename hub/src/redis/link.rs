@@ -102,12 +102,14 @@ impl Words {
         }
     }
 
-    fn command(self, ask: &Ask) -> Cmd {
+    fn command(self, ask: &mut Ask) -> Cmd {
         let mut command = Cmd::new();
         match ask {
-            Ask::Subscribe(channel) => command.arg(self.subscribe).arg(channel),
-            Ask::Unsubscribe(channel) => command.arg(self.unsubscribe).arg(channel),
-            Ask::Publish { channel, payload, .. } => command.arg(self.publish).arg(channel).arg(&payload[..]),
+            Ask::Subscribe(channel) => command.arg(self.subscribe).arg(&*channel),
+            Ask::Unsubscribe(channel) => command.arg(self.unsubscribe).arg(&*channel),
+            Ask::Publish { channel, payload, .. } => {
+                command.arg(self.publish).arg(&*channel).arg(&payload.encoded()[..])
+            }
         };
         command
     }
@@ -124,7 +126,7 @@ impl Link {
     /// # Errors
     ///
     /// Where the connection is lost, or the server answers too late. Some may have been done.
-    pub(super) async fn ask(&mut self, asks: &[Ask]) -> RedisResult<Vec<String>> {
+    pub(super) async fn ask(&mut self, asks: &mut [Ask]) -> RedisResult<Vec<String>> {
         let given_up = asks.iter().filter(|ask| matches!(ask, Ask::Unsubscribe(_))).count();
         self.ends.given_up.fetch_add(given_up as i64, Ordering::Relaxed);
         let words = self.words;
@@ -132,14 +134,14 @@ impl Link {
             match &mut self.connection {
                 Connection::One(connection) => {
                     let mut pipeline = Pipeline::with_capacity(asks.len());
-                    asks.iter().for_each(|ask| _ = pipeline.add_command(words.command(ask)));
+                    asks.iter_mut().for_each(|ask| _ = pipeline.add_command(words.command(ask)));
                     send(connection, &pipeline).await
                 }
                 // A pipeline goes to one of its servers: each channel has one of its own.
                 Connection::Cluster(connection) => {
-                    let mut pipelines = HashMap::<&str, Pipeline>::new();
+                    let mut pipelines = HashMap::<String, Pipeline>::new();
                     for ask in asks {
-                        pipelines.entry(ask.channel()).or_default().add_command(words.command(ask));
+                        pipelines.entry(ask.channel().to_owned()).or_default().add_command(words.command(ask));
                     }
                     let sent = pipelines.values().map(|pipeline| {
                         let mut connection = connection.clone();

@@ -12,12 +12,13 @@ use bytes::Bytes;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::{Client, ProtocolVersion, RedisResult};
 use sockeye::BoxError;
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
 use self::arriving::{Arriving, Happened};
 use self::link::Server;
 use self::writer::{Ask, Writer};
 use crate::backplane::{Backplane, BoxFuture, Event};
+use crate::envelope::Aging;
 
 /// Redis 7 or Valkey as a backplane: each topic is a channel, `PREFIX:TOPIC`, of pub/sub over RESP3.
 ///
@@ -48,6 +49,8 @@ pub struct Redis {
     max_payload: usize,
     asked: mpsc::UnboundedSender<Ask>,
     room: Arc<Semaphore>,
+    /// Whether there is a connection.
+    is_up: watch::Sender<bool>,
     arriving: Mutex<Arriving>,
 }
 
@@ -89,6 +92,7 @@ impl Redis {
             max_payload: MAX_PAYLOAD,
             asked,
             room: Arc::new(Semaphore::new(UNCONFIRMED)),
+            is_up: watch::Sender::new(false),
             arriving: Mutex::new(Arriving::new(receiver)),
         }
     }
@@ -127,7 +131,8 @@ impl Redis {
     fn start(&self, arriving: &mut Arriving) {
         if let Some(asked) = arriving.asked.take() {
             let inbox = arriving.inbox(&self.prefix);
-            tokio::spawn(Writer::new(self.server.clone(), self.is_sharded, asked, inbox).run());
+            let writer = Writer::new(self.server.clone(), self.is_sharded, asked, inbox, self.is_up.clone());
+            tokio::spawn(writer.run());
         }
     }
 }
@@ -135,6 +140,11 @@ impl Redis {
 impl Backplane for Redis {
     fn max_payload(&self) -> usize {
         self.max_payload
+    }
+
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        let mut is_up = self.is_up.subscribe();
+        Box::pin(async move { _ = is_up.wait_for(|is_up| *is_up).await })
     }
 
     fn subscribe<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
@@ -149,6 +159,7 @@ impl Backplane for Redis {
         Box::pin(async move {
             let charge = (payload.len() + CHARGE).min(UNCONFIRMED);
             let room = self.room.clone().acquire_many_owned(charge as u32).await?;
+            let payload = Aging::new(payload);
             self.ask(Ask::Publish { channel: self.channel(channel), payload, _room: room })
         })
     }

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::sleep;
 
 use super::arriving::{Happened, Inbox};
 use super::link::{Link, Server};
+use crate::envelope::Aging;
 
 /// What the hub asks for.
 pub(super) enum Ask {
@@ -16,7 +16,7 @@ pub(super) enum Ask {
     Unsubscribe(String),
     Publish {
         channel: String,
-        payload: Bytes,
+        payload: Aging,
         /// Its part of what may be unconfirmed, for as long as it is.
         _room: OwnedSemaphorePermit,
     },
@@ -37,6 +37,8 @@ pub(super) struct Writer {
     is_sharded: bool,
     asked: mpsc::UnboundedReceiver<Ask>,
     inbox: Inbox,
+    /// Whether there is a connection.
+    is_up: watch::Sender<bool>,
     /// Channels that are subscribed to on every connection.
     channels: HashSet<String>,
     /// What is not confirmed.
@@ -44,8 +46,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(server: Server, is_sharded: bool, asked: mpsc::UnboundedReceiver<Ask>, inbox: Inbox) -> Self {
-        Self { server, is_sharded, asked, inbox, channels: HashSet::new(), batch: Vec::new() }
+    pub(super) fn new(
+        server: Server,
+        is_sharded: bool,
+        asked: mpsc::UnboundedReceiver<Ask>,
+        inbox: Inbox,
+        is_up: watch::Sender<bool>,
+    ) -> Self {
+        Self { server, is_sharded, asked, inbox, is_up, channels: HashSet::new(), batch: Vec::new() }
     }
 
     /// Until the backplane is gone, and all that it asked for is confirmed, or there is no server.
@@ -56,9 +64,11 @@ impl Writer {
                 Ok(mut link) => {
                     (wait, is_known_down) = (FIRST_WAIT, false);
                     self.inbox.say(Happened::Connected).await;
+                    self.is_up.send_replace(true);
                     if self.serve(&mut link).await.is_none() {
                         return;
                     }
+                    self.is_up.send_replace(false);
                 }
                 Err(error) if is_known_down => tracing::debug!(%error, "the server is not reached"),
                 Err(error) => tracing::warn!(%error, "the server is not reached"),
@@ -79,8 +89,8 @@ impl Writer {
     /// A connection that has all subscriptions.
     async fn connect(&mut self) -> redis::RedisResult<Link> {
         let mut link = self.server.connect(self.is_sharded, &self.inbox).await?;
-        let all: Vec<_> = self.channels.iter().cloned().map(Ask::Subscribe).collect();
-        for some in all.chunks(AT_ONCE) {
+        let mut all: Vec<_> = self.channels.iter().cloned().map(Ask::Subscribe).collect();
+        for some in all.chunks_mut(AT_ONCE) {
             self.refused(link.ask(some).await?).await;
         }
         Ok(link)
@@ -113,7 +123,7 @@ impl Writer {
                     }
                 }
             }
-            match link.ask(&self.batch).await {
+            match link.ask(&mut self.batch).await {
                 Ok(refused) => {
                     self.batch.clear();
                     self.refused(refused).await;

@@ -158,6 +158,14 @@ impl Backplane for Connection {
         MAX_PAYLOAD
     }
 
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            while self.broker.inner().links[self.node].is_stuck {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+    }
+
     fn subscribe<'a>(&'a self, channel: &'a str) -> BoxFuture<'a, Result<(), BoxError>> {
         *self.broker.inner().links[self.node].subscriptions.entry(channel.to_owned()).or_default() += 1;
         Box::pin(async { Ok(()) })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sockeye::WebSocket;
-use sockeye_hub::HubCounter;
+use sockeye_hub::{Hub, HubCounter, Overflow};
 
 use crate::broker::{Broker, Faults};
 use crate::node::{Node, next, seconds, silence};
@@ -175,4 +175,77 @@ async fn a_slow_member_is_told_what_it_missed() {
         }
     }
     assert!(got + missed == 100 && missed > 10, "{got} got, {missed} missed");
+}
+
+/// What was sent before a join is not missed, however long the message that tells of it has waited for the backplane.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_waited_tells_no_false_age() {
+    let broker = Broker::new(1);
+    let (near, far) = (Node::on(&broker), Node::on(&broker));
+    let topic = near.topic("room");
+    for number in 0..7 {
+        topic.send(format!("before {number}")).await.unwrap();
+    }
+    seconds(1).await;
+    broker.set_stuck(0, true);
+    topic.send("near 7").await.unwrap();
+    seconds(20).await;
+    let mut socket = far.join("room").await;
+    seconds(20).await;
+    broker.set_stuck(0, false);
+    let Heard { numbers, missed } = hear(&mut socket).await;
+    assert_eq!((numbers["near"].as_slice(), missed), ([7].as_slice(), 0));
+}
+
+/// A topic that is sent to now and then is told of after the last time as after the first.
+#[tokio::test(start_paused = true)]
+async fn the_last_is_missed_where_others_were_before_it() {
+    for pause in [1, 3, 10, 30, 90] {
+        let broker = Broker::new(1);
+        let (near, far) = (Node::on(&broker), Node::on(&broker));
+        let mut socket = far.join("room").await;
+        let topic = near.topic("room");
+        for number in 0..4 {
+            topic.send(format!("near {number}")).await.unwrap();
+            seconds(pause).await;
+        }
+        broker.faults(Faults { lost: 1000, doubled: 0 });
+        topic.send("near 4").await.unwrap();
+        seconds(pause).await;
+        broker.faults(Faults::default());
+        let mut heard = hear(&mut socket).await;
+        while heard.missed == 0 && tokio::time::timeout(Duration::from_secs(60), socket.recv()).await.is_ok() {
+            heard.missed += 1;
+        }
+        assert_eq!((heard.numbers["near"].len(), heard.missed), (4, 1), "{pause} s");
+    }
+}
+
+/// Where there is no room for what tells of a hole, it is told once there is.
+#[tokio::test(start_paused = true)]
+async fn a_hole_is_told_of_though_the_queue_was_full_for_long() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest] {
+        let broker = Broker::new(1);
+        let near = Node::with(&broker, Hub::builder().queue(1 << 20, 4).overflow(overflow));
+        let far = Node::on(&broker);
+        let mut socket = far.join("room").await;
+        let (topic, other) = (near.topic("room"), near.topic("other"));
+        topic.send("near 0").await.unwrap();
+        seconds(1).await;
+        broker.set_stuck(0, true);
+        for number in 0..10 {
+            // Of each policy one message of the topic is among what is dropped.
+            let dropped = if overflow == Overflow::DropOldest { 0 } else { 9 };
+            let to = if number == dropped { &topic } else { &other };
+            to.send(format!("near {number}")).await.unwrap();
+        }
+        seconds(300).await;
+        broker.set_stuck(0, false);
+        let mut missed = 0;
+        while let Ok(message) = tokio::time::timeout(Duration::from_secs(130), socket.recv()).await {
+            missed += u32::from(message.unwrap().unwrap() == "missed 1".into());
+        }
+        assert_eq!(missed, 1, "{overflow:?}");
+        assert_eq!(near.hub.counter(HubCounter::QueueDropped), 6, "{overflow:?}");
+    }
 }

@@ -66,6 +66,38 @@ async fn a_join_without_a_backplane_fails_in_time() {
     node.join("room").await;
 }
 
+/// However many wait for a topic, the marker goes out once and then four times a second.
+#[tokio::test(start_paused = true)]
+async fn joins_that_wait_have_one_marker() {
+    let broker = Broker::new(1);
+    let node = Node::on(&broker);
+    broker.faults(Faults { lost: 1000, doubled: 0 });
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        sockets.push(node.open("room").await);
+    }
+    seconds(2).await;
+    let published = node.hub.counter(HubCounter::Published);
+    assert!((8..=10).contains(&published), "{published}");
+    broker.faults(Faults::default());
+    for mut socket in sockets {
+        assert_eq!(next(&mut socket).await, "joined".into());
+    }
+}
+
+/// Nor does it wait for a backplane that is down.
+#[tokio::test(start_paused = true)]
+async fn a_hub_ends_though_its_backplane_is_down() {
+    let broker = Broker::new(1);
+    let hub = Hub::with(broker.connect());
+    broker.set_stuck(0, true);
+    hub.topic("room").unwrap().send("last").await.unwrap();
+    drop(hub);
+    seconds(200).await;
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks, 0);
+}
+
 /// The hub's tasks end with it.
 #[tokio::test(start_paused = true)]
 async fn a_hub_ends_with_its_last_handle() {
