@@ -188,6 +188,27 @@ await report.run('a page whose connection is cut gets what it missed, once and i
   way.end();
 });
 
+await report.run('a page that was at a server which did not know what it had seen gets nothing twice', async () => {
+  const name = rooms.next().value;
+  const [first, second] = await Promise.all([cleartext('--hub', broker.url), cleartext('--hub', broker.url)]);
+  const way = await relay(port(first));
+  const [cut, stays] = await Promise.all([new Member(Topic, way.url, name).open(), new Member(Topic, first.url, name).open()]);
+  stays.say(...range(0, 10));
+  await cut.hears(10);
+  for (const { url } of [second, first]) {
+    way.down();
+    await until('the cut is seen', () => !cut.topic.isOpen);
+    way.up(port({ url }));
+    await until('it is back', () => cut.topic.isOpen);
+  }
+  stays.say(...range(10, 12));
+  await until('the last comes', () => cut.heard.includes('11'));
+  equal(cut.heard, range(0, 12), 'messages');
+  [cut, stays].forEach(({ topic }) => topic.close());
+  way.end();
+  await Promise.all([first.stop(), second.stop()]);
+});
+
 await report.run('what is no longer kept is counted', async () => {
   const name = rooms.next().value;
   const way = await relay(port(local));

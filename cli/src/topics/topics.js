@@ -19,6 +19,8 @@
 const PROTOCOL = "sockeye-topic.1";
 /** The server says something at least every 25 seconds; a connection that is silent for longer is none. */
 const SILENCE = 60_000;
+/** Sources of which it is remembered what was seen: more than servers that say something to a topic. */
+const SOURCES = 1_024;
 /** After as long it counts as a success to be connected, and the next wait is short again. */
 const SUCCESS = 5_000;
 
@@ -41,7 +43,7 @@ export class Topic extends EventTarget {
   #tries = 0;
   /** How many messages of each source were seen; nothing before the first join. */
   #seen = null;
-  /** The same as it was before the last join: for what comes again from another server. */
+  /** The same as it was before each join, also of sources that the next server did not know: for what comes again from another. */
   #before = new Map();
   /** What came before the server has said what it is. */
   #early = [];
@@ -163,7 +165,12 @@ export class Topic extends EventTarget {
   #join({ seen, missed, replayed }) {
     const [early, isOld] = [this.#early, !this.#seen];
     this.#early = [];
-    this.#before = this.#seen ?? new Map();
+    for (const [source, count] of this.#seen ?? []) {
+      // What was seen last stays longest.
+      this.#before.delete(source);
+      this.#before.set(source, count);
+    }
+    for (const source of [...this.#before.keys()].slice(0, -SOURCES)) this.#before.delete(source);
     this.#seen = new Map();
     for (const part of seen ? seen.split(",") : []) {
       const [source, count] = part.split(":");
@@ -173,7 +180,9 @@ export class Topic extends EventTarget {
     this.#emit("open", {});
     if (missed !== 0) this.#emit("missed", { count: missed });
     // What comes first is within what the server says was seen with it.
-    for (const message of early.splice(0, replayed)) this.#emit("message", { data: message.data, isOld });
+    for (const { source, number, data } of early.splice(0, replayed)) {
+      if (number >= (this.#before.get(source) ?? 0)) this.#emit("message", { data, isOld });
+    }
     for (const message of early) this.#give(message);
   }
 
