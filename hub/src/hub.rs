@@ -25,7 +25,8 @@ use crate::topic::Topic;
 
 /// Topics by name, whose members may be on any machine. A clone is the same hub; one is enough for a process.
 ///
-/// It ends with its last clone, topic and membership.
+/// It ends with its last clone, topic and membership, and not before it has told others how much it has sent: up to 126 seconds after
+/// its last message.
 #[derive(Clone)]
 pub struct Hub(pub(crate) Arc<Shared>);
 
