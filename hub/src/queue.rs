@@ -182,8 +182,8 @@ impl Queue {
 impl Waiting {
     /// Whether a message of so many octets has no room: one of any size has where no other waits.
     fn is_full(&self, bounds: &Bounds, len: usize) -> bool {
-        let has_octets = self.octets + len + CHARGE <= bounds.octets;
-        !self.messages.is_empty() && !(has_octets && self.messages.len() < bounds.messages)
+        let has_no_octets = self.octets + len + CHARGE > bounds.octets;
+        !self.messages.is_empty() && (has_no_octets || self.messages.len() >= bounds.messages)
     }
 
     fn push(&mut self, channel: &Arc<str>, payload: Bytes) {

@@ -52,8 +52,8 @@ impl Topic {
     /// A follower gets a message as `@SOURCE:NUMBER`, a line feed, and the message, of the same kind. Numbers of a source go up by
     /// one from message to message. To come back, also on another node, it keeps of each source the number of its last message plus
     /// one, beginning with [`Followed::seen`], and says so by a [`Seen`](crate::Seen). What is on its way to that other node meanwhile may come
-    /// again, and is known by its number. A message that only members on this node get ([`Error::QueueFull`], [`Error::Down`]) has none: `@` and a
-    /// line feed.
+    /// again, and is known by its number; so is what comes again of a source that a node in between had not heard of. A message that only
+    /// members on this node get ([`Error::QueueFull`], [`Error::Down`]) has none: `@` and a line feed.
     ///
     /// What is kept is the hub's [history](crate::HubBuilder::history). Without one a socket hears how much it missed. Cancel safe: whoever
     /// drops the future is no member, and has got nothing.
