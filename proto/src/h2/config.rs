@@ -96,7 +96,7 @@ pub struct Config {
     /// Default: 2 s, some round trips of the slowest path.
     pub drain_timeout: Duration,
     /// Server, HTTP/1.1 alone: time for the response to a client that ended its half behind its request (RFC 9112 §9.6). Default:
-    /// 5 s. It may read on, and nothing tells it from one that is gone until something is written.
+    /// 1 s. It may read on, and nothing tells it from one that is gone until something is written.
     pub half_close_timeout: Duration,
     /// Octets of frames waiting for `poll_transmit`, from which on [`Stream::write`](super::Stream::write) takes nothing.
     /// Default: 256 KiB, which keeps the transport busy and a control frame's wait short. Of that, streams that wait for
@@ -164,7 +164,7 @@ impl Default for Config {
             keep_alive_interval: None,
             keep_alive_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(2),
-            half_close_timeout: Duration::from_secs(5),
+            half_close_timeout: Duration::from_secs(1),
             max_send_buffer: 256 << 10,
             resets: Rate { burst: 200, per_second: 100 },
             failed_tunnels: Rate { burst: 200, per_second: 100 },

@@ -32,7 +32,7 @@ impl Limits {
     }
 
     /// Server: time for the answer, or for more of it, to a client of HTTP/1.1 that has ended its half behind its request, as some
-    /// scripts and health checks do (RFC 9112 §9.6); 5 seconds by default. Then the request is dropped.
+    /// scripts and health checks do (RFC 9112 §9.6); one second by default. Then the request is dropped.
     ///
     /// A client that is gone has ended its half as well, and nothing tells the two apart until something is written: what
     /// fails then ends the connection at once, as a reset does at any time. So this is how long the work for such a client goes on for

@@ -207,7 +207,8 @@ async fn a_half_closed_client_may_wait() {
         let large = vec![b'a'; LARGE];
         Ok::<_, BoxError>(Response::new(Body::from(if request.uri().path() == "/large" { large } else { Vec::new() })))
     });
-    let server = start(Server::new(), service).await;
+    let patient = Limits::new().half_close_timeout(Duration::MAX);
+    let server = start(Server::new().limits(patient), service).await;
     let get = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
     for octets in [get, upgrade("/", "upgrade", "")] {
         let mut wire = Wire::connect(server.addr).await;
