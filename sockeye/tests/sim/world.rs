@@ -236,6 +236,7 @@ impl World {
         let cause = match why {
             // Both sides keep to the protocols, but for messages that do not go on.
             why if why.contains("NoProgress") => Counter::ReceiveTimeouts,
+            why if why.contains("KeepAliveTimeout") => Counter::KeepAliveTimeouts,
             why if why.starts_with("Violation") => Counter::UnfinishedMessagesGivenUp,
             "Timeout(Pong)" => Counter::PingTimeouts,
             _ => return true,
