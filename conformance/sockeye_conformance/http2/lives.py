@@ -464,6 +464,8 @@ CANCELLED = [
 ]  # fmt: skip
 
 SIX_MEBIBYTES, UPLOAD, MIDDLING = bytes(6 * MEBIBYTE), bytes(15 * MEBIBYTE), bytes(200 * KIBIBYTE)
+# In fragments a message may become large, and passes others while it is small.
+SMALLER = bytes(128 * KIBIBYTE)
 WIDE = (wide_open, *each(opened, 1, 3))
 
 
@@ -485,7 +487,7 @@ LARGE_MESSAGES = [
 QUIET = (wide_open, *each(opened, *range(1, 15, 2)))
 QUIET_UPLOADS = [
     case("RFC 9113 §5.2.1", "200 KiB beside six quiet uploads have their echo", *QUIET, beside_quiet_uploads(message(BINARY, MIDDLING), len(MIDDLING))),
-    case("RFC 9113 §5.2.1", "200 KiB in fragments beside six quiet uploads", *QUIET, beside_quiet_uploads(fragments(BINARY, MIDDLING, 4 * KIBIBYTE), len(MIDDLING))),
+    case("RFC 9113 §5.2.1", "128 KiB in fragments beside six quiet uploads", *QUIET, beside_quiet_uploads(fragments(BINARY, SMALLER, 4 * KIBIBYTE), len(SMALLER))),
     case("RFC 9113 §5.2.1", "one octet beside six quiet uploads", *QUIET, beside_quiet_uploads(message(BINARY, b"!"), 1)),
 ]  # fmt: skip
 
