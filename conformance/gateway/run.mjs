@@ -128,6 +128,8 @@ async function socketIo(run, browser) {
       await page.addScriptTag({ url: '/socket.io/socket.io.js' });
       await page.evaluate(() => (window.chat = window.io()));
       await page.waitForFunction(() => window.chat.io.engine?.transport?.name === 'websocket', { timeout: PATIENCE_MILLISECONDS });
+      // The server's socket is told of it by the client's packet, which is on its way.
+      await eventually(() => site.transports.size > 0, 'the server has heard of it');
       equal([...site.transports], ['websocket'], 'transports of the server');
     });
     await run('socket.io: an event and its acknowledgement', async () => {
