@@ -14,7 +14,6 @@ use tokio::net::TcpStream;
 use tower::service_fn;
 
 use crate::common::{start, within};
-use crate::tls::Secure;
 
 /// What an upstream agreed to, with fields that no hop may pass on.
 fn agreed() -> HeaderMap {
@@ -108,23 +107,28 @@ async fn a_reset_tells_its_code() {
     }
 }
 
-/// RFC 9293 §3.10.5, RFC 8446 §6.1: HTTP/1.1 has no words for a reset, and its transport has: what is broken off is no clean end, be it
-/// the first request of its connection or a later one. What has ended has a clean end.
+/// How requests end by their path, and whether that is a clean end.
+const ENDS: [(&str, bool); 3] = [("/reset", false), ("/drop", false), ("/", true)];
+
+/// RFC 9293 §3.10.5: HTTP/1.1 has no words for a reset, and its transport has: what is broken off is no clean end, be it the first
+/// request of its connection or a later one. What has ended has a clean end.
 #[tokio::test]
 async fn a_reset_over_http1_is_the_transports() {
-    let (plain, secure) =
-        (start(Server::new(), service_fn(answer)).await, Secure::serve(Server::new(), service_fn(answer)).await);
-    for (path, is_clean) in [("/reset", false), ("/drop", false), ("/", true)] {
-        for is_later in [false, true] {
-            let tcp = TcpStream::connect(plain.addr).await.unwrap();
-            let end = end_of(tcp, path, is_later).await;
-            let error = (!is_clean).then_some(ErrorKind::ConnectionReset);
-            assert_eq!(end, error, "{path}, later: {is_later}");
-            let tls = secure.connect(&["http/1.1"]).await.unwrap();
-            let end = end_of(tls, path, is_later).await;
-            let error = (!is_clean).then_some(ErrorKind::UnexpectedEof);
-            assert_eq!(end, error, "{path} over TLS, later: {is_later}");
-        }
+    let server = start(Server::new(), service_fn(answer)).await;
+    for ((path, is_clean), is_later) in ENDS.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let end = end_of(TcpStream::connect(server.addr).await.unwrap(), path, is_later).await;
+        assert_eq!(end, (!is_clean).then_some(ErrorKind::ConnectionReset), "{path}, later: {is_later}");
+    }
+}
+
+/// RFC 8446 §6.1: over TLS the same is an end without a close_notify.
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn a_reset_over_tls_has_no_close_notify() {
+    let server = crate::tls::Secure::serve(Server::new(), service_fn(answer)).await;
+    for ((path, is_clean), is_later) in ENDS.into_iter().flat_map(|end| [(end, false), (end, true)]) {
+        let end = end_of(server.connect(&["http/1.1"]).await.unwrap(), path, is_later).await;
+        assert_eq!(end, (!is_clean).then_some(ErrorKind::UnexpectedEof), "{path}, later: {is_later}");
     }
 }
 
