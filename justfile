@@ -36,7 +36,7 @@ conformance:
 
 # The same with all of Autobahn's suite, which takes three quarters of an hour longer
 conformance-full:
-    cargo build --locked --release
+    .ci/publish build
     cargo build --locked --release -p sockeye --example autobahn_client
     conformance/run --full
 
@@ -76,7 +76,7 @@ bench *arguments:
 
 # 10,000 WebSockets through 20 restarts, twice: no handshake refused, no message lost (some five minutes)
 restarts:
-    cargo build --locked --release
+    .ci/publish build
     cargo build --locked --release -p sockeye-interop --bin restart-load
     RESTART_LOAD="$PWD/target/release/restart-load" conformance/run restart -- --filter restarts \
         --clients 8 --sockets 1000 --pages 2000 --restarts 20 --drain 3 --pause 1000 --rest 1

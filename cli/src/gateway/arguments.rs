@@ -35,8 +35,8 @@ pub(crate) struct Arguments {
     /// The version of HTTP towards upstreams. By default what TLS agrees on, and HTTP/1.1 in cleartext.
     #[arg(long, value_name = "h1|h2|auto")]
     to: Option<String>,
-    /// A file in TOML with all of these but --log-format by the same names, and a table named route for each. Flags come before it. SIGHUP has it
-    /// read again, with the certificates.
+    /// A file in TOML with all of these but --log-format by the same names, and a table named route for each. Flags come before
+    /// it. SIGHUP has it read again, with the certificates.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The certificate chain, in PEM. Without one, a self-signed certificate for localhost is made.

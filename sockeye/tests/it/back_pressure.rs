@@ -241,7 +241,8 @@ async fn unread_bodies_stop_nobody_else() {
     }
 }
 
-/// Twenty sockets hold three quarters of a message each: 15 MiB, of which the server takes 3 MiB, and some of as much again. One is let finish, then the next, and at the end all have.
+/// Twenty sockets hold three quarters of a message each: 15 MiB, of which the server takes 3 MiB, and some of as much again. One is
+/// let finish, then the next, and at the end all have.
 #[tokio::test]
 async fn unfinished_messages_stay_in_their_budget_and_finish() {
     const SOCKETS: usize = 20;

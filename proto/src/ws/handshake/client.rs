@@ -251,10 +251,8 @@ fn check_accept(headers: &HeaderMap, accept: &HeaderValue) -> Result<(), Respons
     if values.iter().next().is_none() {
         return Err(ResponseError::AcceptMissing);
     }
-    match values.iter().all(|value| value.as_bytes().trim_ascii() == accept.as_bytes()) {
-        true => Ok(()),
-        false => Err(ResponseError::Accept),
-    }
+    let is_right = values.iter().all(|value| value.as_bytes().trim_ascii() == accept.as_bytes());
+    if is_right { Ok(()) } else { Err(ResponseError::Accept) }
 }
 
 /// Why a [`ClientHandshake`] cannot be sent.
