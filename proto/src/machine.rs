@@ -25,13 +25,13 @@ pub trait Machine {
     /// What was due at [`poll_timeout`](Self::poll_timeout) is seen to.
     fn handle_timeout(&mut self, now: Instant);
 
-    /// Client: opens a stream with this request, which more is to follow.
+    /// Client: opens a stream with this request, which more is to follow unless it ends the stream.
     ///
     /// # Errors
     ///
     /// See [`OpenError`]. A machine of one stream opens none: [`OpenError::TooManyStreams`].
-    fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
-        let _ = request;
+    fn open(&mut self, request: &Request<()>, end_stream: bool) -> Result<StreamId, OpenError> {
+        let _ = (request, end_stream);
         Err(OpenError::TooManyStreams)
     }
 
@@ -159,8 +159,8 @@ impl Machine for h2::Connection {
     }
 
     #[inline]
-    fn open(&mut self, request: &Request<()>) -> Result<StreamId, OpenError> {
-        self.open(request, false)
+    fn open(&mut self, request: &Request<()>, end_stream: bool) -> Result<StreamId, OpenError> {
+        self.open(request, end_stream)
     }
 
     #[inline]

@@ -300,7 +300,7 @@ fn ended() -> Tested {
 fn a_drain_changes_nothing() {
     for mut tested in [Tested::tunnel(), Tested::server()] {
         let request = handshake();
-        assert_eq!(tested.machine.open(&request), Err(OpenError::TooManyStreams));
+        assert_eq!(tested.machine.open(&request, true), Err(OpenError::TooManyStreams));
         tested.machine.drain(tested.now);
         assert_eq!((tested.sent().len(), tested.heard().len()), (0, 0));
         assert!(!tested.machine.is_closed() && tested.machine.poll_timeout().is_none());

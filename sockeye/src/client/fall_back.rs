@@ -10,6 +10,7 @@ use http::{Response, StatusCode};
 use sockeye_proto::Reason;
 use sockeye_proto::ws::handshake::ClientHandshake;
 
+use super::http2::Purpose;
 use super::memory::Way;
 use super::{Shared, Versions};
 use crate::engine::link::Side;
@@ -123,10 +124,15 @@ impl Shared {
         *self.fell_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(why));
     }
 
-    /// Whether sockets go over HTTP/1.1. What was learnt, and not said by the caller or the scheme, is forgotten in time.
-    pub(super) fn speaks_http1(&self) -> bool {
+    /// Whether streams for this are none of HTTP/2. What was learnt of sockets, and not said by the caller or the scheme, is forgotten
+    /// in time, and says nothing of other requests.
+    pub(super) fn speaks_http1(&self, purpose: Purpose) -> bool {
+        let versions = self.settings.versions;
+        let is_learnt = versions == Versions::Any && self.origin.secure;
+        if purpose == Purpose::Request {
+            return versions != Versions::Http2 && !is_learnt;
+        }
         let mut way = self.way();
-        let is_learnt = self.settings.versions == Versions::Any && self.origin.secure;
         if *way == Way::Http1 && is_learnt && self.settings.memory.recall(&self.origin) != Way::Http1 {
             *way = Way::Unknown;
             self.doubts.store(0, Ordering::Relaxed);

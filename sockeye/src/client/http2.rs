@@ -17,11 +17,14 @@ use super::exchange::collect;
 use super::fall_back::{Attempt, Failure};
 use super::occupancy::{Occupancy, Permit};
 use super::open::{Answer, check_protocol, socket, with_key};
+use super::request::upload;
 use super::{Shared, Versions, within};
 use crate::engine::body::Body;
+use crate::engine::content::Content;
 use crate::engine::driver::{Application, Driver, Opening};
 use crate::engine::machine::machine;
-use crate::engine::stream::StreamHandle;
+use crate::engine::sending::AnyContent;
+use crate::engine::stream::{AwaitedResponse, Interims, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::error::{Error, Missing, Result, Step, Violation};
 use crate::socket::SocketOptions;
@@ -33,9 +36,33 @@ const MAX_ATTEMPTS: usize = 16;
 /// more before another has taken its place.
 const MAX_GONE: usize = 3;
 
-/// What came of an extended CONNECT.
+/// What a stream is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An extended CONNECT, which not every server offers (RFC 8441 §3).
+    Tunnel,
+    /// Any other request.
+    Request,
+}
+
+/// What is asked on a stream of its own.
+pub(super) struct Question {
+    pub(super) purpose: Purpose,
+    pub(super) request: Request<()>,
+    pub(super) interims: Option<Interims>,
+    /// For the answer.
+    pub(super) time: Option<Duration>,
+}
+
+impl Question {
+    pub(super) fn tunnel(request: Request<()>, time: Duration) -> Self {
+        Self { purpose: Purpose::Tunnel, request, interims: None, time: Some(time) }
+    }
+}
+
+/// What came of a question.
 pub(super) enum Asked {
-    Answered(StreamHandle, Response<()>),
+    Answered(AwaitedResponse, Response<()>),
     /// Nothing was asked: HTTP/1.1 is to be used.
     NotOffered,
     /// It was sent, and the stream ended without an answer.
@@ -46,6 +73,8 @@ pub(super) enum Asked {
 pub(super) struct Connection {
     openings: mpsc::UnboundedSender<Opening<Option<Permit>>>,
     occupancy: Arc<Occupancy>,
+    /// Whether the server offers the extended CONNECT (RFC 8441 §3).
+    offers_tunnels: bool,
 }
 
 impl Connection {
@@ -53,10 +82,18 @@ impl Connection {
         &self.occupancy
     }
 
+    /// Whether streams may be opened for this.
+    pub(super) fn serves(&self, purpose: Purpose) -> bool {
+        purpose == Purpose::Request || self.offers_tunnels
+    }
+
     /// Sends a request on a stream of its own. An error says that nothing was sent.
-    async fn open(&self, request: Request<()>, permit: Permit) -> Result<StreamHandle, OpenError> {
+    async fn open(&self, question: &Question, end_stream: bool, permit: Permit) -> Result<StreamHandle, OpenError> {
         let (reply, opened) = oneshot::channel();
-        self.openings.send(Opening { request, permit: Some(permit), reply }).map_err(|_| OpenError::Closed)?;
+        let Question { request, interims, .. } = question;
+        let (request, interims) = (request.clone(), interims.clone());
+        let opening = Opening { request, end_stream, interims, permit: Some(permit), reply };
+        self.openings.send(opening).map_err(|_| OpenError::Closed)?;
         let opened = opened.await.unwrap_or(Err(OpenError::Closed));
         // What does not pass makes the connection useless; the rest was counted too late.
         if let Err(OpenError::Closed | OpenError::GoingAway | OpenError::StreamIdsUsedUp) = opened {
@@ -69,12 +106,12 @@ impl Connection {
 impl Shared {
     /// Makes an HTTP/2 connection and waits for the server's SETTINGS; `None` where HTTP/1.1 is to be used. Nothing was asked on one
     /// that goes away at once, which its server may do in order: another is made.
-    pub(super) async fn make_connection(&self) -> Result<Option<Arc<Connection>>> {
+    pub(super) async fn make_connection(&self, purpose: Purpose) -> Result<Option<Arc<Connection>>> {
         for attempt in 0..MAX_GONE {
             if attempt > 0 {
                 self.back_off.wait(self.settings.back_off).await;
             }
-            let made = self.try_connection().await.inspect_err(|_| self.back_off.fail())?;
+            let made = self.try_connection(purpose).await.inspect_err(|_| self.back_off.fail())?;
             match made {
                 Some(connection) if connection.occupancy.is_gone() => self.back_off.fail(),
                 made => return Ok(made),
@@ -84,7 +121,7 @@ impl Shared {
         Err(Error::Disconnected)
     }
 
-    async fn try_connection(&self) -> Result<Option<Arc<Connection>>> {
+    async fn try_connection(&self, purpose: Purpose) -> Result<Option<Arc<Connection>>> {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
@@ -108,13 +145,20 @@ impl Shared {
         let span = tracing::debug_span!("connection", origin = %self.origin);
         let task = tokio::spawn(connection.instrument(span));
         // Dropped, it ends the connection.
-        let connection = Connection { openings, occupancy };
+        let mut connection = Connection { openings, occupancy, offers_tunnels: false };
         match within(self.settings.connect_timeout, Step::Settings, offer).await? {
-            Ok(true) => Ok(Some(Arc::new(connection))),
-            Ok(false) if versions == Versions::Http2 => Err(Error::NotOffered(Missing::ExtendedConnect)),
-            Ok(false) => {
-                self.fall_back();
-                Ok(None)
+            Ok(offers_tunnels) => {
+                connection.offers_tunnels = offers_tunnels;
+                if !offers_tunnels && versions == Versions::Any {
+                    self.fall_back();
+                }
+                if connection.serves(purpose) {
+                    Ok(Some(Arc::new(connection)))
+                } else if versions == Versions::Http2 {
+                    Err(Error::NotOffered(Missing::ExtendedConnect))
+                } else {
+                    Ok(None)
+                }
             }
             // The task has ended, and its result says why.
             Err(_) => Err(match task.await.map_err(Error::application)? {
@@ -133,8 +177,11 @@ impl Shared {
     pub(super) async fn open_stream(&self, handshake: &ClientHandshake, options: &SocketOptions) -> Result<Attempt> {
         let handshake = &with_key(options, handshake);
         let request = handshake.request(Carrier::Http2).map_err(Error::invalid)?;
-        match self.ask(&request, options.answer_timeout.0).await? {
-            Asked::Answered(handle, response) => accept(handle, request, response, handshake, options),
+        let question = Question::tunnel(request, options.answer_timeout.0);
+        match self.ask(&question, None).await? {
+            Asked::Answered(awaited, response) => {
+                accept(awaited.settle(), question.request, response, handshake, options)
+            }
             Asked::NotOffered => Ok(Attempt::Http1(None)),
             Asked::Broken(error @ Error::Reset { reason: Reason::HTTP_1_1_REQUIRED, .. })
                 if self.settings.versions == Versions::Any =>
@@ -146,37 +193,57 @@ impl Shared {
         }
     }
 
-    /// Makes an extended CONNECT, on another connection once more where a server did not act on it. An error says that nothing was
+    /// Asks on a stream of its own, on another connection once more where a server did not act on it. An error says that nothing was
     /// sent, or that there was no answer in time.
-    pub(super) async fn ask(&self, request: &Request<()>, time: Duration) -> Result<Asked> {
+    pub(super) async fn ask(&self, question: &Question, mut content: Option<Content<AnyContent>>) -> Result<Asked> {
+        let has_content = content.is_some();
+        let end_stream = question.purpose == Purpose::Request && !has_content;
+        let mut may_repeat = end_stream && question.request.method().is_idempotent();
         let mut refused_by = None;
         for _ in 0..MAX_ATTEMPTS {
-            let Some((connection, permit)) = self.reserve(refused_by.as_ref()).await? else {
+            let Some((connection, permit)) = self.reserve(refused_by.as_ref(), question.purpose).await? else {
                 return Ok(Asked::NotOffered);
             };
-            let handle = match connection.open(request.clone(), permit).await {
+            let handle = match connection.open(question, end_stream, permit).await {
                 Ok(handle) => handle,
                 Err(error @ OpenError::Malformed) => return Err(Error::invalid(error)),
                 Err(_) => continue,
             };
+            let awaited = AwaitedResponse::new(handle);
+            let handle = awaited.handle();
+            let upload = content.take().map(|content| upload(content, handle));
             let heard = connection.occupancy.heard();
-            let answered = within(time, Step::Answer, poll_fn(|cx| handle.poll_response(cx))).await;
+            let answer = poll_fn(|cx| handle.poll_response(cx));
+            let answered = match question.time {
+                Some(time) => within(time, Step::Answer, answer).await,
+                None => Ok(answer.await),
+            };
             if answered.is_err() && connection.occupancy.heard() == heard {
                 // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
                 // another.
                 connection.occupancy.leave();
             }
             match answered? {
-                Ok(response) => return Ok(Asked::Answered(handle, response)),
+                Ok(response) => {
+                    connection.occupancy.prove();
+                    return Ok(Asked::Answered(awaited, response));
+                }
                 // RFC 9113 §8.7: nothing was done for it.
-                Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() => {
+                Err(Error::Reset { reason: Reason::REFUSED_STREAM, .. }) if refused_by.is_none() && !has_content => {
                     refused_by = Some(connection)
+                }
+                // RFC 9110 §9.2.2. One that ends with its first request may do so because of it.
+                Err(Error::Disconnected | Error::GoAway { .. }) if may_repeat && connection.occupancy.is_proven() => {
+                    may_repeat = false
                 }
                 // The connection may know more.
                 Err(Error::Disconnected | Error::GoAway { .. }) => {
                     return Ok(Asked::Broken(connection.occupancy.error()));
                 }
-                Err(error) => return Ok(Asked::Broken(error)),
+                Err(error) => {
+                    let failure = upload.and_then(|mut failure| failure.try_recv().ok());
+                    return Ok(Asked::Broken(failure.map_or(error, Error::Application)));
+                }
             }
         }
         Err(Error::Timeout(Step::FreeStream))

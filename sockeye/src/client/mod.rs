@@ -16,6 +16,7 @@ mod origin;
 #[cfg(feature = "tls")]
 mod pem;
 mod pool;
+mod request;
 mod settings;
 #[cfg(feature = "tls")]
 mod tls;
@@ -38,6 +39,7 @@ use sockeye_proto::h2;
 use tokio::time::timeout;
 
 use self::back_off::BackOff;
+use self::http2::Purpose;
 use self::memory::Way;
 use self::origin::{Origin, Target};
 use self::pool::Pool;
@@ -50,6 +52,7 @@ use crate::error::{Error, Missing, Result, Step};
 
 pub use self::builder::ClientBuilder;
 pub use self::open::Open;
+pub use self::request::OnInterim;
 pub use self::tunnel::TunnelAnswer;
 
 /// Opens one WebSocket, on a connection of its own: what `new WebSocket(url)` is to a page.
@@ -290,7 +293,7 @@ impl Shared {
     async fn start(&self) -> Result {
         if self.choose_way() == Way::Http1 {
             self.keep(self.settings.establish(&self.origin, Versions::Http1).await?);
-        } else if let Some(connection) = self.make_connection().await? {
+        } else if let Some(connection) = self.make_connection(Purpose::Tunnel).await? {
             self.pool.add(connection);
         }
         Ok(())
@@ -325,7 +328,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("origin", &format_args!("{}", self.0.origin))
-            .field("http1", &self.0.speaks_http1())
+            .field("http1", &self.0.speaks_http1(Purpose::Tunnel))
             .finish_non_exhaustive()
     }
 }

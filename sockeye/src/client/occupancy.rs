@@ -15,6 +15,8 @@ pub(super) struct Occupancy {
     open: AtomicUsize,
     max: AtomicUsize,
     gone: AtomicBool,
+    /// Whether anything was answered.
+    proven: AtomicBool,
     /// Batches that came from the server, so that a time shows in which none did.
     heard: AtomicUsize,
     /// What ended the connection otherwise than cleanly, and the debug data of its GOAWAY.
@@ -29,6 +31,7 @@ impl Occupancy {
             open: AtomicUsize::new(0),
             max: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
             heard: AtomicUsize::new(0),
             error: OnceLock::new(),
             changed,
@@ -56,6 +59,15 @@ impl Occupancy {
     pub(super) fn error(&self) -> Error {
         let error = self.error.get();
         error.map_or(Error::Disconnected, |(error, debug)| connection_error(*error, debug, Side::Server))
+    }
+
+    /// Something was answered.
+    pub(super) fn prove(&self) {
+        self.proven.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 
     pub(super) fn hear(&self) {

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::back_off::BackOff;
-use super::http2::Connection;
+use super::http2::{Connection, Purpose};
 use super::occupancy::{Occupancy, Permit};
 use crate::engine::registry::Ending;
 use crate::error::{Error, Result, Step};
@@ -55,7 +55,12 @@ impl Pool {
 
     /// Room for a stream, on another connection than `avoided` where there can be one. What became of those that are gone is told
     /// to `back_off`.
-    fn find(&self, avoided: Option<&Arc<Connection>>, back_off: &BackOff) -> Option<(Arc<Connection>, Permit)> {
+    fn find(
+        &self,
+        avoided: Option<&Arc<Connection>>,
+        purpose: Purpose,
+        back_off: &BackOff,
+    ) -> Option<(Arc<Connection>, Permit)> {
         let mut connections = self.connections();
         connections.retain(|connection| {
             if connection.occupancy().is_lost() {
@@ -68,6 +73,7 @@ impl Pool {
             connections.iter().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
         others
             .chain(avoided.filter(|_| is_full))
+            .filter(|connection| connection.serves(purpose))
             .find_map(|connection| Some((connection.clone(), connection.occupancy().clone().take()?)))
     }
 
@@ -87,7 +93,11 @@ impl Pool {
 impl Shared {
     /// Waits for room for a stream, on another connection than `avoided` where there can be one, and makes a connection if
     /// need be; `None` where HTTP/1.1 is to be used.
-    pub(super) async fn reserve(&self, avoided: Option<&Arc<Connection>>) -> Result<Option<(Arc<Connection>, Permit)>> {
+    pub(super) async fn reserve(
+        &self,
+        avoided: Option<&Arc<Connection>>,
+        purpose: Purpose,
+    ) -> Result<Option<(Arc<Connection>, Permit)>> {
         let pool = &self.pool;
         // A time too long to count has no end.
         let deadline = Instant::now().checked_add(self.settings.connect_timeout);
@@ -100,10 +110,10 @@ impl Shared {
                 if self.registry.ending() != Ending::No {
                     return Err(Error::Closed);
                 }
-                if self.speaks_http1() {
+                if self.speaks_http1(purpose) {
                     return Ok(None);
                 }
-                if let Some(found) = pool.find(avoided, &self.back_off) {
+                if let Some(found) = pool.find(avoided, purpose, &self.back_off) {
                     return Ok(Some(found));
                 }
                 match (pool.begin_connecting(avoided), deadline) {
@@ -120,7 +130,7 @@ impl Shared {
             };
             self.back_off.wait(self.settings.back_off).await;
             // Apart, for it is large: those who wait for no more than an answer on a connection that is there do not carry it.
-            let Some(connection) = Box::pin(self.make_connection()).await? else { return Ok(None) };
+            let Some(connection) = Box::pin(self.make_connection(purpose)).await? else { return Ok(None) };
             pool.add(connection);
         }
     }

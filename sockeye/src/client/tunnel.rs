@@ -4,7 +4,7 @@ use http::{Method, Request, Response, Version};
 use sockeye_proto::{Protocol, content_length};
 
 use super::Client;
-use super::http2::Asked;
+use super::http2::{Asked, Question};
 use crate::engine::body::Body;
 use crate::error::{Error, Missing, Result};
 use crate::socket::Tunnel;
@@ -55,17 +55,22 @@ impl Client {
         }
         *request.method_mut() = Method::CONNECT;
         *request.version_mut() = Version::HTTP_2;
-        let (handle, response) = match self.0.ask(&request, self.0.settings.options.answer_timeout.0).await? {
-            Asked::Answered(handle, response) => (handle, response),
-            Asked::NotOffered => return Err(Error::NotOffered(Missing::ExtendedConnect)),
+        let question = Question::tunnel(request, self.0.settings.options.answer_timeout.0);
+        let (awaited, response) = match self.0.ask(&question, None).await? {
+            Asked::Answered(awaited, response) => (awaited, response),
+            Asked::NotOffered => {
+                self.0.spare().take();
+                return Err(Error::NotOffered(Missing::ExtendedConnect));
+            }
             Asked::Broken(error) => return Err(error),
         };
         if response.status().is_success() {
+            let handle = awaited.settle();
             handle.start_tunnel();
             self.0.back_off.succeed();
             return Ok(TunnelAnswer::Opened(response, Tunnel::new(handle)));
         }
         let length = content_length(response.headers()).unwrap_or_default();
-        Ok(TunnelAnswer::Refused(response.map(|()| Body::stream(handle, length))))
+        Ok(TunnelAnswer::Refused(response.map(|()| Body::response(awaited, length))))
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 
 use crate::engine::link::{Link, MIN_PROGRESS};
 use crate::engine::metrics::Counter;
-use crate::engine::stream::{Input, StreamHandle};
+use crate::engine::stream::{AwaitedResponse, Input, StreamHandle};
 use crate::engine::switch::Guard;
 use crate::error::{Error, Step};
 
@@ -48,6 +48,8 @@ struct Stream {
     is_awaited: bool,
     /// Octets that have come since it is [watched](StreamHandle::watch).
     progress: Option<usize>,
+    /// Client: the stream is given up with it, where not all has come.
+    _awaited: Option<AwaitedResponse>,
 }
 
 /// The content that hyper receives.
@@ -67,12 +69,18 @@ impl Body {
 
     /// Content of this length, where one is known.
     pub(crate) fn stream(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self(Inner::Stream(Stream { handle, left: length, is_awaited: false, progress: None }))
+        Self(Inner::Stream(Stream::new(handle, length)))
+    }
+
+    /// That of a response: whoever drops it gives the response up.
+    pub(crate) fn response(awaited: AwaitedResponse, length: Option<u64>) -> Self {
+        let handle = awaited.handle().share();
+        Self(Inner::Stream(Stream { _awaited: Some(awaited), ..Stream::new(handle, length) }))
     }
 
     /// The same of a request that expects a 100 (RFC 9110 §10.1.1): it goes out when this is first waited for.
     pub(crate) fn expected_stream(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self(Inner::Stream(Stream { handle, left: length, is_awaited: true, progress: None }))
+        Self(Inner::Stream(Stream { is_awaited: true, ..Stream::new(handle, length) }))
     }
 
     /// What hyper receives for a server of ours.
@@ -129,6 +137,10 @@ impl From<Vec<u8>> for Body {
 }
 
 impl Stream {
+    fn new(handle: StreamHandle, length: Option<u64>) -> Self {
+        Self { handle, left: length, is_awaited: false, progress: None, _awaited: None }
+    }
+
     /// The next frame, `None` at the end; then and after an error no more is to be asked for.
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let mut content = BytesMut::new();

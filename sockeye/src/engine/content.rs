@@ -1,4 +1,4 @@
-//! The content of a response, held to what its header says of it.
+//! The content of a message, held to what its header says of it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -24,13 +24,13 @@ pub(crate) fn expects_continue(headers: &HeaderMap) -> bool {
 }
 
 pin_project_lite::pin_project! {
-    /// A service's body that yields as much as was announced, and else an error: too much would make the message malformed
+    /// A body that yields as much as was announced, and else an error: too much would make the message malformed
     /// (RFC 9113 §8.1.1), or be taken for the next one (RFC 9112 §6.3).
     pub(crate) struct Content<B> {
         #[pin]
         body: B,
         left: Left,
-        // What the response's `Connection` names as its own (RFC 9110 §7.6.1) is left out of its trailers, too.
+        // What the message's `Connection` names as its own (RFC 9110 §7.6.1) is left out of its trailers, too.
         hop_by_hop: Vec<HeaderName>,
     }
 }
@@ -46,8 +46,20 @@ enum Left {
 }
 
 impl<B: Body> Content<B> {
-    /// Sees to what the header says of the content's length (RFC 9110 §8.6): the service's own word, if it is a number, else
-    /// the body's. Where there is no content, it is the length that there would be.
+    /// Of a request, with what its header says of the length (RFC 9110 §8.6): the caller's own word, if it is a number, else the
+    /// body's, if that is not empty.
+    pub(crate) fn of_request(headers: &mut HeaderMap, body: B) -> Self {
+        let hop_by_hop = named_by_connection(headers);
+        let said = take_length(headers);
+        let length = said.or_else(|| body.size_hint().exact());
+        if let Some(length) = length.filter(|_| said.is_some() || !body.is_end_stream()) {
+            headers.insert(CONTENT_LENGTH, length.into());
+        }
+        Self { body, left: length.map_or(Left::Any, Left::Octets), hop_by_hop }
+    }
+
+    /// Of a response. Sees to what the header says of the content's length (RFC 9110 §8.6): the service's own word, if it is a
+    /// number, else the body's. Where there is no content, it is the length that there would be.
     pub(crate) fn new(headers: &mut HeaderMap, status: StatusCode, has_content: bool, body: B) -> Self {
         let hop_by_hop = named_by_connection(headers);
         let said = take_length(headers);
@@ -65,7 +77,7 @@ impl<B: Body> Content<B> {
     }
 }
 
-/// What a service says of the length, out of the header; what is no number is left out of it.
+/// What the application says of the length, out of the header; what is no number is left out of it.
 fn take_length(headers: &mut HeaderMap) -> Option<u64> {
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let first = values.next()?;
@@ -74,7 +86,7 @@ fn take_length(headers: &mut HeaderMap) -> Option<u64> {
     let is_number = digits.bytes().all(|octet| octet.is_ascii_digit()) && values.all(|value| value == first);
     let length = digits.parse().ok().filter(|_| is_number);
     if length.is_none() {
-        tracing::warn!("the content-length of a service's response is no number, and is left out");
+        tracing::warn!("the content-length of a message is no number, and is left out");
     }
     headers.remove(CONTENT_LENGTH);
     length
@@ -105,7 +117,7 @@ where
             None => None,
         };
         if let Left::Octets(octets @ 1..) = *this.left {
-            tracing::warn!(octets, "a service's response is shorter than its content-length says, and breaks off");
+            tracing::warn!(octets, "the content of a message is shorter than its content-length says, and breaks off");
             return Poll::Ready(Some(Err("the content is shorter than its content-length".into())));
         }
         let trailers = frame.and_then(|frame| frame.into_trailers().ok());
@@ -140,7 +152,7 @@ impl Left {
         match octets.checked_sub(data.len() as u64) {
             Some(left) => *octets = left,
             None => {
-                tracing::warn!("a service's response is longer than its content-length says, and is cut");
+                tracing::warn!("the content of a message is longer than its content-length says, and is cut");
                 data.truncate(*octets as usize);
                 *self = Self::Cut;
             }

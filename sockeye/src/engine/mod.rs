@@ -24,6 +24,8 @@ pub(crate) mod registry;
 pub(crate) mod relay;
 #[cfg(feature = "tls")]
 pub(crate) mod sealed;
+#[cfg(any(feature = "http2", feature = "web-socket"))]
+pub(crate) mod sending;
 pub(crate) mod slice;
 pub(crate) mod stream;
 pub(crate) mod switch;

@@ -5,20 +5,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
-use http_body_util::combinators::UnsyncBoxBody;
-use sockeye_proto::Protocol;
+use sockeye_proto::{Protocol, Reason};
 use tower_service::Service;
 
 use crate::engine::body::Body;
 use crate::engine::content::{Content, is_without_content};
 use crate::engine::driver::Application;
 use crate::engine::link::Link;
-use crate::engine::stream::{Ending, Room, StreamHandle};
+use crate::engine::sending::{AnyContent, Sending};
+use crate::engine::stream::{ErrorCode, StreamHandle};
 use crate::engine::tunnel::{Handler, Next, Tunnel};
 use crate::error::BoxError;
 #[cfg(feature = "axum")]
@@ -71,9 +71,6 @@ trait Answering: Send {
 
 /// The answer to a request that hyper has read.
 pub(crate) type Calling = Pin<Box<dyn Future<Output = Result<Response<AnyContent>, BoxError>> + Send>>;
-
-/// The content of a response of any service's.
-pub(crate) type AnyContent = UnsyncBoxBody<Bytes, BoxError>;
 
 impl AnyService {
     pub(crate) fn new(service: impl HttpService) -> Self {
@@ -216,9 +213,21 @@ impl<S: HttpService> Future for Answer<S> {
                     },
                     Err(error) => return Poll::Ready(fail(error.into(), this.handle)),
                 },
-                StageProjection::Answered { content } => return content.poll_send(cx, this.handle).map(|()| None),
+                StageProjection::Answered { content } => {
+                    let sent = ready!(content.poll_send(cx, this.handle));
+                    conclude(sent, this.handle);
+                    return Poll::Ready(None);
+                }
             }
         }
+    }
+}
+
+/// What came of the content of a response: one that is not whole ends its stream, whoever else holds it.
+pub(crate) fn conclude(sent: Result<(), BoxError>, handle: &StreamHandle) {
+    if let Err(error) = sent {
+        tracing::debug!(%error, "a response broke off");
+        handle.reset(ErrorCode::new(Reason::INTERNAL_ERROR));
     }
 }
 
@@ -285,63 +294,7 @@ where
     let end_stream = !has_content || body.is_end_stream();
     // A service that took the stream over has answered, and its response goes nowhere.
     match handle.respond(head, end_stream, false) {
-        Ok(()) if !end_stream => Responded::Content(Sending { body, data: Bytes::new() }),
+        Ok(()) if !end_stream => Responded::Content(Sending::new(body)),
         _ => Responded::Done,
     }
 }
-
-pin_project_lite::pin_project! {
-    /// The content of a response, sent as the peer takes it.
-    pub(crate) struct Sending<B> {
-        #[pin]
-        body: Content<B>,
-        // Of the body, and not yet sent.
-        data: Bytes,
-    }
-}
-
-impl<B> Sending<B>
-where
-    B: http_body::Body<Data = Bytes, Error: Into<BoxError>>,
-{
-    pub(crate) fn poll_send(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &StreamHandle) -> Poll<()> {
-        self.poll_rest(cx, handle).map(|result| {
-            result.unwrap_or_else(|error| tracing::debug!(%error, "a response broke off"));
-        })
-    }
-
-    fn poll_rest(self: Pin<&mut Self>, cx: &mut Context<'_>, handle: &StreamHandle) -> Poll<Result<(), BoxError>> {
-        let mut this = self.project();
-        loop {
-            while this.data.has_remaining() {
-                ready!(handle.poll_append(PIECE, Room::Wait(cx), |outbox| {
-                    let piece = this.data.split_to(this.data.len().min(PIECE));
-                    if piece.len() >= LEAST_SHARED_CONTENT {
-                        return ((), Some(piece));
-                    }
-                    outbox.extend_from_slice(&piece);
-                    ((), None)
-                }))?;
-            }
-            let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => {
-                        *this.data = data;
-                        continue;
-                    }
-                    Err(frame) => frame.into_trailers().ok(),
-                },
-                None => None,
-            };
-            handle.append_last(Ending::Now(trailers), |_| {});
-            return Poll::Ready(Ok(()));
-        }
-    }
-}
-
-/// Octets of content taken at once: as many as fit the stream's outbox.
-const PIECE: usize = 64 * 1024;
-
-/// Octets of the least content that waits as the service gave it: many streams may wait with the same, such as a page, whose
-/// peer makes room for none of them. Of less, the books take as much as a copy.
-const LEAST_SHARED_CONTENT: usize = 512;

@@ -217,11 +217,11 @@ impl Stream {
             Responded::Content(content) => {
                 let mut content = pin!(content);
                 // Content that is silent would not notice.
-                poll_fn(|cx| match content.as_mut().poll_send(cx, &self.handle) {
-                    Poll::Ready(()) => Poll::Ready(()),
-                    Poll::Pending => self.handle.poll_over(cx),
-                })
-                .await;
+                let sent = poll_fn(|cx| match content.as_mut().poll_send(cx, &self.handle) {
+                    Poll::Pending => self.handle.poll_over(cx).map(Ok),
+                    sent => sent,
+                });
+                answer::conclude(sent.await, &self.handle);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::engine::heads;
 use crate::engine::link::Phase;
 use crate::engine::peer::Peer;
 use crate::engine::slice;
-use crate::engine::stream::{Received, Start, StreamCell, StreamHandle};
+use crate::engine::stream::{Ending, Received, Start, StreamCell, StreamHandle};
 use crate::engine::tunnel::{self, Handler};
 
 /// Pieces of work that an answer to a request takes, be it a refusal.
@@ -91,7 +91,7 @@ where
         let mut progress = false;
         while let Poll::Ready(opening) = self.application.poll_opening(cx) {
             progress = true;
-            let Some(Opening { request, permit, reply }) = opening else {
+            let Some(Opening { request, end_stream, interims, permit, reply }) = opening else {
                 self.link.enter(Phase::Closing);
                 break;
             };
@@ -99,10 +99,16 @@ where
             if reply.is_closed() {
                 continue;
             }
-            let opened = self.machine.open(&request).map(|id| {
+            let opened = self.machine.open(&request, end_stream).map(|id| {
                 self.link.count_request();
                 let cell = StreamCell::new(self.link.clone(), id.slot() as u32);
+                if let Some(interims) = interims {
+                    cell.hear_interims(interims);
+                }
                 let handle = StreamHandle::new(&cell);
+                if end_stream {
+                    handle.append_last(Ending::Now(None), |_| {});
+                }
                 self.insert(id, cell, permit);
                 handle
             });
@@ -112,12 +118,16 @@ where
         progress
     }
 
-    /// Client: hands a response over. The interim ones (RFC 9110 §15.2) have nothing to say to a WebSocket.
+    /// Client: hands a response over, or an interim one (RFC 9110 §15.2) to whoever hears of those.
     pub(super) fn respond(&mut self, id: StreamId, response: Response<()>, end_stream: bool, now: Instant) {
+        let Some(slot) = self.streams.find(id) else { return };
         if response.status().is_informational() {
+            if let Some(interims) = slot.cell.interims() {
+                // What hears of them is foreign code.
+                tunnel::catch(self.link.metrics(), || interims(response)).ok();
+            }
             return;
         }
-        let Some(slot) = self.streams.find(id) else { return };
         slot.cell.respond(response);
         if end_stream {
             self.end(id, None, Received::Finished, now);

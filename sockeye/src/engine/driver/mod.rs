@@ -39,7 +39,7 @@ use crate::engine::link::{End, Link, Phase, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::pulse::{Hearing, Pulse, Stamp};
 use crate::engine::slice::{self, Slice};
-use crate::engine::stream::{PeersEnd, StreamCell, StreamHandle};
+use crate::engine::stream::{Interims, PeersEnd, StreamCell, StreamHandle};
 use crate::engine::tunnel::Handler;
 use crate::engine::{buffers, now};
 use crate::error::{Error, Result};
@@ -73,9 +73,13 @@ pub(crate) trait Application<M> {
     fn observe(&mut self, _: &M) {}
 }
 
-/// A stream that a client opens: an extended CONNECT.
+/// A stream that a client opens: an extended CONNECT, or another request.
 pub(crate) struct Opening<P> {
     pub(crate) request: Request<()>,
+    /// Nothing follows the head of the request.
+    pub(crate) end_stream: bool,
+    /// Takes what the server says before its response.
+    pub(crate) interims: Option<Interims>,
     pub(crate) permit: P,
     /// Takes the stream, or why there is none. Nothing was sent then.
     pub(crate) reply: oneshot::Sender<Result<StreamHandle, OpenError>>,

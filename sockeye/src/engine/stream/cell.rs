@@ -10,7 +10,7 @@ use futures_task::ArcWake;
 use http::Response;
 use sockeye_proto::MachineStream;
 
-use super::ends::Received;
+use super::ends::{Interims, Received};
 use super::state::waiters::{Waiter, Waiting};
 use super::state::{Delivered, StreamState, Trailers, Waits};
 use crate::engine::link::{Address, Flush, Flusher, Link};
@@ -353,6 +353,16 @@ impl StreamCell {
     pub(crate) fn end(&self, rest: BytesMut, trailers: Option<Trailers>, received: Received) {
         let waiting = self.lock().end(rest, trailers, received, self.link.info.side);
         self.wake(waiting);
+    }
+
+    /// Client: from now on this hears of interim responses.
+    pub(crate) fn hear_interims(&self, interims: Interims) {
+        self.lock().hear_interims(interims);
+    }
+
+    /// Client: what hears of interim responses, which is not to be called under the lock.
+    pub(crate) fn interims(&self) -> Option<Interims> {
+        self.lock().interims()
     }
 
     /// Client: the response came.

@@ -1,12 +1,17 @@
 //! The words for how far the halves of a stream are, and how they end.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::BytesMut;
+use http::Response;
 
 use crate::engine::link::Side;
 use crate::error::{Error, Step, Violation};
 use sockeye_proto::{Reason, h2};
+
+/// Client: what hears of interim responses (RFC 9110 §15.2), inside the connection's task.
+pub(crate) type Interims = Arc<dyn Fn(Response<()>) + Send + Sync>;
 
 /// How far the receiving half is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

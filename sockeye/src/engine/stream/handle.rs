@@ -9,6 +9,7 @@ use http::{HeaderMap, Response};
 
 use super::StreamCell;
 use super::ends::{Closer, ErrorCode, Parting, PeersHalf};
+use super::state::CANCEL;
 use super::state::waiters::Who;
 use crate::engine::link::{End, Link};
 use crate::engine::pulse::Mark;
@@ -209,6 +210,37 @@ impl StreamHandle {
     /// Whether the stream is dead.
     pub(crate) fn is_dead(&self) -> bool {
         self.0.lock().is_dead()
+    }
+}
+
+/// Client: a response that is awaited. Where nobody does so any more, and not all of it has come, the stream is given up by CANCEL,
+/// whoever else holds it (RFC 9113 §5.4.2).
+pub(crate) struct AwaitedResponse {
+    handle: StreamHandle,
+    is_settled: bool,
+}
+
+impl AwaitedResponse {
+    pub(crate) fn new(handle: StreamHandle) -> Self {
+        Self { handle, is_settled: false }
+    }
+
+    pub(crate) fn handle(&self) -> &StreamHandle {
+        &self.handle
+    }
+
+    /// It has come, and its stream lives by other rules.
+    pub(crate) fn settle(mut self) -> StreamHandle {
+        self.is_settled = true;
+        self.handle.share()
+    }
+}
+
+impl Drop for AwaitedResponse {
+    fn drop(&mut self) {
+        if !self.is_settled && self.handle.peers_half() == PeersHalf::Open {
+            self.handle.reset(CANCEL);
+        }
     }
 }
 

@@ -20,11 +20,9 @@ pub(crate) use ends::Notice;
 pub(crate) use ends::Parting;
 #[cfg(feature = "web-socket")]
 pub(crate) use ends::PeersHalf;
-pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Received};
-pub(crate) use handle::StreamHandle;
+pub(crate) use ends::{Awaited, Death, ErrorCode, Input, Interims, Received};
+pub(crate) use handle::{AwaitedResponse, StreamHandle};
 use outbox::Outbox;
 #[cfg(any(feature = "http2", feature = "web-socket"))]
 pub(crate) use port::Room;
-#[cfg(any(feature = "http2", feature = "web-socket"))]
-pub(crate) use state::Ending;
-pub(crate) use state::{Look, Next, PeersEnd, Trailers, Waits};
+pub(crate) use state::{Ending, Look, Next, PeersEnd, Trailers, Waits};

@@ -20,10 +20,11 @@ use crate::engine::body::Body;
 use crate::engine::content::{Content, expects_continue, is_without_content};
 use crate::engine::link::Link;
 use crate::engine::peer::Peer;
+use crate::engine::sending::AnyContent;
 use crate::engine::switch::Switch;
 use crate::engine::tunnel::{self, Panicked};
 use crate::error::BoxError;
-use crate::server::answer::{AnyContent, AnyService, HttpService};
+use crate::server::answer::{AnyService, HttpService};
 #[cfg(feature = "axum")]
 use crate::server::axum;
 

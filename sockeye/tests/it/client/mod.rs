@@ -5,6 +5,7 @@ mod cancel;
 mod ends;
 mod ends_last;
 mod errors;
+mod exchanges;
 #[cfg(feature = "tls")]
 mod fall_back;
 pub(crate) mod far;

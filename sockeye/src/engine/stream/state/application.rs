@@ -4,7 +4,7 @@ use std::mem;
 use std::task::{Poll, Waker};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Response, StatusCode};
 use sockeye_proto::Reason;
 
 use super::waiters::Who;
@@ -150,8 +150,10 @@ impl StreamState {
         }
         let rare = self.rare();
         rare.head = Some((head, end_stream));
-        // RFC 9110 §15.2: nothing interim comes after it. Before a tunnel begins a 100 is said still (§7.8).
-        rare.continues &= tunnel;
+        if !tunnel {
+            // Nobody waits for a 100 any more (RFC 9110 §10.1.1). Before a tunnel begins it is said still (§7.8).
+            rare.interims.retain(|head| head.status() != StatusCode::CONTINUE);
+        }
         if end_stream {
             self.sent = Sent::Finishing;
         }
@@ -162,7 +164,9 @@ impl StreamState {
     pub(in crate::engine::stream) fn send_continue(&mut self) -> bool {
         let may = self.sent == Sent::Open && !self.is_tunnel() && !self.head_waits();
         if may {
-            self.rare().continues = true;
+            let mut head = Response::new(());
+            *head.status_mut() = StatusCode::CONTINUE;
+            self.rare().interims.push(head);
         }
         may
     }

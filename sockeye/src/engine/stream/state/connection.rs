@@ -3,13 +3,13 @@
 use std::mem;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{Response, StatusCode};
+use http::Response;
 use sockeye_proto::{MachineStream, Reason};
 
 use super::waiters::{Waiter, Waiting};
 use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, Notice, StreamState, Telling, Trailers};
 use crate::engine::link::{Flush, Link, Side};
-use crate::engine::stream::ends::{Awaited, Death, Parting, Received, Sent};
+use crate::engine::stream::ends::{Awaited, Death, Interims, Parting, Received, Sent};
 
 /// Octets that are read of a peer after it broke the tunnel's protocol: some windows, in which it has seen our last words.
 const ENOUGH: usize = 256 * 1024;
@@ -97,9 +97,20 @@ impl StreamState {
         Waiting { receiver: self.take_receiver(), ..Waiting::default() }
     }
 
-    /// Client: the response came.
+    /// Client: from now on this hears of interim responses.
+    pub(in crate::engine::stream) fn hear_interims(&mut self, interims: Interims) {
+        self.rare().interims_in = Some(interims);
+    }
+
+    pub(in crate::engine::stream) fn interims(&self) -> Option<Interims> {
+        self.rare.as_ref()?.interims_in.clone()
+    }
+
+    /// Client: the response came, which nothing interim follows.
     pub(in crate::engine::stream) fn put_response(&mut self, response: Response<()>) -> Waiting {
-        self.rare().response = Some(response);
+        let rare = self.rare();
+        rare.response = Some(response);
+        rare.interims_in = None;
         Waiting { receiver: self.take_receiver(), ..Waiting::default() }
     }
 
@@ -249,6 +260,13 @@ impl StreamState {
             self.sent = Sent::Finished;
         }
         self.rebook(link);
+        if let (Sent::Dead(death), Received::Open) = (self.sent, self.received) {
+            // RFC 9113 §5.4.2: our own reset ends both halves.
+            self.received = Received::Dead(death);
+            self.held_back = false;
+            let (sender, receiver) = (self.take_sender(), self.take_receiver());
+            return Waiting { sender, receiver, watcher: self.take_watcher() };
+        }
         if progress { self.take_waiting(link) } else { Waiting::default() }
     }
 
@@ -256,14 +274,9 @@ impl StreamState {
     fn send_heads<S: MachineStream>(&mut self, stream: &mut S, side: Side) -> bool {
         let mut progress = false;
         if self.rare.is_some() {
-            if self.take_rare(|rare| mem::take(&mut rare.continues).then_some(())).is_some() {
-                let mut head = Response::new(());
-                *head.status_mut() = StatusCode::CONTINUE;
-                // The machine declines where the response has begun: then nobody waits for it.
-                progress = stream.respond(&head, false).is_ok();
-            }
             let interims = self.take_rare(|rare| Some(mem::take(&mut rare.interims))).unwrap_or_default();
             for head in interims {
+                // The machine declines where the response has begun: then nobody waits for it.
                 progress |= stream.respond(&head, false).is_ok();
             }
             if let Some((head, end_stream)) = self.take_rare(|rare| rare.head.take()) {

@@ -17,7 +17,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Response, Version};
 
 use self::waiters::{Waiter, Waiting, WhoWaits};
-use super::ends::{Awaited, Closer, ErrorCode, Notice, Parting, Received, Sent};
+use super::ends::{Awaited, Closer, ErrorCode, Interims, Notice, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::heads::Charge;
 use crate::engine::link::{Flush, Link};
@@ -78,11 +78,11 @@ enum Kind {
 struct Rare {
     /// Client: the response that came.
     response: Option<Response<()>>,
+    /// Client: what hears of the interim responses before it.
+    interims_in: Option<Interims>,
     /// Server: the response to send, and whether it ends the stream.
     head: Option<(Response<()>, bool)>,
-    /// Server: a 100 is to be sent.
-    continues: bool,
-    /// Server: the interim responses to send, which go before the response.
+    /// Server: the interim responses to send, a 100 among them, which go before the response.
     interims: Vec<Response<()>>,
     trailers_out: Option<HeaderMap>,
     trailers_in: Option<Trailers>,
@@ -120,9 +120,10 @@ impl Trailers {
 impl Rare {
     fn is_empty(&self) -> bool {
         let Self {
-            response, head, continues, interims, trailers_out, trailers_in, closer, close_code, dropped, ..
+            response, interims_in, head, interims, trailers_out, trailers_in, closer, close_code, dropped, ..
         } = self;
-        let no_head = response.is_none() && head.is_none() && !continues && interims.is_empty();
+        let no_answer = response.is_none() && interims_in.is_none();
+        let no_head = no_answer && head.is_none() && interims.is_empty();
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
         let nothing_waits = self.pending == 0 && *dropped == 0;
@@ -181,7 +182,7 @@ const UNEXPECTED_CONDITION: u16 = 1011;
 /// RFC 9113 §7: what ends a response that is not whole.
 const INTERNAL_ERROR: ErrorCode = ErrorCode::new(Reason::INTERNAL_ERROR);
 /// RFC 9113 §7: what ends a request whose response nobody awaits any more.
-const CANCEL: ErrorCode = ErrorCode::new(Reason::CANCEL);
+pub(in crate::engine::stream) const CANCEL: ErrorCode = ErrorCode::new(Reason::CANCEL);
 /// RFC 9113 §7.
 const REFUSED_STREAM: ErrorCode = ErrorCode::new(Reason::REFUSED_STREAM);
 
