@@ -6,8 +6,7 @@ use sockeye::OriginPolicy;
 pub struct Policy {
     /// The upstream gets the host that the client asked for, in place of its own. Off by default: a dev server such as Vite's
     /// takes no other name than `localhost` unless it is told, by whatever name the gateway itself is reached. What compares a
-    /// WebSocket's Origin with its Host, as Go's gorilla/websocket does by default, wants it on. Towards HTTP/2 the requests to each
-    /// host have connections of their own, so there are 256 hosts at once, and 421 for one more (RFC 9110 §15.5.20).
+    /// WebSocket's Origin with its Host, as Go's gorilla/websocket does by default, wants it on.
     pub preserve_host: bool,
     /// What a client says in `Forwarded`, `X-Forwarded-*` and `X-Real-IP` goes on, with our own behind it. Off by default, as
     /// anybody can say it: for a gateway behind a proxy that sets them.

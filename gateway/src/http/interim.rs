@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
+use sockeye::client::OnInterim;
 use sockeye::server::Interim;
 
 use super::fields;
@@ -11,11 +12,10 @@ use super::upload::{Progress, Upload};
 /// Interim responses that go on for one request: a server has one or two, and more cost a client more than their upstream.
 const MAX_PASSED_ON: u32 = 32;
 
-/// Has what comes before the answer go to the client, if it takes such, and a 100 to whoever waits for it with the content. Over
-/// HTTP/2 hyper tells of none of it.
+/// Has what comes before the answer go to the client, if it takes such, and a 100 to whoever waits for it with the content.
 pub(super) fn pass_on(request: &mut Request<Upload>, to: Option<Interim>, upload: Progress) {
     let passed_on = AtomicU32::new(0);
-    hyper::ext::on_informational(request, move |head| match head.status() {
+    let pass_on = move |status, fields: &HeaderMap| match status {
         StatusCode::CONTINUE => upload.admit(),
         // Nothing was upgraded: hyper says so where that is an answer.
         StatusCode::SWITCHING_PROTOCOLS => {}
@@ -26,10 +26,16 @@ pub(super) fn pass_on(request: &mut Request<Upload>, to: Option<Interim>, upload
             }
             let mut response = Response::new(());
             *response.status_mut() = status;
-            *response.headers_mut() = head.headers().clone();
+            *response.headers_mut() = fields.clone();
             fields::of_response(response.headers_mut());
             // A client that is gone, or has its answer, needs none.
             to.send(response).ok();
         }
-    });
+    };
+    if request.version() == Version::HTTP_2 {
+        let on_interim = OnInterim::new(move |head| pass_on(head.status(), head.headers()));
+        request.extensions_mut().insert(on_interim);
+    } else {
+        hyper::ext::on_informational(request, move |head| pass_on(head.status(), head.headers()));
+    }
 }

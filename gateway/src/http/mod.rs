@@ -1,4 +1,4 @@
-//! Ordinary requests, which hyper's client makes of an upstream: streaming both ways, with trailers.
+//! Ordinary requests, made of an upstream by hyper's client or by ours: streaming both ways, with trailers.
 
 mod body;
 pub(crate) mod fields;
@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use sockeye::server::Interim;
 
 pub use self::body::Content;
@@ -21,7 +20,7 @@ pub(crate) use self::upload::{Progress, Upload};
 use crate::answer::Failure;
 use crate::observe::Exchange;
 use crate::policy::Policy;
-use crate::reach::{self, Protocol, Reach};
+use crate::reach::{self, Reach, Target};
 use crate::upstreams::Lease;
 
 /// Forwards a request, and answers with what comes of it.
@@ -100,31 +99,25 @@ impl Outline {
         Self { method: parts.method.clone(), path, fields, host, interim, expects_continue }
     }
 
-    fn request(&self, mut upload: Upload, reach: &Reach) -> Result<Request<Upload>, reach::Error> {
-        let target = reach.target();
+    fn request(&self, mut upload: Upload, target: &Target, version: Version) -> Result<Request<Upload>, reach::Error> {
         let invalid = |error: http::Error| reach::Error::failed(format!("the request cannot go to {target}: {error}"));
         let host = self.host.as_ref().unwrap_or(target.authority());
         // By this hyper's pool tells its connections apart, so a client is to choose it only where the version of HTTP needs it.
-        let is_http1 = reach.protocol() == Protocol::Http1 || !target.is_secure() && reach.protocol() == Protocol::Auto;
-        let named = if is_http1 { target.authority() } else { host };
-        if !reach.admits(named) {
-            let text = format!("{named} is one name too many: clients ask {target} by so many others at this time");
-            return Err(reach::Error::misdirected(text));
-        }
+        let named = if version == Version::HTTP_2 { host } else { target.authority() };
         let uri: Uri = target.uri(named.clone(), self.path.clone()).map_err(invalid)?;
-        // Of HTTP/2 hyper tells nothing interim: the content would wait in vain.
-        if is_http1 && self.expects_continue && !upload.is_end_stream() {
+        if self.expects_continue && !upload.is_end_stream() {
             upload.wait();
         }
         let progress = upload.progress();
         let mut request = Request::new(upload);
-        interim::pass_on(&mut request, self.interim.clone(), progress);
+        *request.version_mut() = version;
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.fields.clone();
+        interim::pass_on(&mut request, self.interim.clone(), progress);
         let host = HeaderValue::from_str(host.as_str()).map_err(|error| invalid(error.into()))?;
         request.headers_mut().insert(HOST, host);
-        if is_http1 && self.fields.contains_key(TE) {
+        if version != Version::HTTP_2 && self.fields.contains_key(TE) {
             // RFC 9110 §10.1.4
             request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
         }
@@ -138,8 +131,8 @@ async fn attempt(
     progress: &Progress,
     reach: &Reach,
     is_again: bool,
-) -> Result<Response<Incoming>, reach::Error> {
-    let request = outline.request(upload, reach)?;
+) -> Result<Response<Source>, reach::Error> {
+    let request = outline.request(upload, reach.target(), reach.version().await?)?;
     let answered = reach.request(request, is_again);
     match within(reach.timeouts().answer, progress, answered).await {
         // RFC 9110 §15.2.2: it goes over to what nobody asked for, and its client would take what follows for that.
@@ -180,7 +173,7 @@ async fn within<T>(time: Duration, progress: &Progress, future: impl Future<Outp
 }
 
 fn answer(
-    response: Response<Incoming>,
+    response: Response<Source>,
     method: &Method,
     upload: Progress,
     exchange: Exchange,
@@ -192,5 +185,5 @@ fn answer(
     // RFC 9110 §6.4.1
     let has_content = *method != Method::HEAD
         && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    Response::from_parts(parts, Content::of_upstream(Source::Hyper(body), upload, exchange, lease, has_content))
+    Response::from_parts(parts, Content::of_upstream(body, upload, exchange, lease, has_content))
 }

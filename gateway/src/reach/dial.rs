@@ -23,17 +23,6 @@ use super::stream::Stream;
 use super::target::Place;
 use super::{Error, Target};
 
-const H2: &[u8] = b"h2";
-const HTTP_1_1: &[u8] = b"http/1.1";
-
-/// The versions of HTTP that a connection may be for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Versions {
-    Any,
-    Http1,
-    Http2,
-}
-
 /// Makes connections to one upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
@@ -47,28 +36,17 @@ pub(crate) struct Dialer {
 #[derive(Debug)]
 struct Secure {
     name: ServerName<'static>,
-    /// One for each choice of versions: what differs is what ALPN offers.
-    any: Arc<ClientConfig>,
+    /// What it trusts.
+    config: ClientConfig,
+    /// The same, and ALPN offers HTTP/1.1.
     http1: Arc<ClientConfig>,
-    http2: Arc<ClientConfig>,
 }
 
 impl Secure {
     fn new(name: ServerName<'static>, config: ClientConfig) -> Self {
-        let offering = |protocols: &[&[u8]]| {
-            let mut config = config.clone();
-            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-            Arc::new(config)
-        };
-        Self { name, any: offering(&[H2, HTTP_1_1]), http1: offering(&[HTTP_1_1]), http2: offering(&[H2]) }
-    }
-
-    fn config(&self, versions: Versions) -> Arc<ClientConfig> {
-        match versions {
-            Versions::Any => self.any.clone(),
-            Versions::Http1 => self.http1.clone(),
-            Versions::Http2 => self.http2.clone(),
-        }
+        let mut http1 = config.clone();
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { name, config, http1: Arc::new(http1) }
     }
 }
 
@@ -98,14 +76,14 @@ impl Dialer {
 
     /// What TLS trusts.
     pub(super) fn tls_config(&self) -> Option<&ClientConfig> {
-        Some(&self.tls.as_ref()?.any)
+        Some(&self.tls.as_ref()?.config)
     }
 
-    /// Connects, and agrees on a version of HTTP where TLS does so by ALPN.
-    pub(crate) async fn dial(&self, versions: Versions) -> Result<Stream, Error> {
+    /// Connects, for HTTP/1.1.
+    pub(crate) async fn dial(&self) -> Result<Stream, Error> {
         match (&self.tls, self.transport().await?) {
             // Apart, for it is large: who dials without TLS does not carry it.
-            (Some(secure), Stream::Tcp(tcp)) => Box::pin(self.secure(secure, tcp, versions)).await,
+            (Some(secure), Stream::Tcp(tcp)) => Box::pin(self.secure(secure, tcp)).await,
             (_, stream) => Ok(stream),
         }
     }
@@ -149,9 +127,9 @@ impl Dialer {
         }
     }
 
-    async fn secure(&self, secure: &Secure, tcp: TcpStream, versions: Versions) -> Result<Stream, Error> {
+    async fn secure(&self, secure: &Secure, tcp: TcpStream) -> Result<Stream, Error> {
         let target = &self.target;
-        let connecting = TlsConnector::from(secure.config(versions)).connect(secure.name.clone(), tcp);
+        let connecting = TlsConnector::from(secure.http1.clone()).connect(secure.name.clone(), tcp);
         let connected = timeout(self.time, connecting).await.map_err(|_| {
             let time = self.time.as_secs_f32();
             Error::timed_out(
@@ -159,16 +137,8 @@ impl Dialer {
                 false,
             )
         })?;
-        let tls = connected.map_err(|error| {
-            Error::unreached(format!(
-                "no TLS with {target}: {error}; an upstream's certificate is verified: name its root, or its server name, if it is a private one"
-            ))
-        })?;
-        let stream = Stream::Tls(Box::new(tls));
-        if versions == Versions::Http2 && !stream.is_http2() {
-            return Err(Error::unreached(format!("{target} does not speak HTTP/2: leave the choice to it, by auto")));
-        }
-        Ok(stream)
+        let tls = connected.map_err(|error| Error::of_tls(target, &error))?;
+        Ok(Stream::Tls(Box::new(tls)))
     }
 }
 
@@ -189,10 +159,7 @@ fn of_connector(error: impl std::error::Error + Send + Sync + 'static) -> io::Er
 
 /// The connections of a pool of hyper's, whatever URI it is asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Pooled {
-    pub(super) dialer: Dialer,
-    pub(super) versions: Versions,
-}
+pub(crate) struct Pooled(pub(super) Dialer);
 
 impl Service<Uri> for Pooled {
     type Response = TokioIo<Stream>;
@@ -204,7 +171,7 @@ impl Service<Uri> for Pooled {
     }
 
     fn call(&mut self, _: Uri) -> Self::Future {
-        let Self { dialer, versions } = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(dialer.dial(versions).await?)) })
+        let Self(dialer) = self.clone();
+        Box::pin(async move { Ok(TokioIo::new(dialer.dial().await?)) })
     }
 }

@@ -22,12 +22,10 @@ enum Kind {
     TimedOut { sent: bool },
     /// The request may have been seen.
     Failed,
-    /// A connection ended that was good until then: whether the request may have been seen.
-    Ended { seen: bool },
+    /// A connection ended that was good until then. The request may have been seen.
+    Ended,
     /// There was an answer, and none to what was asked for.
     Unfit,
-    /// The client chose one name too many.
-    Misdirected,
     /// The client did not send its content whole: what it is told, if it is there.
     Content { status: StatusCode, is_gone: bool },
 }
@@ -49,16 +47,45 @@ impl Error {
         Self { kind: Kind::Failed, text: text.into() }
     }
 
-    pub(crate) fn ended(text: impl Into<String>, seen: bool) -> Self {
-        Self { kind: Kind::Ended { seen }, text: text.into() }
+    pub(crate) fn ended(text: impl Into<String>) -> Self {
+        Self { kind: Kind::Ended, text: text.into() }
     }
 
     pub(crate) fn unfit(text: impl Into<String>) -> Self {
         Self { kind: Kind::Unfit, text: text.into() }
     }
 
-    pub(crate) fn misdirected(text: impl Into<String>) -> Self {
-        Self { kind: Kind::Misdirected, text: text.into() }
+    /// There is no TLS with the upstream.
+    pub(super) fn of_tls(target: &Target, why: &dyn fmt::Display) -> Self {
+        Self::unreached(format!(
+            "no TLS with {target}: {why}; an upstream's certificate is verified: name its root, or its server name, if it is a private one"
+        ))
+    }
+
+    /// What came of a stream of HTTP/2.
+    pub(crate) fn of_http2(target: &Target, failed: sockeye::Error) -> Self {
+        use sockeye::Error as E;
+        use sockeye::error::{Missing, Step};
+        match failed {
+            E::Connect { step: Step::Connector, source } => match of_dialer(&*source) {
+                Some(error) => error.clone(),
+                None => Self::unreached(format!("no connection to {target}: {source}")),
+            },
+            E::Connect { step: Step::Tls, source } => Self::of_tls(target, &source),
+            E::NotOffered(Missing::Http2) => {
+                Self::unreached(format!("{target} does not speak HTTP/2: leave the choice to it, by auto"))
+            }
+            E::NotOffered(missing) => Self::unreached(format!("{target} does not offer {missing}")),
+            E::Timeout(step) => {
+                Self::timed_out(format!("{target} took too long: {}", E::Timeout(step)), step == Step::Answer)
+            }
+            error @ E::Connect { .. } => Self::unreached(format!("no connection to {target}: {error}")),
+            // RFC 9113 §8.7: nothing was done for it.
+            error @ E::Reset { reason: sockeye::Reason::REFUSED_STREAM, .. } => {
+                Self::unreached(format!("{target} refused the stream: {error}"))
+            }
+            error => Self::failed(format!("{target} gave no answer: {error}")),
+        }
     }
 
     pub(crate) fn foreign_coding(target: &Target) -> Self {
@@ -82,10 +109,10 @@ impl Error {
         Self { kind: Kind::Content { status: StatusCode::REQUEST_TIMEOUT, is_gone: false }, text }
     }
 
-    /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or by a name too many, or
-    /// break its own content off.
+    /// Whether nothing is wrong with the upstream: a client may ask for a WebSocket where it has a page, or break its own content
+    /// off.
     pub fn is_of_client(&self) -> bool {
-        matches!(self.kind, Kind::Unfit | Kind::Misdirected | Kind::Content { .. })
+        matches!(self.kind, Kind::Unfit | Kind::Content { .. })
     }
 
     /// Whether the client is not there any more.
@@ -95,13 +122,13 @@ impl Error {
 
     /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
     pub fn is_unreached(&self) -> bool {
-        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false } | Kind::Ended { seen: false })
+        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false })
     }
 
     /// Whether it was the end of a connection, as every server ends some: that says nothing of the upstream itself, which another
     /// connection may reach.
     pub(crate) fn is_of_connection(&self) -> bool {
-        matches!(self.kind, Kind::Ended { .. })
+        matches!(self.kind, Kind::Ended)
     }
 
     /// Whether a step took too long.
@@ -109,16 +136,20 @@ impl Error {
         matches!(self.kind, Kind::TimedOut { .. })
     }
 
-    /// What to answer to the client: 504 where the upstream took too long, 421 for a name too many, 400 or 408 for content that broke
-    /// off, else 502 (RFC 9110 §15.6, §15.5).
+    /// What to answer to the client: 504 where the upstream took too long, 400 or 408 for content that broke off, else 502 (RFC 9110
+    /// §15.6, §15.5).
     pub fn status(&self) -> StatusCode {
         match self.kind {
             Kind::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Kind::Content { status, .. } => status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
+}
+
+/// What the dialer said, out of what the client makes of it.
+fn of_dialer<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    error.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
 }
 
 impl fmt::Display for Error {

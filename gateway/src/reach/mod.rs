@@ -2,7 +2,6 @@
 
 mod dial;
 mod error;
-mod names;
 mod pool;
 mod stream;
 mod target;
@@ -13,19 +12,17 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::uri::{Authority, PathAndQuery};
-use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version};
 use tokio::time::timeout;
 
-pub(crate) use self::dial::{Dialer, Pooled, Versions};
+pub(crate) use self::dial::{Dialer, Pooled};
 pub use self::error::Error;
-use self::names::Names;
 use self::pool::Pool;
 pub(crate) use self::stream::Stream;
 pub use self::target::Target;
 pub use self::tls::Tls;
-use crate::http::Upload;
+use crate::http::{Source, Upload};
 
 /// The version of HTTP towards an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,8 +33,7 @@ pub enum Protocol {
     Auto,
     /// HTTP/1.1 alone.
     Http1,
-    /// HTTP/2, in cleartext by prior knowledge (RFC 9113 §3.3); WebSockets as with [`Auto`](Self::Auto). Of interim responses (RFC 9110
-    /// §15.2) hyper's client tells nothing over HTTP/2: they go no further.
+    /// HTTP/2, in cleartext by prior knowledge (RFC 9113 §3.3); WebSockets as with [`Auto`](Self::Auto).
     Http2,
 }
 
@@ -73,7 +69,7 @@ pub struct Timeouts {
     /// For the response head, to a handshake and to any other request. 60 seconds by default: a long poll takes half of that.
     pub answer: Duration,
     /// How long a connection of HTTP/1.1 is kept for the next request. 4 seconds by default: a Node server ends one after 5, and a
-    /// request that crosses its end is lost.
+    /// request that crosses its end is lost. One of HTTP/2, whose end is said beforehand (RFC 9113 §6.8), is kept for a minute.
     pub idle: Duration,
     /// For the end of a WebSocket's other side once one has ended, from the last octet on; then both are broken off. 10 seconds by
     /// default, twice what this library gives its own sockets: an answer to a Close takes a round trip, and Firefox never ends its
@@ -92,7 +88,10 @@ impl Default for Timeouts {
     }
 }
 
-/// For how long an upstream that did not offer the extended CONNECT is not asked again.
+/// For how long a connection of HTTP/2 is kept that nobody uses.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// For how long an upstream is not asked again for what it did not offer.
 const REFRAIN: Duration = Duration::from_secs(60);
 
 /// One upstream, and the connections that are kept to it. Clones share them.
@@ -103,13 +102,29 @@ struct Shared {
     protocol: Protocol,
     timeouts: Timeouts,
     dialer: Dialer,
+    /// For requests over HTTP/1.1.
     pool: Pool,
-    /// For which `pool` has connections of HTTP/2, beside the upstream's own.
-    names: Names,
-    /// For WebSockets over HTTP/2.
-    tunnels: Option<sockeye::Client>,
-    /// Until when they go over HTTP/1.1.
-    refrain: Mutex<Option<Instant>>,
+    /// For WebSockets and requests over HTTP/2, if that may be.
+    client: Option<sockeye::Client>,
+    /// The upstream did not choose HTTP/2.
+    http1_requests: Lately,
+    /// It did not offer the extended CONNECT.
+    http1_sockets: Lately,
+}
+
+/// What was found out of an upstream, and holds for a while.
+#[derive(Default)]
+struct Lately(Mutex<Option<Instant>>);
+
+impl Lately {
+    fn is_so(&self) -> bool {
+        let found = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.is_some_and(|found| found.elapsed() < REFRAIN)
+    }
+
+    fn found_out(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 impl Reach {
@@ -120,18 +135,17 @@ impl Reach {
     /// What cannot be: a name that no certificate has, roots that cannot be read.
     pub fn new(target: Target, protocol: Protocol, tls: &Tls, timeouts: &Timeouts) -> Result<Self, Error> {
         let dialer = Dialer::new(target, tls, timeouts.connect)?;
-        let pool = Pool::new(&dialer, protocol, timeouts);
-        let may_tunnel = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
-        let tunnels = if may_tunnel { Some(tunnels(&dialer, tls, protocol, timeouts)?) } else { None };
-        let names = Names::new(timeouts.idle);
+        let pool = Pool::new(&dialer, timeouts);
+        let may_be_http2 = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
+        let client = if may_be_http2 { Some(client(&dialer, tls, protocol, timeouts)?) } else { None };
         Ok(Self(Arc::new(Shared {
             protocol,
             timeouts: *timeouts,
             dialer,
             pool,
-            names,
-            tunnels,
-            refrain: Mutex::default(),
+            client,
+            http1_requests: Lately::default(),
+            http1_sockets: Lately::default(),
         })))
     }
 
@@ -168,19 +182,43 @@ impl Reach {
         *request.method_mut() = Method::GET;
         *request.uri_mut() = uri;
         // Whether it takes connections is a part of it.
-        let response = timeout(self.0.timeouts.answer, self.0.pool.request(request, true, target)).await;
-        let response = response.map_err(|_| Error::timed_out(format!("{target} did not answer in time"), true))?;
+        let response = timeout(self.0.timeouts.answer, async {
+            *request.version_mut() = self.version().await?;
+            self.request(request, true).await
+        });
+        let response =
+            response.await.map_err(|_| Error::timed_out(format!("{target} did not answer in time"), true))?;
         Ok(response?.status())
     }
 
-    /// Makes a request: `afresh` where a kept connection has ended under it.
-    pub(crate) async fn request(&self, request: Request<Upload>, afresh: bool) -> Result<Response<Incoming>, Error> {
-        self.0.pool.request(request, afresh, self.target()).await
+    /// By which version of HTTP the next request goes. Where that is the upstream's choice, it is found out by connecting.
+    pub(crate) async fn version(&self) -> Result<Version, Error> {
+        let Some(client) = &self.0.client else { return Ok(Version::HTTP_11) };
+        if self.0.protocol == Protocol::Http2 {
+            return Ok(Version::HTTP_2);
+        }
+        if self.0.http1_requests.is_so() {
+            return Ok(Version::HTTP_11);
+        }
+        match client.offers_http2().await {
+            Ok(true) => Ok(Version::HTTP_2),
+            Ok(false) => {
+                self.0.http1_requests.found_out();
+                Ok(Version::HTTP_11)
+            }
+            Err(error) => Err(Error::of_http2(self.target(), error)),
+        }
     }
 
-    /// Whether a connection of HTTP/2 may be for a name that a client chose.
-    pub(crate) fn admits(&self, name: &Authority) -> bool {
-        name == self.target().authority() || self.0.names.admit(name, Instant::now())
+    /// Makes a request by its version: `afresh` where a kept connection of HTTP/1.1 has ended under it.
+    pub(crate) async fn request(&self, request: Request<Upload>, afresh: bool) -> Result<Response<Source>, Error> {
+        match &self.0.client {
+            Some(client) if request.version() == Version::HTTP_2 => {
+                let response = client.request(request).await;
+                Ok(response.map_err(|error| Error::of_http2(self.target(), error))?.map(Source::Sockeye))
+            }
+            _ => Ok(self.0.pool.request(request, afresh, self.target()).await?.map(Source::Hyper)),
+        }
     }
 
     pub(crate) fn dialer(&self) -> &Dialer {
@@ -189,17 +227,17 @@ impl Reach {
 
     /// What opens WebSockets over HTTP/2, where that may do.
     pub(crate) fn tunnels(&self) -> Option<&sockeye::Client> {
-        let refrain = *self.0.refrain.lock().unwrap_or_else(PoisonError::into_inner);
-        self.0.tunnels.as_ref().filter(|_| refrain.is_none_or(|until| until <= Instant::now()))
+        self.0.client.as_ref().filter(|_| !self.0.http1_sockets.is_so())
     }
 
     /// It does not do: the upstream did not offer the extended CONNECT.
     pub(crate) fn refrain_from_tunnels(&self) {
-        *self.0.refrain.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(REFRAIN);
+        self.0.http1_sockets.found_out();
     }
 }
 
-fn tunnels(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -> Result<sockeye::Client, Error> {
+/// A client of HTTP/2. Whether an upstream is well the gateway says itself, so the client waits for none.
+fn client(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -> Result<sockeye::Client, Error> {
     let target = dialer.target();
     let transports = dialer.clone();
     let connect = move |_| {
@@ -207,7 +245,12 @@ fn tunnels(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) 
         async move { dialer.transport().await.map_err(std::io::Error::other) }
     };
     let options = sockeye::SocketOptions::new().answer_timeout(timeouts.answer);
-    let mut builder = sockeye::Client::builder().connect_timeout(timeouts.connect).connector(connect).options(options);
+    let mut builder = sockeye::Client::builder()
+        .connect_timeout(timeouts.connect)
+        .back_off(Duration::ZERO, Duration::ZERO)
+        .limits(sockeye::Limits::new().idle_timeout(KEPT))
+        .connector(connect)
+        .options(options);
     if protocol == Protocol::Http2 {
         builder = builder.http2_only();
     }

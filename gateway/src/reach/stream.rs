@@ -24,11 +24,6 @@ pub(crate) enum Stream {
 }
 
 impl Stream {
-    /// Whether ALPN chose HTTP/2.
-    pub(super) fn is_http2(&self) -> bool {
-        matches!(self, Self::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
-    }
-
     /// Breaks the connection off, so that the upstream learns of it as a reset and not as an end: RST of TCP.
     pub(crate) fn abort(self) {
         let tcp = match &self {
@@ -94,7 +89,6 @@ impl AsyncWrite for Stream {
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(Proven::default());
-        if self.is_http2() { connected.negotiated_h2() } else { connected }
+        Connected::new().extra(Proven::default())
     }
 }

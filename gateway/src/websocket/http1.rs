@@ -12,7 +12,7 @@ use super::Answer;
 use super::handshake::Handshake;
 use super::key::Key;
 use crate::http::{Source, fields};
-use crate::reach::{Error, Reach, Stream, Target, Versions};
+use crate::reach::{Error, Reach, Stream, Target};
 
 /// Octets of a response head.
 const MAX_HEAD: usize = 64 << 10;
@@ -21,7 +21,7 @@ pub(super) async fn open(handshake: &Handshake, reach: &Reach) -> Result<Answer,
     let target = reach.target();
     let key = Key::random();
     let request = request(handshake, target, &key)?;
-    let stream = reach.dialer().dial(Versions::Http1).await?;
+    let stream = reach.dialer().dial().await?;
     let time = reach.timeouts().answer;
     let Ok(answered) = timeout(time, send(stream, request, target)).await else {
         let time = time.as_secs_f32();

@@ -27,17 +27,6 @@ pub(super) async fn open(handshake: &Handshake, client: &Client, reach: &Reach) 
         Ok(TunnelAnswer::Refused(response)) => Ok(Some(Answer::Refused(response.map(Source::Sockeye)))),
         Ok(_) => Err(Error::failed(format!("{target} gave an answer of no known kind"))),
         Err(Failed::NotOffered(_)) => Ok(None),
-        Err(error @ Failed::Connect { .. }) => {
-            Err(Error::unreached(format!("no connection to {target}: {error}; is the server running there?")))
-        }
-        Err(Failed::Timeout(step)) => {
-            let is_sent = step == sockeye::error::Step::Answer;
-            Err(Error::timed_out(format!("{target} took too long: {}", Failed::Timeout(step)), is_sent))
-        }
-        // RFC 9113 §8.7: nothing was done for it.
-        Err(error @ Failed::Reset { reason: sockeye::Reason::REFUSED_STREAM, .. }) => {
-            Err(Error::unreached(format!("{target} refused the stream: {error}")))
-        }
-        Err(error) => Err(Error::failed(format!("{target} gave no answer to the WebSocket handshake: {error}"))),
+        Err(error) => Err(Error::of_http2(target, error)),
     }
 }

@@ -127,6 +127,37 @@ async fn an_upstream_that_knows_no_100_gets_the_content_all_the_same() {
     soon(upstream.read_exact(&mut content)).await.unwrap();
 }
 
+/// Over HTTP/2 an upstream has the same say: its hints go on, its 100 asks for the content, and its refusal comes in place of one.
+#[tokio::test]
+async fn what_comes_before_an_answer_over_http2_goes_on() {
+    let site = tower::service_fn(|request: Request<Body>| async move {
+        let interim = Interim::of(&request).expect("it is a server of ours");
+        interim.send(Response::builder().status(103).header("link", "</a>").body(()).unwrap()).unwrap();
+        if request.uri().path() == "/no" {
+            return Ok::<_, Infallible>(Response::builder().status(413).body(Body::empty()).unwrap());
+        }
+        let content = request.into_body().collect().await.unwrap().to_bytes();
+        Ok(Response::new(content.into()))
+    });
+    let gateway = gateway(&upstream(site).await, Protocol::Http2).await;
+    for (path, status) in [("/yes", " 200 "), ("/no", " 413 ")] {
+        let mut client = TcpStream::connect(gateway).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+        client.write_all(head.as_bytes()).await.unwrap();
+        let mut interims = vec![soon(read_head(&mut client)).await];
+        if path == "/yes" {
+            interims.push(soon(read_head(&mut client)).await);
+            client.write_all(b"hello").await.unwrap();
+        }
+        // One says nothing of the other, whichever comes first.
+        interims.sort();
+        let expected = ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"];
+        assert_eq!(interims, expected[expected.len() - interims.len()..]);
+        let answer = soon(read_head(&mut client)).await;
+        assert!(answer.contains(status), "{answer}");
+    }
+}
+
 /// A service of Sockeye's own: what it sends before its answer goes before it, and nothing after it, over either version.
 #[tokio::test]
 async fn a_service_sends_hints_before_its_answer_and_none_behind() {
