@@ -8,6 +8,7 @@
 #![cfg(all(feature = "http2", feature = "web-socket", feature = "deflate"))]
 
 mod actor;
+mod caller;
 mod content;
 mod executor;
 mod groups;

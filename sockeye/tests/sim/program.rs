@@ -53,6 +53,33 @@ pub(crate) enum Chaos {
     SendToGroup,
 }
 
+/// One request that opens no socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) seed: u64,
+    /// Milliseconds until it is made.
+    pub(crate) start: u64,
+    /// Of its content.
+    pub(crate) pieces: usize,
+    pub(crate) is_large: bool,
+    pub(crate) has_trailers: bool,
+    pub(crate) cut: Cut,
+    /// Milliseconds between pieces, at most.
+    pub(crate) laziness: u64,
+    /// The answer is given up after so many milliseconds, unless it has begun.
+    pub(crate) impatience: Option<u64>,
+    /// Somewhere within the answer it is given up.
+    pub(crate) gives_up: bool,
+}
+
+/// What ends the content of a request before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Never,
+    Error,
+    Panic,
+}
+
 /// One socket: who does what.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -230,6 +257,30 @@ pub(crate) fn plans(random: &mut Random, settings: &Settings) -> BTreeMap<u32, P
         joining.skip(1).for_each(|plan| plan.sides[SERVER].joins = false);
     }
     plans
+}
+
+/// The requests beside them, which go over HTTP/2 alone.
+pub(crate) fn calls(random: &mut Random, settings: &Settings) -> Vec<Call> {
+    let is_possible = settings.version == Version::Http2 && !settings.is_low_level;
+    let calls = if is_possible { random.pick(&[0, 0, 1, 2, 6]) } else { 0 };
+    (0..calls).map(|_| Call::draw(random)).collect()
+}
+
+impl Call {
+    fn draw(random: &mut Random) -> Self {
+        let most = random.pick(&[0, 50, 3000]);
+        Self {
+            seed: random.next(),
+            start: random.between(0, most),
+            pieces: random.pick(&[0, 1, 3, 10]),
+            is_large: random.one_in(4),
+            has_trailers: random.one_in(3),
+            cut: random.weighted(&[(8, Cut::Never), (1, Cut::Error), (1, Cut::Panic)]),
+            laziness: random.pick(&[0, 0, 5, 200]),
+            impatience: random.one_in(6).then(|| random.pick(&[0, 1, 20, 500])),
+            gives_up: random.one_in(6),
+        }
+    }
 }
 
 impl Plan {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use sockeye::{Client, Deflate, Error, Server};
 
 use crate::actor::Actor;
+use crate::caller;
 use crate::executor::Executor;
 use crate::low_level;
-use crate::program::{self, Chaos, Plan, Settings, Version};
+use crate::program::{self, Call, Chaos, Plan, Settings, Version};
 use crate::random::Random;
 use crate::scheduler::Scheduler;
 use crate::site::Site;
@@ -39,12 +40,13 @@ pub(crate) fn run(seed: u64, telling: Telling) -> Told {
         let scheduler = Scheduler::new(trace.clone());
         let settings = Settings::draw(&mut random);
         let plans = program::plans(&mut random, &settings);
+        let calls = program::calls(&mut random, &settings);
         if telling == Telling::Printed {
-            println!("{settings:#?}\n{plans:#?}");
+            println!("{settings:#?}\n{plans:#?}\n{calls:#?}");
         }
         let server = server(&settings);
         let world = World::new(scheduler.clone(), settings, server.handle(), plans);
-        let main = main(world, server, random.fork());
+        let main = main(world, server, calls, random.fork());
         Executor::new(scheduler, random, main).await;
     });
     drop(runtime);
@@ -62,7 +64,7 @@ fn server(settings: &Settings) -> Server {
     server
 }
 
-async fn main(world: World, server: Server, mut random: Random) {
+async fn main(world: World, server: Server, calls: Vec<Call>, mut random: Random) {
     let plans: Vec<_> = world.sockets().into_iter().filter_map(|socket| Some((socket, world.plan(socket)?))).collect();
     let mut running = Vec::new();
     if world.settings.has_stranger {
@@ -75,6 +77,10 @@ async fn main(world: World, server: Server, mut random: Random) {
         for (socket, plan) in plans {
             let open = open(world.clone(), client.clone(), socket, plan);
             running.push(world.scheduler.run(format!("the client's socket {socket}"), open));
+        }
+        for (number, call) in (1..).zip(calls) {
+            let calling = caller::call(world.clone(), client.clone(), number, call);
+            running.push(world.scheduler.run(format!("request {number}"), calling));
         }
         running.push(world.scheduler.run("chaos", befall(world.clone(), client, random)));
     }

@@ -5,6 +5,7 @@
 //!
 //! - While the connection is [crowded](Link::is_crowded), a stream gets octets only where nothing waits on it and its peer takes
 //!   more. What comes for the others stays in their windows. Streams that are read so go on as if they were alone.
+//! - A client's request is answered by its server, and not the other way round: what comes of it has nothing wait.
 //! - A stream that got octets then is late until it has answered and waits for more. While late streams have an eighth as much
 //!   waiting, no other gets any, and the one of them whose peer has taken nothing for longest is reset, after ten seconds.
 //!
@@ -20,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::streams::find;
 use super::{Application, Driver};
+use crate::engine::link::Side;
 use crate::engine::metrics::Counter;
 use crate::engine::stream::Waits;
 
@@ -71,6 +73,9 @@ where
     #[cold]
     pub(super) fn admit(&mut self, id: StreamId, now: Instant) -> bool {
         let Some(slot) = find(&self.streams.slots, id) else { return false };
+        if self.link.info.side == Side::Client && slot.cell.is_exchange() {
+            return true;
+        }
         // Nothing waits where the cell is quiet, and it is to stay so.
         let is_free = slot.cell.is_quiet() || slot.cell.waits().octets == 0;
         let takes_more = self.machine.stream(id).is_some_and(|stream| stream.has_room());

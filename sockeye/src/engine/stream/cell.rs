@@ -219,6 +219,12 @@ impl StreamCell {
         self.lock().takes_ping() && !self.is_closing()
     }
 
+    /// Whether it is a request and its response, and no tunnel.
+    pub(crate) fn is_exchange(&self) -> bool {
+        // Only a tunnel is ever quiet.
+        !self.is_quiet() && !self.lock().is_tunnel()
+    }
+
     /// What waits on the stream.
     pub(crate) fn waits(&self) -> Waits {
         self.lock().waits()

@@ -12,7 +12,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, StreamBody};
 use sockeye::client::OnInterim;
 use sockeye::error::Missing;
-use sockeye::{Body, Client, Error, Limits, Reason, Result, Server, Side};
+use sockeye::{Body, Client, Counter, Error, Limits, Reason, Result, Server, Side};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower::service_fn;
@@ -428,6 +428,27 @@ async fn an_unread_response_stops_no_other() {
         assert_eq!(within(small.into_body().collect()).await.unwrap().to_bytes().len(), 4);
     }
     drop(large);
+}
+
+/// What is to be sent of a request holds nothing up of its response, however much waits on the connection: a server that says again
+/// what it is told would read no more.
+#[tokio::test(start_paused = true)]
+async fn an_upload_that_waits_holds_no_response_up() {
+    let server = Server::new();
+    let little = Limits::new().stream_send_buffer(1000).connection_send_buffer(1000);
+    let client = Client::builder().http2_only().max_connections(1).limits(little).connector(move |_| {
+        let (near, far) = tokio::io::duplex(200);
+        tokio::spawn(server.serve_connection(far, service_fn(echo)));
+        ready(Ok(near))
+    });
+    let client = client.lazy("http://test/").unwrap();
+    let exchange = async || {
+        let response = client.request(post(Body::from(vec![7; 300_000]))).await.unwrap();
+        response.into_body().collect().await.unwrap().to_bytes().len()
+    };
+    let lengths = within(async { tokio::join!(exchange(), exchange(), exchange(), exchange()) }).await;
+    assert_eq!(lengths, (300_000, 300_000, 300_000, 300_000));
+    assert_eq!(client.handle().counter(Counter::UnreadStreamsReset), 0);
 }
 
 /// An idle connection ends where its client is told so, and the next request makes another.
