@@ -454,6 +454,23 @@ async fn a_stream_is_answered_within_the_length_that_is_said() {
     }
 }
 
+/// A response that breaks off does so at once, whoever reads the content of its request (RFC 9113 §8.1): they read no more.
+#[tokio::test]
+async fn a_response_that_breaks_off_ends_its_request() {
+    let (sender, mut bodies) = mpsc::unbounded_channel();
+    let service = service_fn(move |request: Request<Body>| {
+        sender.send(request.into_body()).unwrap();
+        let frames = [Ok(data("some")), Err(BoxError::from("no more"))];
+        std::future::ready(Ok::<_, Infallible>(Response::new(StreamBody::new(stream::iter(frames)))))
+    });
+    let server = start(Server::new(), service).await;
+    let client = Client::connect(server.addr).await;
+    let id = client.open(&Request::post("http://localhost/").body(()).unwrap(), false).unwrap();
+    let mut body = within(bodies.recv()).await.unwrap();
+    assert_eq!(within(client.answer(id)).await.reset, Some(Reason::INTERNAL_ERROR));
+    within(body.frame()).await.unwrap().unwrap_err();
+}
+
 /// RFC 9110 §6.6.1: an origin server says the time with every response, unless the service says one.
 #[tokio::test]
 async fn responses_have_a_date() {
