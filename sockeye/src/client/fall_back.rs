@@ -144,10 +144,14 @@ impl Shared {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// HTTP/2 does not do here: from now on sockets go over HTTP/1.1.
+    /// HTTP/2 does not do here: from now on sockets go over HTTP/1.1. Where that was known, what connections there are, other
+    /// requests have made.
     pub(super) fn fall_back(&self) {
-        *self.way() = Way::Http1;
-        self.learnt(Way::Http1);
+        let before = std::mem::replace(&mut *self.way(), Way::Http1);
+        self.settings.memory.remember(&self.origin, Way::Http1);
+        if before != Way::Http1 {
+            self.leave_http2();
+        }
     }
 
     /// A socket opened this way; what is known already stays so, as one path of a server says nothing against another.
@@ -159,15 +163,15 @@ impl Shared {
             }
             *known = way;
         }
-        self.learnt(way);
-    }
-
-    fn learnt(&self, way: Way) {
         self.settings.memory.remember(&self.origin, way);
         if way == Way::Http1 {
-            tracing::debug!(origin = %self.origin, "WebSockets go over HTTP/1.1 here");
-            self.pool.clear();
+            self.leave_http2();
         }
+    }
+
+    fn leave_http2(&self) {
+        tracing::debug!(origin = %self.origin, "WebSockets go over HTTP/1.1 here");
+        self.pool.clear();
     }
 
     /// Whether no socket has opened over HTTP/2 here, as far as this client and others of its builder know.

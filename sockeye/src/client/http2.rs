@@ -11,6 +11,7 @@ use sockeye_proto::content_length;
 use sockeye_proto::h2::{self, OpenError, Reason};
 use sockeye_proto::ws::handshake::{Carrier, ClientHandshake, ResponseError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::exchange::collect;
@@ -125,6 +126,7 @@ impl Shared {
         let versions = self.settings.versions;
         let established = self.settings.establish(&self.origin, versions).await?;
         if established.version != Version::HTTP_2 {
+            self.pool.find_http1();
             self.keep(established);
             self.fall_back();
             return Ok(None);
@@ -212,17 +214,13 @@ impl Shared {
             let awaited = AwaitedResponse::new(handle);
             let handle = awaited.handle();
             let upload = content.take().map(|content| upload(content, handle));
-            let heard = connection.occupancy.heard();
+            let waiting = Waiting::begin(&connection.occupancy);
             let answer = poll_fn(|cx| handle.poll_response(cx));
             let answered = match question.time {
                 Some(time) => within(time, Step::Answer, answer).await,
                 None => Ok(answer.await),
             };
-            if answered.is_err() && connection.occupancy.heard() == heard {
-                // It may be dead, as after a change of the network: what is there may go on, and the next attempt is made on
-                // another.
-                connection.occupancy.leave();
-            }
+            drop(waiting);
             match answered? {
                 Ok(response) => {
                     connection.occupancy.prove();
@@ -262,6 +260,32 @@ impl Shared {
         // The stream is given up by RST_STREAM: some servers end the connection over an END_STREAM where they have ended theirs.
         collect(body, &mut content, time).await;
         response.map(|()| content.freeze())
+    }
+}
+
+/// Silence from a server that is asked something after which its connection may be dead, as after a change of the network: any that
+/// is there acknowledges or answers something in this time, and one that does not loses no more than a connection for what is new.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// While an answer is waited for. Where that is given up, be it by the caller's own clock, and nothing at all came meanwhile, what is
+/// open on the connection may go on, and what is new goes on another.
+struct Waiting<'a> {
+    occupancy: &'a Occupancy,
+    since: Instant,
+    heard: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(occupancy: &'a Occupancy) -> Self {
+        Self { occupancy, since: Instant::now(), heard: occupancy.heard() }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.occupancy.heard() == self.heard && self.since.elapsed() >= SILENCE {
+            self.occupancy.leave();
+        }
     }
 }
 

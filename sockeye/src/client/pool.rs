@@ -1,7 +1,7 @@
 //! The HTTP/2 connections of one client, and the streams that they have room for.
 
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -19,6 +19,8 @@ pub(super) struct Pool {
     max_connections: usize,
     /// Somebody makes a connection: others wait, and find room on it.
     connecting: AtomicBool,
+    /// How often a connection turned out to be of HTTP/1.1.
+    found_http1: AtomicUsize,
     /// Signals that a stream became free, or a connection came or went.
     changed: Arc<Notify>,
 }
@@ -29,6 +31,7 @@ impl Pool {
             connections: Mutex::default(),
             max_connections,
             connecting: AtomicBool::new(false),
+            found_http1: AtomicUsize::new(0),
             changed: Arc::default(),
         }
     }
@@ -42,6 +45,12 @@ impl Pool {
     /// Lets go of the connections, which end with their last streams, and has everybody who waits look again.
     pub(super) fn clear(&self) {
         self.connections().clear();
+        self.changed.notify_waiters();
+    }
+
+    /// A connection turned out to be of HTTP/1.1, which those who waited for it need not find out as well.
+    pub(super) fn find_http1(&self) {
+        self.found_http1.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_waiters();
     }
 
@@ -77,6 +86,12 @@ impl Pool {
             .find_map(|connection| Some((connection.clone(), connection.occupancy().clone().take()?)))
     }
 
+    /// Whether there is a connection for this, however many streams it has.
+    fn serves(&self, purpose: Purpose) -> bool {
+        let connections = self.connections();
+        connections.iter().any(|connection| connection.serves(purpose) && !connection.occupancy().is_gone())
+    }
+
     /// The right to make a connection, where there is a place for one and nobody else does. A server that takes no streams
     /// at all on one that nobody uses will take none on the next: there it is to be waited for.
     fn begin_connecting(&self, avoided: Option<&Arc<Connection>>) -> Option<Turn<'_>> {
@@ -98,7 +113,23 @@ impl Shared {
         avoided: Option<&Arc<Connection>>,
         purpose: Purpose,
     ) -> Result<Option<(Arc<Connection>, Permit)>> {
+        self.find(avoided, purpose, || self.pool.find(avoided, purpose, &self.back_off)).await
+    }
+
+    /// Whether there is a connection of HTTP/2 for this, full as it may be, and makes one if need be.
+    pub(super) async fn offers_http2(&self, purpose: Purpose) -> Result<bool> {
+        let found = self.find(None, purpose, || self.pool.serves(purpose).then_some(())).await?;
+        Ok(found.is_some())
+    }
+
+    async fn find<T>(
+        &self,
+        avoided: Option<&Arc<Connection>>,
+        purpose: Purpose,
+        find: impl Fn() -> Option<T>,
+    ) -> Result<Option<T>> {
         let pool = &self.pool;
+        let found_http1 = pool.found_http1.load(Ordering::Relaxed);
         // A time too long to count has no end.
         let deadline = Instant::now().checked_add(self.settings.connect_timeout);
         loop {
@@ -110,10 +141,10 @@ impl Shared {
                 if self.registry.ending() != Ending::No {
                     return Err(Error::Closed);
                 }
-                if self.speaks_http1(purpose) {
+                if self.speaks_http1(purpose) || pool.found_http1.load(Ordering::Relaxed) != found_http1 {
                     return Ok(None);
                 }
-                if let Some(found) = pool.find(avoided, purpose, &self.back_off) {
+                if let Some(found) = find() {
                     return Ok(Some(found));
                 }
                 match (pool.begin_connecting(avoided), deadline) {

@@ -82,7 +82,9 @@ impl Client {
     /// connection ended that had answered others is made once more (RFC 9110 §9.2.2): either where the request has no content.
     ///
     /// Cancel safe: dropped before it is ready, the future gives the stream up, and so does whoever drops the response's body before
-    /// its end. There is no limit to the time in which a server may answer but the caller's own, such as `tokio::time::timeout`.
+    /// its end. There is no limit to the time in which a server may answer but the caller's own, such as `tokio::time::timeout`. Where
+    /// nothing at all came from the server in that time, a second or more, what is new goes on another connection: this one may be
+    /// dead.
     ///
     /// # Errors
     ///
@@ -105,12 +107,12 @@ impl Client {
     /// [`Error::Connect`] and [`Error::Timeout`] for a step on the way to a connection, [`Error::Closed`] after
     /// [`close`](Self::close).
     pub async fn offers_http2(&self) -> Result<bool> {
-        let reserved = self.0.reserve(None, Purpose::Request).await?;
-        if reserved.is_none() {
+        let offers_http2 = self.0.offers_http2(Purpose::Request).await?;
+        if !offers_http2 {
             // No socket was asked for.
             self.0.spare().take();
         }
-        Ok(reserved.is_some())
+        Ok(offers_http2)
     }
 
     async fn exchange(&self, request: Request<AnyContent>) -> Result<Response<Body>> {

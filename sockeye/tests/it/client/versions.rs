@@ -1,12 +1,16 @@
 //! Which version of HTTP a client speaks, and how it finds out.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Version;
+use http::{Request, Response, Version};
 use sockeye::error::Missing;
-use sockeye::{Client, ClientBuilder, Counter, Error, Fault, Limits, Reason, Server, Side, websocket};
+use sockeye::{Body, Client, ClientBuilder, Counter, Error, Fault, Limits, Reason, Server, Side, websocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Barrier;
 use tokio::time::Instant;
+use tower::service_fn;
 
 use super::peer::{OFFER, Peer, STATUS_200, URL, Wires, http1_acceptance, http1_request, http2, wires};
 use super::secure;
@@ -106,6 +110,64 @@ async fn a_useless_http2_connection_ends() {
         }
     })
     .await;
+}
+
+/// A client of a site over TLS that answers each request once so many are there.
+async fn site(protocols: &[&str], offers: bool, at_once: usize) -> (Running, Client) {
+    let (server_config, client_config) = secure::configs(protocols);
+    let limits = Limits::new().enable_connect_protocol(offers).max_concurrent_streams(2);
+    let gathered = Arc::new(Barrier::new(at_once));
+    let site = service_fn(move |_: Request<Body>| {
+        let gathered = gathered.clone();
+        async move {
+            gathered.wait().await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }
+    });
+    let running = start(Server::new().limits(limits).tls(server_config), site).await;
+    let client = Client::builder().tls(client_config).lazy(&format!("https://{}", running.addr)).unwrap();
+    (running, client)
+}
+
+/// What a server does not offer for sockets takes no connection from requests.
+#[tokio::test]
+async fn without_the_setting_requests_keep_their_connections() {
+    let (running, client) = site(&["h2", "http/1.1"], false, 3).await;
+    for _ in 0..10 {
+        let asked: Vec<_> = (0..3)
+            .map(|_| {
+                let client = client.clone();
+                tokio::spawn(async move { client.request(Request::new(Body::empty())).await })
+            })
+            .collect();
+        for response in asked {
+            within(response).await.unwrap().unwrap();
+        }
+    }
+    assert_eq!(running.handle.counter(Counter::Connections), 2);
+}
+
+/// Who waits for a connection that turns out to be of HTTP/1.1 makes no other to find that out as well.
+#[tokio::test]
+async fn that_it_is_http1_is_found_out_once() {
+    let (server, client_config) = secure::configs(&["http/1.1"]);
+    let (builder, mut wires) = wires();
+    let client = builder.tls(client_config).lazy("https://localhost").unwrap();
+    let asked: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.offers_http2().await })
+        })
+        .collect();
+    let transport = wires.next().await;
+    // By now all have asked.
+    tokio::task::yield_now().await;
+    // The client leaves as soon as it knows.
+    secure::accept(&server, transport).await.ok();
+    for offers in asked {
+        assert!(!within(offers).await.unwrap().unwrap());
+    }
+    assert_eq!(wires.waiting(), 0);
 }
 
 #[tokio::test]
