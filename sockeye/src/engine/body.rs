@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::Sleep;
 
-use crate::engine::link::{Link, MIN_PROGRESS};
+use crate::engine::link::{Link, MIN_PROGRESS, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{AwaitedResponse, Input, StreamHandle};
 use crate::engine::switch::Guard;
@@ -174,9 +174,9 @@ impl Stream {
 
 impl Stream {
     /// Whether the peer had its time, and too little came. Until then its progress is watched: by periods, each of which begins
-    /// when something is waited for.
+    /// when something is waited for. A response may come as slowly as its server likes, as one that is a stream of events does.
     fn lacks_progress(&mut self) -> bool {
-        if self.handle.is_watched() {
+        if self.handle.link().info.side == Side::Client || self.handle.is_watched() {
             return false;
         }
         let is_over = self.progress.is_some_and(|octets| octets < MIN_PROGRESS);

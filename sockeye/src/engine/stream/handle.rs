@@ -98,7 +98,7 @@ impl StreamHandle {
         self.0.lock().rest()
     }
 
-    /// Whether all that the peer sends has come and was read, trailers included.
+    /// Whether all that the peer sends has come and was read, the head of a response and trailers included.
     pub(crate) fn is_all_read(&self) -> bool {
         self.0.lock().is_all_read()
     }
@@ -213,8 +213,8 @@ impl StreamHandle {
     }
 }
 
-/// Client: a response that is awaited. Where nobody does so any more, and not all of it has come, the stream is given up by CANCEL,
-/// whoever else holds it (RFC 9113 §5.4.2).
+/// Client: a response that is awaited. Where nobody does so any more, and not all of it was taken, the stream is given up by CANCEL,
+/// whoever else holds it (RFC 9113 §5.4.2): how much of it had come nobody knows who gives it up.
 pub(crate) struct AwaitedResponse {
     handle: StreamHandle,
     is_settled: bool,
@@ -238,7 +238,7 @@ impl AwaitedResponse {
 
 impl Drop for AwaitedResponse {
     fn drop(&mut self) {
-        if !self.is_settled && self.handle.peers_half() == PeersHalf::Open {
+        if !self.is_settled && !self.handle.is_all_read() {
             self.handle.reset(CANCEL);
         }
     }

@@ -5,6 +5,7 @@ use std::future::ready;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -209,6 +210,32 @@ async fn what_nobody_awaits_is_given_up() {
     }
 }
 
+/// How much of an answer had come makes no difference to who gives it up.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_took_is_given_up() {
+    for is_taken in [false, true] {
+        let (builder, mut wires) = http2();
+        let (client, mut peer) = connect(&builder, &mut wires).await;
+        let (sender, content) = slow();
+        let mut asked = Box::pin(client.request(post(content)));
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        peer.round_trip().await;
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        let id = peer.request().await;
+        peer.respond(id, STATUS_200).await;
+        peer.send(kind::DATA, END_STREAM, id, b"whole").await;
+        peer.round_trip().await;
+        if is_taken {
+            drop(within(asked).await.unwrap());
+        } else {
+            drop(asked);
+        }
+        let reset = peer.next(kind::RST_STREAM).await;
+        assert_eq!((reset.stream_id, reset.code()), (id, CANCEL));
+        within(sender.closed()).await;
+    }
+}
+
 /// A response that has come whole is whole, though nobody wants the rest of the request (RFC 9113 §8.1).
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_come_before_the_content() {
@@ -406,6 +433,59 @@ async fn requests_go_over_http2_alone() {
     assert_eq!(wires.waiting(), 0);
 }
 
+/// A stream of events is silent for as long as nothing happens: its time is the server's own.
+#[tokio::test(start_paused = true)]
+async fn a_response_may_be_silent() {
+    let (builder, mut wires) = http2();
+    let (client, mut peer) = connect(&builder, &mut wires).await;
+    let asked = ask_get(&client);
+    let id = peer.request().await;
+    peer.respond(id, STATUS_200).await;
+    let mut body = within(asked).await.unwrap().unwrap().into_body();
+    for event in ["one", "two"] {
+        let serving = async {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            peer.send(kind::DATA, 0, id, event.as_bytes()).await;
+        };
+        let (frame, ()) = tokio::join!(body.frame(), serving);
+        assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), event);
+    }
+}
+
+/// A connection from which nothing comes while something is asked may be dead: what is new goes on another. Who asks for a moment only
+/// knows nothing of it.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_says_nothing_is_used_no_more() {
+    for (time, is_left) in [(Duration::from_millis(100), false), (Duration::from_secs(10), true)] {
+        let (builder, mut wires) = http2();
+        let (client, mut first) = connect(&builder, &mut wires).await;
+        tokio::time::timeout(time, client.request(get())).await.unwrap_err();
+        let _asked = ask_get(&client);
+        if is_left {
+            wires.peer().await.request().await;
+        } else {
+            first.request().await;
+            first.request().await;
+        }
+        assert_eq!(wires.waiting(), 0);
+    }
+}
+
+/// Where a server speaks HTTP/2, it does so with all of its streams taken.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_room_is_one_of_http2() {
+    let (builder, mut wires) = http2();
+    let client = builder.max_connections(1).lazy(peer::URL).unwrap();
+    let offers = tokio::spawn({
+        let client = client.clone();
+        async move { client.offers_http2().await }
+    });
+    let mut peer = Peer::accept_with(wires.next().await, &[(MAX_CONCURRENT_STREAMS, 0)]).await;
+    peer.round_trip().await;
+    assert!(within(offers).await.unwrap().unwrap());
+    assert!(within(client.offers_http2()).await.unwrap());
+}
+
 /// RFC 9113 §8.5
 #[tokio::test]
 async fn a_connect_is_no_request() {
@@ -455,7 +535,7 @@ async fn an_upload_that_waits_holds_no_response_up() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_nobody_uses_may_end() {
     let (builder, mut wires) = http2();
-    let time = std::time::Duration::from_secs(10);
+    let time = Duration::from_secs(10);
     let client = builder.limits(Limits::new().idle_timeout(time)).lazy(peer::URL).unwrap();
     for _ in 0..2 {
         let asked = ask_get(&client);

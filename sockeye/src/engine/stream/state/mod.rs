@@ -286,9 +286,10 @@ impl StreamState {
         self.rare.as_ref().is_some_and(|rare| rare.trailers_in.is_some())
     }
 
-    /// Whether all that the peer sends has come and was read, trailers included.
+    /// Whether all that the peer sends has come and was read, the head of a response and trailers included.
     pub(in crate::engine::stream) fn is_all_read(&self) -> bool {
-        self.received == Received::Finished && self.inbox.is_empty() && !self.has_trailers()
+        let has_response = self.rare.as_ref().is_some_and(|rare| rare.response.is_some());
+        self.received == Received::Finished && self.inbox.is_empty() && !has_response && !self.has_trailers()
     }
 
     /// What must hold whenever nobody is in the middle of a transition.
