@@ -72,14 +72,21 @@ impl Error {
                 None => Self::unreached(format!("no connection to {target}: {source}")),
             },
             E::Connect { step: Step::Tls, source } => Self::of_tls(target, &source),
-            E::NotOffered(Missing::Http2) => {
+            E::NotOffered(Missing::Http2 | Missing::Http2Preface) => {
                 Self::unreached(format!("{target} does not speak HTTP/2: leave the choice to it, by auto"))
             }
-            E::NotOffered(missing) => Self::unreached(format!("{target} does not offer {missing}")),
-            E::Timeout(step) => {
-                Self::timed_out(format!("{target} took too long: {}", E::Timeout(step)), step == Step::Answer)
+            E::NotOffered(Missing::Tls) => {
+                Self::unreached(format!("{target} does not speak TLS on this port: is it an http:// that is meant?"))
             }
+            E::NotOffered(Missing::Cleartext) => {
+                Self::unreached(format!("{target} speaks TLS on this port: is it an https:// that is meant?"))
+            }
+            E::NotOffered(missing) => Self::unreached(format!("{target} does not offer {missing}")),
+            E::Timeout(step) => Self::timed_out(format!("{target} {}", slowness(step)), step == Step::Answer),
             error @ E::Connect { .. } => Self::unreached(format!("no connection to {target}: {error}")),
+            error @ E::Reset { reason: sockeye::Reason::ENHANCE_YOUR_CALM, by: sockeye::Side::Client } => Self::failed(
+                format!("{target} sent a head of more than 16 KiB or 100 fields, or did not take the content: {error}"),
+            ),
             // RFC 9113 §8.7: nothing was done for it.
             error @ E::Reset { reason: sockeye::Reason::REFUSED_STREAM, .. } => {
                 Self::unreached(format!("{target} refused the stream: {error}"))
@@ -145,6 +152,18 @@ impl Error {
             _ => StatusCode::BAD_GATEWAY,
         }
     }
+}
+
+/// What took too long, and what to look at.
+fn slowness(step: sockeye::error::Step) -> String {
+    use sockeye::error::Step as S;
+    let why = match step {
+        S::Tls => "did not finish TLS in time: does it speak TLS on this port?",
+        S::Settings => "said no SETTINGS in time: does it speak HTTP/2 on this port?",
+        S::FreeStream => "had no free stream in time: it takes no more at once, or no more connections",
+        step => return format!("took too long: {step}"),
+    };
+    format!("{why} --connect-timeout gives more")
 }
 
 /// What the dialer said, out of what the client makes of it.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version};
+use sockeye::error::Missing;
 use tokio::time::timeout;
 
 pub(crate) use self::dial::{Dialer, Pooled};
@@ -90,6 +91,10 @@ impl Default for Timeouts {
 
 /// For how long a connection of HTTP/2 is kept that nobody uses.
 const KEPT: Duration = Duration::from_secs(60);
+
+/// Octets of the windows of a connection of HTTP/2 (RFC 9113 §5.2.2), the most there may be: what some clients do not take stands in
+/// the windows of their own streams, and stops no other.
+const WINDOW: u32 = (1 << 31) - 1;
 
 /// For how long an upstream is not asked again for what it did not offer.
 const REFRAIN: Duration = Duration::from_secs(60);
@@ -213,10 +218,15 @@ impl Reach {
     /// Makes a request by its version: `afresh` where a kept connection of HTTP/1.1 has ended under it.
     pub(crate) async fn request(&self, request: Request<Upload>, afresh: bool) -> Result<Response<Source>, Error> {
         match &self.0.client {
-            Some(client) if request.version() == Version::HTTP_2 => {
-                let response = client.request(request).await;
-                Ok(response.map_err(|error| Error::of_http2(self.target(), error))?.map(Source::Sockeye))
-            }
+            Some(client) if request.version() == Version::HTTP_2 => match client.request(request).await {
+                Ok(response) => Ok(response.map(Source::Sockeye)),
+                // Its connections of HTTP/2 ended just now, and the next one was none.
+                Err(sockeye::Error::NotOffered(Missing::Http2)) if self.0.protocol == Protocol::Auto => {
+                    self.0.http1_requests.found_out();
+                    Err(Error::ended(format!("{} speaks HTTP/2 no more", self.target())))
+                }
+                Err(error) => Err(Error::of_http2(self.target(), error)),
+            },
             _ => Ok(self.0.pool.request(request, afresh, self.target()).await?.map(Source::Hyper)),
         }
     }
@@ -248,7 +258,7 @@ fn client(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -
     let mut builder = sockeye::Client::builder()
         .connect_timeout(timeouts.connect)
         .back_off(Duration::ZERO, Duration::ZERO)
-        .limits(sockeye::Limits::new().idle_timeout(KEPT))
+        .limits(sockeye::Limits::new().idle_timeout(KEPT).max_unread(WINDOW))
         .connector(connect)
         .options(options);
     if protocol == Protocol::Http2 {

@@ -6,6 +6,7 @@ mod ends;
 mod handshakes;
 mod hostile;
 mod http;
+mod http2;
 mod interim;
 mod kept;
 mod orderly;
