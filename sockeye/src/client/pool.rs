@@ -93,13 +93,14 @@ impl Pool {
     }
 
     /// The right to make a connection, where there is a place for one and nobody else does. A server that takes no streams
-    /// at all on one that nobody uses will take none on the next: there it is to be waited for.
-    fn begin_connecting(&self, avoided: Option<&Arc<Connection>>) -> Option<Turn<'_>> {
+    /// at all on one that nobody uses will take none on the next: there it is to be waited for. Connections that do not serve this
+    /// count for nothing: a next one that does not either is not kept.
+    fn begin_connecting(&self, avoided: Option<&Arc<Connection>>, purpose: Purpose) -> Option<Turn<'_>> {
         let connections = self.connections();
-        let mut others =
-            connections.iter().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
+        let serving = || connections.iter().filter(|connection| connection.serves(purpose));
+        let mut others = serving().filter(|connection| avoided.is_none_or(|avoided| !Arc::ptr_eq(avoided, connection)));
         let has_place =
-            connections.len() < self.max_connections && !others.any(|connection| connection.occupancy().is_unused());
+            serving().count() < self.max_connections && !others.any(|connection| connection.occupancy().is_unused());
         // Not before it is had: a turn that is dropped ends somebody's.
         (has_place && !self.connecting.swap(true, Ordering::Acquire)).then(|| Turn(self))
     }
@@ -147,7 +148,7 @@ impl Shared {
                 if let Some(found) = find() {
                     return Ok(Some(found));
                 }
-                match (pool.begin_connecting(avoided), deadline) {
+                match (pool.begin_connecting(avoided, purpose), deadline) {
                     (Some(turn), _) => turn,
                     (None, Some(deadline)) => {
                         timeout_at(deadline, changed).await.map_err(|_| Error::Timeout(Step::FreeStream))?;
