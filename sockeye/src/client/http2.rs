@@ -214,7 +214,7 @@ impl Shared {
             let awaited = AwaitedResponse::new(handle);
             let handle = awaited.handle();
             let upload = content.take().map(|content| upload(content, handle));
-            let waiting = Waiting::begin(&connection.occupancy);
+            let waiting = Waiting::begin(&connection.occupancy, question.time);
             let answer = poll_fn(|cx| handle.poll_response(cx));
             let answered = match question.time {
                 Some(time) => within(time, Step::Answer, answer).await,
@@ -273,17 +273,21 @@ struct Waiting<'a> {
     occupancy: &'a Occupancy,
     since: Instant,
     heard: usize,
+    /// How long a silence says something.
+    silence: Duration,
 }
 
 impl<'a> Waiting<'a> {
-    fn begin(occupancy: &'a Occupancy) -> Self {
-        Self { occupancy, since: Instant::now(), heard: occupancy.heard() }
+    /// `time` is all that there is for the answer, where that is known.
+    fn begin(occupancy: &'a Occupancy, time: Option<Duration>) -> Self {
+        let silence = time.map_or(SILENCE, |time| time.min(SILENCE));
+        Self { occupancy, since: Instant::now(), heard: occupancy.heard(), silence }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.occupancy.heard() == self.heard && self.since.elapsed() >= SILENCE {
+        if self.occupancy.heard() == self.heard && self.since.elapsed() >= self.silence {
             self.occupancy.leave();
         }
     }

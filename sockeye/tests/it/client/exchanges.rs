@@ -236,10 +236,19 @@ async fn an_answer_that_nobody_took_is_given_up() {
     }
 }
 
-/// A response that has come whole is whole, though nobody wants the rest of the request (RFC 9113 §8.1).
+/// What a server does behind its answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    GoesOn,
+    Resets(u32),
+    Ends,
+}
+
+/// A response that has come whole is whole, though nobody wants the rest of the request (RFC 9113 §8.1): some servers say so by another
+/// code than NO_ERROR, and some by the end of the connection.
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_come_before_the_content() {
-    for resets in [false, true] {
+    for then in [Then::GoesOn, Then::Resets(NO_ERROR), Then::Resets(CANCEL), Then::Ends] {
         let (builder, mut wires) = http2();
         let (client, mut peer) = connect(&builder, &mut wires).await;
         let (sender, content) = slow();
@@ -249,13 +258,17 @@ async fn an_answer_may_come_before_the_content() {
         assert_eq!(peer.next(kind::DATA).await.payload, b"some");
         peer.respond(id, STATUS_200).await;
         peer.send(kind::DATA, END_STREAM, id, b"enough").await;
-        if resets {
-            peer.reset(id, NO_ERROR).await;
-            peer.round_trip().await;
+        match then {
+            Then::GoesOn => {}
+            Then::Resets(code) => {
+                peer.reset(id, code).await;
+                peer.round_trip().await;
+            }
+            Then::Ends => peer.end().await,
         }
         let response = within(asked).await.unwrap().unwrap();
         assert_eq!(within(response.into_body().collect()).await.unwrap().to_bytes(), "enough");
-        if resets {
+        if then != Then::GoesOn {
             within(sender.closed()).await;
         } else {
             // The request goes on to its end.

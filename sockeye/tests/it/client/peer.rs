@@ -231,6 +231,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         assert_eq!((answer.flags, &answer.payload[..]), (ACK, &b"so far??"[..]));
     }
 
+    /// Ends the connection, and waits until the client has.
+    pub(crate) async fn end(&mut self) {
+        self.io.shutdown().await.ok();
+        while self.receive().await.is_some() {}
+    }
+
     /// Whatever else the client says, to its end, which is then ours.
     pub(crate) async fn rest(&mut self) -> Vec<Frame> {
         let mut frames = Vec::new();

@@ -86,9 +86,14 @@ impl StreamState {
         Waiting { sender, receiver, watcher: self.take_watcher() }
     }
 
-    /// RFC 9113 §8.1: a response that has come whole is not taken back where the server wants no more of the request.
+    /// RFC 9113 §8.1: a response that has come whole is not taken back where the server wants no more of the request, whatever word it
+    /// has for that, be it the end of its connection. A request is, but by NO_ERROR.
     fn stays_whole(&self, received: Received, side: Side) -> bool {
-        let wants_no_more = matches!(received, Received::Dead(Death::Reset(code, by)) if by != side && code.reason() == Reason::NO_ERROR);
+        let wants_no_more = match received {
+            Received::Dead(Death::Reset(code, by)) if by != side && code.reason() == Reason::NO_ERROR => true,
+            Received::Dead(_) => side == Side::Client,
+            Received::Open | Received::Finished => false,
+        };
         wants_no_more && self.received == Received::Finished && !self.is_tunnel()
     }
 
