@@ -158,6 +158,7 @@ impl Error {
 fn slowness(step: sockeye::error::Step) -> String {
     use sockeye::error::Step as S;
     let why = match step {
+        S::Connector => "took no connection in time: is its host up and reachable?",
         S::Tls => "did not finish TLS in time: does it speak TLS on this port?",
         S::Settings => "said no SETTINGS in time: does it speak HTTP/2 on this port?",
         S::FreeStream => "had no free stream in time: it takes no more at once, or no more connections",

@@ -220,10 +220,9 @@ impl Reach {
         match &self.0.client {
             Some(client) if request.version() == Version::HTTP_2 => match client.request(request).await {
                 Ok(response) => Ok(response.map(Source::Sockeye)),
-                // Its connections of HTTP/2 ended just now, and the next one was none.
-                Err(sockeye::Error::NotOffered(Missing::Http2)) if self.0.protocol == Protocol::Auto => {
+                Err(error) if self.0.protocol == Protocol::Auto && asks_for_http1(&error) => {
                     self.0.http1_requests.found_out();
-                    Err(Error::ended(format!("{} speaks HTTP/2 no more", self.target())))
+                    Err(Error::ended(format!("{} is to be spoken to over HTTP/1.1: {error}", self.target())))
                 }
                 Err(error) => Err(Error::of_http2(self.target(), error)),
             },
@@ -244,6 +243,17 @@ impl Reach {
     pub(crate) fn refrain_from_tunnels(&self) {
         self.0.http1_sockets.found_out();
     }
+}
+
+/// Whether HTTP/1.1 is to be spoken after all: a new connection turned out to be of it, or the upstream says so (RFC 9113 §7).
+fn asks_for_http1(error: &sockeye::Error) -> bool {
+    use sockeye::{Error as E, Reason, Side};
+    matches!(
+        error,
+        E::NotOffered(Missing::Http2)
+            | E::Reset { reason: Reason::HTTP_1_1_REQUIRED, by: Side::Server }
+            | E::GoAway { reason: Reason::HTTP_1_1_REQUIRED, by: Side::Server, .. }
+    )
 }
 
 /// A client of HTTP/2. Whether an upstream is well the gateway says itself, so the client waits for none.

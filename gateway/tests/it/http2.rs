@@ -78,17 +78,54 @@ async fn an_upstream_of_something_else_is_told_of() {
     }
 }
 
+/// What an upstream with TLS speaks, by ALPN and by what it says there.
+type Tls = Arc<dyn Fn(&[u8]) -> TlsAcceptor + Send + Sync>;
+
+/// A listener for an upstream with TLS, and a gateway before it that leaves the choice to it.
+async fn secure_upstream() -> (TcpListener, Tls, std::net::SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = Config::to(format!("https://{}", listener.local_addr().unwrap()));
+    config.all.upstream_insecure = Some(true);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let tls = ServerConfig::builder().with_no_client_auth();
+    let tls = tls.with_single_cert(vec![made.cert.der().clone()], key.into()).unwrap();
+    let speaking = move |protocol: &[u8]| {
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![protocol.to_vec()];
+        TlsAcceptor::from(Arc::new(tls))
+    };
+    (listener, Arc::new(speaking), gateway_of(&config).await.0)
+}
+
+/// RFC 9113 §7: HTTP_1_1_REQUIRED is heeded, at once and for what is asked next.
+#[tokio::test]
+async fn an_upstream_may_require_http1() {
+    let (listener, tls, gateway) = secure_upstream().await;
+    tokio::spawn(async move {
+        let stream = tls(b"h2").accept(listener.accept().await.unwrap().0).await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_reset(h2::Reason::HTTP_1_1_REQUIRED);
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = tls(b"http/1.1").accept(stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await.unwrap();
+            stream.shutdown().await.ok();
+            tokio::spawn(async move { stream.read_to_end(&mut Vec::new()).await });
+        }
+    });
+    for _ in 0..2 {
+        let told = answer(ask(gateway).await).await;
+        assert!(told.starts_with("HTTP/1.1 204 "), "{told}");
+    }
+}
+
 /// An upstream that chose HTTP/2 may choose HTTP/1.1 on its next connection (RFC 9113 §3.2), as behind a balancer while it is replaced:
 /// a request that comes to that connection goes the new way.
 #[tokio::test]
 async fn an_upstream_may_change_its_choice() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = Config::to(format!("https://{}", listener.local_addr().unwrap()));
-    config.all.upstream_insecure = Some(true);
-    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = key.cert.der().clone();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
-    let tls = ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key.into()).unwrap();
+    let (listener, tls, gateway) = secure_upstream().await;
     let (held, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (first, holding) = (asked.clone(), held.clone());
     let site = tower::service_fn(move |_: Request<Body>| {
@@ -104,18 +141,15 @@ async fn an_upstream_may_change_its_choice() {
         let server = Server::new().limits(Limits::new().max_concurrent_streams(1));
         let mut choice: &[u8] = b"h2";
         while let Ok((stream, _)) = listener.accept().await {
-            let mut tls = tls.clone();
-            tls.alpn_protocols = vec![choice.to_vec()];
-            choice = b"http/1.1";
+            let tls = tls(std::mem::replace(&mut choice, b"http/1.1"));
             let connection = server.clone();
             let site = site.clone();
             tokio::spawn(async move {
-                let Ok(stream) = TlsAcceptor::from(Arc::new(tls)).accept(stream).await else { return };
+                let Ok(stream) = tls.accept(stream).await else { return };
                 connection.serve_connection(stream, site).await.ok();
             });
         }
     });
-    let gateway = gateway_of(&config).await.0;
     let waits = ask(gateway).await;
     soon(async {
         while asked.load(Ordering::SeqCst) == 0 {
