@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::Client;
 use super::http2::{Asked, Purpose, Question};
 use crate::engine::body::Body;
-use crate::engine::content::Content;
+use crate::engine::content::{Content, is_without_content};
 use crate::engine::sending::{AnyContent, Sending};
 use crate::engine::stream::{ErrorCode, Interims, StreamHandle};
 use crate::engine::tunnel::Next;
@@ -134,7 +134,9 @@ impl Client {
         match self.0.ask(&question, content).await? {
             Asked::Answered(awaited, response) => {
                 self.0.back_off.succeed();
-                let length = content_length(response.headers()).unwrap_or_default();
+                // RFC 9110 §6.4.1: the length may be what there would be.
+                let has_content = *question.request.method() != Method::HEAD && !is_without_content(response.status());
+                let length = if has_content { content_length(response.headers()).unwrap_or_default() } else { Some(0) };
                 let is_whole = awaited.handle().is_all_read();
                 Ok(response.map(|()| if is_whole { Body::empty() } else { Body::response(awaited, length) }))
             }

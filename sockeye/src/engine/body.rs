@@ -1,7 +1,8 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
@@ -11,6 +12,7 @@ use crate::engine::link::{Link, MIN_PROGRESS, Side};
 use crate::engine::metrics::Counter;
 use crate::engine::stream::{AwaitedResponse, Input, StreamHandle};
 use crate::engine::switch::Guard;
+use crate::engine::tunnel::Next;
 use crate::error::{Error, Step};
 
 /// The content of a request or a response, with its trailers.
@@ -48,8 +50,8 @@ struct Stream {
     is_awaited: bool,
     /// Octets that have come since it is [watched](StreamHandle::watch).
     progress: Option<usize>,
-    /// Client: the stream is given up with it, where not all has come.
-    _awaited: Option<AwaitedResponse>,
+    /// Client: the stream is given up with it, where not all was taken.
+    awaited: Option<AwaitedResponse>,
 }
 
 /// The content that hyper receives.
@@ -74,13 +76,16 @@ impl Body {
 
     /// That of a response: whoever drops it gives the response up.
     pub(crate) fn response(awaited: AwaitedResponse, length: Option<u64>) -> Self {
-        let handle = awaited.handle().share();
-        Self(Inner::Stream(Stream { _awaited: Some(awaited), ..Stream::new(handle, length) }))
+        let mut stream = Stream::new(awaited.handle().share(), length);
+        stream.awaited = Some(awaited);
+        Self(Inner::Stream(stream))
     }
 
     /// The same of a request that expects a 100 (RFC 9110 §10.1.1): it goes out when this is first waited for.
     pub(crate) fn expected_stream(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self(Inner::Stream(Stream { is_awaited: true, ..Stream::new(handle, length) }))
+        let mut stream = Stream::new(handle, length);
+        stream.is_awaited = true;
+        Self(Inner::Stream(stream))
     }
 
     /// What hyper receives for a server of ours.
@@ -138,7 +143,7 @@ impl From<Vec<u8>> for Body {
 
 impl Stream {
     fn new(handle: StreamHandle, length: Option<u64>) -> Self {
-        Self { handle, left: length, is_awaited: false, progress: None, _awaited: None }
+        Self { handle, left: length, is_awaited: false, progress: None, awaited: None }
     }
 
     /// The next frame, `None` at the end; then and after an error no more is to be asked for.
@@ -186,6 +191,30 @@ impl Stream {
         }
         is_over
     }
+}
+
+impl Drop for Stream {
+    /// Content of a length was taken whole by who asks for no more behind its last octet. The end of its stream is on its way then, and
+    /// servers count a reset in its place against floods.
+    fn drop(&mut self) {
+        if let (Some(0), false, Some(awaited)) = (self.left, self.handle.is_all_read(), self.awaited.take()) {
+            let handle = awaited.settle();
+            // A request whose content still goes keeps its stream. One that is over takes no handler.
+            if handle.check_open().is_err() {
+                handle.share().adopt(Box::pin(wait_for_end(handle))).ok();
+            }
+        }
+    }
+}
+
+/// Time for the end of a stream behind the last of its content.
+const FOR_THE_END: Duration = Duration::from_secs(1);
+
+/// Waits for the peer's end, inside the connection's task.
+async fn wait_for_end(handle: StreamHandle) -> Option<Next> {
+    let ended = poll_fn(|cx| if handle.is_ended(cx) { Poll::Ready(()) } else { Poll::Pending });
+    tokio::time::timeout(FOR_THE_END, ended).await.ok();
+    None
 }
 
 impl Received {

@@ -25,6 +25,8 @@ use crate::common::within;
 const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
+/// A 200 with a content-length of 4.
+const LENGTH_4: &[u8] = b"\x88\x0F\x0D\x014";
 
 /// Content that comes when the test says so.
 struct Slow(mpsc::UnboundedReceiver<std::io::Result<Frame<Bytes>>>);
@@ -207,6 +209,36 @@ async fn what_nobody_awaits_is_given_up() {
         let id = peer.request().await;
         peer.send(kind::HEADERS, END_HEADERS | END_STREAM, id, STATUS_204).await;
         within(asked).await.unwrap().unwrap();
+    }
+}
+
+/// Who has the content that a length announced has no use for more. The end of the stream may come then, and is no reset's place (RFC
+/// 9113 §8.1), for a moment: servers count resets.
+#[tokio::test(start_paused = true)]
+async fn content_of_a_length_is_whole_before_its_stream_ends() {
+    for ends in [true, false] {
+        let (builder, mut wires) = http2();
+        let client = builder.max_connections(1).lazy(peer::URL).unwrap();
+        let asked = ask_get(&client);
+        let mut peer = Peer::accept_with(wires.next().await, &[(MAX_CONCURRENT_STREAMS, 1)]).await;
+        let id = peer.request().await;
+        peer.respond(id, LENGTH_4).await;
+        peer.send(kind::DATA, 0, id, b"four").await;
+        let mut body = within(asked).await.unwrap().unwrap().into_body();
+        assert_eq!(within(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "four");
+        drop(body);
+        let begun = tokio::time::Instant::now();
+        if ends {
+            peer.round_trip_alone().await;
+            peer.send(kind::DATA, END_STREAM, id, b"").await;
+        } else {
+            let reset = peer.receive().await.unwrap();
+            assert_eq!((reset.kind, reset.stream_id, reset.code()), (kind::RST_STREAM, id, CANCEL));
+            assert!(begun.elapsed() >= Duration::from_secs(1));
+        }
+        // Its place is free again.
+        let _asked = ask_get(&client);
+        assert_eq!(peer.receive().await.unwrap().kind, kind::HEADERS);
     }
 }
 

@@ -231,6 +231,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Peer<T> {
         assert_eq!((answer.flags, &answer.payload[..]), (ACK, &b"so far??"[..]));
     }
 
+    /// The same, and says nothing else meanwhile.
+    pub(crate) async fn round_trip_alone(&mut self) {
+        self.send(kind::PING, 0, 0, b"so far??").await;
+        let answer = self.receive().await.expect("the answer to a PING");
+        assert_eq!((answer.kind, answer.flags), (kind::PING, ACK), "{answer:?}");
+    }
+
     /// Ends the connection, and waits until the client has.
     pub(crate) async fn end(&mut self) {
         self.io.shutdown().await.ok();
