@@ -164,7 +164,7 @@ fn slowness(step: sockeye::error::Step) -> String {
         S::FreeStream => "had no free stream in time: it takes no more at once, or no more connections",
         step => return format!("took too long: {step}"),
     };
-    format!("{why} --connect-timeout gives more")
+    format!("{why} (--connect-timeout gives more)")
 }
 
 /// What the dialer said, out of what the client makes of it.

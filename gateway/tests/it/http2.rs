@@ -63,8 +63,8 @@ async fn an_upstream_of_something_else_is_told_of() {
     });
     let in_tls = |url: &str| url.replace("http://", "https://");
     for (url, status, advice) in [
-        (silent.clone(), " 504 ", "does it speak HTTP/2 on this port? --connect-timeout"),
-        (in_tls(&silent), " 504 ", "does it speak TLS on this port? --connect-timeout"),
+        (silent.clone(), " 504 ", "does it speak HTTP/2 on this port? (--connect-timeout"),
+        (in_tls(&silent), " 504 ", "does it speak TLS on this port? (--connect-timeout"),
         (http1.clone(), " 502 ", "leave the choice to it, by auto"),
         (in_tls(&http1), " 502 ", "is it an http:// that is meant?"),
     ] {
