@@ -66,7 +66,7 @@ pub(crate) struct Arguments {
     /// What clients say in Forwarded and X-Forwarded-* goes on: for a gateway behind a proxy that sets them.
     #[arg(long)]
     trust_forwarded: bool,
-    /// Time for a connection to an upstream, TLS included; 5s by default.
+    /// Time for each step to a connection to an upstream: TCP, TLS, the first SETTINGS of HTTP/2; 5s by default.
     #[arg(long, value_name = "TIME")]
     connect_timeout: Option<Time>,
     /// Time for an upstream to begin its answer; 60s by default. An open WebSocket, and content, may be silent for ever.

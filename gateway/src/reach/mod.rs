@@ -65,7 +65,8 @@ impl fmt::Display for Protocol {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timeouts {
-    /// For TCP, and for TLS behind it. 5 seconds by default: a host that is up answers in milliseconds.
+    /// For TCP, for TLS behind it, and for the first SETTINGS of HTTP/2, each. 5 seconds by default: a host that is up answers in
+    /// milliseconds.
     pub connect: Duration,
     /// For the response head, to a handshake and to any other request. 60 seconds by default: a long poll takes half of that.
     pub answer: Duration,
@@ -95,6 +96,10 @@ const KEPT: Duration = Duration::from_secs(60);
 /// Octets of the windows of a connection of HTTP/2 (RFC 9113 §5.2.2), the most there may be: what some clients do not take stands in
 /// the windows of their own streams, and stops no other.
 const WINDOW: u32 = (1 << 31) - 1;
+
+/// Octets of a stream's window at its start. It grows for a client that keeps up; one that takes nothing of a thousand responses has
+/// no more than 16 MiB wait for it here.
+const STREAM_WINDOW: u32 = 16 << 10;
 
 /// For how long an upstream is not asked again for what it did not offer.
 const REFRAIN: Duration = Duration::from_secs(60);
@@ -268,7 +273,7 @@ fn client(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -
     let mut builder = sockeye::Client::builder()
         .connect_timeout(timeouts.connect)
         .back_off(Duration::ZERO, Duration::ZERO)
-        .limits(sockeye::Limits::new().idle_timeout(KEPT).max_unread(WINDOW))
+        .limits(sockeye::Limits::new().idle_timeout(KEPT).max_unread(WINDOW).initial_window_size(STREAM_WINDOW))
         .connector(connect)
         .options(options);
     if protocol == Protocol::Http2 {

@@ -82,7 +82,7 @@ impl Limits {
             h2::Role::Client => {
                 // The server's limit is the one that counts; each stream is the caller's own doing.
                 config.max_concurrent_streams = u32::MAX;
-                // Its streams are its own: it bounds what they hold, and stops none for some that it does not read.
+                // Its streams are its own: it bounds what they hold, and stops none for some two hundred that it does not read.
                 config.max_unread = 16 << 20;
                 config.window_pool = 1536 << 10;
                 // The client waits for the first SETTINGS itself.
