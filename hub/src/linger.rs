@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
 use crate::hub::Shared;
@@ -29,7 +30,10 @@ struct Queue {
 
 /// What the task does next.
 enum Next {
+    /// The first one's time is over.
     LetGo(Arc<TopicState>),
+    /// There are too many, whatever the first one's time.
+    Displace(Arc<TopicState>),
     Wait(Duration),
     End,
 }
@@ -56,6 +60,7 @@ impl Lingering {
         match queue.topics.front() {
             Some((until, _)) if *until > now && !is_crowded => Next::Wait(Duration::from_micros(until - now).min(TICK)),
             _ => match queue.topics.pop_front() {
+                Some((_, topic)) if is_crowded => Next::Displace(topic),
                 Some((_, topic)) => Next::LetGo(topic),
                 None => {
                     *queue = Queue::default();
@@ -74,9 +79,12 @@ async fn sweep(hub: Weak<Shared>) {
         };
         match next {
             Next::LetGo(topic) => topic.let_go(),
+            Next::Displace(topic) => topic.linger_no_more(&mut topic.state()),
             Next::Wait(time) => sleep(time).await,
             Next::End => return,
         }
+        // Many may go at once: others get their turn between them.
+        consume_budget().await;
     }
 }
 
@@ -106,10 +114,16 @@ impl TopicState {
         if state.interested == 1 && until > self.hub.now() && self.hub.lingering.add(&self.hub, until, self.clone()) {
             return;
         }
-        state.lingers = None;
+        self.linger_no_more(&mut state);
+    }
+
+    fn linger_no_more(&self, state: &mut State) {
+        if state.lingers.take().is_none() {
+            return;
+        }
         state.interested -= 1;
         if state.interested == 0 {
-            self.unsubscribe(&mut state);
+            self.unsubscribe(state);
         }
     }
 }

@@ -276,3 +276,20 @@ async fn whoever_comes_and_goes_gets_all_or_is_told() {
         assert_eq!(total + follower.heard.len(), sent as usize, "seed {seed}");
     }
 }
+
+/// Topics that nobody is at any more have a bound, past which the first of them go: whoever names ever new ones holds no more than that.
+/// What goes on to be heard is the rest, each for its time.
+#[tokio::test(start_paused = true)]
+async fn topics_that_linger_are_bounded() {
+    const MAX_TOPICS: usize = 65_536;
+    let hub = keeping(1).local();
+    for number in 0..MAX_TOPICS + 1000 {
+        hub.topic(&number.to_string()).unwrap().send("x").await.unwrap();
+    }
+    seconds(2).await;
+    assert_eq!(hub.topics(), MAX_TOPICS);
+    seconds(290).await;
+    assert_eq!(hub.topics(), MAX_TOPICS);
+    seconds(20).await;
+    assert_eq!(hub.topics(), 0);
+}
