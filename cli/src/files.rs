@@ -15,6 +15,10 @@ use tower_http::services::fs::{Backend, DefaultServeDirFallback, TokioBackend};
 
 use crate::usage::Usage;
 
+/// Octets of a file that are read at once. As many, and a buffer beside them, a request may hold whose client takes no more, and a
+/// connection has a thousand requests.
+const PIECE: usize = 4096;
+
 /// What of a file is sent.
 pub(crate) type Content = tower_http::services::fs::ServeFileSystemResponseBody;
 
@@ -31,7 +35,7 @@ impl Folder {
         let root = path.canonicalize().map_err(wrong)?;
         std::fs::read_dir(&root).map_err(wrong)?;
         let inside = Inside { root: root.clone().into() };
-        Ok(Self(ServeDir::with_backend(root, inside)))
+        Ok(Self(ServeDir::with_backend(root, inside).with_buf_chunk_size(PIECE)))
     }
 
     /// A file, or the index.html of a folder; none where there is none. Conditions and ranges of the request hold (RFC 9110 §13,
@@ -61,7 +65,7 @@ impl Folder {
     }
 }
 
-/// The files of a folder, without those that links would lead to outside of it, and without those that are hidden.
+/// The files of a folder, without those that links would lead to outside of it, those that are hidden, and what is no file, as a pipe.
 #[derive(Clone)]
 struct Inside {
     root: Arc<Path>,
@@ -74,7 +78,10 @@ impl Inside {
         let inside = found.strip_prefix(&root).map_err(|_| io::ErrorKind::NotFound)?;
         // RFC 8615 is what the one exception is for.
         let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".") && name != ".well-known";
-        if inside.iter().any(is_hidden) { Err(io::ErrorKind::NotFound.into()) } else { Ok(found) }
+        let kind = tokio::fs::metadata(&found).await?.file_type();
+        // To open a pipe waits for who writes to it, and holds a thread of those that read files.
+        let is_served = (kind.is_file() || kind.is_dir()) && !inside.iter().any(is_hidden);
+        if is_served { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 }
 

@@ -71,6 +71,18 @@ fn folder() -> Folder {
     folder
 }
 
+/// What is no file is not opened: a pipe would hold a thread of those that read files, each time that it is asked for.
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_file() {
+    let folder = folder();
+    assert!(std::process::Command::new("mkfifo").arg(folder.path("site/pipe")).status().unwrap().success());
+    let serving =
+        Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", folder.path("site").to_str().unwrap()]);
+    let (head, _) = get(serving.address(), "/pipe");
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+}
+
 #[test]
 fn files_have_their_types_beside_the_echo() {
     let folder = folder();

@@ -10,10 +10,14 @@ use std::alloc::System;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream;
 use http::header::SEC_WEBSOCKET_EXTENSIONS;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use sockeye::socket::Handler;
-use sockeye::{Counter, Deflate, Handle, Limits, Message, Server, WebSocket, websocket};
-use sockeye_proto::h2::Config;
+use sockeye::{Body, BoxError, Counter, Deflate, Handle, Limits, Message, Server, WebSocket, websocket};
+use sockeye_proto::h2::{Config, StreamId};
 use sockeye_proto::ws::handshake::ClientHandshake;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::DuplexStream;
@@ -227,5 +231,82 @@ async fn siblings_that_are_read_go_on() {
     let mut sibling = Socket::on(&client, &handshake("/")).await.unwrap();
     for size in [10, 1000, 20_000].repeat(5) {
         within(sibling.check_echo(vec![7; size])).await;
+    }
+}
+
+/// A service whose content is made as it is sent, as from a file: so many pieces, of which each is new.
+fn content_of(pieces: usize, size: usize) -> Tested {
+    let service = tower::service_fn(move |_: Request<Body>| async move {
+        let made = std::iter::repeat_with(move || Ok::<_, BoxError>(Frame::data(vec![7; size].into()))).take(pieces);
+        Ok::<_, BoxError>(Response::new(StreamBody::new(stream::iter(made))))
+    });
+    let server = Server::new().limits(Limits::new().max_concurrent_streams(1 + SOCKETS as u32));
+    let handle = server.handle();
+    let serve = move |transport| drop(tokio::spawn(server.clone().serve_connection(transport, service.clone())));
+    Tested { handle, serve: Box::new(serve) }
+}
+
+async fn ask(client: &Client, count: usize) -> Vec<StreamId> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        let id = client.open(&Request::get("http://localhost/").body(()).unwrap(), true).unwrap();
+        assert_eq!(client.response(id).await.unwrap().status(), 200);
+        ids.push(id);
+    }
+    ids
+}
+
+/// Content that nobody takes is not made: a piece for each of a thousand streams would be more than all that may wait. Of that of which
+/// something is taken one piece waits, and none to follow it.
+#[tokio::test(start_paused = true)]
+async fn content_that_nobody_takes() {
+    let _alone = ALONE.lock().await;
+    for (window, size) in [(0, 64 << 10), (1, 8 << 10)] {
+        let server = content_of(usize::MAX, size);
+        let client = server.connect_with(window).await;
+        let before = live();
+        let _ids = ask(&client, SOCKETS).await;
+        let mut most = 0;
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            most = most.max(live().saturating_sub(before));
+        }
+        println!("window {window}: {most} octets are held");
+        assert!(most < MAX, "window {window}: {most} octets are held");
+    }
+}
+
+/// Content that is taken goes on beside a thousand streams whose content is not.
+#[tokio::test(start_paused = true)]
+async fn content_that_is_taken_goes_on() {
+    let _alone = ALONE.lock().await;
+    let server = content_of(usize::MAX, 64 << 10);
+    let client = server.connect_with(65_535).await;
+    let _ids = ask(&client, SOCKETS).await;
+    let sibling = ask(&client, 1).await[0];
+    let mut left: usize = 4 * MIB;
+    while left > 0 {
+        let octets = within(client.receive(sibling)).await.unwrap().unwrap();
+        left = left.saturating_sub(octets.len());
+    }
+    assert_eq!(server.streams_reset(), 0);
+}
+
+/// What was not made for want of room is made once there is some: nothing of it is lost, and no stream is forgotten.
+#[tokio::test(start_paused = true)]
+async fn content_that_waited_is_whole() {
+    let _alone = ALONE.lock().await;
+    let server = content_of(3, 64 << 10);
+    for window in [2000, 65_535] {
+        let client = server.connect_with(window).await;
+        let ids = ask(&client, SOCKETS).await;
+        tokio::time::sleep(SHORT).await;
+        for id in ids {
+            let mut octets = 0;
+            while let Some(more) = within(client.receive(id)).await.unwrap() {
+                octets += more.len();
+            }
+            assert_eq!(octets, 3 * (64 << 10), "window {window}");
+        }
     }
 }

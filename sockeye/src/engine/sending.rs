@@ -57,6 +57,9 @@ where
                     ((), None)
                 }))?;
             }
+            if !this.body.is_end_stream() {
+                ready!(handle.poll_turn(cx))?;
+            }
             let trailers = match ready!(this.body.as_mut().poll_frame(cx)).transpose()? {
                 Some(frame) => match frame.into_data() {
                     Ok(data) => {

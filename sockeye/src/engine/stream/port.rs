@@ -271,6 +271,25 @@ impl StreamHandle {
         Poll::Ready(Ok(value))
     }
 
+    /// Ready where what is sent next may be made. While so much waits for the peer that the connection is
+    /// [crowded](crate::engine::link::Link::is_crowded), that is only where nothing waits on this stream and its peer takes more: or each
+    /// of many streams would hold a piece, and one more to follow, that nobody takes.
+    pub(crate) fn poll_turn(&self, cx: &Context<'_>) -> Poll<Result<()>> {
+        let cell = self.cell();
+        if !cell.link().is_crowded() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut state = cell.lock();
+        state.check_open()?;
+        let is_given = state.take_turn(self.who(cx));
+        drop(state);
+        if is_given {
+            return Poll::Ready(Ok(()));
+        }
+        cell.queue();
+        Poll::Pending
+    }
+
     /// [`poll_append`](Self::poll_append), whatever the room.
     pub(crate) fn append_now<T>(
         &self,

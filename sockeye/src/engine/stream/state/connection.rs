@@ -272,7 +272,28 @@ impl StreamState {
             let (sender, receiver) = (self.take_sender(), self.take_receiver());
             return Waiting { sender, receiver, watcher: self.take_watcher() };
         }
-        if progress { self.take_waiting(link) } else { Waiting::default() }
+        let mut waiting = if progress { self.take_waiting(link) } else { Waiting::default() };
+        if self.awaits_turn() && self.sent == Sent::Open && self.may_make(stream, link) {
+            self.give_turn();
+            if matches!(waiting.sender, Waiter::Nobody) {
+                waiting.sender = self.take_sender();
+            }
+        }
+        waiting
+    }
+
+    /// Whether the sender that waits for its turn may go on: where so much waits for the peer already, only if nothing waits on this
+    /// stream and its peer takes more.
+    fn may_make<S: MachineStream>(&self, stream: &mut S, link: &Link) -> bool {
+        if !link.is_crowded() {
+            return true;
+        }
+        let may = self.outbox.is_empty() && stream.has_room();
+        if !may && !stream.has_room() {
+            // There is room for nothing: the machine says when there is some, and gives the peer no longer than all have.
+            stream.write(b"?", false);
+        }
+        may
     }
 
     /// What goes before all octets, or in their place; whether there was anything.

@@ -16,7 +16,7 @@ use std::task::Waker;
 use bytes::BytesMut;
 use http::{HeaderMap, Response, Version};
 
-use self::waiters::{Waiter, Waiting, WhoWaits};
+use self::waiters::{Turn, Waiter, Waiting, WhoWaits};
 use super::ends::{Awaited, Closer, ErrorCode, Interims, Notice, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::heads::Charge;
@@ -96,6 +96,7 @@ struct Rare {
     sender: Option<Waker>,
     /// Octets that find no room in the outbox: whoever sends them holds them, and waits.
     pending: u32,
+    turn: Turn,
     /// Who is to know that the stream is over, besides those who wait for either half.
     watcher: Option<Waker>,
 }
@@ -126,7 +127,7 @@ impl Rare {
         let no_head = no_answer && head.is_none() && interims.is_empty();
         let no_trailers = trailers_out.is_none() && trailers_in.is_none();
         let nobody = self.sender.is_none() && self.watcher.is_none() && self.handler.is_none();
-        let nothing_waits = self.pending == 0 && *dropped == 0;
+        let nothing_waits = self.pending == 0 && self.turn == Turn::Nobodys && *dropped == 0;
         no_head && no_trailers && nothing_waits && closer.is_none() && close_code.is_none() && nobody
     }
 }

@@ -34,6 +34,17 @@ pub(super) struct WhoWaits {
     pub(super) answers: bool,
 }
 
+/// Whether whoever makes what is sent has to wait before it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Turn {
+    #[default]
+    Nobodys,
+    /// The sender waits, with nothing made.
+    Awaited,
+    /// The connection has let it go on.
+    Given,
+}
+
 impl StreamState {
     pub(super) fn put_receiver(&mut self, who: Who<'_>) {
         match (who, &mut self.receiver) {
@@ -82,6 +93,24 @@ impl StreamState {
             return Waiter::Handler;
         }
         self.take_rare(|rare| rare.sender.take()).map_or(Waiter::Nobody, Waiter::Task)
+    }
+
+    /// Whether the sender may make what it sends next, since the connection has let it. Otherwise it waits for that.
+    pub(in crate::engine::stream) fn take_turn(&mut self, who: Who<'_>) -> bool {
+        if self.take_rare(|rare| (mem::take(&mut rare.turn) == Turn::Given).then_some(())).is_some() {
+            return true;
+        }
+        self.put_sender(who);
+        self.rare().turn = Turn::Awaited;
+        false
+    }
+
+    pub(super) fn awaits_turn(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.turn == Turn::Awaited)
+    }
+
+    pub(super) fn give_turn(&mut self) {
+        self.rare().turn = Turn::Given;
     }
 
     /// The receiver has an answer, which finds room or waits for some.
