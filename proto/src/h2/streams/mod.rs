@@ -63,6 +63,10 @@ pub(super) struct Streams {
     initial_credit: u32,
     /// Octets by which the initial window is smaller than it would be if there were few streams.
     tolerance: u32,
+    /// The streams, by number, that went beyond their windows by no more than that, and how many may: as many as the connection's
+    /// window has room for.
+    beyond: Vec<u32>,
+    max_beyond: usize,
     pool: WindowPool,
     /// The slots of the DATA in the batch.
     in_batch: Vec<u32>,
@@ -103,6 +107,8 @@ impl Streams {
             initial_window,
             initial_credit: initial_window.max(DEFAULT_WINDOW),
             tolerance: config.initial_window_size.min(MAX_WINDOW) - initial_window,
+            beyond: Vec::new(),
+            max_beyond: config.connection_window().div_ceil(DEFAULT_WINDOW) as usize,
             pool: WindowPool::new(config, initial_window),
             in_batch: Vec::new(),
             spares: Vec::new(),
@@ -237,6 +243,7 @@ impl Streams {
         let ending = if let State::Closed(ending) = entry.state { ending } else { otherwise };
         self.remember(id.value(), ending);
         self.pool.put_back(&entry.recv_window);
+        self.beyond.retain(|beyond| *beyond != entry.id);
         debug_assert!(self.active <= self.slots.len(), "only streams that are held are counted");
     }
 
