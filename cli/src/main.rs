@@ -84,6 +84,9 @@ const SHARED_QUEUE_INTERVAL: u32 = 4;
 /// Of how many turns of a worker one is a look at the network. By default (61) what a peer sent waits for sixty others' turns
 /// before anybody knows of it, which is milliseconds beside thousands of connections that have just come. A look costs a microsecond.
 const NETWORK_INTERVAL: u32 = 13;
+/// Threads for what blocks: reading files, and looking names up. As many as a peer can have at work by asking for files keep some
+/// memory each, and hold it for some time; tokio would have 512.
+const BLOCKING_THREADS: usize = 32;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         .enable_all()
         .global_queue_interval(SHARED_QUEUE_INTERVAL)
         .event_interval(NETWORK_INTERVAL)
+        .max_blocking_threads(BLOCKING_THREADS)
         .build();
     match runtime {
         Ok(runtime) => runtime.block_on(run(arguments)),
