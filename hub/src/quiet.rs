@@ -16,6 +16,9 @@ use crate::state::TopicState;
 const WAITS: [Duration; 4] =
     [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(20), Duration::from_secs(100)];
 
+/// Topics that wait in each of the queues; past that the first of them are told before their time, and no more after it.
+const MAX_TOPICS: usize = 65_536;
+
 /// A queue for each wait: in each the first is the first that is due.
 #[derive(Default)]
 pub(crate) struct Quiet([Mutex<VecDeque<Due>>; WAITS.len()]);
@@ -56,10 +59,12 @@ impl Quiet {
     pub(crate) fn tell(&self) {
         let now = Instant::now();
         for stage in 0..WAITS.len() {
+            let queue = || self.0[stage].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut excess = queue().len().saturating_sub(MAX_TOPICS);
             loop {
                 let due = {
-                    let mut queue = self.0[stage].lock().unwrap_or_else(PoisonError::into_inner);
-                    let is_due = queue.front().is_some_and(|due| due.at <= now);
+                    let mut queue = queue();
+                    let is_due = excess > 0 || queue.front().is_some_and(|due| due.at <= now);
                     let due = if is_due { queue.pop_front() } else { None };
                     if queue.is_empty() {
                         *queue = VecDeque::new();
@@ -67,7 +72,9 @@ impl Quiet {
                     due
                 };
                 let Some(Due { topic, sent, .. }) = due else { break };
-                if let Some((stage, sent)) = topic.tell(stage, sent, WAITS.len()) {
+                let stages = if excess > 0 { stage + 1 } else { WAITS.len() };
+                excess = excess.saturating_sub(1);
+                if let Some((stage, sent)) = topic.tell(stage, sent, stages) {
                     self.push(stage, topic, sent);
                 }
             }

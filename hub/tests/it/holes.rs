@@ -249,3 +249,23 @@ async fn a_hole_is_told_of_though_the_queue_was_full_for_long() {
         assert_eq!(near.hub.counter(HubCounter::QueueDropped), 6, "{overflow:?}");
     }
 }
+
+/// Topics whose position is still to be told have a bound: whoever sends to ever new ones holds no more than that.
+#[tokio::test(start_paused = true)]
+async fn topics_that_are_to_be_told_are_bounded() {
+    const MAX_TOPICS: usize = 65_536;
+    let broker = Broker::new(1);
+    let node = Node::on(&broker);
+    for number in 0..MAX_TOPICS + 1000 {
+        node.topic(&number.to_string()).send("x").await.unwrap();
+        if number % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(node.hub.topics(), MAX_TOPICS + 1000);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(node.hub.topics(), MAX_TOPICS);
+    // All are due at once, and the backplane takes some at a time.
+    seconds(1000).await;
+    assert_eq!(node.hub.topics(), 0);
+}
