@@ -242,7 +242,7 @@ fn content_of(pieces: usize, size: usize) -> Tested {
     });
     let server = Server::new().limits(Limits::new().max_concurrent_streams(1 + SOCKETS as u32));
     let handle = server.handle();
-    let serve = move |transport| drop(tokio::spawn(server.clone().serve_connection(transport, service.clone())));
+    let serve = move |transport| drop(tokio::spawn(server.clone().serve_connection(transport, service)));
     Tested { handle, serve: Box::new(serve) }
 }
 
