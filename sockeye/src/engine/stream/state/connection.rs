@@ -288,12 +288,13 @@ impl StreamState {
         if !link.is_crowded() {
             return true;
         }
-        let may = self.outbox.is_empty() && stream.has_room();
-        if !may && !stream.has_room() {
-            // There is room for nothing: the machine says when there is some, and gives the peer no longer than all have.
-            stream.write(b"?", false);
+        if stream.has_room() {
+            return self.outbox.is_empty();
         }
-        may
+        // What is offered finds no room: so the machine says when there is some, and gives the peer no longer than all have.
+        let taken = stream.write(&[0], false);
+        debug_assert_eq!(taken, 0, "there is no room");
+        false
     }
 
     /// What goes before all octets, or in their place; whether there was anything.
