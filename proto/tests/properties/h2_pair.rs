@@ -27,13 +27,14 @@ pub fn check(choices: &mut Choices<'_>) {
         if !hurry {
             run.begin(choices);
         }
-        run.act(choices, hurry);
-        run.transmit();
+        let heard = run.act(choices, hurry);
+        let sent = run.transmit();
         if !hurry {
             run.shrink_window(choices);
         }
         run.deliver(choices);
-        if hurry && run.is_quiet() {
+        // What is sent last is heard in the next round.
+        if hurry && !heard && !sent && run.is_quiet() {
             break;
         }
     }
@@ -97,11 +98,13 @@ impl Run {
         }
     }
 
-    /// The applications: each hears what happened, and does something.
-    fn act(&mut self, choices: &mut Choices<'_>, hurry: bool) {
+    /// The applications: each hears what happened, and does something. Whether there was anything to hear.
+    fn act(&mut self, choices: &mut Choices<'_>, hurry: bool) -> bool {
         let Self { pair, client, server, .. } = self;
+        let mut heard = false;
         for (side, machine) in [(client, &mut pair.client), (server, &mut pair.server)] {
             while let Some(event) = machine.poll_event() {
+                heard = true;
                 machine.check();
                 side.handle_event(choices, machine, event);
                 machine.check();
@@ -115,18 +118,22 @@ impl Run {
                 }
             }
         }
+        heard
     }
 
-    /// A wire that takes nothing for a while holds the output back.
-    fn transmit(&mut self) {
+    /// A wire that takes nothing for a while holds the output back. Whether it took anything.
+    fn transmit(&mut self) -> bool {
+        let mut sent = false;
         let Pair { client, server, to_client, to_server, .. } = &mut self.pair;
         for (machine, wire) in [(client, to_server), (server, to_client)] {
             if wire.is_empty() {
                 machine.poll_transmit(wire);
                 machine.check();
                 assert!(wire.len() <= self.max_output, "{} octets to send", wire.len());
+                sent |= !wire.is_empty();
             }
         }
+        sent
     }
 
     fn deliver(&mut self, choices: &mut Choices<'_>) {
