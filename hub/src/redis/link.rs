@@ -116,6 +116,10 @@ impl Words {
 }
 
 impl Link {
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self.connection, Connection::Cluster(_))
+    }
+
     /// Waits until the connection is lost. Cancel safe.
     pub(super) async fn lost(&self) {
         self.ends.lost.notified().await;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::arriving::{Happened, Inbox};
 use super::link::{Link, Server};
@@ -27,6 +27,11 @@ const AT_ONCE: usize = 1024;
 
 /// How long nothing is asked before it is seen whether the server is there.
 const SILENCE: Duration = Duration::from_secs(5);
+
+/// When all subscriptions of a cluster are asked for again: the client may make a connection to one of the servers anew, as to one
+/// that has come back, and say nothing of the subscriptions that the old one had. What came meanwhile shows by its numbers.
+const FIRST_AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(20);
 
 /// The longest of the first wait for another connection, and of any.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -89,20 +94,34 @@ impl Writer {
     /// A connection that has all subscriptions.
     async fn connect(&mut self) -> redis::RedisResult<Link> {
         let mut link = self.server.connect(self.is_sharded, &self.inbox).await?;
+        self.subscribe(&mut link).await?;
+        Ok(link)
+    }
+
+    /// Subscribes to all channels, which changes nothing for those that are subscribed to.
+    async fn subscribe(&self, link: &mut Link) -> redis::RedisResult<()> {
         let mut all: Vec<_> = self.channels.iter().cloned().map(Ask::Subscribe).collect();
         for some in all.chunks_mut(AT_ONCE) {
             self.refused(link.ask(some).await?).await;
         }
-        Ok(link)
+        Ok(())
     }
 
     /// Until the connection is lost; nothing once nobody asks any more.
     async fn serve(&mut self, link: &mut Link) -> Option<()> {
+        let mut again = Instant::now() + FIRST_AGAIN;
         loop {
             if self.batch.is_empty() {
                 tokio::select! {
                     biased;
                     () = link.lost() => return Some(()),
+                    () = sleep_until(again), if link.is_cluster() => {
+                        if self.subscribe(link).await.is_err() {
+                            return Some(());
+                        }
+                        again = Instant::now() + AGAIN;
+                        continue;
+                    }
                     count = self.asked.recv_many(&mut self.batch, AT_ONCE) => {
                         if count == 0 {
                             return None;
