@@ -27,14 +27,15 @@ pub fn check(choices: &mut Choices<'_>) {
         if !hurry {
             run.begin(choices);
         }
+        let was_quiet = run.is_quiet();
         let heard = run.act(choices, hurry);
         let sent = run.transmit();
         if !hurry {
             run.shrink_window(choices);
         }
         run.deliver(choices);
-        // What is sent last is heard in the next round.
-        if hurry && !heard && !sent && run.is_quiet() {
+        // A wire that was not empty has taken nothing of what there is to send, and what it brought is heard in the next round.
+        if hurry && was_quiet && !heard && !sent && run.is_quiet() {
             break;
         }
     }
