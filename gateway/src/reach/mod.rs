@@ -98,7 +98,7 @@ const KEPT: Duration = Duration::from_secs(60);
 const WINDOW: u32 = (1 << 31) - 1;
 
 /// Octets of a stream's window at its start. It grows for a client that keeps up; one that takes nothing of a thousand responses has
-/// no more than 16 MiB wait for it here.
+/// no more than 16 MiB stand in these windows.
 const STREAM_WINDOW: u32 = 16 << 10;
 
 /// For how long an upstream is not asked again for what it did not offer.

@@ -92,7 +92,9 @@ impl Client {
     /// [`http2_only`](super::ClientBuilder::http2_only)): nothing was asked then. [`Error::Invalid`] for a request that cannot be
     /// sent, such as a CONNECT. [`Error::Application`] with the error of the request's body, where that broke off.
     /// [`Error::Reset`], [`Error::GoAway`], [`Error::Disconnected`] and [`Error::Violation`] where the stream or its connection ended
-    /// before the response; [`Error::Connect`] and [`Error::Timeout`] for a step on the way to a connection.
+    /// before the response, as by this side with ENHANCE_YOUR_CALM where its head is past
+    /// [`max_header_list_size`](crate::Limits::max_header_list_size); [`Error::Connect`] and [`Error::Timeout`] for a step on the way
+    /// to a connection.
     pub async fn request<B>(&self, request: Request<B>) -> Result<Response<Body>>
     where
         B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
@@ -100,7 +102,8 @@ impl Client {
         self.exchange(request.map(|body| body.map_err(Into::into).boxed_unsync())).await
     }
 
-    /// Whether requests find HTTP/2 here, by a connection that is there or is made now. Cancel safe.
+    /// Whether requests find HTTP/2 here, by a connection that is there or is made now: over TLS as ALPN chooses (RFC 9113 §3.2), in
+    /// cleartext where the client goes by prior knowledge (§3.3). Cancel safe.
     ///
     /// # Errors
     ///

@@ -46,31 +46,30 @@ enum Left {
 }
 
 impl<B: Body> Content<B> {
-    /// Of a request, with what its header says of the length (RFC 9110 §8.6): the caller's own word, if it is a number, else the
-    /// body's, if that is not empty.
+    /// Of a request. Its header says the length (RFC 9110 §8.6) in the caller's own word, if that is a number, else in the body's,
+    /// if that is not empty.
     pub(crate) fn of_request(headers: &mut HeaderMap, body: B) -> Self {
-        let hop_by_hop = named_by_connection(headers);
-        let said = take_length(headers);
-        let length = said.or_else(|| body.size_hint().exact());
-        if let Some(length) = length.filter(|_| said.is_some() || !body.is_end_stream()) {
-            headers.insert(CONTENT_LENGTH, length.into());
-        }
-        Self { body, left: length.map_or(Left::Any, Left::Octets), hop_by_hop }
+        Self::with_length(headers, body, |_, body| !body.is_end_stream())
     }
 
-    /// Of a response. Sees to what the header says of the content's length (RFC 9110 §8.6): the service's own word, if it is a
-    /// number, else the body's. Where there is no content, it is the length that there would be.
-    pub(crate) fn new(headers: &mut HeaderMap, status: StatusCode, has_content: bool, body: B) -> Self {
+    /// Of a response. Its header says the length (RFC 9110 §8.6) in the service's own word, if that is a number, else in the body's.
+    /// Where there is no content, it is the length that there would be.
+    pub(crate) fn of_response(headers: &mut HeaderMap, status: StatusCode, has_content: bool, body: B) -> Self {
+        Self::with_length(headers, body, |length, body| match length {
+            // A HEAD is told no length of nothing: a service that leaves the body out does not mean that.
+            0 => has_content && !body.is_end_stream(),
+            _ => has_content || !is_without_content(status),
+        })
+    }
+
+    /// `is_to_say` tells whether the header says a length that the body alone knows.
+    fn with_length(headers: &mut HeaderMap, body: B, is_to_say: impl FnOnce(u64, &B) -> bool) -> Self {
         let hop_by_hop = named_by_connection(headers);
         let said = take_length(headers);
         let length = said.or_else(|| body.size_hint().exact());
-        let is_to_say = match length {
-            _ if said.is_some() => true,
-            // A HEAD is told no length of nothing: a service that leaves the body out does not mean that.
-            Some(length) if length > 0 => has_content || !is_without_content(status),
-            _ => has_content && !body.is_end_stream(),
-        };
-        if let Some(length) = length.filter(|_| is_to_say) {
+        if let Some(length) = length
+            && (said.is_some() || is_to_say(length, &body))
+        {
             headers.insert(CONTENT_LENGTH, length.into());
         }
         Self { body, left: length.map_or(Left::Any, Left::Octets), hop_by_hop }

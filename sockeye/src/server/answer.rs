@@ -290,7 +290,7 @@ where
     }
     let has_content = form != Form::Head && !is_without_content(head.status());
     let status = head.status();
-    let body = Content::new(head.headers_mut(), status, has_content, body);
+    let body = Content::of_response(head.headers_mut(), status, has_content, body);
     let end_stream = !has_content || body.is_end_stream();
     // A service that took the stream over has answered, and its response goes nowhere.
     match handle.respond(head, end_stream, false) {

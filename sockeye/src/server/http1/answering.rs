@@ -135,7 +135,7 @@ where
 {
     let (mut head, body) = response.into_parts();
     let has_content = method != Method::HEAD && !is_without_content(head.status);
-    let body = Content::new(&mut head.headers, head.status, has_content, body);
+    let body = Content::of_response(&mut head.headers, head.status, has_content, body);
     let is_tunnel = head.status.is_informational() || (method == Method::CONNECT && head.status.is_success());
     if is_tunnel || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
         head.headers.remove(CONTENT_LENGTH);
