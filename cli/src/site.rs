@@ -89,7 +89,7 @@ impl Site {
             return opened.map_or_else(|error| no_topic(&error), |response| response.map(Either::Left));
         }
         if request.uri().path() == "/echo" && is_socket {
-            let Ok(response) = websocket(echo).options(self.options).call(request).await;
+            let Ok(response) = websocket(WebSocket::echo).options(self.options).call(request).await;
             return response.map(Either::Left);
         }
         if is_connect {
@@ -142,13 +142,6 @@ impl Site {
             None => nothing(),
         }
     }
-}
-
-async fn echo(mut socket: WebSocket) -> sockeye::Result {
-    while let Some(message) = socket.recv().await? {
-        socket.send(message).await?;
-    }
-    Ok(())
 }
 
 /// Reads content to its end, and keeps nothing but its length.

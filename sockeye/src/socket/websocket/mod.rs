@@ -202,6 +202,20 @@ impl WebSocket {
         poll_fn(move |cx| self.poll_send(cx, &message))
     }
 
+    /// Sends every message back until the peer has closed the socket: a handler for tests, examples and loads, as
+    /// [`websocket`](crate::websocket)`(WebSocket::echo)`. Each message is sent before the next is received, so that a peer which
+    /// does not read is not read from.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv) and [`send`](Self::send).
+    pub async fn echo(mut self) -> Result {
+        while let Some(message) = self.recv().await? {
+            self.send(message).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until the transport has taken everything that was sent, TLS included. While the peer does not read, this waits; it
     /// does not wait for the peer to have read. Cancel safe.
     ///
