@@ -20,7 +20,8 @@ impl Routes {
     /// Two routes for the same.
     pub(crate) fn new(routes: Vec<Route>) -> Result<Self, ConfigError> {
         for (index, route) in routes.iter().enumerate() {
-            if routes[..index].iter().any(|other| (other.path(), other.host()) == (route.path(), route.host())) {
+            if routes[..index].iter().any(|other| (other.segments(), other.host()) == (route.segments(), route.host()))
+            {
                 let path = if route.path().is_empty() { "/" } else { route.path() };
                 let host = route.host().unwrap_or("any host");
                 return Err(ConfigError::new(format!(
@@ -29,7 +30,7 @@ impl Routes {
             }
         }
         let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
-        routes.sort_by_key(|route| (route.host().is_none(), usize::MAX - route.path().len()));
+        routes.sort_by_key(|route| (route.host().is_none(), usize::MAX - route.segments().len()));
         Ok(Self(routes))
     }
 
@@ -39,7 +40,7 @@ impl Routes {
         let host = asked.as_ref().map(Authority::host);
         let takes = |route: &&Arc<Route>| {
             route.host().is_none_or(|own| host.is_some_and(|host| own.eq_ignore_ascii_case(host)))
-                && is_beneath(&path, route.path())
+                && is_beneath(&path, route.segments())
         };
         self.0.iter().find(takes).cloned()
     }
@@ -61,39 +62,45 @@ impl Routes {
 }
 
 /// Whether a path begins with these segments.
-fn is_beneath(path: &str, segments: &str) -> bool {
-    path.strip_prefix(segments).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+fn is_beneath(path: &[u8], segments: &[u8]) -> bool {
+    path.strip_prefix(segments).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 /// Whether a path has a segment that leads back, or may be taken for one.
 pub(crate) fn is_roundabout(path: &str) -> bool {
-    path.split(['/', '\\']).any(|segment| matches!(&*dots(segment), "." | ".."))
+    segments(&decoded(path)).any(|segment| matches!(segment, b"." | b".."))
 }
 
-/// Dots that are written as octets are dots all the same (RFC 3986 §6.2.2.2).
-fn dots(segment: &str) -> Cow<'_, str> {
-    if segment.contains('%') { segment.replace("%2e", ".").replace("%2E", ".").into() } else { segment.into() }
-}
-
-/// A path as an upstream may resolve it (RFC 3986 §5.2.4), so that nobody goes to one route by the name of another: /public/../admin is
-/// for who has /admin. It is this alone that is resolved: the path goes on as it came.
-fn resolved(path: &str) -> Cow<'_, str> {
+/// A path as an upstream may read it: without percent-encoding (RFC 3986 §6.2.2.2), that of slashes included, without segments that
+/// are empty, and without those that lead back (§5.2.4). So nobody goes to one route by the name of another: /%61dmin, //admin and
+/// /public/../admin are for who has /admin. It is this alone that is resolved: the path goes on as it came.
+pub(crate) fn resolved(path: &str) -> Cow<'_, [u8]> {
     // RFC 9110 §7.1: OPTIONS of a server as a whole.
     if path == "*" {
-        return "/".into();
+        return Cow::default();
     }
-    if !path.contains("/.") && !path.contains('%') && !path.contains('\\') || !is_roundabout(path) {
-        return path.into();
+    if !["%", "\\", "//", "/."].iter().any(|odd| path.contains(odd)) {
+        return path.trim_end_matches('/').as_bytes().into();
     }
-    let mut kept: Vec<&str> = Vec::new();
-    for segment in path.split(['/', '\\']).skip(1) {
-        match &*dots(segment) {
-            "." => {}
-            ".." => _ = kept.pop(),
+    let whole = decoded(path);
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for segment in segments(&whole) {
+        match segment {
+            b"" | b"." => {}
+            b".." => _ = kept.pop(),
             _ => kept.push(segment),
         }
     }
-    format!("/{}", kept.join("/")).into()
+    kept.into_iter().flat_map(|segment| [b"/", segment]).flatten().copied().collect()
+}
+
+fn decoded(path: &str) -> Cow<'_, [u8]> {
+    percent_encoding::percent_decode_str(path).into()
+}
+
+/// A backslash is as good as a slash to some servers.
+fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|octet| matches!(octet, b'/' | b'\\'))
 }
 
 #[cfg(test)]
@@ -150,11 +157,38 @@ mod tests {
     #[test]
     fn no_path_leads_around_a_route() {
         let config = Config::to("http://all:1").route(RouteConfig::new("/admin", "http://admin:1"));
-        for path in ["/x/../admin", "/./admin/", "/x/%2e%2E/admin/y", "/x/.%2e/admin", "/../admin", "/x\\..\\admin"] {
+        for path in [
+            "/x/../admin",
+            "/./admin/",
+            "/x/%2e%2E/admin/y",
+            "/x/.%2e/admin",
+            "/../admin",
+            "/x\\..\\admin",
+            "/%61dmin",
+            "/adm%69n/y",
+            "//admin",
+            "/%2fadmin",
+            "/admin%2Fy",
+            "/x%2f..%2fadmin",
+            "/x%5C..%5Cadmin",
+        ] {
             assert_eq!(found(&config, path, None).as_deref(), Some("http://admin:1"), "{path}");
         }
+        assert_eq!(found(&config, "/%2561dmin", None).as_deref(), Some("http://all:1"), "it is decoded once");
         assert_eq!(found(&config, "/admin/../x", None).as_deref(), Some("http://all:1"));
         assert_eq!(found(&config, "/a.b/..c", None).as_deref(), Some("http://all:1"));
+    }
+
+    /// RFC 3986 §6.2.2.1, §6.2.2.2
+    #[test]
+    fn a_route_is_the_same_however_its_octets_are_written() {
+        for route in ["/caf\u{e9} au lait".replace(' ', "%20"), "/caf%c3%a9%20au%20lait/".into()] {
+            let config = Config::to("http://all:1").route(RouteConfig::new(route, "http://bar:1"));
+            for path in ["/caf%C3%A9%20au%20lait", "/caf%c3%A9%20%61u%20lait/x"] {
+                assert_eq!(found(&config, path, None).as_deref(), Some("http://bar:1"), "{path}");
+            }
+            assert_eq!(found(&config, "/caf%C3%A8%20au%20lait", None).as_deref(), Some("http://all:1"));
+        }
     }
 
     #[test]
@@ -169,6 +203,12 @@ mod tests {
                 Config::to("http://a:1")
                     .route(RouteConfig::new("/a", "http://a:1"))
                     .route(RouteConfig::new("/a/", "http://b:1")),
+                "two routes",
+            ),
+            (
+                Config::to("http://a:1")
+                    .route(RouteConfig::new("/a", "http://a:1"))
+                    .route(RouteConfig::new("/%61", "http://b:1")),
                 "two routes",
             ),
             (Config::to("http://a:1").route(RouteConfig::default()), "neither a path nor a host"),

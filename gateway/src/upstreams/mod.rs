@@ -14,12 +14,15 @@ pub use self::lease::Lease;
 pub use self::upstream::Upstream;
 pub(crate) use self::upstream::{Settings, State};
 use crate::policy::Policy;
+use crate::routes;
 
 /// Where some requests go.
 #[derive(Debug)]
 pub struct Route {
-    /// Whole segments: without an end that is a slash.
+    /// Without an end that is a slash.
     path: String,
+    /// The same as requests' are compared with it.
+    segments: Vec<u8>,
     host: Option<String>,
     name: Arc<str>,
     policy: Policy,
@@ -49,7 +52,8 @@ impl Route {
         let path = path.unwrap_or_default();
         let shown = if path.is_empty() { "/" } else { &path };
         let name = format!("{}{shown}", host.as_deref().unwrap_or_default()).into();
-        Self { path, host, name, policy, upstreams }
+        let segments = routes::resolved(&path).into_owned();
+        Self { path, segments, host, name, policy, upstreams }
     }
 
     /// Its host, where it is for one, and its path, as people are shown them.
@@ -60,6 +64,11 @@ impl Route {
     /// The segments with which its paths begin: empty for all paths.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// They as they are [resolved](routes::resolved).
+    pub(crate) fn segments(&self) -> &[u8] {
+        &self.segments
     }
 
     /// The host that it is for: any where there is none.
