@@ -173,7 +173,7 @@ impl Live {
     /// | `ends_total` | by `end`: how exchanges ended, as the access log has it |
     /// | `octets_total` | by `direction`, `received` of clients or `sent` to them, as they go |
     /// | `answer_seconds` | a histogram of the times to an answer |
-    /// | `upstream_open`, `upstream_well` | by `upstream`: exchanges that are under way, and 1 where it is well |
+    /// | `upstream_open`, `upstream_well` | by `upstream`, all routes together: exchanges that are under way, and 1 where it is well |
     /// | `upstream_exchanges_total`, `upstream_failures_total` | by `upstream`: all, and those without an answer |
     /// | `log_lines_lost_total` | lines of the access log that could not be written in time |
     pub fn prometheus(&self) -> String {
@@ -243,25 +243,51 @@ impl Text {
     }
 
     fn upstreams(&mut self, live: &Live) {
-        let upstreams = live.upstreams();
-        type Look = fn(&crate::upstreams::Upstream) -> u64;
+        let upstreams = Counted::all(live);
+        type Look = fn(&Counted) -> u64;
         let families: [(&'static str, &str, &str, Look); 4] = [
-            ("upstream_open", "gauge", "Exchanges that are under way.", |upstream| upstream.open() as u64),
+            ("upstream_open", "gauge", "Exchanges that are under way.", |upstream| upstream.open),
             ("upstream_well", "gauge", "1 where it is well, 0 where it rests or fails its check.", |upstream| {
-                u64::from(upstream.trouble().is_none())
+                u64::from(upstream.is_well)
             }),
-            ("upstream_exchanges_total", "counter", "Exchanges so far.", |upstream| upstream.begun()),
-            ("upstream_failures_total", "counter", "Exchanges that got no answer.", |upstream| upstream.failures()),
+            ("upstream_exchanges_total", "counter", "Exchanges so far.", |upstream| upstream.begun),
+            ("upstream_failures_total", "counter", "Exchanges that got no answer.", |upstream| upstream.failures),
         ];
         for (name, kind, help, look) in families {
             self.family(name, kind, help);
             for upstream in &upstreams {
-                self.sample(
-                    &format!("{{upstream=\"{}\"}}", escaped(&upstream.reach().target().to_string())),
-                    look(upstream),
-                );
+                self.sample(&format!("{{upstream=\"{}\"}}", escaped(&upstream.target)), look(upstream));
             }
         }
+    }
+}
+
+/// An upstream as it is counted: one for each target, though routes may reach it each in their own way. A label that came twice would
+/// make a scrape invalid.
+struct Counted {
+    target: String,
+    open: u64,
+    is_well: bool,
+    begun: u64,
+    failures: u64,
+}
+
+impl Counted {
+    fn all(live: &Live) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for upstream in live.upstreams() {
+            let target = upstream.reach().target().to_string();
+            let index = all.iter().position(|other| other.target == target).unwrap_or_else(|| {
+                all.push(Self { target, open: 0, is_well: true, begun: 0, failures: 0 });
+                all.len() - 1
+            });
+            let counted = &mut all[index];
+            counted.open += upstream.open() as u64;
+            counted.is_well &= upstream.trouble().is_none();
+            counted.begun += upstream.begun();
+            counted.failures += upstream.failures();
+        }
+        all
     }
 }
 
@@ -271,9 +297,11 @@ fn escaped(label: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::{Request, StatusCode};
 
-    use crate::config::Config;
+    use crate::config::{Config, RouteConfig};
     use crate::live::Live;
     use crate::observe::{End, Exchange};
 
@@ -309,5 +337,19 @@ mod tests {
         drop(socket);
         assert!(live.prometheus().contains("sockeye_gateway_open_web_sockets 0\n"));
         assert!(live.counts().recent().iter().all(|recent| &*recent.told.path == "/chat"), "a query may hold secrets");
+    }
+    #[test]
+    fn an_upstream_that_two_routes_reach_each_in_their_own_way_is_counted_once() {
+        let mut slow = RouteConfig::new("/slow", "http://a:1");
+        slow.answer_timeout = Some(Duration::from_secs(300).into());
+        let live = Live::new(&Config::to("http://a:1").route(slow)).unwrap();
+        let leases: Vec<_> = live.routes().iter().map(|route| route.lease().unwrap()).collect();
+        leases[0].failed(&"refused");
+        let text = live.prometheus();
+        for (name, value) in [("open", 2), ("well", 1), ("exchanges_total", 2), ("failures_total", 1)] {
+            let name = format!("sockeye_gateway_upstream_{name}{{");
+            let samples: Vec<_> = text.lines().filter(|line| line.starts_with(&name)).collect();
+            assert_eq!(samples, [format!("{name}upstream=\"http://a:1\"}} {value}")]);
+        }
     }
 }
