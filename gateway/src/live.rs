@@ -68,7 +68,8 @@ impl Live {
 
     /// From now on what ends is logged there.
     pub fn log_to(&self, log: AccessLog) {
-        self.0.log.store(Arc::new(log));
+        let before = self.0.log.swap(Arc::new(log));
+        self.0.counts.lost_lines(before.lost());
     }
 
     /// Waits until all that has ended is logged, for no longer than this, and blocks the thread for so long: for the end of a program.

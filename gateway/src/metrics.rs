@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     answers: [AtomicU64; BOUNDS.len() + 1],
     answer_micros: AtomicU64,
     recent: Mutex<VecDeque<Recent>>,
+    /// Lines that the logs before this one lost.
+    lost_lines: AtomicU64,
 }
 
 /// Octets that threads count each for itself, so that relays on several processors do not wait for one cache line.
@@ -129,6 +131,11 @@ impl Counts {
         drop(forgotten);
     }
 
+    /// A log makes way for another one, and has lost so many lines.
+    pub(crate) fn lost_lines(&self, lines: u64) {
+        add(&self.lost_lines, lines);
+    }
+
     /// The latest last.
     pub(crate) fn recent(&self) -> Vec<Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
@@ -175,7 +182,7 @@ impl Live {
     /// | `answer_seconds` | a histogram of the times to an answer |
     /// | `upstream_open`, `upstream_well` | by `upstream`, all routes together: exchanges that are under way, and 1 where it is well |
     /// | `upstream_exchanges_total`, `upstream_failures_total` | by `upstream`: all, and those without an answer |
-    /// | `log_lines_lost_total` | lines of the access log that could not be written in time |
+    /// | `log_lines_lost_total` | lines of the access log that could not be written, or not in time |
     pub fn prometheus(&self) -> String {
         let counts = self.counts();
         let mut text = Text::default();
@@ -201,8 +208,8 @@ impl Live {
         text.sample("{direction=\"sent\"}", sent);
         text.answers(counts);
         text.upstreams(self);
-        text.family("log_lines_lost_total", "counter", "Lines of the access log that could not be written in time.");
-        text.sample("", self.log().lost());
+        text.family("log_lines_lost_total", "counter", "Lines of the access log that could not be written.");
+        text.sample("", get(&counts.lost_lines) + self.log().lost());
         text.text
     }
 }
@@ -303,6 +310,7 @@ mod tests {
 
     use crate::config::{Config, RouteConfig};
     use crate::live::Live;
+    use crate::log::{AccessLog, LogFormat};
     use crate::observe::{End, Exchange};
 
     #[test]
@@ -351,5 +359,25 @@ mod tests {
             let samples: Vec<_> = text.lines().filter(|line| line.starts_with(&name)).collect();
             assert_eq!(samples, [format!("{name}upstream=\"http://a:1\"}} {value}")]);
         }
+    }
+    #[test]
+    fn lines_that_a_log_lost_count_when_another_is_in_its_place() {
+        struct Full;
+        impl std::io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let live = Live::new(&Config::to("http://a:1")).unwrap();
+        live.log_to(AccessLog::to(LogFormat::Text, Full).unwrap());
+        drop(Exchange::begin(&Request::get("/").body(()).unwrap(), &live));
+        live.flush_log(Duration::from_secs(10));
+        let lost = "sockeye_gateway_log_lines_lost_total 1\n";
+        assert!(live.prometheus().contains(lost));
+        live.log_to(AccessLog::off());
+        assert!(live.prometheus().contains(lost));
     }
 }

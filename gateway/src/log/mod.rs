@@ -1,17 +1,20 @@
 //! A line for each request and each WebSocket that has ended.
 
+mod lines;
+
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use http::Version;
 use serde::{Deserialize, Serialize};
 
+use self::lines::Lines;
 use crate::observe::Ended;
 
 /// Lines that may wait to be written; more are lost, and counted. A disk that stands still stops no request.
@@ -68,8 +71,10 @@ impl AccessLog {
             return Ok(Self::off());
         }
         let (waiting, received) = sync_channel(WAITING);
-        std::thread::Builder::new().name("access-log".into()).spawn(move || write(&received, writer))?;
-        Ok(Self(Some(Sink { format, waiting, lost: Arc::default() })))
+        let lost = Arc::new(AtomicU64::new(0));
+        let mut lines = Lines::new(writer, lost.clone());
+        std::thread::Builder::new().name("access-log".into()).spawn(move || lines.write_all_of(&received))?;
+        Ok(Self(Some(Sink { format, waiting, lost })))
     }
 
     /// Logs to the end of a file, which is made where there is none.
@@ -81,7 +86,7 @@ impl AccessLog {
         Self::to(format, OpenOptions::new().create(true).append(true).open(path)?)
     }
 
-    /// Lines that were lost because writing them took too long.
+    /// Lines that were lost because writing them took too long, or failed as on a full disk.
     pub fn lost(&self) -> u64 {
         self.0.as_ref().map_or(0, |sink| sink.lost.load(Ordering::Relaxed))
     }
@@ -107,28 +112,6 @@ impl AccessLog {
         };
         if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sink.waiting.try_send(Waiting::Line(line)) {
             sink.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Writes until the log is gone. What is there already goes out together.
-fn write(waiting: &Receiver<Waiting>, writer: impl Write) {
-    let mut writer = BufWriter::new(writer);
-    while let Ok(first) = waiting.recv() {
-        let mut flushed = Vec::new();
-        let mut written = Ok(());
-        for next in std::iter::once(first).chain(waiting.try_iter().take(WAITING)) {
-            match next {
-                Waiting::Line(line) => written = written.and_then(|()| writer.write_all(line.as_bytes())),
-                Waiting::Flush(done) => flushed.push(done),
-            }
-        }
-        if let Err(error) = written.and_then(|()| writer.flush()) {
-            tracing::warn!(%error, "the access log cannot be written, and ends");
-            return;
-        }
-        for done in flushed {
-            done.try_send(()).ok();
         }
     }
 }
@@ -193,8 +176,10 @@ fn text(ended: &Ended<'_>) -> String {
     let line = Line::of(ended);
     let mut text = format!("{} {} ", line.time, line.client.as_deref().unwrap_or("-"));
     let what = if line.websocket { "WebSocket" } else { line.method };
-    // Neither can hold a space or a line's end: they are parts of a URI.
-    _ = write!(text, "{what} {}{} {} ", line.host, line.path, line.version);
+    // Neither can hold a space: they are parts of a URI.
+    _ = write!(text, "{what} {}", line.host);
+    push_visible(&mut text, line.path);
+    _ = write!(text, " {} ", line.version);
     _ = match line.status {
         Some(status) => write!(text, "{status}"),
         None => write!(text, "-"),
@@ -203,18 +188,24 @@ fn text(ended: &Ended<'_>) -> String {
     _ = write!(text, "in {} out {} {:.3}s {}", line.received, line.sent, line.seconds, line.end);
     if let Some(reason) = line.reason {
         text.push_str(": ");
-        reason.chars().for_each(|character| match character {
-            '"' | '\'' => text.push(character),
-            _ => text.extend(character.escape_debug()),
-        });
+        push_visible(&mut text, reason);
     }
     text.push('\n');
     text
 }
 
+/// Without what would begin another line, or have a terminal do anything. A path may hold such beyond ASCII.
+fn push_visible(text: &mut String, part: &str) {
+    part.chars().for_each(|character| match character {
+        '"' | '\'' => text.push(character),
+        _ => text.extend(character.escape_debug()),
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::mpsc::Receiver;
     use std::time::SystemTime;
 
     use http::{Method, StatusCode};
@@ -283,6 +274,14 @@ mod tests {
         assert_eq!((&line["status"], &line["received"], &line["sent"]), (&200.into(), &12.into(), &34.into()));
         assert_eq!((&line["end"], &line["upstream"]), (&"failed".into(), &"http://localhost:3000".into()));
         assert_eq!((&line["seconds"], &line["time"]), (&1.5.into(), &"1970-01-01T00:00:00.000Z".into()));
+    }
+
+    #[test]
+    fn a_line_for_people_is_one_line_that_does_nothing_to_a_terminal() {
+        let mut told = told();
+        told.path = "/\u{9b}31m\u{85}\u{2028}\u{202e}caf\u{e9}\"".into();
+        let line = text(&Ended { told: &told, end: &End::Done, at: SystemTime::UNIX_EPOCH, took: Duration::ZERO });
+        assert!(line.contains("example.com/\\u{9b}31m\\u{85}\\u{2028}\\u{202e}caf\u{e9}\" HTTP/2"), "{line}");
     }
 
     /// Whoever writes may stand still, and nothing else does.
