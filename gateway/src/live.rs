@@ -62,7 +62,12 @@ impl Live {
     pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
         let _one_at_a_time = self.0.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.upstreams();
-        self.0.routes.store(Arc::new(config.routes(&before)?));
+        let routes = config.routes(&before)?;
+        let kept = routes.upstreams();
+        self.0.routes.store(Arc::new(routes));
+        for upstream in before.iter().filter(|upstream| !kept.iter().any(|other| Arc::ptr_eq(upstream, other))) {
+            upstream.leave();
+        }
         Ok(())
     }
 

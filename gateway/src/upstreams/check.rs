@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::Upstream;
@@ -12,12 +13,11 @@ use crate::reach::Error;
 /// Time for an answer: a server that takes longer for its own check is not well.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The check ends with the upstream.
-pub(super) fn start(upstream: &Arc<Upstream>, path: String, interval: Duration) -> Result<(), Error> {
+/// The check ends with the upstream, or by what is returned.
+pub(super) fn start(upstream: &Arc<Upstream>, path: String, interval: Duration) -> Result<AbortHandle, Error> {
     let runtime = Handle::try_current()
         .map_err(|_| Error::invalid("a check needs a runtime of tokio: make the gateway inside of one"))?;
-    runtime.spawn(repeat(Arc::downgrade(upstream), path, interval));
-    Ok(())
+    Ok(runtime.spawn(repeat(Arc::downgrade(upstream), path, interval)).abort_handle())
 }
 
 async fn repeat(upstream: Weak<Upstream>, path: String, interval: Duration) {

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+
+use tokio::task::AbortHandle;
 
 use super::check;
 use super::health::Health;
@@ -26,6 +28,8 @@ pub struct Upstream {
     begun: AtomicU64,
     failures: AtomicU64,
     health: Mutex<Health>,
+    /// Of its check, where there is one.
+    check: OnceLock<AbortHandle>,
 }
 
 /// How much an upstream is to be asked.
@@ -39,7 +43,7 @@ pub(crate) enum State {
 }
 
 impl Upstream {
-    /// With a check, where there is to be one, that goes on for as long as there is the upstream.
+    /// With a check, where there is to be one, that goes on until the upstream [is left](Self::leave).
     pub(crate) fn new(settings: Settings) -> Result<Arc<Self>, reach::Error> {
         let reach = Reach::new(settings.target.clone(), settings.protocol, &settings.tls, &settings.timeouts)?;
         let upstream = Arc::new(Self {
@@ -48,12 +52,21 @@ impl Upstream {
             begun: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             health: Mutex::default(),
+            check: OnceLock::new(),
             settings,
         });
         if let Some((path, interval)) = &upstream.settings.check {
-            check::start(&upstream, path.clone(), *interval)?;
+            let check = check::start(&upstream, path.clone(), *interval)?;
+            upstream.check.get_or_init(|| check);
         }
         Ok(upstream)
+    }
+
+    /// No route leads there any more. Its sockets may live for days, and nobody wants to know whether it is well.
+    pub(crate) fn leave(&self) {
+        if let Some(check) = self.check.get() {
+            check.abort();
+        }
     }
 
     pub(crate) fn settings(&self) -> &Settings {
@@ -131,5 +144,34 @@ impl Upstream {
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream").field("reach", &self.reach).field("open", &self.open()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use crate::live::Live;
+
+    fn config(upstream: &str) -> Config {
+        let mut config = Config::to(upstream);
+        config.all.check = Some("/healthy".into());
+        config
+    }
+
+    /// A socket keeps its upstream for as long as it is open.
+    #[tokio::test]
+    async fn an_upstream_that_is_left_is_not_checked_for_the_sake_of_its_sockets() {
+        let live = Live::new(&config("http://127.0.0.1:1")).unwrap();
+        let lease = live.routes()[0].lease().unwrap();
+        let check = lease.check.get().unwrap();
+        live.reload(&config("http://127.0.0.1:1")).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!check.is_finished(), "nothing has changed for it");
+        live.reload(&config("http://127.0.0.1:2")).unwrap();
+        while !check.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let fails = live.reload(&config("nowhere"));
+        assert!(fails.is_err() && !live.upstreams()[0].check.get().unwrap().is_finished(), "all stays as it was");
     }
 }
