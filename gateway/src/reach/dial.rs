@@ -60,10 +60,7 @@ impl Dialer {
         } else {
             None
         };
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        Ok(Self { target: Arc::new(target), tls, tcp, time })
+        Ok(Self { target: Arc::new(target), tls, tcp: with_settings(HttpConnector::new(), time), time })
     }
 
     pub(crate) fn target(&self) -> &Target {
@@ -91,16 +88,17 @@ impl Dialer {
     /// Connects without TLS.
     pub(super) async fn transport(&self) -> Result<Stream, Error> {
         let target = &self.target;
-        let connected = timeout(self.time, self.connect()).await;
-        let connected = connected.map_err(|_| {
+        let timed_out = || {
             let time = self.time.as_secs_f32();
             Error::timed_out(
                 format!("{target} did not take a connection within {time} s: is its host up and reachable?"),
                 false,
             )
-        })?;
+        };
+        let connected = timeout(self.time, self.connect()).await.map_err(|_| timed_out())?;
         connected.map_err(|error| {
             let advice = match error.kind() {
+                io::ErrorKind::TimedOut => return timed_out(),
                 io::ErrorKind::ConnectionRefused => "is the server running there?",
                 io::ErrorKind::NotFound => "is the server running, and is this its socket?",
                 io::ErrorKind::PermissionDenied => "may this user open it?",
@@ -142,6 +140,15 @@ impl Dialer {
     }
 }
 
+/// How an upstream is connected to, whoever looks its name up.
+fn with_settings<R>(mut tcp: HttpConnector<R>, time: Duration) -> HttpConnector<R> {
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    // Of several addresses of a family each gets its share, so that one that says nothing does not use it all up.
+    tcp.set_connect_timeout(Some(time));
+    tcp
+}
+
 /// What the system said, out of what the connector makes of it.
 fn of_connector(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -173,5 +180,52 @@ impl Service<Uri> for Pooled {
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self(dialer) = self.clone();
         Box::pin(async move { Ok(TokioIo::new(dialer.dial().await?)) })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::SocketAddr;
+
+    use socket2::{Domain, Socket, Type};
+    use tower::service_fn;
+
+    use super::*;
+
+    /// An address at which a connection is neither taken nor refused: the queue of those that are to be accepted is full.
+    fn silent() -> (Socket, Vec<std::net::TcpStream>) {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let time = Duration::from_millis(100);
+        let queued = std::iter::from_fn(|| std::net::TcpStream::connect_timeout(&address, time).ok()).collect();
+        (socket, queued)
+    }
+
+    /// A name of several machines, the first of which is down.
+    #[tokio::test]
+    async fn of_several_addresses_one_that_is_silent_leaves_time_for_the_others() {
+        let (first, _queued) = silent();
+        let silent = first.local_addr().unwrap().as_socket().unwrap();
+        let second = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 3], silent.port()))).unwrap();
+        let resolver = service_fn(move |_| async move {
+            Ok::<_, io::Error>([silent, SocketAddr::from(([127, 0, 0, 3], 0))].into_iter())
+        });
+        let time = Duration::from_secs(2);
+        let mut tcp = with_settings(HttpConnector::new_with_resolver(resolver), time);
+        let uri = format!("http://several.example:{}/", silent.port()).parse::<Uri>().unwrap();
+        let connected = timeout(time, tcp.call(uri)).await.expect("there is time for both").unwrap();
+        assert_eq!(connected.inner().peer_addr().unwrap(), second.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_silent_takes_too_long() {
+        let (socket, _queued) = silent();
+        let url = format!("http://{}", socket.local_addr().unwrap().as_socket().unwrap());
+        let time = Duration::from_millis(50);
+        let error = Dialer::new(url.parse().unwrap(), &super::super::Tls::default(), time).unwrap().dial().await;
+        let error = error.expect_err("nobody takes it");
+        assert!(error.is_timeout() && error.to_string().contains("0.05 s"), "{error}");
     }
 }
