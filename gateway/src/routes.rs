@@ -234,8 +234,14 @@ mod tests {
             let error = Config::to("https://a:1").route(route).routes(&[]).unwrap_err().to_string();
             assert!(error.starts_with("the route /api: upstream-"), "{error}");
         }
+        let mut none = Config::to("https://a:1");
+        none.all.upstream_ca = Some("no-such-file.pem".into());
+        let error = none.routes(&[]).unwrap_err().to_string();
+        assert!(error.contains("upstream-ca") && error.contains("no-such-file.pem"), "{error}");
         let mut mixed = Config::to("http://a:1").route(RouteConfig::new("/api", "https://a:1"));
         mixed.all.upstream_name = Some("example.com".into());
         mixed.routes(&[]).expect("one of them is for it");
+        mixed.all.upstream_name = Some("2001:db8::7".into());
+        mixed.routes(&[]).expect("a certificate may be for an address");
     }
 }

@@ -82,7 +82,7 @@ pub(crate) struct Arguments {
     /// How often; 5s by default.
     #[arg(long, value_name = "TIME")]
     check_interval: Option<Time>,
-    /// The certificates (PEM) that upstreams' are to be signed by, in place of the system's.
+    /// The certificates (PEM) that upstreams' are to be signed by, in place of the system's. SIGHUP has it read again.
     #[arg(long, value_name = "FILE")]
     upstream_ca: Option<PathBuf>,
     /// The name that upstreams' certificates are to have, in place of their host's.

@@ -1,7 +1,9 @@
 //! From what is said to what is run.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs};
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
@@ -88,7 +90,8 @@ fn upstream(settings: Settings, known: &mut Vec<Arc<Upstream>>) -> Result<Arc<Up
 fn settings(config: &RouteConfig, text: &str) -> Result<Settings, ConfigError> {
     let wrong = |error: crate::reach::Error| ConfigError::new(error.to_string());
     let target: Target = text.parse().map_err(wrong)?;
-    let protocol = config.to.as_deref().map_or(Ok(Protocol::default()), str::parse).map_err(wrong)?;
+    let protocol = config.to.as_deref().map_or(Ok(Protocol::default()), str::parse);
+    let protocol = protocol.map_err(|error| ConfigError::new(format!("to: {error}")))?;
     let mut timeouts = Timeouts::default();
     if let Some(time) = some_time("connect-timeout", config.connect_timeout)? {
         timeouts.connect = time;
@@ -100,7 +103,10 @@ fn settings(config: &RouteConfig, text: &str) -> Result<Settings, ConfigError> {
         timeouts.close = time;
     }
     let tls = Tls {
-        roots: config.upstream_ca.clone(),
+        roots: match &config.upstream_ca {
+            Some(path) if target.is_secure() => Some(roots(path)?),
+            _ => None,
+        },
         insecure: config.upstream_insecure.unwrap_or_default(),
         server_name: config.upstream_name.clone(),
     };
@@ -109,10 +115,18 @@ fn settings(config: &RouteConfig, text: &str) -> Result<Settings, ConfigError> {
         Some(text) if PathAndQuery::try_from(text.as_str()).is_ok() && text.starts_with('/') => {
             Some((text.clone(), interval))
         }
-        Some(text) => return Err(ConfigError::new(format!("{text:?} is no path to check: it is such as /healthy"))),
+        Some(text) => return Err(ConfigError::new(format!("check: {text:?} is no path, which is such as /healthy"))),
         None => None,
     };
     Ok(Settings { target, protocol, tls, timeouts, check })
+}
+
+/// What the file holds now: where it is another than before, so is the upstream.
+fn roots(path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let wrong = |why: &dyn fmt::Display| ConfigError::new(format!("upstream-ca = {path:?}: {why}"));
+    let pem = fs::read(path).map_err(|error| wrong(&error))?;
+    sockeye::ClientBuilder::root_tls(&pem).map_err(|error| wrong(&error))?;
+    Ok(pem)
 }
 
 /// A time that is not nothing.
@@ -143,7 +157,7 @@ fn origin(text: &str) -> Result<String, ConfigError> {
         _ if text == "null" => Ok(text.to_owned()),
         Ok(uri) if is_origin(&uri) && !text.ends_with('/') => Ok(text.to_owned()),
         _ => Err(ConfigError::new(format!(
-            "{text:?}: an origin is a scheme and a host, such as https://example.com, or any"
+            "origin: {text:?} is none, which is a scheme and a host, such as https://example.com, or any"
         ))),
     }
 }

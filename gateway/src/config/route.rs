@@ -36,7 +36,7 @@ pub struct RouteConfig {
     pub check: Option<String>,
     /// How often; 5 seconds by default.
     pub check_interval: Option<Time>,
-    /// See [`Tls::roots`](crate::Tls::roots).
+    /// A PEM file: see [`Tls::roots`](crate::Tls::roots). A [reload](crate::Live::reload) reads it again.
     pub upstream_ca: Option<PathBuf>,
     /// See [`Tls::insecure`](crate::Tls::insecure).
     pub upstream_insecure: Option<bool>,

@@ -142,7 +142,7 @@ impl Reach {
     ///
     /// # Errors
     ///
-    /// What cannot be: a name that no certificate has, roots that cannot be read.
+    /// What cannot be: a name that no certificate has, roots that are none.
     pub fn new(target: Target, protocol: Protocol, tls: &Tls, timeouts: &Timeouts) -> Result<Self, Error> {
         let dialer = Dialer::new(target, tls, timeouts.connect)?;
         let pool = Pool::new(&dialer, timeouts);
@@ -285,7 +285,8 @@ fn client(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -
     let (scheme, authority) =
         if target.is_secure() { ("https", target.authority()) } else { ("http", target.authority()) };
     let url = match &tls.server_name {
-        // It is by its URL that the client knows which name the certificate is to have.
+        // It is by its URL that the client knows which name the certificate is to have (RFC 3986 §3.2.2: an IPv6 address in brackets).
+        Some(name) if name.contains(':') => format!("{scheme}://[{name}]"),
         Some(name) => format!("{scheme}://{name}"),
         None => format!("{scheme}://{authority}"),
     };

@@ -1,7 +1,5 @@
 //! TLS towards upstreams: whom to trust.
 
-use std::path::PathBuf;
-
 use rustls::ClientConfig;
 use sockeye::ClientBuilder;
 
@@ -11,8 +9,8 @@ use super::Error;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tls {
-    /// A PEM file whose certificates are trusted, and no others.
-    pub roots: Option<PathBuf>,
+    /// What a PEM file holds whose certificates are trusted, and no others.
+    pub roots: Option<Vec<u8>>,
     /// Takes any certificate: for tests, since whoever stands between can read and change everything.
     pub insecure: bool,
     /// The name that the certificate is to have, in place of the target's host.
@@ -26,9 +24,9 @@ impl Tls {
         if self.insecure {
             return ClientBuilder::insecure_tls().map_err(invalid);
         }
-        let Some(path) = &self.roots else { return ClientBuilder::system_tls().map_err(invalid) };
-        let invalid = |error: &dyn std::fmt::Display| Error::invalid(format!("{}: {error}", path.display()));
-        let pem = std::fs::read(path).map_err(|error| invalid(&error))?;
-        ClientBuilder::root_tls(&pem).map_err(|error| invalid(&error))
+        match &self.roots {
+            Some(pem) => ClientBuilder::root_tls(pem).map_err(invalid),
+            None => ClientBuilder::system_tls().map_err(invalid),
+        }
     }
 }

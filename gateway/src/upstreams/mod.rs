@@ -132,7 +132,10 @@ impl std::error::Error for Unavailable {}
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
+
+    use base64::Engine as _;
 
     use super::health::FAILURES;
     use crate::config::Config;
@@ -215,5 +218,28 @@ mod tests {
         config.all.answer_timeout = Some(Duration::from_secs(7).into());
         let changed = config.routes(&before.upstreams()).unwrap();
         assert_eq!(changed.upstreams()[0].open(), 0);
+    }
+    /// A private authority's certificates are in a file, which may hold others by now.
+    #[test]
+    fn a_reload_has_it_trust_what_the_file_holds_then() {
+        let file = std::env::temp_dir().join(format!("sockeye-gateway-roots-{}.pem", std::process::id()));
+        let write = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let octets = base64::engine::general_purpose::STANDARD.encode(made.cert.der());
+            std::fs::write(&file, format!("-----BEGIN CERTIFICATE-----\n{octets}\n-----END CERTIFICATE-----\n"))
+                .unwrap();
+        };
+        write();
+        let mut config = Config::to("https://a:1");
+        config.all.upstream_ca = Some(file.clone());
+        let before = config.routes(&[]).unwrap().upstreams();
+        let is_kept = || Arc::ptr_eq(&before[0], &config.routes(&before).unwrap().upstreams()[0]);
+        assert!(is_kept());
+        write();
+        assert!(!is_kept());
+        std::fs::write(&file, "no certificate").unwrap();
+        let error = config.routes(&before).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(error.contains("upstream-ca") && error.contains(".pem"), "{error}");
     }
 }
