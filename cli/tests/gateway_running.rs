@@ -106,7 +106,7 @@ fn a_hangup_has_the_certificate_read_again() {
 }
 
 /// The number of files that it may open is small: what finds no place is refused or waits, the processor is not kept busy by it,
-/// and what comes later is served.
+/// what comes later is served, and no upstream is thought ill of for what the gateway itself lacks.
 #[test]
 fn a_gateway_short_of_files_backs_off_and_is_well_again() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -120,7 +120,8 @@ fn a_gateway_short_of_files_backs_off_and_is_well_again() {
     shell.args(["-c", "ulimit -n 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sockeye"), "gateway", &upstream]);
     // More places than there are files: it is the system that says no.
     shell.args(["--cleartext", "--listen", "127.0.0.1:0", "--access-log", "off", "--max-connections", "1000"]);
-    let gateway = Running::start(shell);
+    shell.args(["--check", "/healthy", "--check-interval", "100ms"]);
+    let mut gateway = Running::start(shell);
     let address = format!("127.0.0.1:{}", gateway.port);
     let mut held = Vec::new();
     for _ in 0..100 {
@@ -139,6 +140,11 @@ fn a_gateway_short_of_files_backs_off_and_is_well_again() {
         fetch(&address, "/").is_ok_and(|response| response.starts_with("HTTP/1.1 200 "))
     });
     assert!(served);
+    gateway.process.kill().unwrap();
+    let mut said = String::new();
+    gateway.stderr.read_to_string(&mut said).unwrap();
+    assert!(said.contains("no connection can be accepted"), "it was short of them: {said}");
+    assert!(!said.contains("fails its check") && !said.contains("rests"), "{said}");
 }
 
 fn answer(mut connection: TcpStream) {

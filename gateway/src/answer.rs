@@ -23,8 +23,11 @@ impl Failure {
 
     /// The upstream gave no answer.
     pub(crate) fn of_upstream(error: &reach::Error) -> Self {
-        let failure = Self::new(error.status(), error.to_string());
-        if error.has_no_client() { Self { end: End::ClientLeft, ..failure } } else { failure }
+        match Self::new(error.status(), error.to_string()) {
+            failure if error.has_no_client() => Self { end: End::ClientLeft, ..failure },
+            failure if error.is_of_gateway() => Self { end: End::Unavailable(failure.text.clone()), ..failure },
+            failure => failure,
+        }
     }
 
     /// No path of the gateway leads there.

@@ -48,7 +48,7 @@ pub(crate) async fn forward(
             }
             Err(failed) => progress.broken().cloned().unwrap_or(failed),
         };
-        if failed.is_of_client() {
+        if failed.is_of_client() || failed.is_of_gateway() {
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         }

@@ -96,15 +96,9 @@ impl Dialer {
             )
         };
         let connected = timeout(self.time, self.connect()).await.map_err(|_| timed_out())?;
-        connected.map_err(|error| {
-            let advice = match error.kind() {
-                io::ErrorKind::TimedOut => return timed_out(),
-                io::ErrorKind::ConnectionRefused => "is the server running there?",
-                io::ErrorKind::NotFound => "is the server running, and is this its socket?",
-                io::ErrorKind::PermissionDenied => "may this user open it?",
-                _ => "is its address right?",
-            };
-            Error::unreached(format!("no connection to {target}: {error}; {advice}"))
+        connected.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut => timed_out(),
+            _ => Error::of_connect(target, &error),
         })
     }
 

@@ -1,5 +1,5 @@
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
 use http::StatusCode;
 
@@ -26,6 +26,8 @@ enum Kind {
     Ended,
     /// There was an answer, and none to what was asked for.
     Unfit,
+    /// This system has no room for another connection, whoever it would be to.
+    Exhausted,
     /// The client did not send its content whole: what it is told, if it is there.
     Content { status: StatusCode, is_gone: bool },
 }
@@ -53,6 +55,23 @@ impl Error {
 
     pub(crate) fn unfit(text: impl Into<String>) -> Self {
         Self { kind: Kind::Unfit, text: text.into() }
+    }
+
+    /// There is no connection.
+    pub(super) fn of_connect(target: &Target, why: &io::Error) -> Self {
+        let (kind, advice) = match why.kind() {
+            _ if is_exhausted(why) => {
+                (Kind::Exhausted, "the gateway may open no more: `ulimit -n` and LimitNOFILE= of systemd say how many")
+            }
+            io::ErrorKind::ConnectionRefused => (Kind::Unreached, "is the server running there?"),
+            io::ErrorKind::NotFound => (Kind::Unreached, "is the server running, and is this its socket?"),
+            io::ErrorKind::PermissionDenied => (Kind::Unreached, "may this user open it?"),
+            io::ErrorKind::AddrNotAvailable => {
+                (Kind::Unreached, "is its address right, and has this system a port left to reach it from?")
+            }
+            _ => (Kind::Unreached, "is its address right?"),
+        };
+        Self { kind, text: format!("no connection to {target}: {why}; {advice}") }
     }
 
     /// There is no TLS with the upstream.
@@ -122,6 +141,11 @@ impl Error {
         matches!(self.kind, Kind::Unfit | Kind::Content { .. })
     }
 
+    /// Whether it is the gateway that has no room, which says nothing of any upstream.
+    pub(crate) fn is_of_gateway(&self) -> bool {
+        matches!(self.kind, Kind::Exhausted)
+    }
+
     /// Whether the client is not there any more.
     pub(crate) fn has_no_client(&self) -> bool {
         matches!(self.kind, Kind::Content { is_gone: true, .. })
@@ -143,15 +167,21 @@ impl Error {
         matches!(self.kind, Kind::TimedOut { .. })
     }
 
-    /// What to answer to the client: 504 where the upstream took too long, 400 or 408 for content that broke off, else 502 (RFC 9110
-    /// §15.6, §15.5).
+    /// What to answer to the client: 504 where the upstream took too long, 503 where the gateway has no room for a connection, 400 or
+    /// 408 for content that broke off, else 502 (RFC 9110 §15.6, §15.5).
     pub fn status(&self) -> StatusCode {
         match self.kind {
             Kind::TimedOut { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Exhausted => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Content { status, .. } => status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
+}
+
+/// Whether this process, or its system, has no more files or no memory (EMFILE, ENFILE, ENOMEM).
+fn is_exhausted(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::OutOfMemory || cfg!(unix) && matches!(why.raw_os_error(), Some(23 | 24))
 }
 
 /// What took too long, and what to look at.
@@ -179,3 +209,23 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_gateway_lacks_is_no_fault_of_an_upstream() {
+        let target: Target = "http://a:1".parse().unwrap();
+        let of = |kind: io::ErrorKind| Error::of_connect(&target, &kind.into());
+        let exhausted = of(io::ErrorKind::OutOfMemory);
+        assert!(exhausted.is_of_gateway() && !exhausted.is_unreached() && exhausted.to_string().contains("ulimit"));
+        assert_eq!(exhausted.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let refused = of(io::ErrorKind::ConnectionRefused);
+        assert!(!refused.is_of_gateway() && refused.is_unreached());
+        assert_eq!(refused.status(), StatusCode::BAD_GATEWAY);
+        if cfg!(unix) {
+            assert!(Error::of_connect(&target, &io::Error::from_raw_os_error(24)).is_of_gateway(), "EMFILE");
+        }
+    }
+}

@@ -22,18 +22,22 @@ pub(super) fn start(upstream: &Arc<Upstream>, path: String, interval: Duration) 
 
 async fn repeat(upstream: Weak<Upstream>, path: String, interval: Duration) {
     while let Some(upstream) = upstream.upgrade() {
-        upstream.checked(ask(&upstream, &path).await);
+        if let Some(found) = ask(&upstream, &path).await {
+            upstream.checked(found);
+        }
         drop(upstream);
         // Never all upstreams in one moment.
         sleep(interval.mul_f64(rand::random_range(0.9..=1.1))).await;
     }
 }
 
-async fn ask(upstream: &Upstream, path: &str) -> Result<(), String> {
-    match timeout(PATIENCE, upstream.reach().check(path)).await {
+/// None where that could not be found out.
+async fn ask(upstream: &Upstream, path: &str) -> Option<Result<(), String>> {
+    Some(match timeout(PATIENCE, upstream.reach().check(path)).await {
         Ok(Ok(status)) if status.is_success() || status.is_redirection() => Ok(()),
         Ok(Ok(status)) => Err(format!("{path} answers {status}")),
+        Ok(Err(error)) if error.is_of_gateway() => return None,
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("{path} does not answer within {} s", PATIENCE.as_secs())),
-    }
+    })
 }

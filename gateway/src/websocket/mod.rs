@@ -63,10 +63,10 @@ pub(crate) async fn open(
             }
             Err(failed) => failed,
         };
-        if failed.is_of_client() {
-            lease.succeeded()
-        } else {
-            lease.failed(&failed)
+        match failed.is_of_client() {
+            true => lease.succeeded(),
+            false if failed.is_of_gateway() => {}
+            false => lease.failed(&failed),
         }
         // A handshake that the upstream may have seen may have begun a socket there.
         let other = if failed.is_unreached() && !is_repeated { lease.another() } else { None };
