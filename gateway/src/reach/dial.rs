@@ -129,7 +129,7 @@ impl Dialer {
                 false,
             )
         })?;
-        let tls = connected.map_err(|error| Error::of_tls(target, &error))?;
+        let tls = connected.map_err(|error| Error::of_tls_for_http1(target, &error))?;
         Ok(Stream::Tls(Box::new(tls)))
     }
 }

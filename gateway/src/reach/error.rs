@@ -2,6 +2,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use http::StatusCode;
+use rustls::AlertDescription;
 
 use super::Target;
 
@@ -18,6 +19,8 @@ enum Kind {
     Invalid,
     /// No octet of a request has been sent.
     Unreached,
+    /// It chose no HTTP/1.1 by ALPN, and so has seen nothing of a request.
+    NotHttp1,
     /// A step took too long: whether anything was sent by then.
     TimedOut { sent: bool },
     /// The request may have been seen.
@@ -79,6 +82,16 @@ impl Error {
         Self::unreached(format!(
             "no TLS with {target}: {why}; an upstream's certificate is verified: name its root, or its server name, if it is a private one"
         ))
+    }
+
+    /// What came of TLS where ALPN offered HTTP/1.1 alone.
+    pub(super) fn of_tls_for_http1(target: &Target, why: &io::Error) -> Self {
+        let alert = why.get_ref().and_then(|why| why.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) = alert {
+            let text = format!("{target} does not speak HTTP/1.1: leave the choice to it, by auto");
+            return Self { kind: Kind::NotHttp1, text };
+        }
+        Self::of_tls(target, why)
     }
 
     /// What came of a stream of HTTP/2.
@@ -153,7 +166,12 @@ impl Error {
 
     /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
     pub fn is_unreached(&self) -> bool {
-        matches!(self.kind, Kind::Unreached | Kind::TimedOut { sent: false })
+        matches!(self.kind, Kind::Unreached | Kind::NotHttp1 | Kind::TimedOut { sent: false })
+    }
+
+    /// Whether it speaks HTTP/2, and nothing else.
+    pub(crate) fn is_not_http1(&self) -> bool {
+        matches!(self.kind, Kind::NotHttp1)
     }
 
     /// Whether it was the end of a connection, as every server ends some: that says nothing of the upstream itself, which another

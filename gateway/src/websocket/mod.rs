@@ -82,7 +82,14 @@ async fn ask(handshake: &Handshake, reach: &reach::Reach) -> Result<Answer, reac
             None => reach.refrain_from_tunnels(),
         }
     }
-    http1::open(handshake, reach).await
+    match http1::open(handshake, reach).await {
+        Err(failed) if failed.is_not_http1() && reach.protocol() != reach::Protocol::Http1 => {
+            let target = reach.target();
+            let text = format!("{target} serves no WebSockets: it speaks HTTP/2 alone, without RFC 8441");
+            Err(reach::Error::unfit(text))
+        }
+        result => result,
+    }
 }
 
 fn conclude(answer: Answer, upgrade: Upgrade, mut exchange: Exchange, lease: Lease) -> Response<Content> {

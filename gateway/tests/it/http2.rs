@@ -165,3 +165,30 @@ async fn an_upstream_may_change_its_choice() {
     held.add_permits(1);
     assert!(answer(waits).await.starts_with("HTTP/1.1 200 "));
 }
+
+/// Nothing is wrong with it: it has no WebSockets, over either version of HTTP.
+#[tokio::test]
+async fn an_upstream_that_speaks_http2_alone_may_serve_no_websockets() {
+    let (listener, tls, gateway) = secure_upstream().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Who offers HTTP/1.1 alone gets no further.
+            let Ok(stream) = tls(b"h2").accept(stream).await else { continue };
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            tokio::spawn(async move {
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            });
+        }
+    });
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let handshake = "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+                     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let told = answer(stream).await;
+    assert!(told.starts_with("HTTP/1.1 502 ") && told.contains("serves no WebSockets"), "{told}");
+    let told = answer(ask(gateway).await).await;
+    assert!(told.starts_with("HTTP/1.1 200 "), "{told}");
+}
