@@ -151,9 +151,7 @@ async fn attempt(
         None if progress.awaits_client() => Err(reach::Error::content_stalled(reach.timeouts().answer)),
         None => {
             let (target, time) = (reach.target(), reach.timeouts().answer.as_secs_f32());
-            let text = format!(
-                "{target} did not begin to answer within {time} s; a longer time can be given by --answer-timeout"
-            );
+            let text = format!("{target} did not begin to answer within {time} s (--answer-timeout gives more)");
             Err(reach::Error::timed_out(text, true))
         }
     }

@@ -91,7 +91,9 @@ impl Dialer {
         let timed_out = || {
             let time = self.time.as_secs_f32();
             Error::timed_out(
-                format!("{target} did not take a connection within {time} s: is its host up and reachable?"),
+                format!(
+                    "{target} did not take a connection within {time} s: is its host up and reachable? (--connect-timeout gives more)"
+                ),
                 false,
             )
         };
@@ -125,7 +127,7 @@ impl Dialer {
         let connected = timeout(self.time, connecting).await.map_err(|_| {
             let time = self.time.as_secs_f32();
             Error::timed_out(
-                format!("{target} did not finish TLS within {time} s: does it speak TLS on this port?"),
+                format!("{target} did not finish TLS within {time} s: does it speak TLS on this port? (--connect-timeout gives more)"),
                 false,
             )
         })?;
@@ -220,6 +222,7 @@ mod tests {
         let time = Duration::from_millis(50);
         let error = Dialer::new(url.parse().unwrap(), &super::super::Tls::default(), time).unwrap().dial().await;
         let error = error.expect_err("nobody takes it");
-        assert!(error.is_timeout() && error.to_string().contains("0.05 s"), "{error}");
+        let text = error.to_string();
+        assert!(error.is_timeout() && text.contains("0.05 s") && text.contains("--connect-timeout"), "{text}");
     }
 }

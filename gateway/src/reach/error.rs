@@ -144,7 +144,10 @@ impl Error {
 
     /// The content of the client's request did not go on for so long.
     pub(crate) fn content_stalled(time: Duration) -> Self {
-        let text = format!("the content of the request did not go on for {} s", time.as_secs_f32());
+        let text = format!(
+            "the content of the request did not go on for {} s (--answer-timeout gives more)",
+            time.as_secs_f32()
+        );
         Self { kind: Kind::Content { status: StatusCode::REQUEST_TIMEOUT, is_gone: false }, text }
     }
 

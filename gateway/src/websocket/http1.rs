@@ -27,7 +27,7 @@ pub(super) async fn open(handshake: &Handshake, reach: &Reach) -> Result<Answer,
         let time = time.as_secs_f32();
         return Err(Error::timed_out(
             format!(
-                "{target} did not answer the WebSocket handshake within {time} s; is it one that serves WebSockets?"
+                "{target} did not answer the WebSocket handshake within {time} s; is it one that serves WebSockets? (--answer-timeout gives more)"
             ),
             true,
         ));
