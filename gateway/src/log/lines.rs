@@ -37,8 +37,10 @@ impl<W: Write> Lines<W> {
                 }
                 next = if lines.len() < BATCH { waiting.try_recv().ok() } else { None };
             }
-            self.write(lines.as_bytes());
-            lines.clear();
+            if !lines.is_empty() {
+                self.write(lines.as_bytes());
+                lines.clear();
+            }
             for done in flushed {
                 done.try_send(()).ok();
             }
