@@ -33,12 +33,13 @@ pub(crate) async fn forward(
     let interim = Interim::of(&request);
     let (parts, body) = request.into_parts();
     let outline = Outline::of(&parts, &body, policy, interim);
-    let can_repeat = body.is_end_stream();
-    let mut upload = Upload::new(body, outline.fields.contains_key(TRAILER), exchange.live().clone());
+    let is_empty = body.is_end_stream();
+    let has_trailers = outline.fields.contains_key(TRAILER);
+    let mut upload = Upload::new(body, has_trailers, exchange.live().clone());
     // Once more at the same upstream where a connection ended, and once at another.
     let (mut is_again, mut is_elsewhere) = (false, false);
     loop {
-        let progress = upload.progress();
+        let (progress, untouched) = (upload.progress(), upload.untouched());
         exchange.upstream(lease.reach().shared_target());
         let failed = match attempt(&outline, upload, &progress, lease.reach(), is_again).await {
             Ok(response) => {
@@ -52,19 +53,27 @@ pub(crate) async fn forward(
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         }
-        // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm.
-        let may_repeat = can_repeat && (failed.is_unreached() || parts.method.is_idempotent() && !failed.is_timeout());
-        if may_repeat && failed.is_of_connection() && !is_again {
-            (is_again, upload) = (true, Upload::empty());
+        // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm, and with all of its content.
+        let may_repeat = failed.is_unreached() || parts.method.is_idempotent() && !failed.is_timeout();
+        let untouched = if may_repeat { untouched.take() } else { None };
+        let again = match untouched {
+            Some(body) => Some(Upload::new(body, has_trailers, exchange.live().clone())),
+            None => (may_repeat && is_empty).then(Upload::empty),
+        };
+        if failed.is_of_connection()
+            && !is_again
+            && let Some(again) = again
+        {
+            (is_again, upload) = (true, again);
             continue;
         }
         lease.failed(&failed);
-        let other = if may_repeat && !is_elsewhere { lease.another() } else { None };
-        let Some(other) = other else {
+        let Some((other, again)) = again.filter(|_| !is_elsewhere).and_then(|again| Some((lease.another()?, again)))
+        else {
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         };
-        (lease, upload, is_again, is_elsewhere) = (other, Upload::empty(), false, true);
+        (lease, upload, is_again, is_elsewhere) = (other, again, false, true);
     }
 }
 

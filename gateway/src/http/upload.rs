@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -20,7 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The content of a request on its way to an upstream.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    body: sockeye::Body,
+    untouched: Untouched,
+    /// From when something of it was asked for.
+    body: Option<sockeye::Body>,
     progress: Progress,
     /// Where its octets are counted as they go.
     live: Option<Live>,
@@ -28,6 +30,20 @@ pub(crate) struct Upload {
     patience: Option<Pin<Box<Sleep>>>,
     /// Whether its client says that trailers follow (RFC 9110 §6.6.2).
     has_trailers: bool,
+}
+
+/// The content until something of it is asked for: what failed before may go to another upstream with all of it. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Untouched(Arc<Mutex<Option<sockeye::Body>>>);
+
+impl Untouched {
+    pub(crate) fn take(&self) -> Option<sockeye::Body> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<sockeye::Body>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What others know of an upload, and may say to it. Clones share it.
@@ -84,17 +100,26 @@ impl Progress {
 
 impl Upload {
     pub(crate) fn new(body: sockeye::Body, has_trailers: bool, live: Live) -> Self {
-        Self { body, progress: Progress::default(), live: Some(live), patience: None, has_trailers }
+        Self { live: Some(live), has_trailers, ..Self::of(body) }
     }
 
     pub(crate) fn empty() -> Self {
+        Self::of(sockeye::Body::empty())
+    }
+
+    fn of(body: sockeye::Body) -> Self {
         Self {
-            body: sockeye::Body::empty(),
+            untouched: Untouched(Arc::new(Mutex::new(Some(body)))),
+            body: None,
             progress: Progress::default(),
             live: None,
             patience: None,
             has_trailers: false,
         }
+    }
+
+    pub(crate) fn untouched(&self) -> Untouched {
+        self.untouched.clone()
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -105,6 +130,13 @@ impl Upload {
     pub(crate) fn wait(&mut self) {
         *self.progress.lock() = Gate::Shut(None);
         self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
+    }
+
+    fn look<T>(&self, look: impl Fn(&sockeye::Body) -> T) -> Option<T> {
+        match &self.body {
+            Some(body) => Some(look(body)),
+            None => self.untouched.lock().as_ref().map(look),
+        }
     }
 
     fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -132,7 +164,13 @@ impl Body for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, sockeye::Error>>> {
         ready!(self.poll_admitted(cx));
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let Self { untouched, body, .. } = &mut *self;
+        if body.is_none() {
+            *body = untouched.take();
+        }
+        // What has gone to another upstream is no content of this one's, and least of all the whole of it.
+        let Some(body) = body else { return Poll::Ready(Some(Err(sockeye::Error::Closed))) };
+        let frame = Pin::new(body).poll_frame(cx);
         let shared = &self.progress.0;
         shared.awaits_client.store(frame.is_pending(), Ordering::Relaxed);
         match &frame {
@@ -150,11 +188,12 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.look(sockeye::Body::is_end_stream).unwrap_or(false)
     }
 
     fn size_hint(&self) -> SizeHint {
         // RFC 9112 §7.1.2: behind content of a length nothing can follow.
-        if self.has_trailers { SizeHint::default() } else { self.body.size_hint() }
+        let whole = if self.has_trailers { None } else { self.look(sockeye::Body::size_hint) };
+        whole.unwrap_or_default()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
@@ -91,6 +91,29 @@ async fn an_upstream_that_is_down_is_502_with_a_reason() {
     let text = soon(response.collect()).await.unwrap().to_bytes();
     let text = String::from_utf8_lossy(&text);
     assert!(text.contains(&url) && text.contains("running"), "{text}");
+}
+
+/// RFC 9110 §9.2.2: nothing of it has been seen, so that it may be made elsewhere, whatever it does and with all of its content.
+#[tokio::test]
+async fn content_that_no_upstream_has_seen_goes_to_another() {
+    let place = Place::new();
+    let up = upstream(mirror()).await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut config = Config::to(place.url());
+        config.all.upstream.push(up.clone());
+        config.all.to = Some(protocol.to_string());
+        let gateway = gateway_of(&config).await.0;
+        for number in 0..6 {
+            for expect in [None, Some("100-continue")] {
+                let content = bytes::Bytes::from(vec![number; 100_000]);
+                let mut request = Request::post(format!("http://{gateway}/")).body(Full::new(content.clone())).unwrap();
+                request.headers_mut().extend(expect.map(|value| (header::EXPECT, HeaderValue::from_static(value))));
+                let response = soon(http_client(true).request(request)).await.unwrap();
+                assert_eq!(response.status(), StatusCode::OK, "{protocol}, {number}");
+                assert_eq!(soon(response.collect()).await.unwrap().to_bytes(), content);
+            }
+        }
+    }
 }
 
 /// A request that its client gives up is given up upstream, before and within its answer: at once where its connection is reset, and
