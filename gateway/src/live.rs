@@ -54,7 +54,7 @@ impl Live {
     }
 
     /// Goes by this from the next request on. What is open goes on as it is, and an upstream about which nothing has changed keeps
-    /// its connections, its health and its counts.
+    /// its connections and its health; one about which anything has keeps its counts.
     ///
     /// # Errors
     ///

@@ -283,16 +283,17 @@ impl Counted {
     fn all(live: &Live) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
         for upstream in live.upstreams() {
-            let target = upstream.reach().target().to_string();
-            let index = all.iter().position(|other| other.target == target).unwrap_or_else(|| {
-                all.push(Self { target, open: 0, is_well: true, begun: 0, failures: 0 });
-                all.len() - 1
-            });
-            let counted = &mut all[index];
-            counted.open += upstream.open() as u64;
-            counted.is_well &= upstream.trouble().is_none();
-            counted.begun += upstream.begun();
-            counted.failures += upstream.failures();
+            let (target, is_well) = (upstream.reach().target().to_string(), upstream.trouble().is_none());
+            match all.iter_mut().find(|other| other.target == target) {
+                Some(same) => same.is_well &= is_well,
+                None => all.push(Self {
+                    target,
+                    open: upstream.open() as u64,
+                    is_well,
+                    begun: upstream.begun(),
+                    failures: upstream.failures(),
+                }),
+            }
         }
         all
     }

@@ -82,7 +82,7 @@ fn upstream(settings: Settings, known: &mut Vec<Arc<Upstream>>) -> Result<Arc<Up
     if let Some(upstream) = known.iter().find(|upstream| *upstream.settings() == settings) {
         return Ok(upstream.clone());
     }
-    let upstream = Upstream::new(settings).map_err(|error| ConfigError::new(error.to_string()))?;
+    let upstream = Upstream::new(settings, known).map_err(|error| ConfigError::new(error.to_string()))?;
     known.push(upstream.clone());
     Ok(upstream)
 }

@@ -24,12 +24,19 @@ pub(crate) struct Settings {
 pub struct Upstream {
     settings: Settings,
     reach: Reach,
-    open: AtomicUsize,
-    begun: AtomicU64,
-    failures: AtomicU64,
+    exchanges: Arc<Exchanges>,
     health: Mutex<Health>,
     /// Of its check, where there is one.
     check: OnceLock<AbortHandle>,
+}
+
+/// What goes to one target, by whichever route and whatever is said of it: a socket is there as long as it is open, though a reload has
+/// changed all else.
+#[derive(Debug, Default)]
+struct Exchanges {
+    open: AtomicUsize,
+    begun: AtomicU64,
+    failures: AtomicU64,
 }
 
 /// How much an upstream is to be asked.
@@ -43,14 +50,14 @@ pub(crate) enum State {
 }
 
 impl Upstream {
-    /// With a check, where there is to be one, that goes on until the upstream [is left](Self::leave).
-    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>, reach::Error> {
+    /// With a check, where there is to be one, that goes on until the upstream [is left](Self::leave). It counts with those of `others`
+    /// that have its target.
+    pub(crate) fn new(settings: Settings, others: &[Arc<Self>]) -> Result<Arc<Self>, reach::Error> {
         let reach = Reach::new(settings.target.clone(), settings.protocol, &settings.tls, &settings.timeouts)?;
+        let same = others.iter().find(|other| other.settings.target == settings.target);
         let upstream = Arc::new(Self {
             reach,
-            open: AtomicUsize::new(0),
-            begun: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            exchanges: same.map(|same| same.exchanges.clone()).unwrap_or_default(),
             health: Mutex::default(),
             check: OnceLock::new(),
             settings,
@@ -78,19 +85,19 @@ impl Upstream {
         &self.reach
     }
 
-    /// Requests and WebSockets that are under way.
+    /// Requests and WebSockets that are under way to its target.
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.exchanges.open.load(Ordering::Relaxed)
     }
 
     /// Requests and WebSockets that it was asked for so far, those that failed included.
     pub fn begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
+        self.exchanges.begun.load(Ordering::Relaxed)
     }
 
     /// Of these, those that it gave no answer to.
     pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.exchanges.failures.load(Ordering::Relaxed)
     }
 
     /// Why it is not asked, or only where there is no other. None where it is well.
@@ -103,17 +110,17 @@ impl Upstream {
     }
 
     pub(super) fn begin(&self) {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.exchanges.open.fetch_add(1, Ordering::Relaxed);
+        self.exchanges.begun.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn end(&self) {
-        let before = self.open.fetch_sub(1, Ordering::Relaxed);
+        let before = self.exchanges.open.fetch_sub(1, Ordering::Relaxed);
         debug_assert!(before > 0, "an exchange ended that had not begun");
     }
 
     pub(super) fn failed(&self, why: &dyn fmt::Display) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.exchanges.failures.fetch_add(1, Ordering::Relaxed);
         if self.health(|health| health.failed(why.to_string(), Instant::now())) {
             tracing::warn!(upstream = %self.reach.target(), reason = %why, "an upstream failed several times in a row, and rests");
         }
