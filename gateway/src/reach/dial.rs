@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -19,6 +20,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::resolve::Resolver;
 use super::stream::Stream;
 use super::target::Place;
 use super::{Error, Target};
@@ -28,7 +30,7 @@ use super::{Error, Target};
 pub(crate) struct Dialer {
     target: Arc<Target>,
     tls: Option<Arc<Secure>>,
-    tcp: HttpConnector,
+    tcp: HttpConnector<Resolver>,
     /// Of TCP, and of TLS behind it.
     time: Duration,
 }
@@ -60,7 +62,13 @@ impl Dialer {
         } else {
             None
         };
-        Ok(Self { target: Arc::new(target), tls, tcp: with_settings(HttpConnector::new(), time), time })
+        let resolver = Resolver::new(GaiResolver::new());
+        Ok(Self {
+            target: Arc::new(target),
+            tls,
+            tcp: with_settings(HttpConnector::new_with_resolver(resolver), time),
+            time,
+        })
     }
 
     pub(crate) fn target(&self) -> &Target {

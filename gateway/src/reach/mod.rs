@@ -3,6 +3,7 @@
 mod dial;
 mod error;
 mod pool;
+mod resolve;
 mod stream;
 mod target;
 mod tls;
