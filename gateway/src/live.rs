@@ -30,6 +30,8 @@ use crate::upstreams::{Route, Upstream};
 pub struct Live(Arc<Shared>);
 
 struct Shared {
+    /// By which it knows again what it has forwarded: an obfuscated identifier (RFC 7239 §6.3).
+    name: Box<str>,
     routes: ArcSwap<Routes>,
     /// One at a time, so that each begins with the upstreams of the one before.
     reloading: Mutex<()>,
@@ -46,6 +48,7 @@ impl Live {
     /// there is no runtime of tokio that could do it.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         Ok(Self(Arc::new(Shared {
+            name: format!("_{:08x}", rand::random::<u32>()).into(),
             routes: ArcSwap::from_pointee(config.routes(&[])?),
             reloading: Mutex::default(),
             counts: Counts::default(),
@@ -96,6 +99,10 @@ impl Live {
     /// All routes, the most exact first.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         self.0.routes.load().iter().cloned().collect()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0.name
     }
 
     pub(crate) fn counts(&self) -> &Counts {

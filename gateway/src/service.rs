@@ -50,7 +50,7 @@ impl Service<Request<Body>> for Gateway {
 
 async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
     let mut exchange = Exchange::begin(&request, &live);
-    if let Some(answer) = crate::http::own::answer(&request) {
+    if let Some(answer) = crate::http::own::answer(&request, live.name()) {
         return answer(exchange);
     }
     let Some(route) = live.find(&request) else { return Failure::no_route().answer(exchange) };

@@ -45,8 +45,8 @@ pub(crate) fn path(uri: &Uri) -> PathAndQuery {
     .unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// The fields of a request as they go to the upstream, but for `Host`.
-pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &Policy) -> HeaderMap {
+/// The fields of a request as they go to the upstream, but for `Host`; the gateway has this name.
+pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &Policy, name: &str) -> HeaderMap {
     let mut fields = parts.headers.clone();
     // RFC 9110 §10.1.4: of TE nothing but this outlives a hop.
     let takes_trailers = tokens(&fields, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
@@ -56,7 +56,7 @@ pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &P
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(&mut fields);
-    forward(&mut fields, parts, peer, policy);
+    forward(&mut fields, parts, peer, policy, name);
     fields
 }
 
@@ -108,7 +108,7 @@ fn join_cookies(fields: &mut HeaderMap) {
 }
 
 /// Says for whom the request goes on (RFC 7239), after what the client's own proxies say where they are trusted.
-fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, policy: &Policy) {
+fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, policy: &Policy, name: &str) {
     if !policy.trust_forwarded {
         let claimed: Vec<_> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
         for name in claimed {
@@ -119,7 +119,7 @@ fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, 
     let proto = if peer.is_some_and(Peer::is_secure) { "https" } else { "http" };
     let host = authority(&parts.uri, &parts.headers);
     let host = host.as_ref().map(Authority::as_str);
-    append(fields, header::FORWARDED, &forwarded(ip, host, proto));
+    append(fields, header::FORWARDED, &forwarded(ip, name, host, proto));
     if let Some(ip) = ip {
         append(fields, FORWARDED_FOR, &ip.to_string());
     }
@@ -136,7 +136,13 @@ fn is_claim(name: &HeaderName) -> bool {
     name == header::FORWARDED.as_str() || name == REAL_IP.as_str() || name.starts_with("x-forwarded-")
 }
 
-fn forwarded(ip: Option<IpAddr>, host: Option<&str>, proto: &str) -> String {
+/// Whether a request has been forwarded by the gateway of this name, and so goes round in a circle.
+pub(crate) fn are_by(fields: &HeaderMap, name: &str) -> bool {
+    let elements = fields.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok());
+    elements.flat_map(|value| value.split([',', ';'])).any(|pair| pair.trim().strip_prefix("by=") == Some(name))
+}
+
+fn forwarded(ip: Option<IpAddr>, name: &str, host: Option<&str>, proto: &str) -> String {
     let who = match ip {
         Some(IpAddr::V4(ip)) => ip.to_string(),
         // RFC 7239 §6: in brackets, and so in quotes.
@@ -144,7 +150,7 @@ fn forwarded(ip: Option<IpAddr>, host: Option<&str>, proto: &str) -> String {
         None => "unknown".to_owned(),
     };
     let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    format!("for={who}{host};proto={proto}")
+    format!("for={who};by={name}{host};proto={proto}")
 }
 
 fn append(fields: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -199,7 +205,7 @@ mod tests {
             ("te", "gzip, Trailers;q=0.5"),
             ("te", "trailers"),
         ]);
-        let fields = of_request(&parts, None, &Policy::default());
+        let fields = of_request(&parts, None, &Policy::default(), "_us");
         for gone in ["connection", "keep-alive", "x-hop", "transfer-encoding", "upgrade", "host"] {
             assert!(!fields.contains_key(gone), "{gone}");
         }
@@ -218,22 +224,34 @@ mod tests {
             ("x_forwarded_for", "1.2.3.4"),
             ("x-real_ip", "1.2.3.4"),
         ]);
-        let fields = of_request(&parts, None, &Policy::default());
+        let fields = of_request(&parts, None, &Policy::default(), "_us");
         assert!(fields.keys().all(|name| !name.as_str().contains('_')), "CGI knows no hyphen: {fields:?}");
         assert!(!fields.contains_key("x-forwarded-for") && !fields.contains_key("x-forwarded-port"));
-        assert_eq!(fields["forwarded"], "for=unknown;host=\"example.com\";proto=http");
+        assert_eq!(fields["forwarded"], "for=unknown;by=_us;host=\"example.com\";proto=http");
         assert_eq!(fields["x-forwarded-host"], "example.com");
         let trusting = Policy { trust_forwarded: true, ..Policy::default() };
-        let fields = of_request(&parts, None, &trusting);
+        let fields = of_request(&parts, None, &trusting, "_us");
         assert_eq!(fields["x-forwarded-for"], "1.2.3.4");
-        assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;host=\"example.com\";proto=http");
+        assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;by=_us;host=\"example.com\";proto=http");
+    }
+
+    /// RFC 7239 §5.1, §6.3
+    #[test]
+    fn a_request_that_comes_again_is_known_by_the_gateways_name() {
+        let first = of_request(&parts(&[]), None, &Policy::default(), "_us");
+        assert!(are_by(&first, "_us") && !are_by(&first, "_u") && !are_by(&first, "_other"));
+        let mut again = parts(&[]);
+        again.headers = first;
+        let trusting = Policy { trust_forwarded: true, ..Policy::default() };
+        let behind_another = of_request(&again, None, &trusting, "_other");
+        assert!(are_by(&behind_another, "_us") && are_by(&behind_another, "_other"));
     }
 
     /// RFC 9113 §8.2.3
     #[test]
     fn crumbs_of_cookies_are_one_field() {
         let parts = parts(&[("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3")]);
-        let fields = of_request(&parts, None, &Policy::default());
+        let fields = of_request(&parts, None, &Policy::default(), "_us");
         assert_eq!(fields.get_all("cookie").iter().collect::<Vec<_>>(), ["a=1; b=2; c=3"]);
     }
 }

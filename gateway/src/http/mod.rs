@@ -32,7 +32,7 @@ pub(crate) async fn forward(
 ) -> Response<Content> {
     let interim = Interim::of(&request);
     let (parts, body) = request.into_parts();
-    let outline = Outline::of(&parts, &body, policy, interim);
+    let outline = Outline::of(&parts, &body, policy, exchange.live().name(), interim);
     let is_empty = body.is_end_stream();
     let has_trailers = outline.fields.contains_key(TRAILER);
     let mut upload = Upload::new(body, has_trailers, exchange.live().clone());
@@ -91,8 +91,8 @@ struct Outline {
 }
 
 impl Outline {
-    fn of(parts: &request::Parts, body: &sockeye::Body, policy: &Policy, interim: Option<Interim>) -> Self {
-        let mut fields = fields::of_request(parts, parts.extensions.get(), policy);
+    fn of(parts: &request::Parts, body: &sockeye::Body, policy: &Policy, name: &str, interim: Option<Interim>) -> Self {
+        let mut fields = fields::of_request(parts, parts.extensions.get(), policy, name);
         // A length beside another framing counts for nothing (RFC 9112 §6.3), and leaves no room for trailers. One that came several
         // times goes on once (RFC 9110 §8.6).
         match body.size_hint().exact() {

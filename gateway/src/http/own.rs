@@ -5,12 +5,19 @@ use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use sockeye::Body;
 
-use super::Content;
+use super::{Content, fields};
 use crate::answer::Failure;
 use crate::observe::{End, Exchange};
 
-/// An answer to a request that goes no further. None where it goes on.
-pub(crate) fn answer<B>(request: &Request<B>) -> Option<fn(Exchange) -> Response<Content>> {
+/// An answer to a request that goes no further. None where it goes on. The gateway has this name.
+pub(crate) fn answer<B>(request: &Request<B>, name: &str) -> Option<fn(Exchange) -> Response<Content>> {
+    // RFC 9110 §7.6.3: each time around would take a connection more, until there is none left.
+    if fields::are_by(request.headers(), name) {
+        return Some(|exchange| {
+            let text = "this gateway has forwarded the request before: an upstream of it leads back to it";
+            Failure::new(StatusCode::LOOP_DETECTED, text).answer(exchange)
+        });
+    }
     // RFC 9110 §4.2: what is asked for by another scheme is none of an upstream's resources.
     if request.uri().scheme().is_some_and(|scheme| ![Scheme::HTTP, Scheme::HTTPS].contains(scheme)) {
         return Some(|exchange| {

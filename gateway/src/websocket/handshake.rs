@@ -26,9 +26,9 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn of(upgrade: &Upgrade, peer: Option<&Peer>, policy: &Policy) -> Self {
+    pub(super) fn of(upgrade: &Upgrade, peer: Option<&Peer>, policy: &Policy, name: &str) -> Self {
         let parts = upgrade.request();
-        let mut fields = fields::of_request(parts, peer, policy);
+        let mut fields = fields::of_request(parts, peer, policy, name);
         for own in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH] {
             fields.remove(own);
         }

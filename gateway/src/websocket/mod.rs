@@ -51,7 +51,7 @@ pub(crate) async fn open(
         let text = format!("{refusal}; --origin says which pages may open WebSockets here");
         return Failure::new(refusal.status(), text).answer(exchange);
     }
-    let handshake = Handshake::of(&upgrade, peer.as_ref(), policy);
+    let handshake = Handshake::of(&upgrade, peer.as_ref(), policy, exchange.live().name());
     drop(peer);
     let mut is_repeated = false;
     loop {

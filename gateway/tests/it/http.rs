@@ -7,12 +7,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use sockeye::Body;
-use sockeye_gateway::{Config, Protocol};
+use sockeye_gateway::{Config, Gateway, Live, Protocol};
 use tokio::io::AsyncReadExt as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::common::{Place, field, gateway, gateway_of, raw_upstream, read_head, soon, upstream};
+use crate::common::{Place, client, field, gateway, gateway_of, raw_upstream, read_head, soon, upstream};
 
 /// Answers with what came.
 fn mirror() -> impl sockeye::server::HttpService {
@@ -76,6 +76,27 @@ async fn names_that_clients_choose_share_a_connection() {
         assert_eq!(response.headers()["x-path"], format!("http://{number}.example/"));
     }
     assert_eq!(upstream.counter(sockeye::Counter::Connections), 1);
+}
+
+/// An upstream that leads back here, as where a name has come to mean the gateway itself: the circle ends at once.
+#[tokio::test]
+async fn a_gateway_that_is_its_own_upstream_says_so() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let live = Live::new(&Config::to(format!("http://{address}"))).unwrap();
+    let before_it = gateway(&format!("http://{address}"), Protocol::Http1).await;
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    tokio::spawn(sockeye::Server::new().serve(listener, Gateway::new(live)));
+    for gateway in [address, before_it] {
+        let request = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
+        let response = soon(http_client(true).request(request)).await.unwrap();
+        assert_eq!(response.status(), StatusCode::LOOP_DETECTED);
+        let socket = soon(client(gateway, http::Version::HTTP_2).open("/")).await;
+        assert!(
+            matches!(socket, Err(sockeye::Error::Refused(response)) if response.status() == StatusCode::LOOP_DETECTED)
+        );
+    }
 }
 
 /// RFC 9110 §15.6.3: nobody is there.
