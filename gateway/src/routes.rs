@@ -191,6 +191,13 @@ mod tests {
         }
     }
 
+    /// With a route that says this.
+    fn with(say: fn(&mut RouteConfig)) -> Config {
+        let mut route = RouteConfig::new("/api", "http://a:1");
+        say(&mut route);
+        Config::to("http://a:1").route(route)
+    }
+
     #[test]
     fn what_cannot_be_says_what_to_do() {
         for (config, word) in [
@@ -212,6 +219,12 @@ mod tests {
                 "two routes",
             ),
             (Config::to("http://a:1").route(RouteConfig::default()), "neither a path nor a host"),
+            (with(|config| config.host = Some("example.com:80".into())), "without a port"),
+            (with(|config| config.host = Some("*.example.com".into())), "one alone"),
+            (with(|config| config.origin = vec!["example.com".into()]), "such as https://example.com"),
+            (with(|config| config.origin = vec!["wss://example.com".into()]), "such as https://example.com"),
+            (with(|config| config.to = Some("h3".into())), "to: \"h3\""),
+            (with(|config| config.check = Some("healthy".into())), "check: \"healthy\""),
         ] {
             let error = config.routes(&[]).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

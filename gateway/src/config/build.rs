@@ -150,9 +150,11 @@ fn policy(config: &RouteConfig) -> Result<Policy, ConfigError> {
     })
 }
 
-/// RFC 6454 §6.2: a scheme, a host, a port, and nothing behind it.
+/// RFC 6454 §6.2: a scheme, a host, a port, and nothing behind it. It is a page's, and so never that of a WebSocket.
 fn origin(text: &str) -> Result<String, ConfigError> {
-    let is_origin = |uri: &Uri| uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/";
+    let is_pages = |scheme: &str| !matches!(scheme, "ws" | "wss");
+    let is_origin =
+        |uri: &Uri| uri.scheme_str().is_some_and(is_pages) && uri.authority().is_some() && uri.path() == "/";
     match text.parse::<Uri>() {
         _ if text == "null" => Ok(text.to_owned()),
         Ok(uri) if is_origin(&uri) && !text.ends_with('/') => Ok(text.to_owned()),
@@ -173,9 +175,9 @@ fn path(text: &str) -> Result<String, ConfigError> {
 
 fn host(text: &str) -> Result<String, ConfigError> {
     match Authority::try_from(text) {
-        Ok(authority) if authority.host() == text => Ok(text.to_ascii_lowercase()),
-        _ => {
-            Err(ConfigError::new(format!("{text:?} is no host to route by: it is such as example.com, without a port")))
-        }
+        Ok(authority) if authority.host() == text && !text.contains('*') => Ok(text.to_ascii_lowercase()),
+        _ => Err(ConfigError::new(format!(
+            "{text:?} is no host to route by: it is such as example.com, without a port, and one alone"
+        ))),
     }
 }
