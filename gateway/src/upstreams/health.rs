@@ -27,8 +27,10 @@ enum Requests {
     Failing {
         in_a_row: u32,
     },
+    /// Then one exchange tries it, while all others take it for resting still.
     Resting {
         until: Instant,
+        is_tried: bool,
         rests: u32,
         why: String,
     },
@@ -64,6 +66,17 @@ impl Health {
         }
     }
 
+    /// An exchange begins. Behind a rest it is a trial: with everybody let in, all that is new would go to an upstream that has nothing
+    /// open, and wait there for as long as one that is still down takes.
+    pub(super) fn begin(&mut self, now: Instant) {
+        if let Requests::Resting { until, is_tried, rests, .. } = &mut self.requests
+            && now >= *until
+        {
+            // A trial of which nothing is heard makes way for another one.
+            (*until, *is_tried) = (now + rest(*rests), true);
+        }
+    }
+
     /// Whether it begins to rest.
     pub(super) fn failed(&mut self, why: String, now: Instant) -> bool {
         let rests = match self.requests {
@@ -71,11 +84,11 @@ impl Health {
             Requests::Failing { in_a_row } if in_a_row + 1 < FAILURES => return self.count(in_a_row + 1),
             Requests::Failing { .. } => 0,
             // What had begun before it rested says nothing new.
-            Requests::Resting { until, .. } if now < until => return false,
+            Requests::Resting { until, is_tried: false, .. } if now < until => return false,
             // Back from a rest, one failure is enough.
             Requests::Resting { rests, .. } => rests.saturating_add(1),
         };
-        self.requests = Requests::Resting { until: now + rest(rests), rests, why };
+        self.requests = Requests::Resting { until: now + rest(rests), is_tried: false, rests, why };
         rests == 0
     }
 
@@ -135,6 +148,29 @@ mod tests {
             let longest = Duration::from_secs(1 << index).min(LONGEST_REST);
             assert!(rest <= longest && rest >= longest.mul_f64(0.79), "{index}: {rest:?}");
         }
+    }
+
+    #[test]
+    fn behind_a_rest_one_exchange_tries_it_for_all() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        (0..FAILURES).for_each(|_| _ = health.failed("silent".into(), now));
+        let over = now + FIRST_REST;
+        assert_eq!(health.state(over), State::Well);
+        health.begin(over);
+        assert_eq!(health.state(over), State::Resting, "the others");
+        assert!(health.trouble(over).is_some());
+        assert_eq!(health.state(over + FIRST_REST), State::Well, "nothing was heard of it");
+        health.begin(over + FIRST_REST);
+        health.failed("silent".into(), over + FIRST_REST);
+        assert_eq!(
+            health.state(over + 2 * FIRST_REST),
+            State::Resting,
+            "the rest after a trial that failed is a longer one"
+        );
+        let over = over + 4 * FIRST_REST;
+        health.begin(over);
+        assert!(health.succeeded());
+        assert_eq!(health.state(over), State::Well);
     }
 
     #[test]

@@ -112,6 +112,7 @@ impl Upstream {
     pub(super) fn begin(&self) {
         self.exchanges.open.fetch_add(1, Ordering::Relaxed);
         self.exchanges.begun.fetch_add(1, Ordering::Relaxed);
+        self.health(|health| health.begin(Instant::now()));
     }
 
     pub(super) fn end(&self) {
