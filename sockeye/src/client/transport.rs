@@ -1,5 +1,6 @@
 //! How octets get to the server: names, addresses, a proxy, TLS.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -59,19 +60,35 @@ impl Settings {
     /// Looks the host up and tries its addresses of both families (RFC 8305).
     async fn connect_tcp(&self, origin: &Origin) -> Result<(AnyTransport, SocketAddr)> {
         const STEP: Step = Step::Tcp;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        // TLS is ours, so whatever the origin's scheme, this is a matter of host and port.
-        connector.enforce_http(false);
+        let mut connector = with_settings(HttpConnector::new(), self.connect_timeout);
         let uri = origin.uri(PathAndQuery::from_static("/"))?;
         let connected = within(self.connect_timeout, STEP, connector.call(uri)).await?;
-        let transport = connected.map_err(|error| Error::connect(STEP, error))?.into_inner();
+        let transport = connected.map_err(|error| failure(STEP, error))?.into_inner();
         if let Some(keep_alive) = self.limits.tcp_keep_alive {
             keep_alive.set(&transport)?;
         }
         let peer = transport.peer_addr()?;
         Ok((transport.into(), peer))
     }
+}
+
+/// How a server is connected to, whoever looks its name up.
+fn with_settings<R>(mut connector: HttpConnector<R>, time: Duration) -> HttpConnector<R> {
+    connector.set_nodelay(true);
+    // TLS is ours, so whatever the origin's scheme, this is a matter of host and port.
+    connector.enforce_http(false);
+    // Of several addresses of a family each gets its share, so that one that says nothing does not use it all up.
+    connector.set_connect_timeout(Some(time));
+    connector
+}
+
+/// The last of the addresses may have said nothing in time, too.
+fn failure(step: Step, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let mut causes = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |cause| cause.source());
+    let is_late = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+    };
+    if causes.any(is_late) { Error::Timeout(step) } else { Error::connect(step, error) }
 }
 
 /// Octets of the head of a proxy's answer.
@@ -94,5 +111,37 @@ async fn tunnel(transport: AnyTransport, proxy: &Proxy, origin: &Origin, time: D
     } else {
         let response = exchange::read_refusal(response, time).await;
         Err(Error::connect(STEP, Error::Refused(Box::new(response))))
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use http::Uri;
+    use socket2::{Domain, Socket, Type};
+    use tower::service_fn;
+
+    use super::*;
+
+    /// A name of several machines, the first of which is down: the queue of those that are to be accepted there is full.
+    #[tokio::test]
+    async fn of_several_addresses_one_that_is_silent_leaves_time_for_the_others() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let silent = socket.local_addr().unwrap().as_socket().unwrap();
+        let dial = || std::net::TcpStream::connect_timeout(&silent, Duration::from_millis(100)).ok();
+        let _queued: Vec<_> = std::iter::from_fn(dial).collect();
+        let second = std::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 3], silent.port()))).unwrap();
+        let resolver = service_fn(move |_| async move {
+            Ok::<_, io::Error>([silent, SocketAddr::from(([127, 0, 0, 3], 0))].into_iter())
+        });
+        let time = Duration::from_secs(2);
+        let mut connector = with_settings(HttpConnector::new_with_resolver(resolver), time);
+        let uri = format!("http://several.example:{}/", silent.port()).parse::<Uri>().unwrap();
+        let connected = tokio::time::timeout(time, connector.call(uri)).await.expect("there is time for both");
+        assert_eq!(connected.unwrap().inner().peer_addr().unwrap(), second.local_addr().unwrap());
+        let alone = Uri::try_from(format!("http://{silent}/")).unwrap();
+        let error = with_settings(HttpConnector::new(), Duration::from_millis(50)).call(alone).await.unwrap_err();
+        assert!(matches!(failure(Step::Tcp, error), Error::Timeout(Step::Tcp)));
     }
 }
