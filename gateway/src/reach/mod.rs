@@ -76,7 +76,8 @@ pub struct Timeouts {
     pub idle: Duration,
     /// For the end of a WebSocket's other side once one has ended, from the last octet on; then both are broken off. 10 seconds by
     /// default, twice what this library gives its own sockets: an answer to a Close takes a round trip, and Firefox never ends its
-    /// half.
+    /// half. A client of HTTP/1.1 that ends its half first is most likely gone, and has what the server's
+    /// [`close_timeout`](sockeye::Limits::close_timeout) gives it, where that is less.
     pub close: Duration,
 }
 
@@ -101,6 +102,10 @@ const WINDOW: u32 = (1 << 31) - 1;
 /// Octets of a stream's window at its start. It grows for a client that keeps up; one that takes nothing of a thousand responses has
 /// no more than 16 MiB stand in these windows.
 const STREAM_WINDOW: u32 = 16 << 10;
+
+/// So many times as long as [`Timeouts::close`] a connection of HTTP/2 itself waits for the second end of a stream. A relay has its
+/// time from the last octet on, and breaks off by itself.
+const CLOSES: u32 = 10;
 
 /// For how long an upstream is not asked again for what it did not offer.
 const REFRAIN: Duration = Duration::from_secs(60);
@@ -271,10 +276,11 @@ fn client(dialer: &Dialer, tls: &Tls, protocol: Protocol, timeouts: &Timeouts) -
         async move { dialer.transport().await.map_err(std::io::Error::other) }
     };
     let options = sockeye::SocketOptions::new().answer_timeout(timeouts.answer);
+    let limits = sockeye::Limits::new().close_timeout(timeouts.close.saturating_mul(CLOSES));
     let mut builder = sockeye::Client::builder()
         .connect_timeout(timeouts.connect)
         .back_off(Duration::ZERO, Duration::ZERO)
-        .limits(sockeye::Limits::new().idle_timeout(KEPT).max_unread(WINDOW).initial_window_size(STREAM_WINDOW))
+        .limits(limits.idle_timeout(KEPT).max_unread(WINDOW).initial_window_size(STREAM_WINDOW))
         .connector(connect)
         .options(options);
     if protocol == Protocol::Http2 {

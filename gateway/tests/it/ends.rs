@@ -1,16 +1,18 @@
 //! How sockets end: END_STREAM and FIN, RST and abort.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use http::Version;
+use http::{HeaderMap, Request, Version};
 use sockeye::socket::TunnelPeer;
-use sockeye::{Reason, Tunnel};
-use sockeye_gateway::Protocol;
+use sockeye::{Body, Client, Limits, Reason, Tunnel, Upgrade};
+use sockeye_gateway::{Config, Protocol};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::common::{
-    client, gateway, gateway_with_handle, open_tunnel, raw_upstream, read_head, soon, take_socket, upstream,
+    client, gateway, gateway_of, gateway_with_handle, open_tunnel, raw_upstream, read_head, soon, take_socket, upstream,
 };
 
 /// PEERS: a FIN without a Close ends the stream at once, and cleanly.
@@ -48,6 +50,33 @@ async fn end_stream_is_a_fin() {
     let mut answer = Vec::new();
     soon(tunnel.read_to_end(&mut answer)).await.unwrap();
     assert_eq!(answer, b"answer");
+}
+
+/// The time for the second end is from the last octet on, and what the options say: an upstream of HTTP/2 had five seconds in all.
+#[tokio::test]
+async fn an_upstream_of_http2_may_go_on_behind_the_clients_end() {
+    let site = tower::service_fn(|mut request: Request<Body>| async move {
+        let upgrade = Upgrade::from_request(&mut request).unwrap();
+        Ok::<_, Infallible>(upgrade.tunnel(&HeaderMap::new(), |mut tunnel: Tunnel| async move {
+            tunnel.read_to_end(&mut Vec::new()).await.unwrap();
+            for _ in 0..6 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                tunnel.write_all(b".").await.unwrap();
+            }
+            tunnel.shutdown().await.unwrap();
+        }))
+    });
+    let mut config = Config::to(upstream(site).await);
+    config.all.to = Some(Protocol::Http2.to_string());
+    config.all.close_timeout = Some(Duration::from_secs(3).into());
+    let limits = Limits::new().close_timeout(Duration::from_secs(60));
+    let client = Client::builder().http2_only().limits(limits);
+    let client = client.lazy(&format!("http://{}", gateway_of(&config).await.0)).unwrap();
+    let mut tunnel = open_tunnel(&client).await;
+    tunnel.shutdown().await.unwrap();
+    let mut words = Vec::new();
+    soon(tunnel.read_to_end(&mut words)).await.unwrap();
+    assert_eq!(words, b"......");
 }
 
 /// RFC 9113 §7: CANCEL is what a closed tab sends; the upstream learns of it as a reset, whoever waits for whom.
