@@ -26,9 +26,14 @@ async fn repeat(upstream: Weak<Upstream>, path: String, interval: Duration) {
             upstream.checked(found);
         }
         drop(upstream);
-        // Never all upstreams in one moment.
-        sleep(interval.mul_f64(rand::random_range(0.9..=1.1))).await;
+        sleep(jittered(interval)).await;
     }
+}
+
+/// Never all upstreams in one moment.
+fn jittered(interval: Duration) -> Duration {
+    let seconds = interval.as_secs_f64() * rand::random_range(0.9..=1.1);
+    Duration::try_from_secs_f64(seconds).unwrap_or(interval)
 }
 
 /// None where that could not be found out.
@@ -40,4 +45,17 @@ async fn ask(upstream: &Upstream, path: &str) -> Option<Result<(), String>> {
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err(format!("{path} does not answer within {} s", PATIENCE.as_secs())),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_may_be_as_long_as_can_be_said() {
+        for _ in 0..100 {
+            assert!(jittered(Duration::MAX) > Duration::from_secs(u64::MAX / 2));
+            assert!(jittered(Duration::from_secs(10)).abs_diff(Duration::from_secs(10)) <= Duration::from_millis(1001));
+        }
+    }
 }
