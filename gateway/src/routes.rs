@@ -37,7 +37,7 @@ impl Routes {
     pub(crate) fn find<B>(&self, request: &Request<B>) -> Option<Arc<Route>> {
         let path = resolved(request.uri().path());
         let asked = fields::authority(request.uri(), request.headers());
-        let host = asked.as_ref().map(Authority::host);
+        let host = asked.as_ref().map(|asked| without_root(asked.host()));
         let takes = |route: &&Arc<Route>| {
             route.host().is_none_or(|own| host.is_some_and(|host| own.eq_ignore_ascii_case(host)))
                 && is_beneath(&path, route.segments())
@@ -61,6 +61,11 @@ impl Routes {
     }
 }
 
+/// A host without the dot of the root, which may stand behind it (RFC 3986 §3.2.2) and changes nothing of which host it is.
+pub(crate) fn without_root(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
 /// Whether a path begins with these segments.
 fn is_beneath(path: &[u8], segments: &[u8]) -> bool {
     path.strip_prefix(segments).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -71,15 +76,15 @@ pub(crate) fn is_roundabout(path: &str) -> bool {
     segments(&decoded(path)).any(|segment| matches!(segment, b"." | b".."))
 }
 
-/// A path as an upstream may read it: without percent-encoding (RFC 3986 §6.2.2.2), that of slashes included, without segments that
-/// are empty, and without those that lead back (§5.2.4). So nobody goes to one route by the name of another: /%61dmin, //admin and
-/// /public/../admin are for who has /admin. It is this alone that is resolved: the path goes on as it came.
+/// A path as an upstream may read it: without percent-encoding (RFC 3986 §6.2.2.2), that of slashes included, without parameters,
+/// without segments that are empty, and without those that lead back (§5.2.4). So nobody goes to one route by the name of another:
+/// /%61dmin, //admin, /admin;x and /public/../admin are for who has /admin. It is this alone that is resolved: the path goes on as it came.
 pub(crate) fn resolved(path: &str) -> Cow<'_, [u8]> {
     // RFC 9110 §7.1: OPTIONS of a server as a whole.
     if path == "*" {
         return Cow::default();
     }
-    if !["%", "\\", "//", "/."].iter().any(|odd| path.contains(odd)) {
+    if !["%", "\\", "//", "/.", ";"].iter().any(|odd| path.contains(odd)) {
         return path.trim_end_matches('/').as_bytes().into();
     }
     let whole = decoded(path);
@@ -98,9 +103,10 @@ fn decoded(path: &str) -> Cow<'_, [u8]> {
     percent_encoding::percent_decode_str(path).into()
 }
 
-/// A backslash is as good as a slash to some servers.
+/// To some servers a backslash is as good as a slash, and a segment ends before its parameters (RFC 3986 §3.3).
 fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|octet| matches!(octet, b'/' | b'\\'))
+    let segments = path.split(|octet| matches!(octet, b'/' | b'\\'));
+    segments.map(|segment| segment.split(|octet| *octet == b';').next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -139,9 +145,10 @@ mod tests {
     #[test]
     fn a_route_of_a_host_comes_before_one_of_any() {
         let mut shop = RouteConfig::new("/", "http://shop:1");
-        shop.host = Some("shop.example".into());
+        shop.host = Some("shop.Example.".into());
         let config = Config::to("http://all:1").route(shop).route(RouteConfig::new("/api", "http://api:1"));
         assert_eq!(found(&config, "https://SHOP.example:8443/api", None).as_deref(), Some("http://shop:1"));
+        assert_eq!(found(&config, "https://shop.example./api", None).as_deref(), Some("http://shop:1"));
         assert_eq!(found(&config, "/x", Some("shop.example:80")).as_deref(), Some("http://shop:1"));
         assert_eq!(found(&config, "/api", Some("other.example")).as_deref(), Some("http://api:1"));
         assert_eq!(found(&config, "/api", None).as_deref(), Some("http://api:1"));
@@ -171,6 +178,8 @@ mod tests {
             "/admin%2Fy",
             "/x%2f..%2fadmin",
             "/x%5C..%5Cadmin",
+            "/admin;x=y",
+            "/x/..;/admin;/y",
         ] {
             assert_eq!(found(&config, path, None).as_deref(), Some("http://admin:1"), "{path}");
         }

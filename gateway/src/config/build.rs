@@ -12,7 +12,7 @@ use sockeye::OriginPolicy;
 use super::{Config, ConfigError, RouteConfig, Time};
 use crate::policy::Policy;
 use crate::reach::{Protocol, Target, Timeouts, Tls};
-use crate::routes::Routes;
+use crate::routes::{self, Routes};
 use crate::upstreams::{Route, Settings, Upstream};
 
 /// Between two looks at whether an upstream is well.
@@ -167,7 +167,7 @@ fn origin(text: &str) -> Result<String, ConfigError> {
 /// Segments, without an end that is empty.
 fn path(text: &str) -> Result<String, ConfigError> {
     let is_path = text.starts_with('/') && PathAndQuery::try_from(text).is_ok_and(|path| path.query().is_none());
-    if !is_path || crate::routes::is_roundabout(text) {
+    if !is_path || routes::is_roundabout(text) {
         return Err(ConfigError::new(format!("{text:?} is no path to route by: it is such as /api")));
     }
     Ok(text.trim_end_matches('/').to_owned())
@@ -175,7 +175,9 @@ fn path(text: &str) -> Result<String, ConfigError> {
 
 fn host(text: &str) -> Result<String, ConfigError> {
     match Authority::try_from(text) {
-        Ok(authority) if authority.host() == text && !text.contains('*') => Ok(text.to_ascii_lowercase()),
+        Ok(authority) if authority.host() == text && !text.contains('*') => {
+            Ok(routes::without_root(text).to_ascii_lowercase())
+        }
         _ => Err(ConfigError::new(format!(
             "{text:?} is no host to route by: it is such as example.com, without a port, and one alone"
         ))),
