@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::Request;
-use http::uri::Authority;
 
 use crate::config::ConfigError;
 use crate::http::fields;
