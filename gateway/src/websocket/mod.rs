@@ -48,7 +48,7 @@ pub(crate) async fn open(
     mut exchange: Exchange,
 ) -> Response<Content> {
     if let Err(refusal) = policy.origins.check(upgrade.offer()) {
-        let text = format!("{refusal}; --origin says which pages may open WebSockets here");
+        let text = format!("{refusal} --origin says which pages may");
         return Failure::new(refusal.status(), text).answer(exchange);
     }
     let handshake = Handshake::of(&upgrade, peer.as_ref(), policy, exchange.live().name());
