@@ -1,6 +1,7 @@
 //! A folder of files beside the echo (`serve --dir`), by tower-http; nothing that is not inside of it.
 
 use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,9 +11,11 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request, Response};
 use http_body_util::Empty;
+use tokio::task::spawn_blocking;
 use tower_http::services::ServeDir;
-use tower_http::services::fs::{Backend, DefaultServeDirFallback, TokioBackend};
+use tower_http::services::fs::{Backend, DefaultServeDirFallback};
 
+use crate::file::File;
 use crate::usage::Usage;
 
 /// Octets of a file that are read at once. As many, and a buffer beside them, a request may hold whose client takes no more, and a
@@ -72,34 +75,37 @@ struct Inside {
 }
 
 impl Inside {
-    /// Where a path leads, if that is inside.
-    async fn find(root: Arc<Path>, path: PathBuf) -> io::Result<PathBuf> {
-        let found = tokio::fs::canonicalize(path).await?;
-        let inside = found.strip_prefix(&root).map_err(|_| io::ErrorKind::NotFound)?;
+    /// Where a path leads, if that is inside. Blocks.
+    fn find(&self, path: &Path) -> io::Result<PathBuf> {
+        let found = path.canonicalize()?;
+        let inside = found.strip_prefix(&self.root).map_err(|_| io::ErrorKind::NotFound)?;
         // RFC 8615 is what the one exception is for.
         let is_hidden = |name: &OsStr| name.as_encoded_bytes().starts_with(b".") && name != ".well-known";
-        let kind = tokio::fs::metadata(&found).await?.file_type();
+        let kind = found.metadata()?.file_type();
         // To open a pipe waits for who writes to it, and holds a thread of those that read files.
         let is_served = (kind.is_file() || kind.is_dir()) && !inside.iter().any(is_hidden);
         if is_served { Ok(found) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn look<T: Send + 'static>(&self, path: PathBuf, look: fn(PathBuf) -> io::Result<T>) -> Boxed<T> {
+        let inside = self.clone();
+        Box::pin(async move { spawn_blocking(move || look(inside.find(&path)?)).await? })
     }
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 
 impl Backend for Inside {
-    type File = <TokioBackend as Backend>::File;
-    type Metadata = <TokioBackend as Backend>::Metadata;
-    type OpenFuture = Boxed<Self::File>;
-    type MetadataFuture = Boxed<Self::Metadata>;
+    type File = File;
+    type Metadata = Metadata;
+    type OpenFuture = Boxed<File>;
+    type MetadataFuture = Boxed<Metadata>;
 
-    fn open(&self, path: PathBuf) -> Self::OpenFuture {
-        let root = self.root.clone();
-        Box::pin(async move { TokioBackend.open(Self::find(root, path).await?).await })
+    fn open(&self, path: PathBuf) -> Boxed<File> {
+        self.look(path, File::open)
     }
 
-    fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
-        let root = self.root.clone();
-        Box::pin(async move { TokioBackend.metadata(Self::find(root, path).await?).await })
+    fn metadata(&self, path: PathBuf) -> Boxed<Metadata> {
+        self.look(path, std::fs::metadata)
     }
 }

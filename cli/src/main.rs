@@ -8,6 +8,7 @@ mod connect;
 mod dial;
 mod ending;
 mod escape;
+mod file;
 mod files;
 mod gateway;
 mod handshake;

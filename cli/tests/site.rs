@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{Folder, Serving, get, program, run, stderr, stdout};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use common::{Folder, Serving, connect, get, program, run, stderr, stdout};
 
 #[test]
 fn a_name_an_address_or_nothing_says_where_to_listen() {
@@ -159,4 +162,62 @@ fn a_folder_without_a_page_leaves_the_programs_own() {
     let serving = Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", path.to_str().unwrap()]);
     assert!(get(serving.address(), "/").1.contains("Sockeye"));
     assert_eq!(get(serving.address(), "/a.txt").1, "a");
+}
+
+/// More than a connection's buffers take, and nothing on the disk.
+const LARGE: u64 = 24 << 20;
+
+/// A folder with a large file, and its server.
+fn large() -> (Folder, Serving) {
+    let folder = Folder::new();
+    let path = folder.write("large", "");
+    std::fs::File::options().write(true).open(path).unwrap().set_len(LARGE).unwrap();
+    let serving =
+        Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", folder.path("").to_str().unwrap()]);
+    (folder, serving)
+}
+
+/// Asks for the large file, and reads nothing but its beginning.
+fn begin(serving: &Serving) -> TcpStream {
+    let mut connection = connect(&serving.address().to_string()).unwrap();
+    write!(connection, "GET /large HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    connection.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    connection
+}
+
+/// A client that takes nothing of what it asks for would hold an open file for each request, of which a process has few thousand.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_download_that_nobody_takes_holds_no_open_file() {
+    let (folder, serving) = large();
+    let mut stalled: Vec<_> = (0..20).map(|_| begin(&serving)).collect();
+    let path = folder.path("large").canonicalize().unwrap();
+    let holds = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", serving.pid())).unwrap();
+        open.filter(|file| std::fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|of| of == path)).count()
+    };
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    // Each has some left to read until its transport is full.
+    while holds() > 0 {
+        assert!(std::time::Instant::now() < deadline, "{} are open", holds());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let mut response = Vec::new();
+    stalled[0].read_to_end(&mut response).unwrap();
+    assert!(response.len() as u64 > LARGE, "it goes on where it stood: {}", response.len());
+}
+
+/// What has changed is another file, and does not go on from where its former content stood.
+#[test]
+fn a_file_that_changes_while_it_is_sent_breaks_off() {
+    let (folder, serving) = large();
+    let mut connection = begin(&serving);
+    let other = folder.write("other", "");
+    std::fs::File::options().write(true).open(&other).unwrap().set_len(LARGE).unwrap();
+    std::fs::rename(other, folder.path("large")).unwrap();
+    let mut response = Vec::new();
+    connection.read_to_end(&mut response).ok();
+    assert!((response.len() as u64) < LARGE, "{}", response.len());
 }
