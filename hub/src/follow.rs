@@ -8,10 +8,11 @@ use sockeye::socket::Join;
 use sockeye::{Group, Message};
 use tokio::time::timeout;
 
+use crate::archive::{Kept, One};
 use crate::counters::HubCounter;
 use crate::envelope::{Envelope, Kind, Source};
 use crate::error::Error;
-use crate::history::{History, One};
+use crate::history::History;
 use crate::hub::Remote;
 use crate::membership::{Interested, Membership};
 use crate::seen::Seen;
@@ -79,7 +80,7 @@ impl TopicState {
         let message = numbered(message, number);
         if let (Some(history), Some((source, number))) = (history, number) {
             let one = One { source, number, at: self.hub.now(), message: message.clone() };
-            state.kept.get_or_insert_default().push(one, history, &self.hub.kept);
+            self.hub.archive().push(&mut state.kept, one, history);
         }
         Some(send(state.followers.as_ref()?, message))
     }
@@ -89,13 +90,16 @@ impl TopicState {
         self.subscribed().await?;
         let (hub, mut state) = (&self.hub, self.state());
         let group = state.followers.get_or_insert_with(|| hub.options.group.clone().build()).clone();
-        if let (Some(history), Some(kept)) = (&hub.options.history, &mut state.kept) {
-            kept.let_go_old(hub.now(), history, &hub.kept);
-        }
         // What this node will say counts from now on, here and on all that hear the topic.
         self.begin_life(&mut state);
-        let seen = self.position(&state);
-        let (replay, missed) = state.after(&start, &seen);
+        let mut archive = hub.archive();
+        if let Some(history) = &hub.options.history {
+            archive.let_go_old(&state.kept, hub.now(), history);
+        }
+        let kept = archive.of(&state.kept);
+        let seen = self.position(&state, kept);
+        let (replay, missed) = after(&start, &seen, kept);
+        drop(archive);
         let replayed = replay.len();
         // Under the lock of all that is sent: nothing comes between what is kept and what is new, or stands in both.
         let member = group.join_with(socket, replay)?;
@@ -104,11 +108,11 @@ impl TopicState {
     }
 
     /// How many messages each source has sent, as far as is known here.
-    fn position(&self, state: &State) -> Seen {
+    fn position(&self, state: &State, kept: Option<&Kept>) -> Seen {
         let own = state.life.as_ref().map(|life| (Source { node: self.hub.node, life: life.number }, life.sent));
         let mut all: Vec<_> =
             own.into_iter().chain(state.sources.iter().flat_map(|sources| sources.counts())).collect();
-        all.extend(state.kept.iter().flat_map(|kept| kept.counts()));
+        all.extend(kept.into_iter().flat_map(Kept::counts));
         // Of each source the highest count stays.
         all.sort_unstable_by_key(|&(source, count)| (source, std::cmp::Reverse(count)));
         all.dedup_by_key(|&mut (source, _)| source);
@@ -144,7 +148,7 @@ impl TopicState {
                 state.sources().stored(one.source, one.number + 1, self.hub.now());
             }
             if let Some(history) = &self.hub.options.history {
-                state.kept.get_or_insert_default().push_front(stored, history, &self.hub.kept);
+                self.hub.archive().push_front(&mut state.kept, stored, history);
             }
             state.live(since);
             came
@@ -164,41 +168,39 @@ fn stored_one(octets: &Bytes, now: u64, age: Duration) -> Option<One> {
     Some(One { source, number, at, message: numbered(&message, Some((source, number))) })
 }
 
-impl State {
-    /// What is kept for a socket that begins so, and how much is missed, where the topic is at this position.
-    fn after(&self, start: &Start, position: &Seen) -> (Vec<Message>, Option<u64>) {
-        let kept = self.kept.iter().flat_map(|kept| kept.all());
-        match start {
-            Start::Now => (Vec::new(), Some(0)),
-            Start::Last(count) => {
-                let skipped = kept.clone().count().saturating_sub(*count);
-                (kept.skip(skipped).map(|one| one.message.clone()).collect(), Some(0))
-            }
-            Start::After(seen) => {
-                let is_new = |one: &&One| seen.of(one.source).is_none_or(|count| one.number >= count);
-                let new: Vec<_> = kept.filter(is_new).collect();
-                let missed = self.missed(seen, position, &new);
-                (new.into_iter().map(|one| one.message.clone()).collect(), missed)
-            }
+/// What is kept for a socket that begins so, and how much is missed, where the topic is at this position.
+fn after(start: &Start, position: &Seen, kept: Option<&Kept>) -> (Vec<Message>, Option<u64>) {
+    let all = kept.into_iter().flat_map(Kept::all);
+    match start {
+        Start::Now => (Vec::new(), Some(0)),
+        Start::Last(count) => {
+            let skipped = all.clone().count().saturating_sub(*count);
+            (all.skip(skipped).map(|one| one.message.clone()).collect(), Some(0))
+        }
+        Start::After(seen) => {
+            let is_new = |one: &&One| seen.of(one.source).is_none_or(|count| one.number >= count);
+            let new: Vec<_> = all.filter(is_new).collect();
+            let missed = count_missed(seen, position, &new, kept);
+            (new.into_iter().map(|one| one.message.clone()).collect(), missed)
         }
     }
+}
 
-    /// How many messages are neither seen nor among the new ones.
-    fn missed(&self, seen: &Seen, position: &Seen, new: &[&One]) -> Option<u64> {
-        let mut missed = 0;
-        for source in position.sources() {
-            let mut numbers = new.iter().filter(|one| one.source == source).map(|one| one.number);
-            let (got, sent) = (numbers.clone().count() as u64, position.of(source)?);
-            let first = match seen.of(source) {
-                Some(count) => count,
-                // It has sent nothing that was kept when it was asked for the last time, so all is new that is.
-                None if self.kept.as_ref().is_none_or(|kept| kept.has_lost(source)) => return None,
-                None => numbers.next().unwrap_or(sent),
-            };
-            missed += sent.saturating_sub(first).saturating_sub(got);
-        }
-        // One that nobody here knows may have sent anything since.
-        let is_known = |source| position.of(source).is_some();
-        seen.sources().all(is_known).then_some(missed)
+/// How many messages are neither seen nor among the new ones.
+fn count_missed(seen: &Seen, position: &Seen, new: &[&One], kept: Option<&Kept>) -> Option<u64> {
+    let mut missed = 0;
+    for source in position.sources() {
+        let mut numbers = new.iter().filter(|one| one.source == source).map(|one| one.number);
+        let (got, sent) = (numbers.clone().count() as u64, position.of(source)?);
+        let first = match seen.of(source) {
+            Some(count) => count,
+            // It has sent nothing that was kept when it was asked for the last time, so all is new that is.
+            None if kept.is_none_or(|kept| kept.has_lost(source)) => return None,
+            None => numbers.next().unwrap_or(sent),
+        };
+        missed += sent.saturating_sub(first).saturating_sub(got);
     }
+    // One that nobody here knows may have sent anything since.
+    let is_known = |source| position.of(source).is_some();
+    seen.sources().all(is_known).then_some(missed)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+use crate::archive::Archive;
 use crate::backplane::{Backplane, Event};
 use crate::builder::HubBuilder;
 use crate::counters::{Counts, HubCounter};
@@ -34,8 +35,7 @@ pub(crate) struct Shared {
     pub(crate) node: u64,
     pub(crate) options: HubBuilder,
     pub(crate) counts: Counts,
-    /// Octets of what all topics keep.
-    pub(crate) kept: AtomicUsize,
+    archive: Mutex<Archive>,
     pub(crate) lingering: Lingering,
     topics: Mutex<HashMap<Arc<str>, Weak<TopicState>>>,
     pub(crate) remote: Option<Remote>,
@@ -105,7 +105,7 @@ impl Hub {
             node,
             options,
             counts: Counts::default(),
-            kept: AtomicUsize::new(0),
+            archive: Mutex::default(),
             lingering: Lingering::default(),
             topics: Mutex::default(),
             remote,
@@ -208,6 +208,10 @@ impl Remote {
 impl Shared {
     fn topics(&self) -> MutexGuard<'_, HashMap<Arc<str>, Weak<TopicState>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn archive(&self) -> MutexGuard<'_, Archive> {
+        self.archive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no other life and no other request of this node has.

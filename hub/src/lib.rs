@@ -87,6 +87,7 @@
 // On docs.rs each item says which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod archive;
 pub mod backplane;
 mod builder;
 mod counters;

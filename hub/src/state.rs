@@ -11,11 +11,11 @@ use sockeye::{ByteString, Group, Message};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::archive::Place;
 use crate::builder::WhenDown;
 use crate::counters::HubCounter;
 use crate::envelope::{Aging, Envelope, Kind, SIZE, Source};
 use crate::error::Error;
-use crate::history::Kept;
 use crate::hub::{Remote, Shared};
 use crate::name::node_channel;
 use crate::presence::Presence;
@@ -44,7 +44,7 @@ pub(crate) struct State {
     telling: Telling,
     /// Once others have.
     pub(crate) sources: Option<Box<Sources>>,
-    pub(crate) kept: Option<Box<Kept>>,
+    pub(crate) kept: Place,
     /// Since when nobody has been there for whom it is heard, where it lingers.
     pub(crate) lingers: Option<NonZeroU64>,
 }
@@ -248,12 +248,16 @@ impl TopicState {
     /// Nobody is interested. Under the lock, so that a later subscription comes after it.
     pub(crate) fn unsubscribe(&self, state: &mut State) {
         state.sources = None;
-        if let Some(mut kept) = state.kept.take() {
-            kept.clear(&self.hub.kept);
-        }
+        self.keep_nothing(state);
         let before = std::mem::take(&mut state.subscription);
         if let (Some(remote), false) = (&self.hub.remote, matches!(before, Subscription::None)) {
             remote.queue.control(Task::Unsubscribe(self.channel.clone()));
+        }
+    }
+
+    fn keep_nothing(&self, state: &mut State) {
+        if !state.kept.is_none() {
+            self.hub.archive().clear(&mut state.kept);
         }
     }
 
@@ -457,13 +461,11 @@ impl Life {
 impl Drop for TopicState {
     fn drop(&mut self) {
         self.hub.forget(&self.channel);
-        let (life, kept) = {
+        let life = {
             let mut state = self.state();
-            (state.life.take(), state.kept.take())
+            self.keep_nothing(&mut state);
+            state.life.take()
         };
-        if let Some(mut kept) = kept {
-            kept.clear(&self.hub.kept);
-        }
         if let (Some(remote), Some(life)) = (&self.hub.remote, life) {
             self.tell_position(remote, *life, Kind::End);
         }
