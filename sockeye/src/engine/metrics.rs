@@ -97,6 +97,8 @@ counters! {
     ReceiveTimeouts => "receive_timeouts",
     /// Connections ended that had neither a request nor a WebSocket for too long.
     IdleTimeouts => "idle_timeouts",
+    /// HTTP/1.1: requests given up whose client had ended its half, or was gone, before the answer was there.
+    HalfCloseTimeouts => "half_close_timeouts",
     /// Times that a connection's task blocked its thread for longer than the watchdog allows.
     BlockedThreads => "blocked_threads",
     /// WebSockets given up since a Ping of the keep-alive was not answered.

@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use tower::service_fn;
 
 use crate::common::{Carrier, Running, Socket, echo, start, within};
+use crate::counters::counted;
 use crate::http1::{Wire, status, upgrade};
 
 /// Tells its name as it begins, and once more as it ends.
@@ -139,6 +140,23 @@ async fn what_a_client_gives_up_is_dropped() {
         }
     }
     idle(&server).await;
+}
+
+/// A plain request and one for a WebSocket, which hyper does not see.
+#[tokio::test]
+async fn what_a_half_closed_client_does_not_wait_for_is_counted() {
+    let (service, mut lives) = stalling();
+    let server = start(Server::new().limits(impatient()), service).await;
+    for (octets, count) in
+        [(b"GET /poll HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(), 1), (upgrade("/poll", "upgrade", ""), 2)]
+    {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.send(&octets).await;
+        wire.0.shutdown().await.unwrap();
+        assert_eq!((within(lives.recv()).await, within(lives.recv()).await), (Some("poll"), Some("poll")));
+        assert_eq!(within(wire.rest()).await, b"");
+        counted(&server.handle, Counter::HalfCloseTimeouts, count).await;
+    }
 }
 
 #[cfg(feature = "tls")]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::{Buf as _, BytesMut};
 use futures_task::waker_ref;
-use http::HeaderMap;
+use http::{HeaderMap, Version};
 use sockeye_proto::h2::{self, Event, StreamId};
 use sockeye_proto::{Machine, MachineStream, Reason};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -157,6 +157,10 @@ where
             }
             Event::Reset { id, reason, remote } => {
                 let side = self.link.info.side;
+                if self.link.info.version != Version::HTTP_2 {
+                    // HTTP/1.1 has no word for it: a client had ended its half, and its time is over.
+                    self.link.metrics().count(Counter::HalfCloseTimeouts);
+                }
                 let by = if remote { side.peer() } else { side };
                 self.end(id, None, Received::Dead(Death::Reset(ErrorCode::new(reason), by)), now);
             }

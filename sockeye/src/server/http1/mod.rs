@@ -13,7 +13,7 @@ use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -266,7 +266,7 @@ impl<S: HyperService> Task<S> {
         if let Poll::Ready(overdue) = self.poll_overdue(cx, link) {
             return Poll::Ready(overdue);
         }
-        self.poll_gone(cx)
+        self.poll_gone(cx, link)
     }
 
     /// Ready when the client had its time for what is awaited of it.
@@ -308,7 +308,7 @@ impl<S: HyperService> Task<S> {
     }
 
     /// Ready when the client is gone, as far as can be told: one that ended its half may read on, until it takes nothing.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<Result> {
+    fn poll_gone(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<Result> {
         let mut state = self.line.lock();
         if mem::take(&mut state.written) || state.pace.is_stuck() {
             // It reads on, or has the time of a write.
@@ -322,7 +322,9 @@ impl<S: HyperService> Task<S> {
         }
         drop(state);
         let gone = self.gone.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.times.half_close)));
-        gone.as_mut().poll(cx).map(|()| Err(Error::Disconnected))
+        ready!(gone.as_mut().poll(cx));
+        link.metrics().count(Counter::HalfCloseTimeouts);
+        Poll::Ready(Err(Error::Disconnected))
     }
 }
 
