@@ -49,7 +49,15 @@ impl Folder {
             return None;
         }
         let answered = self.0.clone().try_call(request.map(|()| Empty::<bytes::Bytes>::new())).await;
-        let mut response = answered.inspect_err(|error| tracing::warn!(%error, "a file cannot be read")).ok()?;
+        let mut response = match answered {
+            Ok(response) => response,
+            Err(error) => {
+                if !is_absent(&error) {
+                    tracing::warn!(%error, "a file cannot be read");
+                }
+                return None;
+            }
+        };
         if response.status() == http::StatusCode::NOT_FOUND {
             return None;
         }
@@ -66,6 +74,13 @@ impl Folder {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Some(response)
     }
+}
+
+/// Whether there is no such file, which says something of the request and nothing of the folder: whoever asks for it at will would
+/// fill the log.
+fn is_absent(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename | InvalidInput)
 }
 
 /// The files of a folder, without those that links would lead to outside of it, those that are hidden, and what is no file, as a pipe.

@@ -154,6 +154,28 @@ fn nothing_leads_out_of_the_folder() {
     assert!(stderr(&output).contains("/nowhere"));
 }
 
+/// A warning says something of the folder. What does not exist is asked for by whoever likes, as often as he likes.
+#[test]
+fn what_is_not_there_is_no_warning() {
+    let folder = folder();
+    let (site, log) = (folder.path("site"), folder.path("log"));
+    std::fs::remove_file(folder.path("site/index.html")).unwrap();
+    let arguments = ["--cleartext", "--listen", "127.0.0.1:0", "--dir", site.to_str().unwrap()];
+    let serving = Serving::start_with_log(&arguments, std::fs::File::create(&log).unwrap());
+    let long = format!("/{}", "a".repeat(300));
+    for path in ["/", "/nothing", "/app.js/below", "/%00", "/.env", &long] {
+        for method in ["GET", "HEAD"] {
+            let mut connection = connect(&serving.address().to_string()).unwrap();
+            write!(connection, "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut response = String::new();
+            connection.read_to_string(&mut response).unwrap();
+            let status = if path == "/" { "200" } else { "404" };
+            assert_eq!(response.get(9..12), Some(status), "{method} {path}: {response}");
+        }
+    }
+    assert_eq!(std::fs::read_to_string(log).unwrap(), "");
+}
+
 #[test]
 fn a_folder_without_a_page_leaves_the_programs_own() {
     let folder = Folder::new();

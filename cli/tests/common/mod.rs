@@ -69,8 +69,13 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(arguments: &[&str]) -> Self {
+        Self::start_with_log(arguments, Stdio::null())
+    }
+
+    /// Logs go here.
+    pub(crate) fn start_with_log(arguments: &[&str], log: impl Into<Stdio>) -> Self {
         let mut command = program(&["serve"]);
-        let mut process = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut process = command.args(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut said = Vec::new();
         while said.last().is_none_or(|line: &String| !line.contains("?start")) {
