@@ -23,7 +23,7 @@ use tower_service::Service;
 use super::resolve::Resolver;
 use super::stream::Stream;
 use super::target::Place;
-use super::{Error, Target};
+use super::{Error, Target, Turns};
 
 /// Makes connections to one upstream.
 #[derive(Clone, Debug)]
@@ -173,9 +173,9 @@ fn of_connector(error: impl std::error::Error + Send + Sync + 'static) -> io::Er
 pub(crate) struct Pooled(pub(super) Dialer);
 
 impl Service<Uri> for Pooled {
-    type Response = TokioIo<Stream>;
+    type Response = TokioIo<Turns>;
     type Error = Error;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, Error>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Turns>, Error>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
@@ -183,7 +183,7 @@ impl Service<Uri> for Pooled {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self(dialer) = self.clone();
-        Box::pin(async move { Ok(TokioIo::new(dialer.dial().await?)) })
+        Box::pin(async move { Ok(TokioIo::new(Turns::new(dialer.dial().await?))) })
     }
 }
 

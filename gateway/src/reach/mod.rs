@@ -7,6 +7,7 @@ mod resolve;
 mod stream;
 mod target;
 mod tls;
+mod turns;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +25,11 @@ use self::pool::Pool;
 pub(crate) use self::stream::Stream;
 pub use self::target::Target;
 pub use self::tls::Tls;
+pub(crate) use self::turns::Turns;
 use crate::http::{Source, Upload};
+
+/// Octets of a response's head over HTTP/1.1, and so of what hyper reads at once.
+pub(crate) const MAX_HEAD: usize = 64 << 10;
 
 /// The version of HTTP towards an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::{Dialer, Error, Pooled, Target, Timeouts};
+use super::{Dialer, Error, MAX_HEAD, Pooled, Target, Timeouts};
 use crate::http::Upload;
 
 /// What requests go over.
@@ -27,6 +27,7 @@ pub(super) struct Proven(Arc<AtomicBool>);
 impl Pool {
     pub(super) fn new(dialer: &Dialer, timeouts: &Timeouts) -> Self {
         let mut builder = legacy::Client::builder(TokioExecutor::new());
+        builder.http1_max_buf_size(MAX_HEAD);
         builder.pool_timer(TokioTimer::new()).timer(TokioTimer::new()).pool_idle_timeout(timeouts.idle);
         let kept = builder.build(Pooled(dialer.clone()));
         let fresh = builder.pool_max_idle_per_host(0).build(Pooled(dialer.clone()));

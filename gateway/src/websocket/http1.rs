@@ -12,10 +12,7 @@ use super::Answer;
 use super::handshake::Handshake;
 use super::key::Key;
 use crate::http::{Source, fields};
-use crate::reach::{Error, Reach, Stream, Target};
-
-/// Octets of a response head.
-const MAX_HEAD: usize = 64 << 10;
+use crate::reach::{Error, MAX_HEAD, Reach, Stream, Target, Turns};
 
 pub(super) async fn open(handshake: &Handshake, reach: &Reach) -> Result<Answer, Error> {
     let target = reach.target();
@@ -71,7 +68,7 @@ async fn send(stream: Stream, request: Request<Empty<Bytes>>, target: &Target) -
         |error: hyper::Error| Error::failed(format!("{target} gave no answer to the WebSocket handshake: {error}"));
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = builder.handshake(TokioIo::new(Turns::new(stream))).await.map_err(failed)?;
     // It ends when the sender and the response are gone, or gives its transport away.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
@@ -111,8 +108,8 @@ async fn upgraded(response: Response<Incoming>, target: &Target) -> Result<Answe
     let failed = || Error::failed(format!("{target} ended the connection with its 101"));
     let agreed = response.headers().clone();
     let upgraded = hyper::upgrade::on(response).await.map_err(|_| failed())?;
-    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| failed())?;
+    let parts = upgraded.downcast::<TokioIo<Turns>>().map_err(|_| failed())?;
     // Copied: hyper's buffer would stay for as long as the octets wait.
     let early = Bytes::copy_from_slice(&parts.read_buf);
-    Ok(Answer::Upgraded(agreed, parts.io.into_inner(), early))
+    Ok(Answer::Upgraded(agreed, parts.io.into_inner().into_inner(), early))
 }
