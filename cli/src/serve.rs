@@ -165,7 +165,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     if !arguments.no_deflate {
         options = options.deflate(Deflate::default());
     }
-    let stats = Stats::new(handle, arguments.stats);
+    let stats = Stats::new(handle, hub.clone(), arguments.stats);
     let topics = hub.map(|hub| Topics::new(hub, options.clone()));
     let site = Site::new(stats, options.protocols(["echo"]), folder, topics);
     let service = Served::own(move |request| site.clone().answer(request));

@@ -14,6 +14,7 @@ use http_body::Frame;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use sockeye::{ConnectionStats, Counter, Handle, Peer};
+use sockeye_hub::{Hub, HubCounter};
 
 /// Whose connections are shown, by their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -35,6 +36,8 @@ const BURST: u32 = 16;
 #[derive(Clone)]
 pub(crate) struct Stats {
     handle: Handle,
+    /// Whose counters stand beside the server's.
+    hub: Option<Hub>,
     shown: Shown,
     latest: Arc<Mutex<Option<Latest>>>,
 }
@@ -56,8 +59,8 @@ struct Snapshot {
 }
 
 impl Stats {
-    pub(crate) fn new(handle: Handle, shown: Shown) -> Self {
-        Self { handle, shown, latest: Arc::default() }
+    pub(crate) fn new(handle: Handle, hub: Option<Hub>, shown: Shown) -> Self {
+        Self { handle, hub, shown, latest: Arc::default() }
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -110,6 +113,10 @@ impl Stats {
                 .iter()
                 .map(|counter| (counter.name().to_owned(), self.handle.counter(*counter).into()))
                 .collect(),
+            hub: self.hub.as_ref().map(|hub| {
+                let counted = |counter: &HubCounter| (counter.name().to_owned(), hub.counter(*counter).into());
+                HubCounter::ALL.iter().map(counted).collect()
+            }),
         };
         let (mut connections, mut places) = (String::new(), Vec::new());
         for connection in open.into_iter().filter(|_| self.shown == Shown::All) {
@@ -139,6 +146,9 @@ struct Totals {
     connections_open: usize,
     sockets: usize,
     counters: Map<String, Value>,
+    /// The counters of the topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hub: Option<Map<String, Value>>,
 }
 
 #[derive(Serialize)]
@@ -195,7 +205,7 @@ mod tests {
     /// However many ask, few snapshots are made, and all answers share them.
     #[test]
     fn a_snapshot_is_shared() {
-        let stats = Stats::new(sockeye::Server::new().handle(), Shown::All);
+        let stats = Stats::new(sockeye::Server::new().handle(), None, Shown::All);
         let start = Instant::now();
         let mut made: Vec<_> = (0..1000).map(|_| Arc::as_ptr(&stats.snapshot(start))).collect();
         // Those that nobody holds may have had the same place.

@@ -56,6 +56,8 @@ async fn all_that_are_there_hear_what_one_says() {
     }
     elsewhere.send("alone").await.unwrap();
     assert_eq!(heard(&mut elsewhere).await, "alone");
+    let stats: serde_json::Value = serde_json::from_str(&get(serving.address(), "/stats").1).unwrap();
+    assert_eq!(stats["hub"]["sent"], 2, "{stats}");
     drop(sockets);
     assert!(has_members(&serving, "lobby", 0));
     let (head, told) = get(serving.address(), "/topics/a%20b");

@@ -37,8 +37,9 @@ impl Archive {
     }
 
     /// Keeps a message, at the cost of the topic's oldest; and where all have too much, of those of the topic that has the most, so that
-    /// one that says much pushes out nobody who says little.
-    pub(crate) fn push(&mut self, place: &mut Place, one: One, history: &History) {
+    /// one that says much pushes out nobody who says little. How many of those went.
+    #[must_use = "they are counted"]
+    pub(crate) fn push(&mut self, place: &mut Place, one: One, history: &History) -> u64 {
         let key = *place.0.get_or_insert_with(|| {
             self.places += 1;
             NonZeroU64::MIN.saturating_add(self.places)
@@ -47,23 +48,27 @@ impl Archive {
         self.change(key, |kept| kept.make_room(&one, history));
         if history.messages == 0 || charge > history.octets.min(history.total) {
             self.change(key, |kept| kept.note_gone(one.source, one.number + 1));
-            return;
+            return 0;
         }
+        let mut displaced = 0;
         while self.octets + charge > history.total
             && let Some(largest) = self.largest(key)
         {
             self.change(largest, Kept::let_go);
+            displaced += 1;
         }
         self.change(key, |kept| kept.push(one));
+        displaced
     }
 
-    /// Puts what a store had kept before what came since.
-    pub(crate) fn push_front(&mut self, place: &mut Place, stored: Vec<One>, history: &History) {
+    /// Puts what a store had kept before what came since. How many had to go as in [`push`](Self::push).
+    #[must_use = "they are counted"]
+    pub(crate) fn push_front(&mut self, place: &mut Place, stored: Vec<One>, history: &History) -> u64 {
         let since = place.0.map(|key| self.change(key, Kept::take)).unwrap_or_default();
         let first = |source| since.iter().find(|one| one.source == source).map(|one| one.number);
         let before = stored.into_iter().filter(|one| first(one.source).is_none_or(|first| one.number < first));
         let all: Vec<_> = before.chain(since.iter().cloned()).collect();
-        all.into_iter().for_each(|one| self.push(place, one, history));
+        all.into_iter().map(|one| self.push(place, one, history)).sum()
     }
 
     /// Lets go what is too old by now.
@@ -221,7 +226,8 @@ mod tests {
             History::new(100).age(Duration::from_millis(2500)),
         ] {
             let (mut archive, mut place) = (Archive::default(), Place::default());
-            (0..10).for_each(|number| archive.push(&mut place, one(SOURCE, number), &history));
+            let displaced: u64 = (0..10).map(|number| archive.push(&mut place, one(SOURCE, number), &history)).sum();
+            assert_eq!(displaced, if history.total == 3 * charge + 1 { 7 } else { 0 }, "{history:?}");
             assert_eq!(numbers(&archive, &place), [7, 8, 9], "{history:?}");
             assert_eq!(archive.octets, 3 * charge);
             assert!(archive.of(&place).is_some_and(|kept| kept.has_lost(SOURCE)));
@@ -235,9 +241,9 @@ mod tests {
     fn what_does_not_fit_is_not_kept() {
         for history in [History::new(0), History::new(9).octets(50), History::new(9).total(50)] {
             let (mut archive, mut place, mut other) = (Archive::default(), Place::default(), Place::default());
-            archive.push(&mut other, one(SOURCE, 1), &History::new(9));
+            assert_eq!(archive.push(&mut other, one(SOURCE, 1), &History::new(9)), 0);
             let octets = archive.octets;
-            archive.push(&mut place, one(SOURCE, 4), &history);
+            assert_eq!(archive.push(&mut place, one(SOURCE, 4), &history), 0);
             assert!(numbers(&archive, &place).is_empty());
             assert_eq!(archive.of(&place).map(|kept| kept.counts().collect()), Some(vec![(SOURCE, 5)]));
             assert_eq!((archive.octets, numbers(&archive, &other)), (octets, vec![1]));
@@ -252,12 +258,15 @@ mod tests {
         let mut archive = Archive::default();
         let mut places: Vec<_> = (0..4).map(|_| Place::default()).collect();
         let [quiet, late, loud, other] = &mut places[..] else { panic!("there are four") };
-        (0..10).for_each(|number| archive.push(quiet, one(SOURCE, number), &history));
+        let mut displaced = 0;
+        let mut push = |place: &mut _, number| displaced += archive.push(place, one(SOURCE, number), &history);
+        (0..10).for_each(|number| push(quiet, number));
         for number in 0..500 {
-            archive.push(loud, one(SOURCE, number), &history);
-            archive.push(other, one(SOURCE, number), &history);
+            push(loud, number);
+            push(other, number);
         }
-        (0..10).for_each(|number| archive.push(late, one(SOURCE, number), &history));
+        (0..10).for_each(|number| push(late, number));
+        assert_eq!(displaced, 10 + 2 * 500 + 10 - 100);
         assert_eq!(numbers(&archive, quiet), (0..10).collect::<Vec<_>>());
         assert_eq!(numbers(&archive, late), (0..10).collect::<Vec<_>>());
         let (loud, other) = (numbers(&archive, loud), numbers(&archive, other));
@@ -270,7 +279,7 @@ mod tests {
     fn time_alone_lets_go() {
         let (mut archive, mut place) = (Archive::default(), Place::default());
         let history = History::new(9).age(Duration::from_secs(5));
-        (0..3).for_each(|number| archive.push(&mut place, one(SOURCE, number), &history));
+        (0..3).for_each(|number| assert_eq!(archive.push(&mut place, one(SOURCE, number), &history), 0));
         archive.let_go_old(&place, 6_500_000, &history);
         assert_eq!(numbers(&archive, &place), [2]);
         assert_eq!(archive.of(&place).and_then(|kept| kept.counts().max()), Some((SOURCE, 3)));
@@ -281,9 +290,9 @@ mod tests {
     fn what_was_stored_goes_before() {
         let (mut archive, mut place) = (Archive::default(), Place::default());
         let (history, other) = (History::new(9), Source { node: 8, life: 1 });
-        archive.push(&mut place, one(SOURCE, 3), &history);
+        assert_eq!(archive.push(&mut place, one(SOURCE, 3), &history), 0);
         let stored = vec![one(SOURCE, 2), one(other, 9), one(SOURCE, 3), one(SOURCE, 4)];
-        archive.push_front(&mut place, stored, &history);
+        assert_eq!(archive.push_front(&mut place, stored, &history), 0);
         assert_eq!(numbers(&archive, &place), [2, 9, 3]);
         assert_eq!(archive.octets, 3 * one(SOURCE, 0).charge());
     }

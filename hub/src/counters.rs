@@ -59,6 +59,10 @@ counters! {
     Disconnects => "disconnects",
     /// Joins that were given up, as no marker came back in time.
     JoinTimeouts => "join_timeouts",
+    /// Messages that are not kept any more since those of all topics together would be too large.
+    HistoryDisplaced => "history_displaced",
+    /// Topics that nobody was at and that were to be heard for some time still, but are not since there were too many.
+    TopicsDisplaced => "topics_displaced",
 }
 
 #[derive(Debug)]

@@ -80,7 +80,8 @@ impl TopicState {
         let message = numbered(message, number);
         if let (Some(history), Some((source, number))) = (history, number) {
             let one = One { source, number, at: self.hub.now(), message: message.clone() };
-            self.hub.archive().push(&mut state.kept, one, history);
+            let displaced = self.hub.archive().push(&mut state.kept, one, history);
+            self.hub.counts.add(HubCounter::HistoryDisplaced, displaced);
         }
         Some(send(state.followers.as_ref()?, message))
     }
@@ -148,7 +149,8 @@ impl TopicState {
                 state.sources().stored(one.source, one.number + 1, self.hub.now());
             }
             if let Some(history) = &self.hub.options.history {
-                self.hub.archive().push_front(&mut state.kept, stored, history);
+                let displaced = self.hub.archive().push_front(&mut state.kept, stored, history);
+                self.hub.counts.add(HubCounter::HistoryDisplaced, displaced);
             }
             state.live(since);
             came

@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::coop::consume_budget;
 use tokio::time::sleep;
 
+use crate::counters::HubCounter;
 use crate::hub::Shared;
 use crate::state::{State, TopicState};
 
@@ -79,7 +80,10 @@ async fn sweep(hub: Weak<Shared>) {
         };
         match next {
             Next::LetGo(topic) => topic.let_go(),
-            Next::Displace(topic) => topic.linger_no_more(&mut topic.state()),
+            Next::Displace(topic) => {
+                topic.hub.counts.count(HubCounter::TopicsDisplaced);
+                topic.linger_no_more(&mut topic.state());
+            }
             Next::Wait(time) => sleep(time).await,
             Next::End => return,
         }

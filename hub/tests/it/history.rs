@@ -288,6 +288,7 @@ async fn topics_that_linger_are_bounded() {
     }
     seconds(2).await;
     assert_eq!(hub.topics(), MAX_TOPICS);
+    assert_eq!(hub.counter(HubCounter::TopicsDisplaced), 1000);
     seconds(290).await;
     assert_eq!(hub.topics(), MAX_TOPICS);
     seconds(20).await;
