@@ -90,10 +90,8 @@ impl From<ws::Violation> for Violation {
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http2(violation) => {
-                write!(f, "the peer broke a rule or a limit and was told {}: ", violation.reason())
-                    .and_then(|()| fmt::Display::fmt(violation, f))
-            }
+            // It begins with its reason.
+            Self::Http2(violation) => write!(f, "the peer broke a rule or a limit and was told {violation}"),
             Self::WebSocket { violation, limit } => {
                 write!(f, "the peer broke a rule or a limit and was told {}: ", u16::from(violation.code()))?;
                 match limit {
@@ -104,6 +102,24 @@ impl fmt::Display for Violation {
             Self::Http1 { status, rule } => {
                 write!(f, "the peer broke a rule or a limit and was told {}: {rule}", status.as_u16())
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the peer was told stands there once, whatever it speaks.
+    #[test]
+    fn a_violation_says_what_the_peer_was_told() {
+        let rows = [
+            (h2::Violation::TooManyGlitches.into(), "ENHANCE_YOUR_CALM: too many frames without effect (§10.5)"),
+            (ws::Violation::MessageTooBig.into(), "1009: message too big (RFC 6455 §10.4)"),
+            (Violation::Http1 { status: StatusCode::BAD_REQUEST, rule: "no host".into() }, "400: no host"),
+        ];
+        for (violation, told) in rows {
+            assert_eq!(violation.to_string(), format!("the peer broke a rule or a limit and was told {told}"));
         }
     }
 }
