@@ -37,12 +37,19 @@ pub(super) fn explain(error: &Error) -> String {
     text
 }
 
+/// What an error says, and each that led to it.
 fn words_of(error: &(dyn std::error::Error + 'static)) -> String {
-    let of_tls = match error.downcast_ref::<io::Error>() {
-        Some(error) => words::tls_of(error),
-        None => error.downcast_ref(),
-    };
-    of_tls.map_or_else(|| error.to_string(), words::of_tls)
+    let mut said = Vec::new();
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let of_tls = match error.downcast_ref::<io::Error>() {
+            Some(error) => words::tls_of(error),
+            None => error.downcast_ref(),
+        };
+        said.push(of_tls.map_or_else(|| error.to_string(), words::of_tls));
+        cause = error.source();
+    }
+    said.join(": ")
 }
 
 #[cfg(test)]
@@ -68,5 +75,11 @@ mod tests {
         for (said, expected) in rows {
             assert_eq!(said, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn what_led_to_no_connection_is_told() {
+        let refused = sockeye::connect("ws://127.0.0.1:1/").await.unwrap_err();
+        assert!(explain(&refused).contains("refused"), "{}", explain(&refused));
     }
 }
