@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Request, Response};
+use http::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Empty;
 use tokio::task::spawn_blocking;
 use tower_http::services::ServeDir;
@@ -48,17 +48,16 @@ impl Folder {
         if request.uri().path().starts_with("//") {
             return None;
         }
-        let answered = self.0.clone().try_call(request.map(|()| Empty::<bytes::Bytes>::new())).await;
-        let mut response = match answered {
-            Ok(response) => response,
-            Err(error) => {
-                if !is_absent(&error) {
-                    tracing::warn!(%error, "a file cannot be read");
-                }
-                return None;
-            }
+        let mut whole = request.clone();
+        whole.headers_mut().remove(RANGE);
+        let mut response = if is_range(&request) {
+            let asked = request.headers().clone();
+            let part = self.call(request).await?;
+            if is_due(&part, &asked) { part } else { self.call(whole).await? }
+        } else {
+            self.call(whole).await?
         };
-        if response.status() == http::StatusCode::NOT_FOUND {
+        if response.status() == StatusCode::NOT_FOUND {
             return None;
         }
         let headers = response.headers_mut();
@@ -74,6 +73,37 @@ impl Folder {
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         Some(response)
     }
+
+    async fn call(&self, request: Request<()>) -> Option<Response<Content>> {
+        let answered = self.0.clone().try_call(request.map(|()| Empty::<bytes::Bytes>::new())).await;
+        let tell = |error: &io::Error| tracing::warn!(%error, "a file cannot be read");
+        answered.inspect_err(|error| if !is_absent(error) { tell(error) }).ok()
+    }
+}
+
+/// Whether a request asks for one range of octets. Any other Range is ignored (RFC 9110 §14.2), where tower-http refuses it: another
+/// unit, a method but GET, what is no range, and several, which would go in parts.
+fn is_range(request: &Request<()>) -> bool {
+    let is_number = |text: &str| text.bytes().all(|octet| octet.is_ascii_digit()) && text.len() < 19;
+    let mut values = request.headers().get_all(RANGE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let range = value.to_str().ok().and_then(|value| value.strip_prefix("bytes=")?.split_once('-'));
+    let Some((first, last)) = range.filter(|(first, last)| is_number(first) && is_number(last)) else { return false };
+    let in_order = match (first.parse::<u64>(), last.parse::<u64>()) {
+        (Ok(first), Ok(last)) => first <= last,
+        (first, last) => first.is_ok() || last.is_ok(),
+    };
+    in_order && request.method() == Method::GET
+}
+
+/// Whether what was asked for is to be answered so: a part of the file that the client knows (RFC 9110 §13.1.5), which has octets, and
+/// as many as the range counts from its end (§14.1.2). Otherwise the file goes whole.
+fn is_due(part: &Response<Content>, asked: &HeaderMap) -> bool {
+    let headers = part.headers();
+    let is_known = asked.get(IF_RANGE).is_none_or(|known| headers.get(ETAG) == Some(known));
+    let is_empty = headers.get(CONTENT_RANGE).is_some_and(|value| value.as_bytes().ends_with(b"/0"));
+    let is_from_end = asked.get(RANGE).is_some_and(|value| value.as_bytes().starts_with(b"bytes=-"));
+    is_known && !is_empty && !(is_from_end && part.status() == StatusCode::RANGE_NOT_SATISFIABLE)
 }
 
 /// Whether there is no such file, which says something of the request and nothing of the folder: whoever asks for it at will would

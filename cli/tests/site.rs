@@ -113,6 +113,56 @@ fn files_have_their_types_beside_the_echo() {
     assert!(get(serving.address(), "/echo").0.starts_with("HTTP/1.1 426 "));
 }
 
+/// RFC 9110 §14.2: what is no range that a part can answer is ignored, and so is one of another file than the client knows (§13.1.5).
+#[test]
+fn a_range_is_answered_by_its_part_and_what_is_none_by_the_whole() {
+    let folder = Folder::new();
+    folder.write("a.txt", "0123456789");
+    folder.write("empty.txt", "");
+    let serving =
+        Serving::start(&["--cleartext", "--listen", "127.0.0.1:0", "--dir", folder.path("").to_str().unwrap()]);
+    let ask = |method: &str, path: &str, fields: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n\r\n");
+        let mut stream = std::net::TcpStream::connect(serving.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (head, content) = response.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), content.to_owned())
+    };
+    let (head, _) = ask("GET", "/a.txt", "");
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    let (same, other) = (format!("range: bytes=2-3\r\nif-range: {etag}"), "range: bytes=2-3\r\nif-range: \"other\"");
+    let whole = "0123456789";
+    let rows = [
+        ("range: bytes=2-3", "206", "23"),
+        ("range: bytes=8-", "206", "89"),
+        ("range: bytes=8-99", "206", "89"),
+        ("range: bytes=-2", "206", "89"),
+        ("range: bytes=10-", "416", ""),
+        ("range: bytes=-99", "200", whole),
+        ("range: bytes=0-1,4-5", "200", whole),
+        ("range: bytes=3-2", "200", whole),
+        ("range: bytes=a-b", "200", whole),
+        ("range: bytes=-", "200", whole),
+        ("range: bytes=0-99999999999999999999", "200", whole),
+        ("range: lines=0-1", "200", whole),
+        (&same, "206", "23"),
+        (other, "200", whole),
+        ("range: bytes=2-3\r\nif-range: Mon, 30 Nov 2020 07:44:46 GMT", "200", whole),
+    ];
+    for (fields, status, content) in rows {
+        let (head, got) = ask("GET", "/a.txt", fields);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{fields}: {head}");
+        assert_eq!(got, content, "{fields}");
+    }
+    for (method, path) in [("HEAD", "/a.txt"), ("GET", "/empty.txt")] {
+        let (head, content) = ask(method, path, "range: bytes=0-");
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("content-range"), "{method} {path}: {head}");
+        assert_eq!(content, "");
+    }
+}
+
 #[test]
 fn nothing_leads_out_of_the_folder() {
     let folder = folder();
