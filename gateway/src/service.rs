@@ -5,17 +5,35 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use sockeye::{Body, Peer, Upgrade};
+use http_body_util::BodyExt as _;
+use sockeye::{Body, BoxError, Peer, Upgrade};
 use tower_service::Service;
 
 use crate::answer::Failure;
-use crate::http::Content;
+use crate::http::{Content, Incoming};
 use crate::live::Live;
 use crate::observe::Exchange;
 
 /// A tower [`Service`] that forwards each request to an upstream of its route: WebSockets, over either version of HTTP on either
-/// side, and all else. For [`sockeye::Server`], whose requests it takes. Clones share everything.
+/// side, and all else. It stands in a [`sockeye::Server`], alone or below layers and routers that leave a request's extensions as they
+/// are, such as axum's:
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use sockeye_gateway::{Config, Gateway, Live};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let gateway = Gateway::new(Live::new(&Config::to("http://localhost:3000"))?);
+/// let app: Router = Router::new().route("/health", get(async || "well")).fallback_service(gateway);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones share everything.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     live: Live,
@@ -33,7 +51,10 @@ impl Gateway {
     }
 }
 
-impl Service<Request<Body>> for Gateway {
+impl<B> Service<Request<B>> for Gateway
+where
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     type Response = Response<Content>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Content>, Infallible>> + Send>>;
@@ -42,13 +63,14 @@ impl Service<Request<Body>> for Gateway {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let live = self.live.clone();
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         Box::pin(async move { Ok(forward(live, request).await) })
     }
 }
 
-async fn forward(live: Live, mut request: Request<Body>) -> Response<Content> {
+async fn forward(live: Live, mut request: Request<Incoming>) -> Response<Content> {
     let mut exchange = Exchange::begin(&request, &live);
     if let Some(answer) = crate::http::own::answer(&request, live.name()) {
         return answer(exchange);

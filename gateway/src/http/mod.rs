@@ -16,7 +16,7 @@ use sockeye::server::Interim;
 
 pub use self::body::Content;
 pub(crate) use self::body::Source;
-pub(crate) use self::upload::{Progress, Upload};
+pub(crate) use self::upload::{Incoming, Progress, Upload};
 use crate::answer::Failure;
 use crate::observe::Exchange;
 use crate::policy::Policy;
@@ -25,7 +25,7 @@ use crate::upstreams::Lease;
 
 /// Forwards a request, and answers with what comes of it.
 pub(crate) async fn forward(
-    request: Request<sockeye::Body>,
+    request: Request<Incoming>,
     policy: &Policy,
     mut lease: Lease,
     mut exchange: Exchange,
@@ -91,7 +91,7 @@ struct Outline {
 }
 
 impl Outline {
-    fn of(parts: &request::Parts, body: &sockeye::Body, policy: &Policy, name: &str, interim: Option<Interim>) -> Self {
+    fn of(parts: &request::Parts, body: &Incoming, policy: &Policy, name: &str, interim: Option<Interim>) -> Self {
         let mut fields = fields::of_request(parts, parts.extensions.get(), policy, name);
         // A length beside another framing counts for nothing (RFC 9112 §6.3), and leaves no room for trailers. One that came several
         // times goes on once (RFC 9110 §8.6).

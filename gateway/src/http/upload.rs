@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty};
+use sockeye::BoxError;
 use tokio::time::Sleep;
 
 use crate::live::Live;
@@ -17,12 +20,15 @@ use crate::reach;
 /// §10.1.1).
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The content of a request as it comes: the server's own, or what a layer before the gateway has made of it.
+pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
+
 /// The content of a request on its way to an upstream.
 #[derive(Debug)]
 pub(crate) struct Upload {
     untouched: Untouched,
     /// From when something of it was asked for.
-    body: Option<sockeye::Body>,
+    body: Option<Incoming>,
     progress: Progress,
     /// Where its octets are counted as they go.
     live: Option<Live>,
@@ -34,14 +40,14 @@ pub(crate) struct Upload {
 
 /// The content until something of it is asked for: what failed before may go to another upstream with all of it. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Untouched(Arc<Mutex<Option<sockeye::Body>>>);
+pub(crate) struct Untouched(Arc<Mutex<Option<Incoming>>>);
 
 impl Untouched {
-    pub(crate) fn take(&self) -> Option<sockeye::Body> {
+    pub(crate) fn take(&self) -> Option<Incoming> {
         self.lock().take()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<sockeye::Body>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -99,15 +105,15 @@ impl Progress {
 }
 
 impl Upload {
-    pub(crate) fn new(body: sockeye::Body, has_trailers: bool, live: Live) -> Self {
+    pub(crate) fn new(body: Incoming, has_trailers: bool, live: Live) -> Self {
         Self { live: Some(live), has_trailers, ..Self::of(body) }
     }
 
     pub(crate) fn empty() -> Self {
-        Self::of(sockeye::Body::empty())
+        Self::of(Empty::new().map_err(|never| match never {}).boxed_unsync())
     }
 
-    fn of(body: sockeye::Body) -> Self {
+    fn of(body: Incoming) -> Self {
         Self {
             untouched: Untouched(Arc::new(Mutex::new(Some(body)))),
             body: None,
@@ -132,7 +138,7 @@ impl Upload {
         self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
     }
 
-    fn look<T>(&self, look: impl Fn(&sockeye::Body) -> T) -> Option<T> {
+    fn look<T>(&self, look: impl Fn(&Incoming) -> T) -> Option<T> {
         match &self.body {
             Some(body) => Some(look(body)),
             None => self.untouched.lock().as_ref().map(look),
@@ -157,19 +163,16 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = sockeye::Error;
+    type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, sockeye::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         ready!(self.poll_admitted(cx));
         let Self { untouched, body, .. } = &mut *self;
         if body.is_none() {
             *body = untouched.take();
         }
         // What has gone to another upstream is no content of this one's, and least of all the whole of it.
-        let Some(body) = body else { return Poll::Ready(Some(Err(sockeye::Error::Closed))) };
+        let Some(body) = body else { return Poll::Ready(Some(Err(sockeye::Error::Closed.into()))) };
         let frame = Pin::new(body).poll_frame(cx);
         let shared = &self.progress.0;
         shared.awaits_client.store(frame.is_pending(), Ordering::Relaxed);
@@ -181,19 +184,19 @@ impl Body for Upload {
                     live.counts().received(octets);
                 }
             }
-            Poll::Ready(Some(Err(error))) => _ = shared.broken.set(reach::Error::content(error)),
+            Poll::Ready(Some(Err(error))) => _ = shared.broken.set(reach::Error::content(&**error)),
             Poll::Ready(None) | Poll::Pending => {}
         }
         frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.look(sockeye::Body::is_end_stream).unwrap_or(false)
+        self.look(Body::is_end_stream).unwrap_or(false)
     }
 
     fn size_hint(&self) -> SizeHint {
         // RFC 9112 §7.1.2: behind content of a length nothing can follow.
-        let whole = if self.has_trailers { None } else { self.look(sockeye::Body::size_hint) };
+        let whole = if self.has_trailers { None } else { self.look(Body::size_hint) };
         whole.unwrap_or_default()
     }
 }

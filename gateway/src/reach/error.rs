@@ -1,3 +1,4 @@
+use std::iter::successors;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -132,11 +133,13 @@ impl Error {
     }
 
     /// The content of the client's request broke off.
-    pub(crate) fn content(why: &sockeye::Error) -> Self {
+    pub(crate) fn content(why: &(dyn std::error::Error + 'static)) -> Self {
         use sockeye::Error as E;
-        let (status, is_gone) = match why {
-            E::Timeout(_) => (StatusCode::REQUEST_TIMEOUT, false),
-            E::Violation(violation) => (violation.status().unwrap_or(StatusCode::BAD_REQUEST), false),
+        // What stands before the gateway may have wrapped it.
+        let of_server = successors(Some(why), |error| error.source()).find_map(<dyn std::error::Error>::downcast_ref);
+        let (status, is_gone) = match of_server {
+            Some(E::Timeout(_)) => (StatusCode::REQUEST_TIMEOUT, false),
+            Some(E::Violation(violation)) => (violation.status().unwrap_or(StatusCode::BAD_REQUEST), false),
             _ => (StatusCode::BAD_REQUEST, true),
         };
         Self { kind: Kind::Content { status, is_gone }, text: format!("the content of the request broke off: {why}") }

@@ -11,4 +11,5 @@ mod interim;
 mod kept;
 mod orderly;
 mod relay;
+mod router;
 mod streams;
