@@ -1,13 +1,17 @@
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::PoisonError;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::Stream;
+use futures_sink::Sink;
 use sockeye_proto::ws::{CloseCode, CloseFrame, Message};
 
 use crate::engine::sync::atomic::{AtomicBool, Ordering};
 use crate::engine::sync::{Arc, Mutex, MutexGuard};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::socket::WebSocket;
 
 /// The half of a [`WebSocket`] that sends; made by [`WebSocket::split`].
@@ -168,6 +172,36 @@ impl Receiver {
     /// The socket, to be looked at.
     pub(crate) fn look(&self) -> MutexGuard<'_, WebSocket> {
         lock(&self.0)
+    }
+}
+
+/// The messages, until the socket is closed or fails.
+impl Stream for Receiver {
+    type Item = Result<Message>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        lock(&self.0).poll_recv(cx).map(Result::transpose)
+    }
+}
+
+/// As the sink that the [`WebSocket`] is: to close it sends a Close with 1000.
+impl<M: Into<Message>> Sink<M> for Sender {
+    type Error = Error;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        Sink::<M>::poll_ready(Pin::new(&mut *lock(&self.0)), cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, message: M) -> Result {
+        Pin::new(&mut *lock(&self.0)).start_send(message)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        Sink::<M>::poll_flush(Pin::new(&mut *lock(&self.0)), cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
+        Sink::<M>::poll_close(Pin::new(&mut *lock(&self.0)), cx)
     }
 }
 

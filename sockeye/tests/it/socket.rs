@@ -23,6 +23,23 @@ async fn messages_are_echoed_whole() {
     }
 }
 
+/// `Stream` and `Sink`, as what was written for other WebSockets uses their halves.
+#[tokio::test]
+async fn a_half_may_be_forwarded_to_the_other() {
+    let server = start_websocket(async |socket: WebSocket| {
+        let (sender, receiver) = socket.split();
+        receiver.forward(sender).await
+    })
+    .await;
+    for carrier in Carrier::ALL {
+        let mut socket = Socket::open(carrier, server.addr).await;
+        socket.check_echo("hello").await;
+        socket.check_echo(vec![0xFF; 200_000]).await;
+        socket.close(CloseCode::NORMAL, "").await;
+        assert_eq!(socket.close_code().await, 1000, "{carrier:?}");
+    }
+}
+
 /// RFC 6455 §5.4, and frames that no DATA frame holds whole.
 #[tokio::test]
 async fn fragments_become_one_message() {
