@@ -1,7 +1,10 @@
 //! What to do next about what a probe has found.
 
 use super::attempt::{Attempt, Problem, Step};
-use super::outcome::{OverHttp1, OverHttp2};
+use super::outcome::{OverHttp1, OverHttp2, odd_status, page_field};
+
+const TAKE_CONNECT: &str = "Let the server's route take an extended CONNECT (:protocol websocket), or have the server not offer \
+                            it: without SETTINGS_ENABLE_CONNECT_PROTOCOL browsers open WebSockets over HTTP/1.1.";
 
 /// The next step for whoever runs the server, or the probe; none where all is well.
 pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Attempt)) -> Option<String> {
@@ -18,7 +21,12 @@ pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Atte
             "Have the server, or what ends TLS in front of it, speak HTTP/2 where it chooses h2 by ALPN, or not choose it."
         }
         ((OverHttp2::Works, _), (OverHttp1::Fails(_), http1)) => match status(http1) {
-            Some(status @ 300..) => refused_by_status(status),
+            Some(401 | 403) => {
+                "Check whether the server asks for other credentials or another Origin over HTTP/1.1 (-H, -o) than over \
+                 HTTP/2."
+            }
+            Some(status @ (300..=399 | 429 | 500 | 502..)) => refused_by_status(status),
+            // The path is right, as HTTP/2 shows.
             _ => "Let the same server take HTTP/1.1 upgrades too, or let pages open HTTP/2 connections to it first.",
         },
         ((OverHttp2::NotSpoken(what), _), (OverHttp1::Fails(why), _))
@@ -76,10 +84,11 @@ fn refused_over_http2(attempt: &Attempt) -> &'static str {
             "Check what the proxy speaks to the server behind it: an extended CONNECT needs HTTP/2 there, or a proxy that \
              makes an upgrade of it."
         }
-        _ => {
-            "Let the server's route take an extended CONNECT (:protocol websocket), or have the server not offer it: without \
-             SETTINGS_ENABLE_CONNECT_PROTOCOL browsers open WebSockets over HTTP/1.1."
+        Some(200..=299) => {
+            "Have the server choose among what the handshake offers (RFC 6455 §4.2.2), or offer the subprotocol that it wants \
+             (-s)."
         }
+        _ => TAKE_CONNECT,
     }
 }
 
@@ -101,16 +110,19 @@ fn refused_by_status(status: u16) -> &'static str {
 
 /// It opens, and then something is wrong.
 fn faulty(attempt: &Attempt) -> &'static str {
+    if page_field(attempt).is_some() || odd_status(attempt).is_some() {
+        return TAKE_CONNECT;
+    }
     let Some(close) = &attempt.close else { return "Look into the server's log for what ended the connection." };
     let chromium = attempt.close_with_end_stream.as_ref();
     match close.code {
         None | Some(1011..=1014) => "Look into the server's log for the error that ended it.",
+        Some(1008 | 3000..) if close.by_server => {
+            "Give the server what its code and its reason ask for, such as credentials (-H), an Origin (-o), a subprotocol (-s) \
+             or another --message."
+        }
         Some(1002..=1010) if close.by_server => {
             "If the server wants other messages than the probe's, give one by --message, or none by --message ''."
-        }
-        Some(3000..) if close.by_server => {
-            "The code is the application's own: give it what it asks for, such as credentials (-H), a subprotocol (-s) or \
-             another --message."
         }
         Some(_) if attempt.sockets.is_some_and(|sockets| sockets.opened < sockets.asked) => {
             "Have the server's SETTINGS_MAX_CONCURRENT_STREAMS say how many WebSockets it really takes, or switch extended \

@@ -136,17 +136,12 @@ fn reason(attempt: &Attempt) -> String {
 fn fault(attempt: &Attempt, carrier: Carrier) -> Option<String> {
     let problem = attempt.problems.iter().find(|problem| problem.step > Step::Handshake);
     let close = attempt.close.as_ref();
-    if let (Carrier::Http2, Some(field)) = (carrier, page_field(attempt))
-        && (problem.is_some() || close.is_some_and(|close| close.code.is_none()))
-    {
+    if let Some(field) = page_field(attempt) {
         return Some(format!(
             "the server took the CONNECT for a request of a page: its answer has {field}, and its content is no WebSocket's"
         ));
     }
-    // RFC 8441 §5 takes any 2xx, and no browser does.
-    let handshake =
-        attempt.handshake.as_ref().filter(|it| carrier == Carrier::Http2 && it.accepted && it.status != 200);
-    if let Some(status) = handshake.and_then(|handshake| StatusCode::from_u16(handshake.status).ok()) {
+    if let Some(status) = odd_status(attempt) {
         return Some(format!("the server answers {status} to the CONNECT, and browsers take no status but 200"));
     }
     problem
@@ -156,9 +151,19 @@ fn fault(attempt: &Attempt, carrier: Carrier) -> Option<String> {
         .or_else(|| attempt.close_with_end_stream.as_ref().and_then(wrong_for_chromium))
 }
 
-/// A field that an answer has which is a page, and one to a WebSocket's handshake has not (RFC 9110 §8.3, §8.6).
-fn page_field(attempt: &Attempt) -> Option<String> {
-    let headers = &attempt.handshake.as_ref().filter(|handshake| handshake.accepted)?.headers;
+/// The status of an answer that RFC 8441 §5 takes, as any 2xx, and no browser does.
+pub(super) fn odd_status(attempt: &Attempt) -> Option<StatusCode> {
+    let handshake = attempt.handshake.as_ref().filter(|it| it.accepted && !matches!(it.status, 101 | 200))?;
+    StatusCode::from_u16(handshake.status).ok()
+}
+
+/// A field that an answer to the CONNECT has which is a page, and one to a WebSocket's handshake has not (RFC 9110 §8.3, §8.6).
+pub(super) fn page_field(attempt: &Attempt) -> Option<String> {
+    let has_problem = attempt.problems.iter().any(|problem| problem.step > Step::Handshake);
+    if !has_problem && attempt.close.as_ref().is_none_or(|close| close.code.is_some()) {
+        return None;
+    }
+    let headers = &attempt.handshake.as_ref().filter(|it| it.accepted && it.status != 101)?.headers;
     let (name, value) = headers.iter().find(|(name, _)| name == "content-type" || name == "content-length")?;
     Some(format!("{name}: {value}"))
 }
@@ -181,7 +186,7 @@ fn is_error(close: &Close) -> bool {
 fn wrong_code(attempt: &Attempt, close: &Close) -> Option<String> {
     let code = close.code.filter(|_| is_error(close))?;
     let reason = if close.reason.is_empty() { String::new() } else { format!(" \"{}\"", close.reason) };
-    Some(format!("the server closes them {} with {}{reason}", moment(attempt), code_name(code)))
+    Some(format!("the server closes them with {}{reason} {}", code_name(code), moment(attempt)))
 }
 
 /// When the server closed.

@@ -275,6 +275,31 @@ mod tests {
         }
     }
 
+    /// What one version of HTTP shows to be right is not to be looked at for the other.
+    #[test]
+    fn the_next_step_goes_by_both_versions() {
+        let page = |mut attempt: Attempt| {
+            if let Some(handshake) = &mut attempt.handshake {
+                handshake.headers.push(("content-type".to_owned(), "text/html".to_owned()));
+            }
+            with(attempt, Step::Ping, "reserved bit set")
+        };
+        let http1 = || connected("http/1.1");
+        let rows = [
+            (works(), refused(http1(), 404), "take HTTP/1.1 upgrades"),
+            (works(), refused(http1(), 403), "over HTTP/1.1 (-H, -o) than over HTTP/2"),
+            (works(), refused(http1(), 301), "Location"),
+            (refused(spoken(true), 404), refused(http1(), 404), "Check the path"),
+            (refused(spoken(true), 404), works_over_http1(), "take an extended CONNECT"),
+            (refused(spoken(true), 200), works_over_http1(), "-s"),
+            (page(works()), works_over_http1(), "take an extended CONNECT"),
+        ];
+        for (http2, http1, part) in rows {
+            let next = Verdict::new(&http2, &http1, true).next_step.unwrap();
+            assert!(next.contains(part), "{part}: {next}");
+        }
+    }
+
     #[test]
     fn an_address_that_failed_beside_one_that_works_is_no_fault() {
         let works = with(works(), Step::Tcp, "[::1]:4433: connection refused");

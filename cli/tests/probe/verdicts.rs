@@ -67,7 +67,12 @@ fn an_offer_that_is_not_kept_costs_browsers_their_websockets() {
 fn a_status_that_browsers_do_not_take_is_a_fault() {
     for status in [201, 204] {
         let other = Peer { on_connect: Does::Accepts(status), ..peer() };
-        verdict(other, "faulty_over_http2", FAULTY, &[&status.to_string(), "no status but 200"]);
+        verdict(
+            other,
+            "faulty_over_http2",
+            FAULTY,
+            &[&status.to_string(), "no status but 200", "take an extended CONNECT"],
+        );
     }
 }
 
@@ -147,15 +152,20 @@ fn a_close_with_an_error_is_a_fault_with_its_name() {
         [(1011, "1011 (internal error)"), (1008, "1008 (policy violation)"), (1013, "1013 (try again later)")]
     {
         let both = Peer { on_message: Does::Closes(code, "oh"), http1: Http1::Same, ..peer() };
-        let parts = ["over both the server closes them after the message with ", name, "oh"];
+        let parts = ["over both the server closes them with ", name, "oh", "after the message"];
         verdict(both, "faulty_over_http2", FAULTY, &parts);
         let alone = Peer { on_message: Does::Closes(code, ""), settings: None, http1: Http1::Same, ..peer() };
-        verdict(alone, "faulty_over_http1", FAULTY, &["after the message with ", name]);
+        verdict(alone, "faulty_over_http1", FAULTY, &["closes them with ", name, " after the message"]);
     }
     let answer = Peer { on_close: Does::Closes(1011, ""), ..peer() };
-    verdict(answer, "faulty_over_http2", FAULTY, &["in answer to the Close with 1011 (internal error)"]);
+    verdict(answer, "faulty_over_http2", FAULTY, &["with 1011 (internal error) in answer to the Close"]);
     let at_once = Peer { on_open: Does::Closes(4401, "log in"), ..peer() };
-    verdict(at_once, "faulty_over_http2", FAULTY, &["before it answers a Ping with 4401", "log in"]);
+    verdict(
+        at_once,
+        "faulty_over_http2",
+        FAULTY,
+        &["with 4401 ", "log in", "before it answers a Ping", "credentials (-H)"],
+    );
 }
 
 #[test]
