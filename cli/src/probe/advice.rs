@@ -6,6 +6,9 @@ use super::outcome::{OverHttp1, OverHttp2, odd_status, page_field};
 const TAKE_CONNECT: &str = "Let the server's route take an extended CONNECT (:protocol websocket), or have the server not offer \
                             it: without SETTINGS_ENABLE_CONNECT_PROTOCOL browsers open WebSockets over HTTP/1.1.";
 
+const CHOOSE: &str = "Have the server choose among what the handshake offers alone (RFC 6455 §4.2.2), or offer the subprotocol \
+                      that it wants (-s).";
+
 /// The next step for whoever runs the server, or the probe; none where all is well.
 pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Attempt)) -> Option<String> {
     let advice = match (http2, http1) {
@@ -16,6 +19,7 @@ pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Atte
              the page's connection, switch RFC 8441 on in the server, where it has that (see its documentation of HTTP/2), \
              or put one in front that has it."
         }
+        ((OverHttp2::Refused(_), attempt), _) | (_, (OverHttp1::Fails(_), attempt)) if chose_freely(attempt) => CHOOSE,
         ((OverHttp2::Refused(_), http2), (OverHttp1::Works | OverHttp1::Faulty(_), _)) => refused_over_http2(http2),
         ((OverHttp2::Garbled(_), _), _) => {
             "Have the server, or what ends TLS in front of it, speak HTTP/2 where it chooses h2 by ALPN, or not choose it."
@@ -48,6 +52,11 @@ pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Atte
 
 fn status(attempt: &Attempt) -> Option<u16> {
     attempt.handshake.as_ref().filter(|handshake| !handshake.accepted).map(|handshake| handshake.status)
+}
+
+/// Whether a server answered with something that nobody had offered.
+fn chose_freely(attempt: &Attempt) -> bool {
+    attempt.problems.iter().any(|problem| problem.step == Step::Handshake && problem.text.contains("not offered"))
 }
 
 fn unreachable(problem: &Problem) -> Option<&'static str> {
@@ -83,10 +92,6 @@ fn refused_over_http2(attempt: &Attempt) -> &'static str {
         Some(502..=504) => {
             "Check what the proxy speaks to the server behind it: an extended CONNECT needs HTTP/2 there, or a proxy that \
              makes an upgrade of it."
-        }
-        Some(200..=299) => {
-            "Have the server choose among what the handshake offers (RFC 6455 §4.2.2), or offer the subprotocol that it wants \
-             (-s)."
         }
         _ => TAKE_CONNECT,
     }

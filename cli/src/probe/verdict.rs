@@ -284,6 +284,7 @@ mod tests {
             }
             with(attempt, Step::Ping, "reserved bit set")
         };
+        let unasked = |attempt| with(attempt, Step::Handshake, "the server chose a subprotocol that was not offered");
         let http1 = || connected("http/1.1");
         let rows = [
             (works(), refused(http1(), 404), "take HTTP/1.1 upgrades"),
@@ -291,7 +292,8 @@ mod tests {
             (works(), refused(http1(), 301), "Location"),
             (refused(spoken(true), 404), refused(http1(), 404), "Check the path"),
             (refused(spoken(true), 404), works_over_http1(), "take an extended CONNECT"),
-            (refused(spoken(true), 200), works_over_http1(), "-s"),
+            (unasked(refused(spoken(true), 200)), works_over_http1(), "-s"),
+            (works(), unasked(refused(http1(), 101)), "-s"),
             (page(works()), works_over_http1(), "take an extended CONNECT"),
         ];
         for (http2, http1, part) in rows {
