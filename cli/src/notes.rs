@@ -60,9 +60,14 @@ pub(crate) fn note(text: &str) {
 
 /// A stderr that takes nothing leaves nowhere to say so.
 fn say(level: &str, before: &str, text: &str) {
-    let line = match FORMAT.get().copied().unwrap_or_default() {
-        Format::Text => format!("{before}{text}"),
-        Format::Json => json!({ "level": level, "fields": { "message": text }, "target": "sockeye" }).to_string(),
-    };
+    let line = in_json(level, text).unwrap_or_else(|| format!("{before}{text}"));
     writeln!(stderr(), "{line}").ok();
+}
+
+/// What is said as an object in a line, where that is how it is to be written.
+pub(crate) fn in_json(level: &str, text: &str) -> Option<String> {
+    match FORMAT.get().copied().unwrap_or_default() {
+        Format::Text => None,
+        Format::Json => Some(json!({ "level": level, "fields": { "message": text }, "target": "sockeye" }).to_string()),
+    }
 }

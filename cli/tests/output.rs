@@ -123,7 +123,10 @@ fn logs_are_json_where_they_are_to_be() {
     let probe = run_with(&["--log-format", "json", "probe", "-k", &url]);
     let connect = run_with(&["connect", "ws://127.0.0.1:1/", "--log-format=json", "-x", "ftp://a"]);
     assert_eq!(connect.status.code(), Some(2));
-    for output in [probe, connect] {
+    let unreached = run_with(&["--log-format", "json", "connect", "-v", "ws://127.0.0.1:1/"]);
+    let opened = run_with(&["--log-format", "json", "connect", "-v", "-k", "--wait", "0", &url]);
+    assert!(stderr(&opened).contains("> GET /echo HTTP/1.1\\n") || stderr(&opened).contains("> CONNECT "));
+    for output in [probe, connect, unreached, opened] {
         assert!(!output.stderr.is_empty());
         for line in stderr(&output).lines() {
             let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));

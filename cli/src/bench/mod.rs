@@ -202,7 +202,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     let server = arguments.pid.map(Process::new).transpose()?;
     // What cannot be sent says nothing about the server.
     if let Err(error) = Plan::handshake(&arguments) {
-        eprintln!("error: {error}");
+        crate::notes::error(&error.to_string());
         return Ok(ExitCode::from(Status::WrongArguments as u8));
     }
     let plan = Arc::new(Plan::new(&arguments).await?);

@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use super::editor_end::EditorEnd;
 use super::stop::Stop;
 use crate::escape::printable;
-use crate::out;
 use crate::style::{self, Style};
+use crate::{notes, out};
 
 /// What waits to be shown, beyond which those wait who receive it.
 const QUEUE_SIZE: usize = 64;
@@ -157,8 +157,8 @@ impl Pipe {
         while let Some(item) = items.blocking_recv() {
             match item {
                 Item::Message(label, message) => self.write(label.as_deref(), &message)?,
-                Item::Note(text) => self.tell("", &text)?,
-                Item::Error(text) => self.tell("error: ", &text)?,
+                Item::Note(text) => self.tell("INFO", "", &text)?,
+                Item::Error(text) => self.tell("ERROR", "error: ", &text)?,
                 Item::End => {
                     // Where what is left cannot be written, nobody is to wait for another end.
                     items.close();
@@ -185,7 +185,10 @@ impl Pipe {
     }
 
     /// A stderr that nobody reads any more is no reason to stop.
-    fn tell(&mut self, before: &str, text: &str) -> io::Result<()> {
+    fn tell(&mut self, level: &str, before: &str, text: &str) -> io::Result<()> {
+        if let Some(line) = notes::in_json(level, text).filter(|_| !text.is_empty()) {
+            return out::unless_closed(writeln!(stderr(), "{line}"));
+        }
         let style = if before.is_empty() { Style::Dim } else { Style::Bad };
         for line in text.lines() {
             let line = style.paint(&format!("{before}{}", printable(line)), self.colors);
