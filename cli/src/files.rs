@@ -76,8 +76,12 @@ impl Folder {
 
     async fn call(&self, request: Request<()>) -> Option<Response<Content>> {
         let answered = self.0.clone().try_call(request.map(|()| Empty::<bytes::Bytes>::new())).await;
-        let tell = |error: &io::Error| tracing::warn!(%error, "a file cannot be read");
-        answered.inspect_err(|error| if !is_absent(error) { tell(error) }).ok()
+        if let Err(error) = &answered
+            && !is_absent(error)
+        {
+            tracing::warn!(%error, "a file cannot be read");
+        }
+        answered.ok()
     }
 }
 
