@@ -331,7 +331,8 @@ PROXIES = [
         "Caddy with GODEBUG",
         "caddy",
         "`reverse_proxy`, with `GODEBUG=http2xconnect=1`",
-        "Send WebSocket Pings, or raise `read_body`: it ends a silent WebSocket over HTTP/2 after a minute.",
+        "Send WebSocket Pings: it ends a silent WebSocket over HTTP/2 after a minute, and with a `read_body` in its "
+        "configuration any, that long after it began.",
         start=caddy("", GODEBUG="http2xconnect=1"),
     ),
     Proxy("Traefik", "traefik", "the file provider", OFF, start=traefik()),
