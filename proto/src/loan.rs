@@ -49,7 +49,7 @@ pub(crate) struct Buffers {
 
 impl Loan {
     /// What arrived and was not read.
-    #[inline]
+    #[inline(always)]
     pub fn unread(&mut self) -> &mut [u8] {
         let input = if self.kept.is_empty() { &mut self.buffers.batch } else { &mut self.kept };
         input.get_mut(self.unread.clone()).unwrap_or_default()

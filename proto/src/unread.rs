@@ -74,6 +74,7 @@ impl Unread {
     }
 
     /// What is kept, by move.
+    #[inline(always)]
     pub(crate) fn take_kept(&mut self) -> BytesMut {
         self.kept.take().map_or_else(BytesMut::new, |kept| *kept)
     }

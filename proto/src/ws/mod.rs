@@ -315,7 +315,7 @@ impl WebSocket {
     }
 
     /// Whether the socket is open, between two messages, and has nothing to tell or to send.
-    #[inline]
+    #[inline(always)]
     pub fn is_at_rest(&self) -> bool {
         let is_open = matches!(self.progress, Progress::Open);
         is_open && self.partial.is_none() && self.event.is_none() && !self.is_transmit_pending()

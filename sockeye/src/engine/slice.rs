@@ -88,7 +88,7 @@ fn look() -> bool {
 }
 
 /// For a receiver before it takes more: whether it may. One that may not is woken for the rest.
-#[inline]
+#[inline(always)]
 pub(crate) fn poll_go_on(cx: &mut Context<'_>) -> Poll<()> {
     if goes_on() { Poll::Ready(()) } else { poll_pause(cx) }
 }
