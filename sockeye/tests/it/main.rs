@@ -10,6 +10,7 @@ mod after_close;
 #[cfg(feature = "axum")]
 mod axum_extractor;
 mod back_pressure;
+mod batches;
 mod cancel;
 mod cancel_safety;
 #[cfg(feature = "tls")]

@@ -201,6 +201,11 @@ where
             return false;
         }
         let mut progress = false;
+        if self.output.blocked().is_none() {
+            // What the machine had to say before this poll goes out together with what has come since: at first its SETTINGS with
+            // the acknowledgement of the peer's.
+            self.machine.poll_transmit(&mut self.output.octets);
+        }
         loop {
             if self.output.octets.is_empty() {
                 self.machine.poll_transmit(&mut self.output.octets);
