@@ -30,8 +30,8 @@ pub(crate) use receiving::Incoming;
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
 /// Pings are answered and the closing handshake is done while [`recv`](Self::recv) or [`close`](Self::close) waits, so
-/// one of them should. Every async function is cancel safe: dropping its future before it is ready loses no message and
-/// sends none in part.
+/// one of them should. Every async function but [`echo`](Self::echo) is cancel safe: dropping its future before it is ready
+/// loses no message and sends none in part.
 ///
 /// A dropped socket is closed: with code 1000 after its handler returned `Ok`, 1011 after it returned an error, and 1001
 /// where it is dropped without a handler's result.
@@ -204,7 +204,7 @@ impl WebSocket {
 
     /// Sends every message back until the peer has closed the socket: a handler for tests, examples and loads, as
     /// [`websocket`](crate::websocket)`(WebSocket::echo)`. Each message is sent before the next is received, so that a peer which
-    /// does not read is not read from.
+    /// does not read is not read from. Not cancel safe: the socket goes with the future, and a message that was not sent back yet.
     ///
     /// # Errors
     ///
