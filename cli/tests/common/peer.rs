@@ -355,6 +355,9 @@ impl Tunnel for Stream<'_, '_> {
     fn go_away(&mut self, code: u32) -> io::Result<()> {
         let last = self.connection.last.to_be_bytes();
         self.connection.send(GOAWAY, 0, 0, &[last, code.to_be_bytes()].concat())?;
+        // What is sent before a TCP reset, as of what is not read, may be lost.
+        self.connection.stream.shutdown(Shutdown::Write)?;
+        self.connection.stream.read_to_end(&mut Vec::new())?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
