@@ -347,6 +347,7 @@ mod tests {
         assert!(live.prometheus().contains("sockeye_gateway_open_web_sockets 0\n"));
         assert!(live.counts().recent().iter().all(|recent| &*recent.told.path == "/chat"), "a query may hold secrets");
     }
+
     #[test]
     fn an_upstream_that_two_routes_reach_each_in_their_own_way_is_counted_once() {
         let mut slow = RouteConfig::new("/slow", "http://a:1");
@@ -361,6 +362,7 @@ mod tests {
             assert_eq!(samples, [format!("{name}upstream=\"http://a:1\"}} {value}")]);
         }
     }
+
     #[test]
     fn lines_that_a_log_lost_count_when_another_is_in_its_place() {
         struct Full;

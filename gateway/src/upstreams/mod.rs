@@ -220,6 +220,7 @@ mod tests {
         assert!(!Arc::ptr_eq(&changed.upstreams()[0], &after.upstreams()[0]));
         assert_eq!(changed.upstreams()[0].open(), 1, "what is open there is open there still");
     }
+
     /// A private authority's certificates are in a file, which may hold others by now.
     #[test]
     fn a_reload_has_it_trust_what_the_file_holds_then() {
