@@ -69,7 +69,7 @@ impl Connection {
 
     fn end(&mut self, error: Option<ConnectionError>) {
         if self.life.end(error) {
-            self.input.resume();
+            self.input.end();
             self.events.push_closed(error);
         }
     }

@@ -81,6 +81,12 @@ impl Input {
         self.is_stopped = false;
     }
 
+    /// Nothing more is handled: a connection that lingers does not keep the half of a header block.
+    pub(in crate::h2) fn end(&mut self) {
+        self.is_stopped = false;
+        self.partial_block = None;
+    }
+
     /// Whether octets came since the last call.
     pub(in crate::h2) fn has_more(&self, octets: usize) -> bool {
         octets != self.unhandled
@@ -126,11 +132,11 @@ impl Input {
         if block.continuations > config.max_continuations {
             return Err(Violation::TooManyContinuations);
         }
-        block.fragments.extend_from_slice(frame.payload);
         // No honest encoder makes a list longer than it was.
-        if block.fragments.len() > hard_limits(config).max_list_size {
+        if block.fragments.len() + frame.payload.len() > hard_limits(config).max_list_size {
             return Err(Violation::HeaderListFarTooLarge);
         }
+        block.fragments.extend_from_slice(frame.payload);
         if !frame.head.has(flag::END_HEADERS) {
             return Ok(None);
         }
