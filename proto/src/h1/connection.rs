@@ -401,6 +401,11 @@ impl Machine for Connection {
 
     #[inline]
     fn poll_transmit(&mut self, output: &mut BytesMut) {
+        let is_lent = output.is_empty() && output.capacity() > 0;
+        if is_lent {
+            // What comes next is put there.
+            self.buffers();
+        }
         let Some(buffers) = &mut self.buffers else { return };
         if output.is_empty() {
             mem::swap(&mut buffers.output, output);
@@ -463,7 +468,7 @@ impl Machine for Connection {
         let Some(buffers) = &mut self.buffers else { return BytesMut::new() };
         let batch = mem::take(&mut buffers.batch);
         // Between two batches there is nothing to be lent.
-        self.buffers.take_if(|buffers| buffers.output.is_empty());
+        self.buffers.take_if(|buffers| buffers.output.capacity() == 0);
         batch
     }
 

@@ -23,7 +23,9 @@ thread_local! {
 
 /// Makes room for `SIZE` octets in `buffer`, which may hold some already.
 pub(crate) fn fill(buffer: &mut BytesMut) {
-    if buffer.capacity() < SIZE / 2 {
+    if buffer.capacity() == 0 {
+        *buffer = lend();
+    } else if buffer.capacity() < SIZE / 2 {
         let held = std::mem::replace(buffer, lend());
         buffer.extend_from_slice(&held);
     } else {
@@ -36,7 +38,15 @@ fn lend() -> BytesMut {
 }
 
 /// Takes a buffer back; what it holds stays, in one that is no larger than it must be.
+#[inline]
 pub(crate) fn give_back(buffer: &mut BytesMut) {
+    // Most connections have taken none of those that they could have taken.
+    if buffer.capacity() > 0 {
+        take_back(buffer);
+    }
+}
+
+fn take_back(buffer: &mut BytesMut) {
     let mut lent = std::mem::take(buffer);
     if !lent.is_empty() {
         buffer.extend_from_slice(&lent);

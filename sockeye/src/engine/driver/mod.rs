@@ -286,18 +286,18 @@ where
     /// written stays where it is. False if the machine has more to say.
     fn rest(&mut self) -> bool {
         buffers::give_back(&mut self.input);
-        buffers::give_back(&mut self.machine.take_batch());
-        if !self.output.is_with_transport() {
-            return true;
-        }
-        buffers::give_back(&mut self.output.octets);
-        // The machine and the connection take turns with two buffers: the other one is there.
-        self.machine.poll_transmit(&mut self.output.octets);
-        if self.output.octets.is_empty() {
+        let mut is_all = true;
+        if self.output.is_with_transport() {
             buffers::give_back(&mut self.output.octets);
-            return true;
+            // The machine and the connection take turns with two buffers: the other one is there.
+            self.machine.poll_transmit(&mut self.output.octets);
+            is_all = self.output.octets.is_empty();
+            if is_all {
+                buffers::give_back(&mut self.output.octets);
+            }
         }
-        false
+        buffers::give_back(&mut self.machine.take_batch());
+        is_all
     }
 
     fn publish_counters(&mut self) {
