@@ -41,11 +41,11 @@ impl Server {
     fn new(load: Load, done: oneshot::Sender<u128>) -> Self {
         // Nothing here gives credit back (RFC 9113 §6.9.1).
         let config = h2::Config::default().with(|config| {
-// A stream's window is what all of them have room for.
+            // A stream's window is what all of them have room for.
             config.max_concurrent_streams = load.sockets as u32;
-config.max_unread = (1 << 31) - 1;
-config.initial_window_size = (1 << 31) - 1;
-});
+            config.max_unread = (1 << 31) - 1;
+            config.initial_window_size = (1 << 31) - 1;
+        });
         let mut machine = Box::new(h2::Connection::new(h2::Role::Server, config, Instant::now()));
         let mut settings = BytesMut::new();
         machine.poll_transmit(&mut settings);

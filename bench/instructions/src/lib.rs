@@ -1,15 +1,19 @@
 //! One connection of WebSockets that echo, over a transport in memory: what is left is the engine's own work, for a count of
 //! instructions. The two sides are programs of their own, since what one links changes what the compiler makes of the other.
 //!
-//!     instructions        SOCKETS OCTETS ROUNDS [--spawned]     a server's sockets
-//!     instructions-client SOCKETS OCTETS ROUNDS [--spawned]     a client's
+//!     instructions        SOCKETS OCTETS ROUNDS [--spawned] [--http1.1]     a server's sockets
+//!     instructions-client SOCKETS OCTETS ROUNDS [--spawned]                 a client's
 //!
 //! Each round every socket gets one message of so many octets, all in one read, and sends it back: inside the connection's task,
 //! or each in a spawned task of its own. `count` beside this crate runs both under valgrind.
 
+mod memory;
+
 use bytes::BytesMut;
 use sockeye_proto::h2::StreamId;
 use tokio::runtime::{Builder, Runtime};
+
+pub use memory::{Between, Memory};
 
 /// What is to be done.
 #[derive(Clone, Copy)]
@@ -19,6 +23,8 @@ pub struct Load {
     pub rounds: usize,
     /// Each socket in a task of its own.
     pub apart: bool,
+    /// Over HTTP/1.1.
+    pub is_http1: bool,
 }
 
 impl Load {
@@ -31,8 +37,14 @@ impl Load {
         let (flags, numbers): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|word| word.starts_with("--"));
         let mut numbers = numbers.iter().map(|number| number.parse::<usize>().expect("a number"));
         let mut next = |default| numbers.next().unwrap_or(default);
-        let apart = flags.iter().any(|flag| flag == "--spawned");
-        Self { sockets: next(1000), octets: next(32), rounds: next(100), apart }
+        let has = |name| flags.iter().any(|flag| flag == name);
+        let (apart, is_http1) = (has("--spawned"), has("--http1.1"));
+        Self { sockets: next(1000), octets: next(32), rounds: next(100), apart, is_http1 }
+    }
+
+    /// Octets that come back of a round of so many: what a server sends has no mask, which is four octets of each message.
+    pub fn expected(self, round: usize) -> usize {
+        round - 4 * self.sockets
     }
 
     /// Prints what all rounds took.

@@ -334,8 +334,9 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result> {
         let this = &mut *self;
-        // A task that wakes itself is put behind those that are ready, where one that others wake goes before them.
-        if this.link.was_called() {
+        // A task that wakes itself is put behind those that are ready, where one that others wake goes before them: what more
+        // streams have to say goes out with one write then.
+        if this.machine.stream_count() > 1 && this.link.was_called() {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
