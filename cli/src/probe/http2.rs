@@ -12,7 +12,7 @@ use super::attempt::{Attempt, Ending, Problem, Settings, Step};
 use super::conversation::converse;
 use super::dialer::Dialer;
 use super::link::Link;
-use super::tunnel::{Tunnel, describe_end, describe_reset};
+use super::tunnel::{Tunnel, describe_end, describe_reset, describe_violation};
 use super::{BODY_SIZE, Result, answered, within};
 
 /// What browsers offer by ALPN (RFC 7301).
@@ -117,10 +117,13 @@ async fn answer(link: &mut Link<Connection>, id: StreamId) -> Result<(Response<(
             Event::Response { id: of, response, end_stream } if of == id && !response.status().is_informational() => {
                 return Ok((*response, end_stream));
             }
-            Event::Reset { id: of, reason, remote } if of == id => {
+            Event::Reset { id: of, violation: Some(violation), .. } if of == id => {
+                return Err(describe_violation(violation));
+            }
+            Event::Reset { id: of, reason, .. } if of == id => {
                 return Err(match link.reset_by_server(reason) {
-                    Ending::Broken(how) if remote => how,
-                    _ => describe_reset(reason, remote),
+                    Ending::Broken(how) => how,
+                    _ => describe_reset(reason),
                 });
             }
             Event::Closed(error) => return Err(describe_end(error)),

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::BytesMut;
-use sockeye_proto::h2::{ConnectionError, Event, Reason, StreamId};
+use sockeye_proto::h2::{ConnectionError, Event, Reason, StreamId, Violation};
 use sockeye_proto::{Machine, MachineStream as _};
 
 use super::attempt::Ending;
@@ -75,10 +75,10 @@ impl<'a, M: Machine> Tunnel<'a, M> {
         }
         let end = match self.link.event().await {
             Event::Finished { id, .. } if id == self.id => self.finished.clone(),
-            Event::Reset { id, reason, remote: true } if id == self.id => self.link.reset_by_server(reason),
-            Event::Reset { id, reason, remote: false } if id == self.id => {
-                Ending::Broken(describe_reset(reason, false))
+            Event::Reset { id, violation: Some(violation), .. } if id == self.id => {
+                Ending::Broken(describe_violation(violation))
             }
+            Event::Reset { id, reason, .. } if id == self.id => self.link.reset_by_server(reason),
             Event::Closed(error) => match self.link.failure() {
                 Some(failure) if self.finished == Ending::Fin => Ending::Broken(describe_failure(failure)),
                 _ => Ending::Broken(describe_end(error)),
@@ -98,13 +98,17 @@ fn describe_failure(error: &io::Error) -> String {
 }
 
 /// Why there is no answer.
-pub(super) fn describe_reset(reason: Reason, remote: bool) -> String {
-    match (reason, remote) {
+pub(super) fn describe_reset(reason: Reason) -> String {
+    match reason {
         // RFC 9113 §7
-        (Reason::HTTP_1_1_REQUIRED, true) => "the server wants HTTP/1.1 for this (HTTP_1_1_REQUIRED)".to_owned(),
-        (reason, true) => format!("the server reset the stream: {reason}"),
-        (reason, false) => format!("the server broke HTTP/2 on the stream: {reason}"),
+        Reason::HTTP_1_1_REQUIRED => "the server wants HTTP/1.1 for this (HTTP_1_1_REQUIRED)".to_owned(),
+        reason => format!("the server reset the stream: {reason}"),
     }
+}
+
+/// Why a stream was reset for its server's fault.
+pub(super) fn describe_violation(violation: Violation) -> String {
+    format!("the server broke HTTP/2 on the stream: {violation}")
 }
 
 /// Why a connection ended.

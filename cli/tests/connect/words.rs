@@ -152,7 +152,7 @@ async fn a_refusal_over_http2_is_told_where_http1_stands_in() {
     }
 }
 
-/// By its name, and by whom: what breaks a rule this side resets.
+/// By its name, and by whom: what breaks a rule this side resets, and says which rule.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reset_names_its_reason_and_its_side() {
     for (does, part) in [
@@ -160,7 +160,7 @@ async fn a_reset_names_its_reason_and_its_side() {
         (Does::Resets(INTERNAL_ERROR), "reset by the server: INTERNAL_ERROR"),
         (Does::Resets(PROTOCOL_ERROR), "reset by the server: PROTOCOL_ERROR"),
         // DATA without HEADERS.
-        (Does::Says(b"\x81\0".to_vec()), "reset by the client: PROTOCOL_ERROR"),
+        (Does::Says(b"\x81\0".to_vec()), "was told PROTOCOL_ERROR: DATA before the header (§8.1)"),
     ] {
         let (status, text) = connect(&Peer { on_connect: does, ..Peer::default() }.listen(), &["--http2"]).await;
         assert_eq!((status, text.contains(part)), (3, true), "no {part:?} in {text}");

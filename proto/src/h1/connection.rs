@@ -379,7 +379,7 @@ impl Machine for Connection {
     fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.state = State::Ended;
-            self.tell(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true });
+            self.tell(Event::Reset { id: STREAM, reason: Reason::CANCEL, remote: true, violation: None });
         }
     }
 

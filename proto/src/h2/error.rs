@@ -114,8 +114,10 @@ pub enum Violation {
     Authority,
     /// `host` names something else than `:authority`.
     HostMismatch,
-    /// `:status` is not a status, or is 101.
+    /// `:status` is not a status.
     Status,
+    /// A response with 101 (Switching Protocols), which HTTP/2 does not have.
+    SwitchingProtocols,
     /// CONNECT with `:scheme` or `:path`, or without `:authority`.
     ConnectPseudoHeaders,
     /// `:protocol` without our SETTINGS_ENABLE_CONNECT_PROTOCOL.
@@ -231,7 +233,7 @@ impl Violation {
             V::PseudoHeaderOrder => (S, PROTOCOL, "§8.3", "pseudo-header field after a regular one"),
             V::PseudoHeaderRepeated => (S, PROTOCOL, "§8.3", "pseudo-header field repeated"),
             V::PseudoHeaderUnknown => (S, PROTOCOL, "§8.3", "undefined pseudo-header field"),
-            V::PseudoHeaderMissing => (S, PROTOCOL, "§8.3.1", "pseudo-header field missing"),
+            V::PseudoHeaderMissing => (S, PROTOCOL, "§8.3", "pseudo-header field missing"),
             V::PseudoHeaderInTrailers => (S, PROTOCOL, "§8.1", "pseudo-header field in trailers"),
             V::FieldName => (S, PROTOCOL, "§8.2.1", "forbidden character in a field name"),
             V::FieldValue => (S, PROTOCOL, "§8.2.1", "forbidden character in a field value"),
@@ -243,6 +245,7 @@ impl Violation {
             V::Authority => (S, PROTOCOL, "§8.3.1", "bad :authority or host"),
             V::HostMismatch => (S, PROTOCOL, "§8.3.1", "host differs from :authority"),
             V::Status => (S, PROTOCOL, "§8.3.2", "bad :status"),
+            V::SwitchingProtocols => (S, PROTOCOL, "§8.6", "101 (Switching Protocols) over HTTP/2"),
             V::ConnectPseudoHeaders => (S, PROTOCOL, "§8.5", "bad pseudo-header fields for CONNECT"),
             V::ProtocolNotOffered => (S, PROTOCOL, "RFC 8441 §3", ":protocol was not offered"),
             V::ProtocolWithoutConnect => (S, PROTOCOL, "RFC 8441 §4", ":protocol without CONNECT"),

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, Request, Response};
 
-use super::{ConnectionError, Reason, StreamId};
+use super::{ConnectionError, Reason, StreamId, Violation};
 
 /// What happened on a connection, from [`Connection::poll_event`](super::Connection::poll_event).
 ///
@@ -47,8 +47,10 @@ pub enum Event {
         id: StreamId,
         /// Why. REFUSED_STREAM says that nothing was done: it may be tried again elsewhere.
         reason: Reason,
-        /// Whether the peer did it, or we, for the peer's fault.
+        /// Whether the peer did it.
         remote: bool,
+        /// The rule that the peer broke, or the limit that it passed, where we did it for that.
+        violation: Option<Violation>,
     },
     /// The peer's SETTINGS were applied: its first ones, or a change.
     Settings,

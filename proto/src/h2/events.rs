@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{ConnectionError, Event, Reason, StreamId};
+use super::{ConnectionError, Event, Reason, StreamId, Violation};
 
 /// The events of a connection, oldest first.
 #[derive(Default)]
@@ -39,9 +39,14 @@ impl Events {
         self.queue.push_back(Event::Readable(id));
     }
 
-    /// A stream was reset by us, and its application did not ask for it.
-    pub(super) fn push_reset(&mut self, id: StreamId, reason: Reason) {
-        self.push(Event::Reset { id, reason, remote: false });
+    /// A stream was reset by us for its peer's fault.
+    pub(super) fn push_reset(&mut self, id: StreamId, violation: Violation) {
+        self.push(Event::Reset { id, reason: violation.reason(), remote: false, violation: Some(violation) });
+    }
+
+    /// A stream made its place for another (RFC 9113 §8.1).
+    pub(super) fn push_replaced(&mut self, id: StreamId) {
+        self.push(Event::Reset { id, reason: Reason::NO_ERROR, remote: false, violation: None });
     }
 
     /// The last event.

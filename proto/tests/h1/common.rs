@@ -134,7 +134,7 @@ pub fn name(event: &Event) -> String {
         Event::Readable(STREAM) => "readable".into(),
         Event::Writable(STREAM) => "writable".into(),
         Event::Finished { id: STREAM, trailers: None } => "finished".into(),
-        Event::Reset { id: STREAM, reason, remote } => format!("reset {reason} {remote}"),
+        Event::Reset { id: STREAM, reason, remote, violation: None } => format!("reset {reason} {remote}"),
         Event::Closed(error) => format!("closed {error:?}"),
         other => panic!("{other:?}"),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use sockeye_proto::h2::{Config, Event, Reason, StreamId};
+use sockeye_proto::h2::{Config, Event, Reason, StreamId, Violation};
 
 use crate::common::*;
 
@@ -288,7 +288,7 @@ fn blocked_streams_are_reset() {
     tested.after(Duration::from_secs(1));
     let events = tested.events();
     assert!(
-        matches!(events[..], [Event::Reset { id, reason: Reason::CANCEL, remote: false }] if id == blocked),
+        matches!(events[..], [Event::Reset { id, remote: false, violation: Some(Violation::NoProgress), .. }] if id == blocked),
         "{events:?}"
     );
     assert_eq!(tested.sent(), [Sent::RstStream { id: 5, reason: Reason::CANCEL }]);

@@ -169,7 +169,7 @@ impl Error {
                     | StatusCode::SERVICE_UNAVAILABLE
                     | StatusCode::GATEWAY_TIMEOUT
             ),
-            Self::Violation(violation) => violation.is_silence(),
+            Self::Violation(violation) => violation.is_passing(),
             Self::Closed
             | Self::Incomplete
             | Self::Invalid(_)

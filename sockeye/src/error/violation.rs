@@ -73,6 +73,11 @@ impl Violation {
         use h2::Violation as V;
         matches!(self, Self::Http2(V::PrefaceTimeout | V::SettingsTimeout | V::HeaderTimeout | V::KeepAliveTimeout))
     }
+
+    /// Whether it may well be over some time later: the peer was silent, or did not read.
+    pub(super) fn is_passing(&self) -> bool {
+        self.is_silence() || matches!(self, Self::Http2(h2::Violation::NoProgress))
+    }
 }
 
 impl From<h2::Violation> for Violation {

@@ -235,6 +235,7 @@ impl World {
     pub(crate) fn has_cause(&self, why: &str) -> bool {
         let cause = match why {
             // Both sides keep to the protocols, but for messages that do not go on.
+            why if why.contains("Http2(NoProgress)") => Counter::StreamsWithoutProgress,
             why if why.contains("NoProgress") => Counter::ReceiveTimeouts,
             why if why.contains("KeepAliveTimeout") => Counter::KeepAliveTimeouts,
             why if why.starts_with("Violation") => Counter::UnfinishedMessagesGivenUp,

@@ -7,11 +7,11 @@ use sockeye_proto::h2::{ConnectionError, OpenError, Reason, Settings, Violation}
 use super::super::failure::{Failure, Kind};
 
 /// Why a stream was reset.
-pub(super) fn reset(reason: Reason, remote: bool) -> Failure {
-    match remote {
-        true if reason == Reason::REFUSED_STREAM => Failure::new(Kind::Refused, "the server refused the stream"),
-        true => Failure::new(Kind::Broken, format!("the server reset the stream: {reason}")),
-        false => Failure::new(Kind::Violation, format!("the server broke HTTP/2 on the stream: {reason}")),
+pub(super) fn reset(reason: Reason, violation: Option<Violation>) -> Failure {
+    match violation {
+        None if reason == Reason::REFUSED_STREAM => Failure::new(Kind::Refused, "the server refused the stream"),
+        None => Failure::new(Kind::Broken, format!("the server reset the stream: {reason}")),
+        Some(violation) => Failure::new(Kind::Violation, format!("the server broke HTTP/2 on the stream: {violation}")),
     }
 }
 

@@ -196,9 +196,9 @@ impl Connection {
                 self.read(id, ledger);
                 self.end(id, Failure::new(Kind::Broken, "the server ended the stream without a Close"), ledger);
             }
-            Event::Reset { id, reason, remote } => {
+            Event::Reset { id, reason, violation, .. } => {
                 self.read(id, ledger);
-                self.end(id, reset(reason, remote), ledger);
+                self.end(id, reset(reason, violation), ledger);
             }
             Event::Settings if !self.is_offered => self.begin(ledger),
             Event::Closed(error) => self.end_all(&ended(error), ledger),

@@ -275,10 +275,9 @@ impl Connection {
                 continue;
             }
             if progress.is_some_and(|octets| octets < MIN_PROGRESS) {
-                let reason = Violation::NoProgress.reason();
                 self.guard.counters_mut().streams_without_progress += 1;
-                self.reset(id, reason);
-                self.events.push_reset(id, reason);
+                self.reset(id, Violation::NoProgress.reason());
+                self.events.push_reset(id, Violation::NoProgress);
             } else {
                 entry.watch();
                 self.timers.watches().push(id);

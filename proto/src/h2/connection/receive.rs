@@ -316,7 +316,7 @@ impl Connection {
     fn reset_for_fault(&mut self, stream_id: u32, violation: Violation) -> Result<(), Violation> {
         debug_assert_eq!(violation.scope(), Scope::Stream, "a rule of the connection is broken for all of it");
         if let Some(id) = self.streams.close_for_fault(stream_id) {
-            self.events.push_reset(id, violation.reason());
+            self.events.push_reset(id, violation);
         }
         self.output.put_rst_stream(stream_id, violation.reason());
         self.guard.fault(self.clock.now())

@@ -108,7 +108,7 @@ fn drop_streams_above(last: u32, streams: &mut Streams, events: &mut Events) {
     for id in above {
         if !streams.slot(id.slot).state().is_closed() {
             streams.close(id.slot, Ending::ResetByPeer);
-            events.push(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true });
+            events.push(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true, violation: None });
         }
     }
 }

@@ -186,9 +186,8 @@ impl HeaderList {
         let (mut parsed, headers) = self.into_parsed()?;
         let status = parsed.take(Pseudo::Status).ok_or(Violation::PseudoHeaderMissing)?;
         let status = StatusCode::from_bytes(&status).map_err(|_| Violation::Status)?;
-        // RFC 9113 §8.6: HTTP/2 has no 101.
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            return Err(Violation::Status);
+            return Err(Violation::SwitchingProtocols);
         }
         // RFC 9113 §8.1
         if status.is_informational() && end_stream {

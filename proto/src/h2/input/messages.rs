@@ -91,7 +91,7 @@ impl Messages<'_> {
         let Some(id) = self.streams.pop_dismissed() else { return false };
         self.streams.close(id.slot, Ending::ResetByUs);
         self.output.put_rst_stream(id.value(), Reason::NO_ERROR);
-        self.events.push_reset(id, Reason::NO_ERROR);
+        self.events.push_replaced(id);
         true
     }
 

@@ -33,7 +33,7 @@ pub(in crate::h2) fn handle_rst_stream(frame: Frame<'_>, streams: &mut Streams, 
         return Ok(Effect::Nothing);
     };
     streams.close(slot, Ending::ResetByPeer);
-    events.push(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: true });
+    events.push(Event::Reset { id: StreamId::new(stream_id, slot), reason, remote: true, violation: None });
     // A reset after the answer has begun is an ordinary end.
     if send == Side::Head { Ok(Effect::EarlyReset) } else { Ok(Effect::Taken) }
 }

@@ -155,7 +155,10 @@ where
             Event::Finished { id, trailers } => {
                 self.end(id, trailers.map(|trailers| *trailers), Received::Finished, now)
             }
-            Event::Reset { id, reason, remote } => {
+            Event::Reset { id, violation: Some(violation), .. } => {
+                self.end(id, None, Received::Dead(Death::Violation(violation)), now);
+            }
+            Event::Reset { id, reason, remote, violation: None } => {
                 let side = self.link.info.side;
                 if self.link.info.version != Version::HTTP_2 {
                     // HTTP/1.1 has no word for it: a client had ended its half, and its time is over.

@@ -76,7 +76,7 @@ pub(crate) enum Death {
     Abandoned(ErrorCode),
     /// Its connection went away.
     Disconnected,
-    /// The peer broke this rule on its connection, and was told by GOAWAY.
+    /// The peer broke this rule, and was told by RST_STREAM, or by GOAWAY where it is a rule of the connection.
     Violation(h2::Violation),
     /// The server ended its connection by a GOAWAY with this error. That this is no field keeps a cell small.
     GoAwayOfServer(ErrorCode),
@@ -125,6 +125,9 @@ impl From<Received> for PeersHalf {
             Received::Open => Self::Open,
             Received::Finished => Self::Finished,
             Received::Dead(Death::Reset(code, _) | Death::Abandoned(code)) => Self::Reset(code),
+            Received::Dead(Death::Violation(violation)) if violation.scope() == h2::Scope::Stream => {
+                Self::Reset(ErrorCode::new(violation.reason()))
+            }
             Received::Dead(_) => Self::Disconnected,
         }
     }

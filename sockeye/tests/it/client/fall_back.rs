@@ -259,8 +259,7 @@ async fn other_ends_do_not_fall_back() {
         match (over2, &error) {
             (Over2::Status(status), Error::Refused(response)) => assert_eq!(response.status(), status),
             (Over2::Reset(code), Error::Reset { reason, by: Side::Server }) => assert_eq!(reason.code(), code),
-            (Over2::DataFirst, Error::Reset { reason: Reason::PROTOCOL_ERROR, by: Side::Client }) => {}
-            (Over2::Push, Error::Violation(violation)) => {
+            (Over2::DataFirst | Over2::Push, Error::Violation(violation)) => {
                 assert_eq!(violation.reason(), Some(Reason::PROTOCOL_ERROR));
             }
             (Over2::GoAway(_), Error::GoAway { reason: Reason::ENHANCE_YOUR_CALM, debug, .. }) => {

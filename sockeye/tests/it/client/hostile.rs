@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Version;
 use sockeye::error::Step;
-use sockeye::{Counter, Error, Reason, Side, WebSocket};
+use sockeye::{Counter, Error, Reason, WebSocket};
 use tokio::io::AsyncWriteExt;
 
 use super::far::{self, VERSIONS};
@@ -135,7 +135,7 @@ async fn violations_end_an_open() {
     for (what, flags, block, code) in [
         ("DATA before the header (§8.1)", None, &b"\x81\x02hi"[..], PROTOCOL_ERROR),
         ("101 (§8.6)", Some(END_HEADERS), b"\x08\x03101", PROTOCOL_ERROR),
-        ("no status (§8.3.2)", Some(END_HEADERS), b"\0\x01a\x01b", PROTOCOL_ERROR),
+        ("no status (§8.3)", Some(END_HEADERS), b"\0\x01a\x01b", PROTOCOL_ERROR),
         ("an interim response at the end (§8.1)", Some(END_HEADERS | END_STREAM), STATUS_103, PROTOCOL_ERROR),
         ("connection-specific fields (§8.2.2)", Some(END_HEADERS), b"\x88\0\x07upgrade\x01a", PROTOCOL_ERROR),
         ("too large a header list (§10.5.1)", Some(END_HEADERS), &long[..16 << 10], ENHANCE_YOUR_CALM),
@@ -155,9 +155,12 @@ async fn violations_end_an_open() {
         };
         let (opened, ()) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
         assert!(
-            matches!(opened, Err(Error::Reset { reason, by: Side::Client }) if reason.code() == code),
+            matches!(&opened, Err(Error::Violation(rule)) if rule.reason().is_some_and(|reason| reason.code() == code)),
             "{what}: {opened:?}"
         );
+        // It says which rule.
+        let (said, section) = (opened.unwrap_err().to_string(), what.split(['(', ')']).nth(1).unwrap());
+        assert!(said.ends_with(&format!("({section})")), "{what}: {said}");
     }
     peer.text(bystander_id, "still here").await;
     assert_eq!(within(bystander.recv()).await.unwrap(), Some("still here".into()));
