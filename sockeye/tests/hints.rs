@@ -1,5 +1,5 @@
-//! What the server says once of services that open WebSockets over HTTP/1.1 alone. A process says it once, so that this one has no other
-//! tests.
+//! What is said once of services that open WebSockets on some versions of HTTP, or some servers, alone. A process says it once, so that
+//! this one has no other tests.
 
 #![cfg(feature = "axum")]
 
@@ -10,11 +10,15 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::http::StatusCode;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::routing::{any, get};
 use common::{Carrier, Socket, handshake, start};
 use sockeye::Server;
+use tokio::net::TcpListener;
 use tracing::field::Field;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -57,11 +61,16 @@ async fn echo(mut socket: WebSocket) {
     }
 }
 
-/// axum's own extractor has its upgrade over HTTP/1.1, and none over HTTP/2; a route of `get` takes no CONNECT.
 #[tokio::test]
-async fn services_that_take_http1_alone_are_named_once() {
+async fn mistakes_are_named_once() {
     let warnings = Warnings::default();
     tracing::subscriber::set_global_default(warnings.clone()).unwrap();
+    services_that_take_http1_alone(&warnings).await;
+    content_that_is_wrapped(&warnings).await;
+}
+
+/// axum's own extractor has its upgrade over HTTP/1.1, and none over HTTP/2; a route of `get` takes no CONNECT.
+async fn services_that_take_http1_alone(warnings: &Warnings) {
     let open = |ws: WebSocketUpgrade| async { ws.on_upgrade(echo) };
     let invalid = || async { (StatusCode::BAD_REQUEST, "a fault of the request's own") };
     let app = Router::new().route("/get", get(open)).route("/any", any(open)).route("/invalid", any(invalid));
@@ -80,7 +89,37 @@ async fn services_that_take_http1_alone_are_named_once() {
             assert_eq!(opened.err().unwrap(), status, "{path}");
         }
     }
-    let said = warnings.0.lock().unwrap();
+    let said = std::mem::take(&mut *warnings.0.lock().unwrap());
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(said[0].contains("`any`") && said[1].contains("`sockeye::axum::WebSocketUpgrade`"), "{said:?}");
+}
+
+/// A middleware that compresses takes the content of a 101 for content too. On axum's server a socket goes on only where it does not;
+/// Sockeye's server sees by itself that the 101 goes out.
+async fn content_that_is_wrapped(warnings: &Warnings) {
+    async fn wrap(response: Response) -> Response {
+        response.map(|content| Body::from_stream(content.into_data_stream()))
+    }
+    async fn wrap_all_but_101(response: Response) -> Response {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS { response } else { wrap(response).await }
+    }
+    let open = |ws: sockeye::axum::WebSocketUpgrade| async { ws.on_upgrade(common::echo) };
+    let all = Router::new().route("/all", any(open)).layer(map_response(wrap));
+    let app = Router::new().route("/", any(open)).layer(map_response(wrap_all_but_101)).merge(all);
+    let running = start(Server::new(), app.clone()).await;
+    for carrier in Carrier::ALL {
+        Socket::open_with(carrier, running.addr, &handshake("/all")).await.check_echo("hello").await;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Socket::open(Carrier::Http1, addr).await.check_echo("hello").await;
+    assert_eq!(*warnings.0.lock().unwrap(), [""; 0]);
+    for _ in 0..2 {
+        let mut socket = Socket::open_with(Carrier::Http1, addr, &handshake("/all")).await;
+        assert_eq!(socket.ending().await, common::Ending::End);
+    }
+    let said = warnings.0.lock().unwrap();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("`CompressionLayer`") && said[0].contains("101"), "{said:?}");
 }

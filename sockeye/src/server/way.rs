@@ -1,6 +1,6 @@
 //! How a WebSocket's stream gets from the server to the socket, by the server that the handshake came to.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use bytes::BytesMut;
 use http::{Request, Response, StatusCode, request};
@@ -114,15 +114,27 @@ impl crate::engine::driver::Abort for TokioIo<hyper::upgrade::Upgraded> {}
 async fn after_upgrade(upgrade: OnUpgrade, link: Arc<Link>, switch: Switch) {
     match upgrade.await {
         Ok(upgraded) => {
-            if let Some(start) = switch.take() {
-                let (cell, handler) = start(link);
-                let transport = TokioIo::new(upgraded);
-                // What drives it is there already, for our own connections.
-                #[cfg(feature = "http2")]
-                let transport = crate::engine::transport::AnyTransport::other(transport);
-                Driver::of_tunnel(transport, BytesMut::new(), cell, Some(handler)).await.ok();
-            }
+            // A guard whose response was not seen to go out has revoked it.
+            let Some(start) = switch.take() else { return hint_at_middleware() };
+            let (cell, handler) = start(link);
+            let transport = TokioIo::new(upgraded);
+            // What drives it is there already, for our own connections.
+            #[cfg(feature = "http2")]
+            let transport = crate::engine::transport::AnyTransport::other(transport);
+            Driver::of_tunnel(transport, BytesMut::new(), cell, Some(handler)).await.ok();
         }
         Err(error) => tracing::debug!(%error, "an HTTP/1.1 upgrade failed"),
     }
+}
+
+/// What stood in the way, as far as can be known: see [`Guard`](crate::engine::switch::Guard).
+fn hint_at_middleware() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            "the handler of a WebSocket over HTTP/1.1 did not run: a middleware had put another response, or other content, in place \
+             of its 101. One that changes content, as tower-http's `CompressionLayer` does, has to leave out status 101 on any server \
+             but Sockeye's (`compress_when`). This is said once"
+        );
+    });
 }
