@@ -10,7 +10,11 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use pieces::*;
-use sockeye_proto::ws::{CloseCode, Config, Event, Message, MessageKind, Piece, State, Violation, WebSocket};
+#[cfg(feature = "deflate")]
+use sockeye_proto::ws::Deflate;
+use sockeye_proto::ws::{
+    CloseCode, Config, Event, Extensions, Message, MessageKind, Piece, State, Violation, WebSocket,
+};
 use ws_common::*;
 
 const TEXT_KIND: MessageKind = MessageKind::Text;
@@ -287,4 +291,34 @@ fn violations_within_a_message_in_pieces() {
         assert_eq!(socket.poll_piece(), None);
     }
     assert_eq!(hear(&mut server(), &frame(CONTINUATION, "")), [failed(Violation::UnexpectedContinuation)]);
+}
+
+/// RFC 6455 §5.4: a message that has come whole before our Close is whole, though its pieces were not all taken; what its peer sends
+/// next, which does not know of the Close yet, breaks no rule.
+#[test]
+fn what_follows_a_message_in_pieces_after_our_close_is_another() {
+    let late = [frame(TEXT, "la"), frame(FIN | CONTINUATION, "te"), frame(FIN | CLOSE, close_body(1000, ""))].concat();
+    let plain = (Extensions::default(), frame(FIN | TEXT, "Hello"));
+    // RFC 7692 §7.2.3.1
+    #[cfg(feature = "deflate")]
+    let compressed = (
+        Extensions { deflate: Some(Deflate::new()), ..Extensions::default() },
+        frame(FIN | RSV1 | TEXT, [0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00]),
+    );
+    for (extensions, whole) in [
+        plain,
+        #[cfg(feature = "deflate")]
+        compressed,
+    ] {
+        for taken in 0..4 {
+            let mut socket = server().with_extensions(extensions);
+            socket.receive_in_pieces();
+            socket.handle_data(Instant::now, &mut BytesMut::from(&whole[..]));
+            let pieces = Vec::from_iter(std::iter::from_fn(|| socket.poll_piece()).take(taken));
+            assert_eq!(pieces, [Piece::Begin(TEXT_KIND), Piece::Payload("Hello".into()), Piece::End][..taken.min(3)]);
+            socket.close(CloseCode::NORMAL, "").unwrap();
+            let heard = go_on(&mut socket, &late);
+            assert_eq!(heard, [Heard::Event(closed(CloseCode::NORMAL, ""))], "with {taken} pieces taken");
+        }
+    }
 }

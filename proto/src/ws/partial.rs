@@ -122,6 +122,8 @@ impl Partial {
         self.delivery = Delivery::Whole;
         match &mut self.message {
             None => {}
+            // What comes next is no part of it, though its pieces were not all taken.
+            Some(Assembly::Streamed(streamed)) if streamed.has_come() => self.message = None,
             Some(Assembly::Streamed(streamed)) => streamed.discard(),
             Some(message) => *message = Assembly::Discarded(message.len()),
         }

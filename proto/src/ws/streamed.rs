@@ -123,6 +123,14 @@ impl Streamed {
         !self.ready.is_empty() || self.inflater.as_ref().is_some_and(|inflater| inflater.is_busy())
     }
 
+    /// Whether all of its payload has come.
+    pub(super) fn has_come(&self) -> bool {
+        match &self.inflater {
+            Some(inflater) => inflater.has_all(),
+            None => self.ready.back() == Some(&Piece::End),
+        }
+    }
+
     /// Our Close is sent.
     pub(super) fn discard(&mut self) {
         self.taker = Taker::Closing;

@@ -118,6 +118,10 @@ impl Inflater {
         match *self {}
     }
 
+    pub(super) fn has_all(&self) -> bool {
+        match *self {}
+    }
+
     pub(super) fn is_busy(&self) -> bool {
         match *self {}
     }

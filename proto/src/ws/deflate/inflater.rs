@@ -62,6 +62,11 @@ impl Inflater {
         self.state = State::Ending;
     }
 
+    /// Whether the payload is whole.
+    pub(in crate::ws) fn has_all(&self) -> bool {
+        matches!(self.state, State::Ending | State::Ended)
+    }
+
     pub(in crate::ws) fn is_busy(&self) -> bool {
         matches!(self.state, State::Busy | State::Ending)
     }
