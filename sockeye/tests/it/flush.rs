@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::pin::{Pin, pin};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{Sink, SinkExt, StreamExt};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use sockeye::{Client, Error, Message, Result, Server, WebSocket, websocket};
@@ -562,6 +562,38 @@ async fn what_arrived_before_the_end_is_delivered() {
             assert_eq!(within(peer.recv()).await.unwrap(), Some(vec![7; SIZE].into()));
         }
         assert!(within(peer.recv()).await.is_err());
+    })
+    .await;
+}
+
+/// What was flushed stays so until more is sent, however often it is asked: a codec flushes again before it closes, each time that it
+/// is woken, and a fanout flushes both of its sinks.
+#[tokio::test]
+async fn what_was_flushed_is_not_waited_for_again() {
+    on_every_side(async |mut socket: WebSocket, mut peer: WebSocket, _gate: Gate| {
+        let answering = async { while peer.recv().await.unwrap().is_some() {} };
+        let closing = async {
+            SinkExt::<Message>::feed(&mut socket, "one".into()).await.unwrap();
+            poll_fn(|cx| {
+                ready!(Sink::<Message>::poll_flush(Pin::new(&mut socket), cx))?;
+                Sink::<Message>::poll_close(Pin::new(&mut socket), cx)
+            })
+            .await
+            .unwrap();
+            while socket.recv().await.unwrap().is_some() {}
+        };
+        within(async { tokio::join!(answering, closing) }).await;
+    })
+    .await;
+    on_every_side(async |socket: WebSocket, peer: WebSocket, _gate: Gate| {
+        let ((sender, mut receiver), (theirs, mut received)) = (socket.split(), peer.split());
+        let mut both = SinkExt::<Message>::fanout(sender, theirs);
+        for text in ["one", "two"] {
+            within(both.send(Message::from(text))).await.unwrap();
+            for receiver in [&mut receiver, &mut received] {
+                assert_eq!(within(receiver.recv()).await.unwrap(), Some(text.into()));
+            }
+        }
     })
     .await;
 }

@@ -312,7 +312,8 @@ impl StreamState {
         self.close_with(UNEXPECTED_CONDITION);
     }
 
-    /// How far a flush is; `None` where the connection is to be asked.
+    /// How far a flush is; `None` where the connection is to be asked. What was flushed stays so until something is sent, however
+    /// often it is asked: who flushes two things, or flushes and then closes, asks for all of it each time that it is woken.
     pub(in crate::engine::stream) fn flush(&mut self, who: Who<'_>) -> Option<Poll<Result>> {
         if let Sent::Dead(death) = self.sent {
             return Some(Poll::Ready(Err(death.into())));
@@ -320,10 +321,7 @@ impl StreamState {
         let waits = !self.outbox.is_empty() || self.head_waits() || self.sent == Sent::Finishing;
         match self.flush {
             _ if waits => {}
-            Flush::Done => {
-                self.flush = Flush::None;
-                return Some(Poll::Ready(Ok(())));
-            }
+            Flush::Done => return Some(Poll::Ready(Ok(()))),
             Flush::Lost => return Some(Poll::Ready(Err(Error::Disconnected))),
             Flush::Asked => {}
             Flush::None => {
@@ -336,7 +334,8 @@ impl StreamState {
         Some(Poll::Pending)
     }
 
-    /// What had been flushed says nothing of what is sent now.
+    /// What had been flushed says nothing of what is sent now. (Nor is it remembered once something has come: the cell is to be
+    /// quiet again.)
     pub(in crate::engine::stream) fn forget_flush(&mut self) {
         if self.flush == Flush::Done {
             self.flush = Flush::None;

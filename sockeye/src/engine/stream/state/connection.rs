@@ -32,6 +32,7 @@ impl StreamState {
             return Delivered::HeldBack;
         }
         self.inbox = read();
+        self.forget_flush();
         Delivered::Put(self.take_receiver())
     }
 
