@@ -35,7 +35,8 @@ const MAX_WRITE: usize = 64 * 1024;
 /// The peer's Close is the end of the stream where its code is 1000 or where it has none. Shutting down sends Close 1000 and
 /// does not wait for the answer, which the next read does. A WebSocket has no half of its own to close (RFC 6455 §5.5.1): after the
 /// Close nothing can be written, and what the peer still sends is dropped. So let a protocol say when it is done in both
-/// directions before either side shuts down. Dropped, it closes as a [`WebSocket`] does.
+/// directions before either side shuts down. A message that was read to its end by then is whole; one that the Close cut off ends
+/// with an error. Dropped, it closes as a [`WebSocket`] does.
 ///
 /// # Errors
 ///
@@ -121,6 +122,20 @@ impl WebSocketIo {
         Poll::Ready(Ok(()))
     }
 
+    /// After our Close nothing is told of what had come before: whether what was read of a message is all of it shows now.
+    fn look_for_end(&mut self) {
+        let mut next = self.socket.take_piece();
+        if self.unread.is_empty()
+            && let Some(Piece::Payload(piece)) = next
+        {
+            self.unread = piece.into_bytes();
+            next = self.socket.take_piece();
+        }
+        if next == Some(Piece::End) {
+            self.place = Place::Between;
+        }
+    }
+
     fn octets(&mut self, message: Message) -> io::Result<Bytes> {
         self.check(message.kind())?;
         Ok(message.into_bytes())
@@ -190,6 +205,9 @@ impl AsyncWrite for WebSocketIo {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.place == Place::Within {
+            self.look_for_end();
+        }
         self.socket.start_close(CloseCode::NORMAL, "")?;
         let flushed = ready!(self.socket.poll_flush_outbox(cx));
         // The handshake is complete, whatever becomes of the stream that has done its service.

@@ -185,6 +185,31 @@ async fn shutting_down_sends_close_1000() {
     }
 }
 
+/// What was read to its end before is whole, and what our Close cut off is not.
+#[tokio::test]
+async fn after_shutting_down_a_message_that_was_read_is_whole() {
+    for carrier in Carrier::ALL {
+        for (octets, end) in [(5, Ok(0)), (4, Ok(1)), (1, Ok(4)), (5000, Err(ErrorKind::UnexpectedEof))] {
+            let (mut io, mut peer, _server) = open(carrier).await;
+            let sent = if octets <= 5 { "hello".into() } else { "hello".repeat(100_000) };
+            let (mut read, mut rest) = (vec![0; octets], Vec::new());
+            let reading = async {
+                io.read_exact(&mut read).await.unwrap();
+                assert_eq!(read, &sent.as_bytes()[..octets]);
+                io.shutdown().await.unwrap();
+                let ended = io.read_to_end(&mut rest).await.map_err(|error| error.kind());
+                assert_eq!(ended, end, "{carrier:?}: {octets} octets");
+                assert!(sent.as_bytes()[octets..].starts_with(&rest));
+            };
+            let sending = async {
+                peer.send(sent.as_bytes()).await;
+                assert_eq!(peer.close_code().await, 1000);
+            };
+            within(async { tokio::join!(reading, sending) }).await;
+        }
+    }
+}
+
 #[tokio::test]
 async fn lines_are_read_without_a_buffer_of_their_own() {
     for carrier in Carrier::ALL {

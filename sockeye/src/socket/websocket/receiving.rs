@@ -70,6 +70,11 @@ impl WebSocket {
         })
     }
 
+    /// The next step of a message that is received in pieces, if it is there.
+    pub(crate) fn take_piece(&mut self) -> Option<Piece> {
+        self.0.machine.poll_piece()
+    }
+
     /// Goes on until there is something for the application.
     pub(crate) fn poll_incoming(
         &mut self,
@@ -78,7 +83,7 @@ impl WebSocket {
     ) -> Poll<Result<Incoming>> {
         loop {
             // Before the event, which a piece makes that breaks a rule.
-            if let Some(piece) = self.0.machine.poll_piece() {
+            if let Some(piece) = self.take_piece() {
                 if let Piece::Payload(piece) = &piece {
                     slice::spend_octets(cx, piece.len());
                 }
