@@ -94,7 +94,8 @@ impl Sender {
         poll_fn(|cx| lock(&self.0).poll_flush_outbox(cx)).await
     }
 
-    /// Sends a Close, after which this half sends nothing more. The other half sees the peer's answer.
+    /// Sends a Close, after which this half sends nothing more. The other half sees the peer's answer; messages that still arrive
+    /// before it are dropped.
     ///
     /// # Errors
     ///

@@ -173,7 +173,8 @@ fn refused(error: SendError) -> Error {
 }
 
 /// `flush` waits as [`WebSocket::flush`] does. `close` sends the Close, flushes, and does not wait for the peer's Close: that
-/// comes as the end of the [`Stream`](futures_core::Stream).
+/// comes as the end of the [`Stream`](futures_core::Stream). Messages that still arrive before it are dropped: whoever forwards into a
+/// socket and awaits answers to the last message closes it after these.
 impl<M: Into<Message>> Sink<M> for WebSocket {
     type Error = Error;
 
