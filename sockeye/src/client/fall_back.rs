@@ -15,7 +15,7 @@ use super::memory::Way;
 use super::{Shared, Versions};
 use crate::engine::link::Side;
 use crate::engine::stream::StreamHandle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Missing, Result};
 use crate::socket::{SocketOptions, WebSocket};
 
 /// What came of a socket that was to be a stream of HTTP/2.
@@ -122,6 +122,17 @@ impl Shared {
 
     fn note_fall_back(&self, why: Error) {
         *self.fell_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(why));
+    }
+
+    /// Why nothing was asked over HTTP/2: it is the server that lacks it, unless it was not to be spoken.
+    pub(super) fn without_http2(&self, missing: Missing) -> Error {
+        if self.speaks_http1(Purpose::Request) {
+            Error::invalid(
+                "this goes over HTTP/2 alone, and the client speaks HTTP/1.1: in cleartext it is to be told http2_only()",
+            )
+        } else {
+            Error::NotOffered(missing)
+        }
     }
 
     /// Whether streams for this are none of HTTP/2. What was learnt of sockets, and not said by the caller or the scheme, is forgotten

@@ -88,9 +88,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotOffered`] where the server does not speak HTTP/2, or the client does not (in cleartext, unless told
-    /// [`http2_only`](super::ClientBuilder::http2_only)): nothing was asked then. [`Error::Invalid`] for a request that cannot be
-    /// sent, such as a CONNECT. [`Error::Application`] with the error of the request's body, where that broke off.
+    /// [`Error::NotOffered`] where the server does not speak HTTP/2, and [`Error::Invalid`] where the client does not (in cleartext,
+    /// unless told [`http2_only`](super::ClientBuilder::http2_only)) or for a request that cannot be sent, such as a CONNECT: nothing
+    /// was asked then. [`Error::Application`] with the error of the request's body, where that broke off.
     /// [`Error::Reset`], [`Error::GoAway`], [`Error::Disconnected`] and [`Error::Violation`] where the stream or its connection ended
     /// before the response, as by this side with ENHANCE_YOUR_CALM where its head is past
     /// [`max_header_list_size`](crate::Limits::max_header_list_size); [`Error::Connect`] and [`Error::Timeout`] for a step on the way
@@ -145,7 +145,7 @@ impl Client {
             }
             Asked::NotOffered => {
                 self.0.spare().take();
-                Err(Error::NotOffered(Missing::Http2))
+                Err(self.0.without_http2(Missing::Http2))
             }
             Asked::Broken(error) => Err(error),
         }

@@ -6,7 +6,7 @@ use sockeye_proto::{Protocol, content_length};
 use super::Client;
 use super::http2::{Asked, Question};
 use crate::engine::body::Body;
-use crate::error::{Error, Missing, Result};
+use crate::error::{Missing, Result};
 use crate::socket::Tunnel;
 
 /// What a server answered to an extended CONNECT.
@@ -46,9 +46,10 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::NotOffered`] where the server does not speak HTTP/2 or does not offer the extended CONNECT: nothing was asked then.
-    /// [`Error::Invalid`] for a request that cannot be sent; else those of [`open`](Self::open). A stream that the server did not
-    /// act on (REFUSED_STREAM) was tried once elsewhere before.
+    /// [`NotOffered`](crate::Error::NotOffered) where the server does not speak HTTP/2 or does not offer the extended CONNECT, and
+    /// [`Invalid`](crate::Error::Invalid) where the client does not speak HTTP/2 (in cleartext, unless told
+    /// [`http2_only`](super::ClientBuilder::http2_only)) or for a request that cannot be sent: nothing was asked then; else those of
+    /// [`open`](Self::open). A stream that the server did not act on (REFUSED_STREAM) was tried once elsewhere before.
     pub async fn tunnel(&self, mut request: Request<()>) -> Result<TunnelAnswer> {
         if request.extensions().get::<Protocol>().is_none() {
             request.extensions_mut().insert(Protocol::websocket());
@@ -60,7 +61,7 @@ impl Client {
             Asked::Answered(awaited, response) => (awaited, response),
             Asked::NotOffered => {
                 self.0.spare().take();
-                return Err(Error::NotOffered(Missing::ExtendedConnect));
+                return Err(self.0.without_http2(Missing::ExtendedConnect));
             }
             Asked::Broken(error) => return Err(error),
         };

@@ -466,14 +466,16 @@ async fn requests_need_no_extended_connect() {
     assert_eq!(wires.waiting(), 0);
 }
 
-/// Without prior knowledge a client speaks HTTP/1.1 in cleartext (RFC 9113 §3.3), and asks nothing.
+/// Without prior knowledge a client speaks HTTP/1.1 in cleartext (RFC 9113 §3.3), and asks nothing. The server is not blamed for that.
 #[tokio::test]
 async fn requests_go_over_http2_alone() {
     let (builder, wires) = peer::wires();
     for builder in [builder.clone(), builder.http1_only()] {
         let client = builder.lazy(peer::URL).unwrap();
         let error = within(client.request(get())).await.unwrap_err();
-        assert!(matches!(error, Error::NotOffered(Missing::Http2)), "{error:?}");
+        assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("http2_only"), "{error:?}");
+        let error = within(client.tunnel(Request::get(peer::URL).body(()).unwrap())).await.unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("http2_only"), "{error:?}");
         assert!(!within(client.offers_http2()).await.unwrap());
     }
     assert_eq!(wires.waiting(), 0);
