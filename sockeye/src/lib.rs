@@ -161,6 +161,7 @@ pub mod socket;
 pub use bytes::Bytes;
 #[cfg(feature = "web-socket")]
 pub use bytestring::ByteString;
+pub use http;
 #[cfg(feature = "tls")]
 pub use rustls;
 

@@ -34,6 +34,10 @@ use crate::server::lent::LentUpgrade;
 /// cut, and what is too little breaks off, by RST_STREAM or the end of the connection. A response without a `Date` gets one
 /// (§6.6.1). Over HTTP/2, fields of a connection and what `Connection` names are left out (RFC 9113 §8.2.2), as is white
 /// space about values (§8.2.1).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no service of HTTP requests",
+    note = "a handler of sockets becomes one by `websocket(handler)`; an axum `Router`, and any tower service that is `Clone`, is one"
+)]
 pub trait HttpService:
     Service<Request<Body>, Response = Response<Self::Content>, Error: Into<BoxError> + Send, Future: Send>
     + Clone

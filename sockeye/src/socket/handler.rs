@@ -34,6 +34,10 @@ where
 }
 
 /// A handler's result, which says with which code a socket is closed that is open when the handler ends.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` says nothing of how a socket is to be closed",
+    label = "a handler's future gives `()`, or a `Result<(), E>` whose `E` is `Display`"
+)]
 pub trait Outcome {
     /// RFC 6455 §7.4.1: 1000 if all went well, 1011 if not.
     fn close_code(self) -> CloseCode;
