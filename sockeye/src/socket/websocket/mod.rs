@@ -278,7 +278,8 @@ impl WebSocket {
 
     /// Closes the socket with code 1000 and waits for the peer's Close, and until the transport has taken all that is ours to
     /// send, the end of our half included unless it is to follow the peer's; messages that still arrive are dropped.
-    /// Cancel safe: a second call waits for the same answer.
+    /// Cancel safe: a second call waits for the same answer. It keeps its time by tokio: call it inside a runtime with timers, which the
+    /// other verbs of a socket do not ask for.
     ///
     /// # Errors
     ///
