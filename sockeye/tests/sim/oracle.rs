@@ -40,19 +40,17 @@ impl World {
         });
         self.scheduler.progress();
         self.note("sent", socket, (number * 2 + side) as u64);
-        // Sending waits while the peer does not read, so that what waits is bounded.
-        if !self.is_told_apart(socket) {
+        // Sending waits while the peer does not read, so that what waits is bounded. Where the transport has failed nothing waits: it
+        // is thrown away, until the application looks.
+        let sighting = self.sightings.of(socket).unwrap_or_default();
+        if !self.is_told_apart(socket) || sighting.failed[side] {
             return;
         }
-        let seen = self.seen(socket, side);
+        let seen = sighting.sides[side];
         let most = (self.settings.stream_send + largest) as u64 + OUTPUT;
         if !self.settings.deflate && octets - seen.octets > most {
             self.fail(socket, side, &format!("{} octets wait, {most} at most should", octets - seen.octets));
         }
-    }
-
-    fn seen(&self, socket: u32, side: usize) -> Seen {
-        self.sightings.of(socket).unwrap_or_default().sides[side]
     }
 
     /// Every message arrives once, in order, whole and unchanged.

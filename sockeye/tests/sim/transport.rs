@@ -287,6 +287,8 @@ impl AsyncWrite for End {
         let direction = this.link.directions[this.side].clone();
         let mut direction = lock(&direction);
         if matches!(direction.loss, Some(Loss::Abrupt | Loss::Orderly)) || direction.reader_is_gone {
+            drop(direction);
+            lock(&this.link.watch).fail(this.side);
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         if direction.writer == Writer::Ended {

@@ -31,6 +31,8 @@ pub(crate) struct Sighting {
     pub(crate) sides: [Seen; 2],
     /// What each side's transport had sent on its way when it was last flushed.
     pub(crate) flushed: [Seen; 2],
+    /// Each side's transport may have failed: then it takes nothing more, and what is sent goes nowhere.
+    pub(crate) failed: [bool; 2],
     /// The connection that carries it.
     pub(crate) link: u64,
     /// It was asked for before, on another connection.
@@ -103,6 +105,12 @@ impl Sightings {
             sighting.flushed[side] = sighting.sides[side];
         }
     }
+
+    fn fail(&self, link: u64, side: usize) {
+        for sighting in self.map().values_mut().filter(|sighting| sighting.link == link) {
+            sighting.failed[side] = true;
+        }
+    }
 }
 
 /// One connection, as it is seen.
@@ -153,6 +161,11 @@ impl Watch {
     /// One side's transport sent on its way all that it had taken.
     pub(crate) fn flush(&self, side: usize) {
         self.sightings.flush(self.link, side);
+    }
+
+    /// One side's transport takes nothing more.
+    pub(crate) fn fail(&self, side: usize) {
+        self.sightings.fail(self.link, side);
     }
 
     /// One side let go of its transport.
