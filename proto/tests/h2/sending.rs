@@ -143,6 +143,24 @@ fn initial_window_growth_wakes_whom_it_reaches() {
     assert_eq!(grown(&mut tested, 3003), [ids[3]]);
 }
 
+/// The least room for what is to be transmitted lets octets pass, and so does the largest.
+#[test]
+fn the_output_may_have_any_bound() {
+    for max_send_buffer in [0, 1, usize::MAX] {
+        let mut tested = Tested::server_with(Config::default().with(|config| config.max_send_buffer = max_send_buffer));
+        tested.receive(&settings(&[(4, 1 << 30)])).receive(&window_update(0, 1 << 30));
+        tested.events();
+        let id = tested.accept_and_respond(1, false, POST);
+        let mut left = 50_000;
+        for _ in 0..4 {
+            tested.receive(&ping(7)).sent();
+            tested.events();
+            left -= write(&mut tested, id, left);
+        }
+        assert_eq!(left, 0, "{max_send_buffer}");
+    }
+}
+
 /// One stream does not keep others waiting: each gets a frame of 16 KiB in its turn.
 #[test]
 fn waiting_streams_take_turns() {

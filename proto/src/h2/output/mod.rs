@@ -57,7 +57,7 @@ impl Output {
             recv_window,
             settings_ack_waits: false,
             ping_ack_waits: false,
-            max_send_buffer: config.max_send_buffer,
+            max_send_buffer: config.max_send_buffer.max(1),
         }
     }
 
@@ -76,7 +76,7 @@ impl Output {
     /// Whether so much waits that reading has to stop.
     #[inline]
     pub(super) fn is_overfull(&self) -> bool {
-        self.len() > self.max_send_buffer + CONTROL_ROOM
+        self.len() > self.max_send_buffer.saturating_add(CONTROL_ROOM)
     }
 
     #[inline]
