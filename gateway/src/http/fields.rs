@@ -8,6 +8,7 @@ use http::{HeaderMap, Uri, request};
 use sockeye::Peer;
 
 use crate::policy::Policy;
+use crate::reach::Target;
 
 /// Fields of one connection, whether or not `Connection` names them (RFC 9110 §7.6.1).
 const OF_A_CONNECTION: [HeaderName; 8] = [
@@ -67,6 +68,32 @@ pub(crate) fn of_response(fields: &mut HeaderMap) {
         fields.remove(header::CONTENT_LENGTH);
     }
     remove_connections(fields);
+}
+
+/// Has a redirect lead to the gateway that names the upstream as it was named to itself (RFC 9110 §10.2.2), with the scheme of its own or
+/// of the client: it would lead past the gateway, to where the client may reach nothing. What is left is relative to the client's target.
+pub(crate) fn lead_back(answered: &mut HeaderMap, asked: &HeaderMap, upstream: &Target) {
+    let Some(location) = answered.get_mut(header::LOCATION) else { return };
+    let Some((scheme, rest)) = location.to_str().ok().and_then(|location| location.split_once("://")) else { return };
+    let own = if upstream.is_secure() { "https" } else { "http" };
+    let of_client = tokens(asked, &FORWARDED_PROTO).next();
+    let is_known = [Some(own), of_client].into_iter().flatten().any(|known| scheme.eq_ignore_ascii_case(known));
+    if let Some(Ok(path)) = path_at(rest, upstream.authority()).filter(|_| is_known).map(HeaderValue::try_from) {
+        *location = path;
+    }
+}
+
+/// What follows this host. None where browsers would read another in it: they take two slashes for the beginning of one, a backslash
+/// for a slash, and leave out tabs.
+fn path_at(rest: &str, host: &Authority) -> Option<String> {
+    let (named, path) = rest.split_at_checked(host.as_str().len())?;
+    match path.as_bytes() {
+        _ if !named.eq_ignore_ascii_case(host.as_str()) => None,
+        [] | [b'?' | b'#', ..] => Some(format!("/{path}")),
+        [b'/', b'/' | b'\\' | b'\t', ..] => None,
+        [b'/', ..] => Some(path.to_owned()),
+        _ => None,
+    }
 }
 
 /// Whether content of HTTP/1.1 came in a coding that hyper does not take off (RFC 9112 §6.1): it would go on as what it is not.
@@ -245,6 +272,47 @@ mod tests {
         let trusting = Policy { trust_forwarded: true, ..Policy::default() };
         let behind_another = of_request(&again, None, &trusting, "_other");
         assert!(are_by(&behind_another, "_us") && are_by(&behind_another, "_other"));
+    }
+
+    /// RFC 9110 §10.2.2
+    #[test]
+    fn a_redirect_to_the_upstream_by_its_own_name_leads_back() {
+        let led_to = |location: &'static str, scheme: &'static str| {
+            let mut fields = HeaderMap::from_iter([(header::LOCATION, HeaderValue::from_static(location))]);
+            let asked = HeaderMap::from_iter([(FORWARDED_PROTO, HeaderValue::from_static(scheme))]);
+            lead_back(&mut fields, &asked, &"http://localhost:3000".parse().unwrap());
+            fields[header::LOCATION].to_str().unwrap().to_owned()
+        };
+        let led = |location: &'static str| led_to(location, "https, http");
+        // It asks for TLS, which the client does not speak to the gateway: it would be sent round in a circle.
+        assert_eq!(led_to("https://localhost:3000/", "http"), "https://localhost:3000/");
+        assert_eq!(led_to("http://localhost:3000/", "http"), "/");
+        for (location, path) in [
+            ("http://localhost:3000/items/?a=b#c", "/items/?a=b#c"),
+            ("https://LocalHost:3000/", "/"),
+            ("http://localhost:3000", "/"),
+            ("http://localhost:3000?a", "/?a"),
+            ("http://localhost:3000#a", "/#a"),
+        ] {
+            assert_eq!(led(location), path, "{location}");
+        }
+        for elsewhere in [
+            "/items/",
+            "items",
+            "//localhost:3000/",
+            "http://localhost/",
+            "http://localhost:30001/",
+            "http://localhost:3000.example/",
+            "http://localhost:3000@example.com/",
+            "ftp://localhost:3000/",
+            "http://local",
+            // A host, were the name before it gone.
+            "http://localhost:3000//example.com/",
+            "http://localhost:3000/\\example.com/",
+            "http://localhost:3000/\t/example.com/",
+        ] {
+            assert_eq!(led(elsewhere), elsewhere);
+        }
     }
 
     /// RFC 9113 §8.2.3

@@ -42,8 +42,11 @@ pub(crate) async fn forward(
         let (progress, untouched) = (upload.progress(), upload.untouched());
         exchange.upstream(lease.reach().shared_target());
         let failed = match attempt(&outline, upload, &progress, lease.reach(), is_again).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 lease.succeeded();
+                if outline.host.is_none() {
+                    fields::lead_back(response.headers_mut(), &outline.fields, lease.reach().target());
+                }
                 exchange.status(response.status());
                 return answer(response, &parts.method, progress, exchange, lease);
             }

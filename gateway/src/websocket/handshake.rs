@@ -56,6 +56,13 @@ impl Handshake {
         self.host.as_ref().unwrap_or(target.authority())
     }
 
+    /// See [`fields::lead_back`].
+    pub(super) fn lead_back(&self, answered: &mut HeaderMap, target: &Target) {
+        if self.host.is_none() {
+            fields::lead_back(answered, &self.fields, target);
+        }
+    }
+
     /// RFC 6455 §4.1: an upstream agrees to what was offered, and to nothing else. The client would have to fail the socket, and
     /// not know whose fault it is.
     pub(super) fn check(&self, agreed: &HeaderMap, target: &Target) -> Result<(), Error> {

@@ -57,8 +57,11 @@ pub(crate) async fn open(
     loop {
         exchange.upstream(lease.reach().shared_target());
         let failed = match ask(&handshake, lease.reach()).await {
-            Ok(answer) => {
+            Ok(mut answer) => {
                 lease.succeeded();
+                if let Answer::Refused(response) = &mut answer {
+                    handshake.lead_back(response.headers_mut(), lease.reach().target());
+                }
                 return conclude(answer, upgrade, exchange, lease);
             }
             Err(failed) => failed,

@@ -57,6 +57,37 @@ async fn content_and_fields_pass_both_ways() {
     }
 }
 
+/// RFC 9110 §10.2.2: a redirect to the upstream by the name that the gateway gave it would lead past the gateway. Where it was given the
+/// client's name it means what it says.
+#[tokio::test]
+async fn redirects_to_the_upstream_lead_to_the_gateway() {
+    let redirecting = tower::service_fn(|request: Request<Body>| async move {
+        let host = request.uri().authority().map(ToString::to_string);
+        let host = host.unwrap_or_else(|| request.headers()["host"].to_str().unwrap().to_owned());
+        let location = format!("http://{host}{}/", request.uri().path());
+        let response = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header("location", location);
+        Ok::<_, Infallible>(response.body(Body::default()).unwrap())
+    });
+    let url = upstream(redirecting).await;
+    for (protocol, preserves_host) in
+        [(Protocol::Http1, false), (Protocol::Http2, false), (Protocol::Http1, true), (Protocol::Http2, true)]
+    {
+        let mut config = Config::to(&url);
+        config.all.to = Some(protocol.to_string());
+        config.all.preserve_host = Some(preserves_host);
+        let (gateway, _) = gateway_of(&config).await;
+        let location = if preserves_host { format!("http://{gateway}/items/") } else { "/items/".to_owned() };
+        for version in [http::Version::HTTP_11, http::Version::HTTP_2] {
+            let request = Request::get(format!("http://{gateway}/items")).body(Full::default()).unwrap();
+            let response = soon(http_client(version == http::Version::HTTP_2).request(request)).await.unwrap();
+            assert_eq!(response.headers()["location"], location, "{protocol}, {version:?}");
+            let refused = soon(client(gateway, version).open("/items")).await;
+            let Err(sockeye::Error::Refused(response)) = refused else { panic!("{refused:?}") };
+            assert_eq!(response.headers()["location"], location, "a WebSocket: {protocol}, {version:?}");
+        }
+    }
+}
+
 /// However many names clients think of, the upstream is told each (RFC 9113 §8.3.1), over one connection.
 #[tokio::test]
 async fn names_that_clients_choose_share_a_connection() {
