@@ -8,9 +8,12 @@ mod http2;
 mod key;
 mod relay;
 
+use std::sync::Once;
+
 use http::header::UPGRADE;
-use http::{HeaderMap, Method, Request, Response, Version};
-use sockeye::{Peer, Protocol, Tunnel, Upgrade};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use sockeye::socket::Offer;
+use sockeye::{OriginPolicy, Peer, Protocol, Tunnel, Upgrade};
 
 use self::handshake::Handshake;
 use self::relay::Upstream;
@@ -18,7 +21,7 @@ use crate::answer::Failure;
 use crate::http::{Content, Progress, Source, fields};
 use crate::observe::{End, Exchange};
 use crate::policy::Policy;
-use crate::reach::{self, Stream};
+use crate::reach::{self, Stream, Target};
 use crate::upstreams::Lease;
 
 /// What an upstream made of a handshake.
@@ -60,7 +63,13 @@ pub(crate) async fn open(
             Ok(mut answer) => {
                 lease.succeeded();
                 if let Answer::Refused(response) = &mut answer {
-                    handshake.lead_back(response.headers_mut(), lease.reach().target());
+                    let target = lease.reach().target();
+                    handshake.lead_back(response.headers_mut(), target);
+                    if is_of_own_page(response.status(), upgrade.offer())
+                        && handshake.host(target) != upgrade.offer().authority()
+                    {
+                        advise(target);
+                    }
                 }
                 return conclude(answer, upgrade, exchange, lease);
             }
@@ -95,6 +104,23 @@ async fn ask(handshake: &Handshake, reach: &reach::Reach) -> Result<Answer, reac
     }
 }
 
+/// Whether a refusal is of a page's socket to where the page is from: what compares Origin with Host lets it in where the Host is right.
+fn is_of_own_page(status: StatusCode, offer: &Offer) -> bool {
+    status == StatusCode::FORBIDDEN && offer.origin().is_some() && OriginPolicy::SameOrigin.check(offer).is_ok()
+}
+
+/// Says it once in a process: a browser shows its page no more than that the socket failed.
+fn advise(target: &Target) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        tracing::warn!(
+            upstream = %target,
+            "an upstream refused a WebSocket of the origin's own page: where it compares Origin with Host, --preserve-host lets it in. \
+             This is said once"
+        );
+    });
+}
+
 fn conclude(answer: Answer, upgrade: Upgrade, mut exchange: Exchange, lease: Lease) -> Response<Content> {
     let (mut agreed, upstream) = match answer {
         Answer::Upgraded(agreed, stream, early) => (agreed, Upstream::Stream(stream, early)),
@@ -117,6 +143,25 @@ fn conclude(answer: Answer, upgrade: Upgrade, mut exchange: Exchange, lease: Lea
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 6455 §10.2: what is refused with another reason to be is not spoken of.
+    #[test]
+    fn whose_refusal_may_be_for_the_host() {
+        let refused = |status: u16, origin: Option<&str>| {
+            let mut request = Request::get("/chat").header("host", "localhost:4433").header("upgrade", "websocket");
+            for (name, value) in [("connection", "upgrade"), ("sec-websocket-version", "13")] {
+                request = request.header(name, value);
+            }
+            let request = request.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+            let request = origin.into_iter().fold(request, |request, origin| request.header("origin", origin));
+            let offer = Offer::from_request(&request.body(()).unwrap()).unwrap().unwrap();
+            is_of_own_page(StatusCode::from_u16(status).unwrap(), &offer)
+        };
+        assert!(refused(403, Some("https://localhost:4433")));
+        assert!(!refused(401, Some("https://localhost:4433")));
+        assert!(!refused(403, Some("https://localhost:3000")), "a page of another origin");
+        assert!(!refused(403, None), "no page");
+    }
 
     #[test]
     fn what_asks_for_a_socket() {
