@@ -73,7 +73,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TIME")]
     answer_timeout: Option<Time>,
     /// Time for the other side of a WebSocket to end once one has, from the last octet on; 10s by default. Then both are cut off.
-    /// For a client of HTTP/1.1 that ended first it is 5s at most.
+    /// It is 5s at most for a client behind its upstream's end, 1s where that came with a Close, and 5s for an upstream behind the
+    /// end of a client of HTTP/1.1.
     #[arg(long, value_name = "TIME")]
     close_timeout: Option<Time>,
     /// A path that upstreams are asked for to see whether they are well, which a status of 2xx or 3xx says. By default only what

@@ -80,9 +80,10 @@ pub struct Timeouts {
     /// request that crosses its end is lost. One of HTTP/2, whose end is said beforehand (RFC 9113 §6.8), is kept for a minute.
     pub idle: Duration,
     /// For the end of a WebSocket's other side once one has ended, from the last octet on; then both are broken off. 10 seconds by
-    /// default, twice what this library gives its own sockets: an answer to a Close takes a round trip, and Firefox never ends its
-    /// half. A client of HTTP/1.1 that ends its half first is most likely gone, and has what the server's
-    /// [`close_timeout`](sockeye::Limits::close_timeout) gives it, where that is less.
+    /// default, twice what this library gives its own sockets. Behind an upstream's Close and end it is a second at most: Firefox
+    /// never ends its half, and many servers tell their application of the end only once their connection is closed. Where the
+    /// server's [`close_timeout`](sockeye::Limits::close_timeout) is less, that counts for a client behind its upstream's end, and
+    /// for a client of HTTP/1.1 that ends its half first, which is most likely gone.
     pub close: Duration,
 }
 

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use sockeye::{Reason, Tunnel};
@@ -21,6 +22,8 @@ use crate::upstreams::Lease;
 const BATCH: usize = 64 << 10;
 /// Octets that go one way before others have their turn.
 const TURN: usize = 256 << 10;
+/// Time for the client's answer to the Close of an upstream that has ended: a round trip, where it has not come before.
+const ANSWER: Duration = Duration::from_secs(1);
 /// RFC 6455 §5.5.1, §7.4.1: a Close of 1001, as a server sends it.
 const GOING_AWAY: [u8; 4] = [0x88, 2, 0x03, 0xe9];
 
@@ -176,7 +179,10 @@ impl<U: End> Relay<U> {
         if !self.to_upstream.is_over() && !self.to_client.is_over() {
             return Poll::Pending;
         }
+        // All of the upstream's is said. What it may want is the client's Close, and that its own end is answered: Firefox ends no half.
+        let is_answer = self.to_client.is_over() && self.boundary.has_closed() && !self.to_upstream.is_stuck();
         let time = self.lease.reach().timeouts().close;
+        let time = if is_answer { time.min(ANSWER) } else { time };
         let moved = self.exchange.octets();
         loop {
             let closing = self
@@ -187,6 +193,10 @@ impl<U: End> Relay<U> {
                 break;
             }
             self.closing = None;
+        }
+        if is_answer {
+            (self.to_upstream, self.closing) = (Half::Ending, None);
+            return self.poll_ends(cx);
         }
         let Some((client, upstream)) = self.ends.take() else { return Poll::Ready(()) };
         // RFC 9113 §8.1: what we had to say is said, and nothing is wrong.
@@ -297,12 +307,14 @@ impl<U: End> Relay<U> {
             observe::End::UpstreamReset => client.abort(reason),
             _ => upstream.abort(reason),
         }
-        // What is reset for no error behind an end had ended before (RFC 9113 §8.1).
-        let end = match reason {
-            Reason::NO_ERROR if self.boundary.has_closed() => self.orderly_end(),
-            Reason::NO_ERROR => self.first.take().unwrap_or(end),
-            _ => end,
+        // What is reset behind the other side's end, or for no error (RFC 9113 §8.1), had ended before.
+        let had_ended = match (&self.first, &end) {
+            (None, _) => reason == Reason::NO_ERROR && self.boundary.has_closed(),
+            (Some(observe::End::UpstreamLeft), observe::End::ClientReset)
+            | (Some(observe::End::ClientLeft), observe::End::UpstreamReset) => true,
+            (Some(_), _) => reason == Reason::NO_ERROR,
         };
+        let end = if had_ended { self.orderly_end() } else { end };
         self.exchange.ended(end);
     }
 }

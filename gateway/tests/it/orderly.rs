@@ -147,6 +147,49 @@ async fn octets_are_counted_while_a_socket_lives() {
     }
 }
 
+/// RFC 9113 §7: Chromium resets a stream that ended without a Close. It is no more than the answer to an end, whoever gives it.
+#[tokio::test]
+async fn a_reset_behind_the_other_sides_end_is_none() {
+    for upstream_first in [false, true] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        if upstream_first {
+            upstream.shutdown().await.unwrap();
+            soon(tunnel.read_to_end(&mut Vec::new())).await.unwrap();
+            tunnel.reset(sockeye::Reason::CANCEL);
+        } else {
+            tunnel.shutdown().await.unwrap();
+            soon(upstream.read_to_end(&mut Vec::new())).await.unwrap();
+            socket2::SockRef::from(&upstream).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(upstream);
+        }
+        assert_eq!(gateway.end().await, if upstream_first { "upstream_left" } else { "client_left" });
+    }
+}
+
+/// RFC 6455 §7.1.1: an upstream that has said Close and ended is not kept waiting for a client that never ends its half, as Firefox: many
+/// servers tell their application of the end only then.
+#[tokio::test]
+async fn an_upstream_that_has_closed_does_not_wait_for_the_clients_end() {
+    let (url, listener) = raw_upstream().await;
+    let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+    let client = client(gateway.address, Version::HTTP_2);
+    let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+    tunnel.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
+    upstream.write_all(b"\x88\x00").await.unwrap();
+    upstream.shutdown().await.unwrap();
+    let mut heard = Vec::new();
+    let at_ease = tokio::time::timeout(Duration::from_secs(4), upstream.read_to_end(&mut heard));
+    at_ease.await.expect("the server's own patience of 5 s is not in the way").unwrap();
+    assert_eq!(heard, b"\x88\x80\0\0\0\0");
+    assert_eq!(gateway.end().await, "done");
+    let mut told = Vec::new();
+    soon(tunnel.read_to_end(&mut told)).await.unwrap();
+    assert_eq!(told, b"\x88\x00");
+}
+
 /// A side that never ends behind the other's end is cut off, after its time of silence and no earlier.
 #[tokio::test]
 async fn who_never_ends_its_half_is_cut_off() {
