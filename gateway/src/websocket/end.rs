@@ -10,6 +10,10 @@ use crate::reach::Stream;
 
 /// One end of a relay: its octets, and how it breaks off.
 pub(super) trait End: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// RFC 6455 §7.1.1: whether an upstream here ends its connection first. Over TCP those of Erlang, among others, take a FIN behind
+    /// the client's Close for a connection that is gone, and answer nothing.
+    const ENDS_FIRST: bool;
+
     /// Ready with a reason once this end broke off, as far as that is known without a read.
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Reason>;
 
@@ -24,6 +28,9 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 }
 
 impl End for Tunnel {
+    /// Browsers end a stream of HTTP/2 together with their Close.
+    const ENDS_FIRST: bool = false;
+
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Reason> {
         Tunnel::poll_broken(self, cx).map(of_peer)
     }
@@ -51,6 +58,8 @@ fn of_peer(peer: TunnelPeer) -> Reason {
 }
 
 impl End for Stream {
+    const ENDS_FIRST: bool = true;
+
     /// A reset of TCP is seen by a read or a write alone.
     fn poll_broken(&mut self, _: &mut Context<'_>) -> Poll<Reason> {
         Poll::Pending

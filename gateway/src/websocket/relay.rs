@@ -75,6 +75,8 @@ pub(super) struct Relay<U: End> {
     to_client: Half,
     /// Of what goes to the client.
     boundary: Boundary,
+    /// Of what goes to an upstream that ends first.
+    to_first: Boundary,
     farewell: Farewell,
     first: Option<observe::End>,
     /// Of an end that is awaited since the other has come.
@@ -126,6 +128,7 @@ impl<U: End> Relay<U> {
             to_upstream: Half::Moving(Bytes::new()),
             to_client: Half::Moving(early),
             boundary,
+            to_first: Boundary::BETWEEN,
             farewell: Farewell::Unsaid,
             first: None,
             closing: None,
@@ -141,7 +144,11 @@ impl<U: End> Relay<U> {
         if self.poll_to_client(cx).is_ready() {
             return Poll::Ready(());
         }
+        let awaits_upstream = self.awaits_upstream();
         let Some((client, upstream)) = &mut self.ends else { return Poll::Ready(()) };
+        if !awaits_upstream {
+            self.to_upstream.end(cx, upstream);
+        }
         // Whoever is not read from may break off all the same.
         if self.to_upstream.is_stuck()
             && let Poll::Ready(reason) = End::poll_broken(client, cx)
@@ -164,6 +171,12 @@ impl<U: End> Relay<U> {
         self.poll_closing(cx)
     }
 
+    /// RFC 6455 §7.1.1: whether the client's end is to wait for the upstream's answer to its Close.
+    fn awaits_upstream(&self) -> bool {
+        let is_answered = self.boundary.has_closed() || self.to_client.is_over();
+        self.to_first.has_closed() && !is_answered && self.farewell == Farewell::Unsaid
+    }
+
     /// How it ended where nothing broke off: as both wanted it where the upstream's Close went on, which is the first or the
     /// answer to the client's (RFC 6455 §7.1.4); else by the one that went without a word.
     fn orderly_end(&mut self) -> observe::End {
@@ -176,7 +189,7 @@ impl<U: End> Relay<U> {
 
     /// Where one side has ended, the other has some time to do so as well, from the last octet on: ready once it is over.
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.to_upstream.is_over() && !self.to_client.is_over() {
+        if matches!((&self.to_upstream, &self.to_client), (Half::Moving(_), Half::Moving(_))) {
             return Poll::Pending;
         }
         // All of the upstream's is said. What it may want is the client's Close, and that its own end is answered: Firefox ends no half.
@@ -211,10 +224,13 @@ impl<U: End> Relay<U> {
     /// Ready where the relay is over.
     fn poll_to_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some((client, upstream)) = &mut self.ends else { return Poll::Ready(()) };
-        let was_over = self.to_upstream.is_over();
         let mut received = 0;
+        let to_first = &mut self.to_first;
         let moved = self.to_upstream.poll(cx, client, upstream, |octets| {
             received += octets.len() as u64;
+            if U::ENDS_FIRST {
+                to_first.pass(octets);
+            }
             Pass::All
         });
         if received > 0 {
@@ -223,9 +239,7 @@ impl<U: End> Relay<U> {
         match moved {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
-                if !was_over {
-                    self.first.get_or_insert(observe::End::ClientLeft);
-                }
+                self.first.get_or_insert(observe::End::ClientLeft);
                 Poll::Pending
             }
             Poll::Ready(Err(Broken::Reader)) => {
@@ -254,7 +268,6 @@ impl<U: End> Relay<U> {
         if draining && *farewell == Farewell::Unsaid && boundary.is_between() && self.to_client.follow(&GOING_AWAY) {
             *farewell = Farewell::Said;
         }
-        let was_over = self.to_client.is_over();
         let moved = self.to_client.poll(cx, upstream, client, |octets| {
             if *farewell == Farewell::Said {
                 return Pass::Nothing;
@@ -278,9 +291,8 @@ impl<U: End> Relay<U> {
         match moved {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) => {
-                if !was_over {
-                    self.first.get_or_insert(observe::End::UpstreamLeft);
-                }
+                self.first.get_or_insert(observe::End::UpstreamLeft);
+                self.to_client.end(cx, client);
                 Poll::Pending
             }
             Poll::Ready(Err(Broken::Reader)) => {
@@ -344,7 +356,14 @@ impl Half {
         true
     }
 
-    /// Moves octets: ready once the end has gone on.
+    /// Has an end that came go on. One that can no longer be told has gone.
+    fn end<W: End>(&mut self, cx: &mut Context<'_>, writer: &mut W) {
+        if matches!(self, Self::Ending) && Pin::new(writer).poll_shutdown(cx).is_ready() {
+            *self = Self::Over;
+        }
+    }
+
+    /// Moves octets: ready once the end has come.
     fn poll<'a, R: End, W: End>(
         &mut self,
         cx: &mut Context<'_>,
@@ -355,12 +374,7 @@ impl Half {
         let mut moved = 0;
         loop {
             match self {
-                Self::Over => return Poll::Ready(Ok(())),
-                Self::Ending => {
-                    // An end that can no longer be told has gone.
-                    ready!(Pin::new(&mut *writer).poll_shutdown(cx)).ok();
-                    *self = Self::Over;
-                }
+                Self::Ending | Self::Over => return Poll::Ready(Ok(())),
                 Self::Moving(rest) if !rest.is_empty() => {
                     let written = ready!(write(cx, writer, rest))?;
                     rest.advance(written);

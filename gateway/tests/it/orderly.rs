@@ -190,6 +190,42 @@ async fn an_upstream_that_has_closed_does_not_wait_for_the_clients_end() {
     assert_eq!(told, b"\x88\x00");
 }
 
+/// RFC 6455 §7.1.1: over TCP it is the server that ends first, and many take a FIN behind a Close for a connection that is gone, and answer
+/// nothing. Chromium ends its stream together with its Close; the upstream's FIN waits for its answer.
+#[tokio::test]
+async fn the_end_behind_a_clients_close_waits_for_the_upstreams_close() {
+    const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
+    for answers in [true, false] {
+        let (url, listener) = raw_upstream().await;
+        let mut config = config(&url, Protocol::Http1);
+        config.all.close_timeout = Some(Duration::from_millis(if answers { 9000 } else { 400 }).into());
+        let gateway = Observed::start(config).await;
+        let client = client(gateway.address, Version::HTTP_2);
+        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        tunnel.write_all(CLOSE).await.unwrap();
+        tunnel.shutdown().await.unwrap();
+        let mut heard = vec![0; CLOSE.len()];
+        soon(upstream.read_exact(&mut heard)).await.unwrap();
+        assert_eq!(heard, CLOSE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let kind = upstream.try_read(&mut heard).map_err(|error| error.kind());
+        assert_eq!(kind, Err(std::io::ErrorKind::WouldBlock));
+        if answers {
+            // It does not end its half: nothing is left to wait for.
+            upstream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
+            assert_eq!(soon(upstream.read(&mut heard)).await.unwrap(), 0);
+            drop(upstream);
+            let mut told = Vec::new();
+            soon(tunnel.read_to_end(&mut told)).await.unwrap();
+            assert_eq!(told, b"\x88\x02\x03\xe8");
+            assert_eq!(gateway.end().await, "done");
+        } else {
+            // Nobody waits longer than the option says.
+            assert_eq!(gateway.end().await, "client_left");
+        }
+    }
+}
+
 /// A side that never ends behind the other's end is cut off, after its time of silence and no earlier.
 #[tokio::test]
 async fn who_never_ends_its_half_is_cut_off() {
