@@ -1,7 +1,7 @@
 //! Where one WebSocket frame ends and the next begins (RFC 6455 §5.2), in octets that are not looked at otherwise.
 //!
-//! A gateway that drains says Close to its clients, and may do so only between two frames of the upstream's. Nothing else of a
-//! frame is its affair: neither payload nor rules.
+//! A gateway that drains says Close to its clients, and may do so only between two frames of the upstream's; and a client's end goes on
+//! only behind the answer to its Close. Nothing else of a frame is the gateway's affair: neither payload nor rules.
 
 /// How far the octets that have passed are within a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
