@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
 use rustls::{AlertDescription, ClientConfig};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -34,7 +36,23 @@ pub(crate) async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::
     let stream = socket.connect(address).await?;
     // A message is not to wait for the acknowledgement of the one before.
     stream.set_nodelay(true).ok();
+    find_cut_links(&stream).ok();
     Ok(stream)
+}
+
+/// Has the system find out that the server's is gone (RFC 9293 §3.8.4, RFC 5482): nothing else would tell of it where a conversation
+/// over HTTP/1.1 is silent.
+fn find_cut_links(stream: &TcpStream) -> io::Result<()> {
+    const SILENCE: Duration = Duration::from_secs(60);
+    const PROBES: u32 = 4;
+    let socket = SockRef::from(stream);
+    let keep_alive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE / PROBES);
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "windows"))]
+    let keep_alive = keep_alive.with_retries(PROBES);
+    socket.set_tcp_keepalive(&keep_alive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(SILENCE * 2))?;
+    Ok(())
 }
 
 /// TLS with one server.
@@ -93,4 +111,19 @@ pub(crate) fn describe(error: &io::Error) -> String {
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_lowercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9293 §3.8.4
+    #[tokio::test]
+    async fn a_server_whose_link_is_cut_is_found_out() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = connect(listener.local_addr().unwrap(), None).await.unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), Some(Duration::from_secs(120)));
+    }
 }

@@ -110,7 +110,8 @@ pub(crate) struct Arguments {
     /// asks. WebSockets are asked nothing: their Pings pass from end to end.
     #[arg(long, value_name = "TIME")]
     keep_alive: Option<Time>,
-    /// Time of silence after which TCP asks whether the client's system is there; 60s by default, and 0 never asks.
+    /// Time of silence after which TCP asks whether the system of a client, or of an upstream, is there, which is gone after as long
+    /// again; 60s by default, and 0 never asks.
     #[arg(long, value_name = "TIME")]
     tcp_keep_alive: Option<Time>,
     /// Streams of an HTTP/2 connection at once, 1024 by default: each WebSocket of a page is one, and each request beside them.
@@ -257,7 +258,7 @@ impl Arguments {
         };
         let limits = Limits {
             keep_alive: self.keep_alive.or(program.keep_alive),
-            tcp_keep_alive: self.tcp_keep_alive.or(program.tcp_keep_alive),
+            tcp_keep_alive: config.all.tcp_keep_alive,
             max_streams: self.max_streams.or(program.max_streams),
             idle_timeout: self.idle_timeout.or(program.idle_timeout),
             progress_timeout: self.progress_timeout.or(program.progress_timeout),
@@ -293,6 +294,7 @@ impl Arguments {
         all.connect_timeout = self.connect_timeout.or(all.connect_timeout);
         all.answer_timeout = self.answer_timeout.or(all.answer_timeout);
         all.close_timeout = self.close_timeout.or(all.close_timeout);
+        all.tcp_keep_alive = self.tcp_keep_alive.or(all.tcp_keep_alive);
         all.check = self.check.clone().or(all.check.take());
         all.check_interval = self.check_interval.or(all.check_interval);
         all.upstream_ca = self.upstream_ca.clone().or(all.upstream_ca.take());

@@ -102,6 +102,9 @@ fn settings(config: &RouteConfig, text: &str) -> Result<Settings, ConfigError> {
     if let Some(time) = some_time("close-timeout", config.close_timeout)? {
         timeouts.close = time;
     }
+    if let Some(time) = config.tcp_keep_alive {
+        timeouts.tcp_keep_alive = time.duration();
+    }
     let tls = Tls {
         roots: match &config.upstream_ca {
             Some(path) if target.is_secure() => Some(roots(path)?),

@@ -72,8 +72,6 @@ pub struct ProgramConfig {
     pub reuse_port: Option<bool>,
     /// The time of an HTTP/2 connection's silence after which it is asked for a sign of life; 0 for never.
     pub keep_alive: Option<Time>,
-    /// The same by TCP, of any connection.
-    pub tcp_keep_alive: Option<Time>,
     /// Streams of a connection of HTTP/2 at once.
     pub max_streams: Option<u32>,
     /// The time that a connection may have neither a request nor a WebSocket.
@@ -110,7 +108,6 @@ struct File {
     keep_for: Vec<String>,
     reuse_port: Option<bool>,
     keep_alive: Option<Time>,
-    tcp_keep_alive: Option<Time>,
     max_streams: Option<u32>,
     idle_timeout: Option<Time>,
     progress_timeout: Option<Time>,
@@ -130,6 +127,7 @@ struct File {
     connect_timeout: Option<Time>,
     answer_timeout: Option<Time>,
     close_timeout: Option<Time>,
+    tcp_keep_alive: Option<Time>,
     check: Option<String>,
     check_interval: Option<Time>,
     upstream_ca: Option<PathBuf>,
@@ -189,6 +187,7 @@ impl From<File> for Config {
             connect_timeout: file.connect_timeout,
             answer_timeout: file.answer_timeout,
             close_timeout: file.close_timeout,
+            tcp_keep_alive: file.tcp_keep_alive,
             check: file.check,
             check_interval: file.check_interval,
             upstream_ca: file.upstream_ca,
@@ -206,7 +205,6 @@ impl From<File> for Config {
             keep_for: file.keep_for,
             reuse_port: file.reuse_port,
             keep_alive: file.keep_alive,
-            tcp_keep_alive: file.tcp_keep_alive,
             max_streams: file.max_streams,
             idle_timeout: file.idle_timeout,
             progress_timeout: file.progress_timeout,

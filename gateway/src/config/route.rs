@@ -32,6 +32,9 @@ pub struct RouteConfig {
     pub answer_timeout: Option<Time>,
     /// See [`Timeouts::close`](crate::Timeouts::close).
     pub close_timeout: Option<Time>,
+    /// See [`Timeouts::tcp_keep_alive`](crate::Timeouts::tcp_keep_alive); 0 for never. The program has that of all routes for its
+    /// clients, too.
+    pub tcp_keep_alive: Option<Time>,
     /// A path that is asked for to see whether an upstream is well, which a status of 2xx or 3xx says. None by default.
     pub check: Option<String>,
     /// How often; 5 seconds by default.
@@ -64,6 +67,7 @@ impl RouteConfig {
             connect_timeout: self.connect_timeout.or(others.connect_timeout),
             answer_timeout: self.answer_timeout.or(others.answer_timeout),
             close_timeout: self.close_timeout.or(others.close_timeout),
+            tcp_keep_alive: self.tcp_keep_alive.or(others.tcp_keep_alive),
             check: self.check.clone().or_else(|| others.check.clone()),
             check_interval: self.check_interval.or(others.check_interval),
             upstream_ca: self.upstream_ca.clone().or_else(|| others.upstream_ca.clone()),

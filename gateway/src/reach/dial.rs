@@ -23,7 +23,10 @@ use tower_service::Service;
 use super::resolve::Resolver;
 use super::stream::Stream;
 use super::target::Place;
-use super::{Error, Target, Turns};
+use super::{Error, Target, Timeouts, Turns};
+
+/// How often an upstream's system is asked whether it is there before it counts as gone.
+const PROBES: u32 = 4;
 
 /// Makes connections to one upstream.
 #[derive(Clone, Debug)]
@@ -53,7 +56,7 @@ impl Secure {
 }
 
 impl Dialer {
-    pub(super) fn new(target: Target, tls: &super::Tls, time: Duration) -> Result<Self, Error> {
+    pub(super) fn new(target: Target, tls: &super::Tls, timeouts: &Timeouts) -> Result<Self, Error> {
         let tls = if target.is_secure() {
             let name = tls.server_name.as_deref().unwrap_or(target.host());
             let name = ServerName::try_from(name.to_owned())
@@ -66,8 +69,8 @@ impl Dialer {
         Ok(Self {
             target: Arc::new(target),
             tls,
-            tcp: with_settings(HttpConnector::new_with_resolver(resolver), time),
-            time,
+            tcp: with_settings(HttpConnector::new_with_resolver(resolver), timeouts),
+            time: timeouts.connect,
         })
     }
 
@@ -145,11 +148,21 @@ impl Dialer {
 }
 
 /// How an upstream is connected to, whoever looks its name up.
-fn with_settings<R>(mut tcp: HttpConnector<R>, time: Duration) -> HttpConnector<R> {
+fn with_settings<R>(mut tcp: HttpConnector<R>, timeouts: &Timeouts) -> HttpConnector<R> {
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     // Of several addresses of a family each gets its share, so that one that says nothing does not use it all up.
-    tcp.set_connect_timeout(Some(time));
+    tcp.set_connect_timeout(Some(timeouts.connect));
+    if !timeouts.tcp_keep_alive.is_zero() {
+        // Systems count in whole seconds, and have sixteen bits for them.
+        let time = timeouts.tcp_keep_alive.clamp(Duration::from_secs(PROBES.into()), Duration::from_secs(32_767));
+        tcp.set_keepalive(Some(time));
+        tcp.set_keepalive_interval(Some(time / PROBES));
+        tcp.set_keepalive_retries(Some(PROBES));
+        // Where something waits to be acknowledged, TCP does not ask, and by itself tries for a quarter of an hour.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        tcp.set_tcp_user_timeout(Some(time * 2));
+    }
     tcp
 }
 
@@ -191,7 +204,7 @@ impl Service<Uri> for Pooled {
 mod tests {
     use std::net::SocketAddr;
 
-    use socket2::{Domain, Socket, Type};
+    use socket2::{Domain, SockRef, Socket, Type};
     use tower::service_fn;
 
     use super::*;
@@ -207,6 +220,10 @@ mod tests {
         (socket, queued)
     }
 
+    fn dialer(url: &str, timeouts: &Timeouts) -> Dialer {
+        Dialer::new(url.parse().unwrap(), &super::super::Tls::default(), timeouts).unwrap()
+    }
+
     /// A name of several machines, the first of which is down.
     #[tokio::test]
     async fn of_several_addresses_one_that_is_silent_leaves_time_for_the_others() {
@@ -217,7 +234,8 @@ mod tests {
             Ok::<_, io::Error>([silent, SocketAddr::from(([127, 0, 0, 3], 0))].into_iter())
         });
         let time = Duration::from_secs(2);
-        let mut tcp = with_settings(HttpConnector::new_with_resolver(resolver), time);
+        let timeouts = Timeouts { connect: time, ..Timeouts::default() };
+        let mut tcp = with_settings(HttpConnector::new_with_resolver(resolver), &timeouts);
         let uri = format!("http://several.example:{}/", silent.port()).parse::<Uri>().unwrap();
         let connected = timeout(time, tcp.call(uri)).await.expect("there is time for both").unwrap();
         assert_eq!(connected.inner().peer_addr().unwrap(), second.local_addr().unwrap());
@@ -227,10 +245,29 @@ mod tests {
     async fn a_place_that_is_silent_takes_too_long() {
         let (socket, _queued) = silent();
         let url = format!("http://{}", socket.local_addr().unwrap().as_socket().unwrap());
-        let time = Duration::from_millis(50);
-        let error = Dialer::new(url.parse().unwrap(), &super::super::Tls::default(), time).unwrap().dial().await;
-        let error = error.expect_err("nobody takes it");
+        let timeouts = Timeouts { connect: Duration::from_millis(50), ..Timeouts::default() };
+        let error = dialer(&url, &timeouts).dial().await.expect_err("nobody takes it");
         let text = error.to_string();
         assert!(error.is_timeout() && text.contains("0.05 s") && text.contains("--connect-timeout"), "{text}");
+    }
+
+    /// RFC 9293 §3.8.4, RFC 5482
+    #[tokio::test]
+    async fn an_upstream_whose_link_is_cut_is_found_out() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        for (told, asked) in [(60, 60), (1, 4), (1 << 20, 32_767)] {
+            let timeouts = Timeouts { tcp_keep_alive: Duration::from_secs(told), ..Timeouts::default() };
+            let Stream::Tcp(tcp) = dialer(&url, &timeouts).dial().await.unwrap() else { panic!("no TCP") };
+            let (socket, time) = (SockRef::from(&tcp), Duration::from_secs(asked));
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), time);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(asked / 4));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(time * 2));
+        }
+        let never = Timeouts { tcp_keep_alive: Duration::ZERO, ..Timeouts::default() };
+        let Stream::Tcp(tcp) = dialer(&url, &never).dial().await.unwrap() else { panic!("no TCP") };
+        assert!(!SockRef::from(&tcp).keepalive().unwrap());
     }
 }

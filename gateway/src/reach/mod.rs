@@ -85,6 +85,11 @@ pub struct Timeouts {
     /// server's [`close_timeout`](sockeye::Limits::close_timeout) is less, that counts for a client behind its upstream's end, and
     /// for a client of HTTP/1.1 that ends its half first, which is most likely gone.
     pub close: Duration,
+    /// The silence after which an upstream's system is asked whether it is there, by TCP's own keep-alive (RFC 9293 §3.8.4): four
+    /// times within as long again, and then it is gone. So is one that acknowledges nothing of what was sent to it for twice as long
+    /// (Linux, RFC 5482). 60 seconds by default, at least 4, at most 32,767; zero never asks. No other time finds an upstream whose
+    /// link is cut while a WebSocket, or content, is silent, which it may be for ever.
+    pub tcp_keep_alive: Duration,
 }
 
 impl Default for Timeouts {
@@ -94,6 +99,7 @@ impl Default for Timeouts {
             answer: Duration::from_secs(60),
             idle: Duration::from_secs(4),
             close: Duration::from_secs(10),
+            tcp_keep_alive: Duration::from_secs(60),
         }
     }
 }
@@ -156,7 +162,7 @@ impl Reach {
     ///
     /// What cannot be: a name that no certificate has, roots that are none.
     pub fn new(target: Target, protocol: Protocol, tls: &Tls, timeouts: &Timeouts) -> Result<Self, Error> {
-        let dialer = Dialer::new(target, tls, timeouts.connect)?;
+        let dialer = Dialer::new(target, tls, timeouts)?;
         let pool = Pool::new(&dialer, timeouts);
         let may_be_http2 = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
         let client = if may_be_http2 { Some(client(&dialer, tls, protocol, timeouts)?) } else { None };
