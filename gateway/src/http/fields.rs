@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::header::{self, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Uri, request};
+use http::{HeaderMap, Uri, Version, request, response};
 use sockeye::Peer;
 
 use crate::policy::Policy;
@@ -59,6 +59,14 @@ pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &P
     join_cookies(&mut fields);
     forward(&mut fields, parts, peer, policy, name);
     fields
+}
+
+/// The head of a response as it goes to the client. RFC 9112 §2.3: a version is said by who sends it, and an upstream of HTTP/1.0
+/// would end the client's connection with each answer.
+pub(crate) fn head_of_response(parts: &mut response::Parts) {
+    of_response(&mut parts.headers);
+    parts.version = Version::default();
+    parts.extensions.clear();
 }
 
 /// The fields of a response as they go to the client.

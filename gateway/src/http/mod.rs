@@ -190,8 +190,7 @@ fn answer(
     lease: Lease,
 ) -> Response<Content> {
     let (mut parts, body) = response.into_parts();
-    fields::of_response(&mut parts.headers);
-    parts.extensions.clear();
+    fields::head_of_response(&mut parts);
     // RFC 9110 §6.4.1
     let has_content = *method != Method::HEAD
         && !matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);

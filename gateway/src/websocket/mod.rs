@@ -127,7 +127,7 @@ fn conclude(answer: Answer, upgrade: Upgrade, mut exchange: Exchange, lease: Lea
         Answer::Opened(agreed, tunnel) => (agreed, Upstream::Tunnel(tunnel)),
         Answer::Refused(response) => {
             let (mut parts, source) = response.into_parts();
-            fields::of_response(&mut parts.headers);
+            fields::head_of_response(&mut parts);
             exchange.status(parts.status);
             exchange.ended(End::Refused);
             let content = Content::of_upstream(source, Progress::default(), exchange, lease, true);

@@ -320,6 +320,25 @@ async fn another_scheme_is_400() {
     }
 }
 
+/// RFC 9112 §2.3: what an upstream speaks is no matter of the client's, whose connection goes on.
+#[tokio::test]
+async fn an_answer_of_http10_is_one_of_the_gateways_own_version() {
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    const HANDSHAKE: &[u8] =
+        b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+        sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (url, listener) = raw_upstream().await;
+    let mut client = TcpStream::connect(gateway(&url, Protocol::Http1).await).await.unwrap();
+    for request in [REQUEST, HANDSHAKE, REQUEST] {
+        client.write_all(request).await.unwrap();
+        let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+        soon(read_head(&mut upstream)).await;
+        upstream.write_all(b"HTTP/1.0 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        let answer = soon(read_head(&mut client)).await;
+        assert!(answer.starts_with("HTTP/1.1 404 ") && !answer.contains("close"), "{answer}");
+    }
+}
+
 /// RFC 9110 §10.1.4: what a client takes of trailers is said to the upstream as what holds for one hop.
 #[tokio::test]
 async fn te_goes_on_with_connection() {
