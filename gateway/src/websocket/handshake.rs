@@ -1,7 +1,7 @@
 //! What of a client's handshake goes to an upstream, and what the upstream may agree to.
 
-use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
-use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION};
+use http::header::{CONTENT_LENGTH, EXPECT, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS};
+use http::header::{SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TE};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sockeye::{Peer, Upgrade};
@@ -29,7 +29,8 @@ impl Handshake {
     pub(super) fn of(upgrade: &Upgrade, peer: Option<&Peer>, policy: &Policy, name: &str) -> Self {
         let parts = upgrade.request();
         let mut fields = fields::of_request(parts, peer, policy, name);
-        for own in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH] {
+        // No trailers follow a tunnel, nor any content a 100 (RFC 9110 §10.1).
+        for own in [SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_ACCEPT, CONTENT_LENGTH, EXPECT, TE] {
             fields.remove(own);
         }
         fields.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));

@@ -1,7 +1,6 @@
 //! Towards an upstream over HTTP/2: an extended CONNECT (RFC 8441 §5) on a connection that many clients' sockets share.
 
 use http::Request;
-use http::header::TE;
 use sockeye::client::TunnelAnswer;
 use sockeye::{Client, Error as Failed};
 
@@ -18,7 +17,6 @@ pub(super) async fn open(handshake: &Handshake, client: &Client, reach: &Reach) 
     *request.uri_mut() = uri.map_err(|error| Error::failed(format!("the request cannot go to {target}: {error}")))?;
     // There is neither a key nor an Accept over HTTP/2.
     *request.headers_mut() = handshake.fields.clone();
-    request.headers_mut().remove(TE);
     match client.tunnel(request).await {
         Ok(TunnelAnswer::Opened(response, tunnel)) => {
             handshake.check(response.headers(), target)?;

@@ -51,6 +51,8 @@ async fn the_upstreams_handshake_is_the_gateways_own() {
         ("origin", "https://example.com"),
         ("cookie", "a=1"),
         ("cookie", "b=2"),
+        ("te", "trailers"),
+        ("expect", "100-continue"),
     ];
     let mut keys = Vec::new();
     for _ in 0..2 {
@@ -66,6 +68,8 @@ async fn the_upstreams_handshake_is_the_gateways_own() {
         assert_eq!(field(&head, "cookie"), Some("a=1; b=2"));
         assert_eq!(field(&head, "host"), url.strip_prefix("http://"));
         assert_eq!(field(&head, "x-forwarded-host"), Some("example.com"));
+        // RFC 9110 §10.1: they are for content, which a handshake has none of; and `Connection` would have to name the second.
+        assert_eq!((field(&head, "expect"), field(&head, "te")), (None, None));
         keys.push(field(&head, "sec-websocket-key").unwrap().to_owned());
     }
     assert!(keys[0] != keys[1] && !keys.contains(&"AAAAAAAAAAAAAAAAAAAAAA==".to_owned()), "{keys:?}");
