@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use sockeye::BoxError;
 
+use super::fields;
 use super::upload::Progress;
 use crate::observe::{End, Exchange};
 use crate::upstreams::Lease;
@@ -92,9 +93,12 @@ impl Download {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.source.poll_frame(cx));
-        match &frame {
+        let mut frame = ready!(self.source.poll_frame(cx));
+        match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::of_trailers(trailers);
+                }
                 self.exchange.sent(frame.data_ref().map_or(0, Bytes::len) as u64);
                 // The server asks for no more behind the last, nor behind trailers.
                 if self.source.is_end_stream() || frame.is_trailers() {

@@ -22,6 +22,21 @@ const OF_A_CONNECTION: [HeaderName; 8] = [
     header::PROXY_AUTHORIZATION,
 ];
 
+/// Fields that count for nothing where they come behind content (RFC 9110 §6.5.1).
+const OF_A_HEADER: [HeaderName; 11] = [
+    header::AUTHORIZATION,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::HOST,
+    header::MAX_FORWARDS,
+    header::SET_COOKIE,
+    header::TRAILER,
+];
+
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -101,6 +116,16 @@ fn path_at(rest: &str, host: &Authority) -> Option<String> {
         [b'/', b'/' | b'\\' | b'\t', ..] => None,
         [b'/', ..] => Some(path.to_owned()),
         _ => None,
+    }
+}
+
+/// The fields behind content, either way. RFC 9110 §6.5.1: what says where a message ends, where it goes, who asks and what its
+/// content is was due before that; who took it for the header's would be told otherwise too late.
+pub(crate) fn of_trailers(fields: &mut HeaderMap) {
+    let is_late = |name: &HeaderName| OF_A_CONNECTION.contains(name) || OF_A_HEADER.contains(name) || is_claim(name);
+    let late: Vec<_> = fields.keys().filter(|name| is_late(name)).cloned().collect();
+    for name in late {
+        fields.remove(name);
     }
 }
 

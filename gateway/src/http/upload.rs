@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Empty};
 use sockeye::BoxError;
 use tokio::time::Sleep;
 
+use super::fields;
 use crate::live::Live;
 use crate::reach;
 
@@ -173,11 +174,14 @@ impl Body for Upload {
         }
         // What has gone to another upstream is no content of this one's, and least of all the whole of it.
         let Some(body) = body else { return Poll::Ready(Some(Err(sockeye::Error::Closed.into()))) };
-        let frame = Pin::new(body).poll_frame(cx);
+        let mut frame = Pin::new(body).poll_frame(cx);
         let shared = &self.progress.0;
         shared.awaits_client.store(frame.is_pending(), Ordering::Relaxed);
-        match &frame {
+        match &mut frame {
             Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    fields::of_trailers(trailers);
+                }
                 let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
                 shared.octets.fetch_add(octets, Ordering::Relaxed);
                 if let Some(live) = &self.live {
