@@ -23,6 +23,9 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Breaks this end off as the other was.
     fn abort(self, reason: Reason);
 
+    /// Octets to be read at once from the other end, for this one.
+    fn max_write(&self) -> usize;
+
     /// Has what was written sent, where that takes more than the write.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
 }
@@ -41,6 +44,10 @@ impl End for Tunnel {
 
     fn abort(self, reason: Reason) {
         self.reset(reason);
+    }
+
+    fn max_write(&self) -> usize {
+        Tunnel::max_write(self)
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -71,6 +78,11 @@ impl End for Stream {
 
     fn abort(self, _: Reason) {
         Stream::abort(self);
+    }
+
+    /// What TCP does not take is bounded by the window of the one client that sends it.
+    fn max_write(&self) -> usize {
+        usize::MAX
     }
 
     /// Under TLS a record may wait for room.

@@ -420,7 +420,8 @@ fn move_some<'a, R: End, W: End>(
     scratch: &mut [u8],
     pass: &mut impl FnMut(&[u8]) -> Pass<'a>,
 ) -> Poll<Result<Moved, Broken>> {
-    let mut buffer = ReadBuf::new(scratch);
+    let room = writer.max_write().min(scratch.len());
+    let mut buffer = ReadBuf::new(&mut scratch[..room]);
     ready!(Pin::new(reader).poll_read(cx, &mut buffer)).map_err(|_| Broken::Reader)?;
     let octets = buffer.filled();
     if octets.is_empty() {

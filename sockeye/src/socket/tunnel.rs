@@ -15,6 +15,9 @@ use crate::engine::stream::{Ending, ErrorCode, Input, Notice, PeersHalf, Room, S
 /// Octets that one write takes at most: as much as waits for a stream before its sender does.
 const MAX_WRITE: usize = 64 * 1024;
 
+/// The same while much waits for the peer on the streams of its connection: each stream may hold one write past the bound of all.
+const MAX_WRITE_IN_CROWD: usize = 4 * 1024;
+
 /// A stream that was taken over as octets, both ways: a WebSocket whose frames nobody here reads, for a gateway that relays them.
 ///
 /// It is made by [`Upgrade::tunnel`](crate::Upgrade::tunnel) on a server and by [`Client::tunnel`](crate::Client::tunnel) on a client,
@@ -24,7 +27,7 @@ const MAX_WRITE: usize = 64 * 1024;
 /// # Back-pressure
 ///
 /// A write takes at most 64 KiB, and waits while as much waits to be sent on the stream, or the whole connection's bound is
-/// reached. While nobody reads, the peer is held back by the window of its stream (RFC 9113 §5.2), and no other stream is. An idle
+/// reached; near that bound it takes [no more than 4 KiB](Self::max_write). While nobody reads, the peer is held back by the window of its stream (RFC 9113 §5.2), and no other stream is. An idle
 /// tunnel owns no buffers.
 ///
 /// # The end
@@ -112,6 +115,12 @@ impl Tunnel {
         self.draining
     }
 
+    /// Octets that a write takes at most at the moment: 64 KiB, or 4 where other streams of the connection have much that the peer does
+    /// not take. Who reads no more than that elsewhere, before it writes, has no more in its hands while the write waits.
+    pub fn max_write(&self) -> usize {
+        if self.handle.link().is_crowded() { MAX_WRITE_IN_CROWD } else { MAX_WRITE }
+    }
+
     /// Breaks the stream off, both ways, by RST_STREAM with this code (RFC 9113 §6.4), over HTTP/1.1 by [the end](Self#the-end) of
     /// the connection.
     /// What waits to be sent is dropped. Nothing happens where the stream is over.
@@ -164,7 +173,7 @@ impl AsyncRead for Tunnel {
 
 impl AsyncWrite for Tunnel {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let octets = &octets[..octets.len().min(MAX_WRITE)];
+        let octets = &octets[..octets.len().min(self.max_write())];
         if !octets.is_empty() {
             ready!(self.handle.poll_append(octets.len(), Room::Wait(cx), |outbox| {
                 outbox.extend_from_slice(octets);

@@ -1,16 +1,22 @@
 //! Streams as octets, for who relays a WebSocket that is spoken elsewhere.
 
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::io::ErrorKind;
+use std::mem::replace;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use sockeye::client::TunnelAnswer;
 use sockeye::socket::TunnelPeer;
-use sockeye::{Body, Client, Reason, Server, Tunnel, Upgrade};
+use sockeye::{Body, Client, Limits, Reason, Server, Tunnel, Upgrade};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tower::service_fn;
 
 use crate::common::{start, within};
@@ -169,4 +175,50 @@ async fn a_refusal_is_whole() {
     // What follows has come by then.
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "not you");
+}
+
+/// Of a thousand tunnels that their peer does not read, each waits with a little: by the bound of the connection alone it would be
+/// 64 KiB for each of them.
+#[tokio::test]
+async fn tunnels_that_nobody_reads_hold_little_together() {
+    const TUNNELS: usize = 1000;
+    let (waiting, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let handler = {
+        let (waiting, taken) = (waiting.clone(), taken.clone());
+        move |mut tunnel: Tunnel| async move {
+            let octets = [0; 64 * 1024];
+            let mut waits = false;
+            poll_fn(|cx| {
+                while let Poll::Ready(written) = Pin::new(&mut tunnel).poll_write(cx, &octets) {
+                    let Ok(written) = written else { return Poll::Ready(()) };
+                    taken.fetch_add(written, Ordering::Relaxed);
+                }
+                if !replace(&mut waits, true) {
+                    waiting.add_permits(1);
+                }
+                Poll::Pending
+            })
+            .await;
+        }
+    };
+    let answer = service_fn(move |mut request: Request<Body>| {
+        let upgrade = Upgrade::from_request(&mut request).unwrap();
+        ready(Ok::<_, Infallible>(upgrade.tunnel(&HeaderMap::new(), handler.clone())))
+    });
+    let server = Server::new().limits(Limits::new().max_concurrent_streams(TUNNELS as u32));
+    let client = Client::builder().http2_only().limits(Limits::new().initial_window_size(0)).connector(move |_| {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        tokio::spawn(server.serve_connection(far, answer.clone()));
+        ready(Ok(near))
+    });
+    let client = client.lazy("http://test/").unwrap();
+    let mut tunnels = Vec::new();
+    for _ in 0..TUNNELS {
+        let request = Request::get("http://test/").header("sec-websocket-version", "13").body(()).unwrap();
+        tunnels.push(within(client.tunnel(request)).await.unwrap());
+    }
+    drop(within(waiting.acquire_many(TUNNELS as u32)).await.unwrap());
+    let (least, most) = (3 << 20, (4 << 20) + TUNNELS * 4096);
+    let taken = taken.load(Ordering::Relaxed);
+    assert!((least..most).contains(&taken), "{taken}");
 }
