@@ -27,8 +27,8 @@ const MAX_WRITE_IN_CROWD: usize = 4 * 1024;
 /// # Back-pressure
 ///
 /// A write takes at most 64 KiB, and waits while as much waits to be sent on the stream, or the whole connection's bound is
-/// reached; near that bound it takes [no more than 4 KiB](Self::max_write). While nobody reads, the peer is held back by the window of its stream (RFC 9113 §5.2), and no other stream is. An idle
-/// tunnel owns no buffers.
+/// reached; near that bound it takes [no more than 4 KiB](Self::max_write). While nobody reads, the peer is held back by the
+/// window of its stream (RFC 9113 §5.2), and no other stream is. An idle tunnel owns no buffers.
 ///
 /// # The end
 ///
