@@ -8,7 +8,7 @@ use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use sockeye::error::Step;
-use sockeye::{Body, Client, Error, Reason, Side};
+use sockeye::{Body, Client, Counter, Error, Reason, Side};
 
 use crate::actor::Deliberate;
 use crate::content;
@@ -61,10 +61,17 @@ pub(crate) async fn call(world: World, client: Client, number: u64, call: Call) 
     }
 }
 
-/// Whether it had no connection, or its own ended under it by somebody's doing.
+/// Whether it had no connection, or its own ended under it by somebody's doing, or it took longer than it may on a slow network.
 fn is_excused(world: &World, error: &Error) -> bool {
     let is_drained = (0..2).any(|side| world.is_drained(side));
-    is_drained || world.links().iter().any(Link::is_lost) || matches!(error, Error::Timeout(Step::FreeStream))
+    let is_slow = match error {
+        Error::Timeout(Step::FreeStream) => true,
+        // The other side has given the connection up.
+        Error::Disconnected => world.has_counted(Counter::KeepAliveTimeouts),
+        Error::Violation(_) => world.has_cause(&format!("{error:?}")),
+        _ => false,
+    };
+    is_drained || is_slow || world.links().iter().any(Link::is_lost)
 }
 
 fn pieces(call: &Call, random: &mut Random) -> Vec<Bytes> {

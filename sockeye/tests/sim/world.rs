@@ -242,9 +242,13 @@ impl World {
             "Timeout(Pong)" => Counter::PingTimeouts,
             _ => return true,
         };
+        self.has_counted(cause)
+    }
+
+    /// Whether it was counted by either side; the low-level way counts for itself.
+    pub(crate) fn has_counted(&self, counter: Counter) -> bool {
         let handles = [Some(&self.server), self.client.get()];
-        // The low-level way counts for itself.
-        self.settings.is_low_level || handles.into_iter().flatten().any(|handle| handle.counter(cause) > 0)
+        self.settings.is_low_level || handles.into_iter().flatten().any(|handle| handle.counter(counter) > 0)
     }
 
     /// How often somebody was given up for taking too long.
