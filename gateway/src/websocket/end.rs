@@ -23,8 +23,8 @@ pub(super) trait End: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Breaks this end off as the other was.
     fn abort(self, reason: Reason);
 
-    /// Octets to be read at once from the other end, for this one.
-    fn max_write(&self) -> usize;
+    /// Ready with the octets to be read at once from the other end, for this one.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>>;
 
     /// Has what was written sent, where that takes more than the write.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>>;
@@ -46,8 +46,8 @@ impl End for Tunnel {
         self.reset(reason);
     }
 
-    fn max_write(&self) -> usize {
-        Tunnel::max_write(self)
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        Tunnel::poll_room(self, cx)
     }
 
     fn poll_send(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
@@ -81,8 +81,8 @@ impl End for Stream {
     }
 
     /// What TCP does not take is bounded by the window of the one client that sends it.
-    fn max_write(&self) -> usize {
-        usize::MAX
+    fn poll_room(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(usize::MAX))
     }
 
     /// Under TLS a record may wait for room.

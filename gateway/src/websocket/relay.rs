@@ -97,6 +97,8 @@ struct Closing {
 enum Half {
     /// Octets go on; these were read and found no room yet.
     Moving(Bytes),
+    /// Nothing is read, for it would have to wait.
+    Held,
     /// Its end is to go on.
     Ending,
     Over,
@@ -189,7 +191,7 @@ impl<U: End> Relay<U> {
 
     /// Where one side has ended, the other has some time to do so as well, from the last octet on: ready once it is over.
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if matches!((&self.to_upstream, &self.to_client), (Half::Moving(_), Half::Moving(_))) {
+        if !self.to_upstream.has_ended() && !self.to_client.has_ended() {
             return Poll::Pending;
         }
         // All of the upstream's is said. What it may want is the client's Close, and that its own end is answered: Firefox ends no half.
@@ -349,10 +351,18 @@ impl Half {
         !matches!(self, Self::Moving(rest) if rest.is_empty())
     }
 
+    fn has_ended(&self) -> bool {
+        matches!(self, Self::Ending | Self::Over)
+    }
+
     /// Puts octets of our own behind all that was read; whether that goes.
     fn follow(&mut self, octets: &[u8]) -> bool {
-        let Self::Moving(rest) = self else { return false };
-        *rest = if rest.is_empty() { Bytes::copy_from_slice(octets) } else { [&rest[..], octets].concat().into() };
+        let behind = match self {
+            Self::Moving(rest) => &rest[..],
+            Self::Held => &[],
+            Self::Ending | Self::Over => return false,
+        };
+        *self = Self::Moving([behind, octets].concat().into());
         true
     }
 
@@ -386,8 +396,17 @@ impl Half {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                Self::Held => {
+                    ready!(writer.poll_room(cx)).map_err(|_| Broken::Writer)?;
+                    *self = Self::Moving(Bytes::new());
+                }
                 Self::Moving(rest) => {
-                    let read = SCRATCH.with_borrow_mut(|scratch| move_some(cx, reader, writer, scratch, &mut pass));
+                    let Poll::Ready(room) = writer.poll_room(cx).map_err(|_| Broken::Writer)? else {
+                        *self = Self::Held;
+                        return Poll::Pending;
+                    };
+                    let read =
+                        SCRATCH.with_borrow_mut(|scratch| move_some(cx, reader, writer, room, scratch, &mut pass));
                     match read {
                         Poll::Pending => {
                             let _ = writer.poll_send(cx).map_err(|_| Broken::Writer)?;
@@ -417,10 +436,11 @@ fn move_some<'a, R: End, W: End>(
     cx: &mut Context<'_>,
     reader: &mut R,
     writer: &mut W,
+    room: usize,
     scratch: &mut [u8],
     pass: &mut impl FnMut(&[u8]) -> Pass<'a>,
 ) -> Poll<Result<Moved, Broken>> {
-    let room = writer.max_write().min(scratch.len());
+    let room = room.min(scratch.len());
     let mut buffer = ReadBuf::new(&mut scratch[..room]);
     ready!(Pin::new(reader).poll_read(cx, &mut buffer)).map_err(|_| Broken::Reader)?;
     let octets = buffer.filled();

@@ -27,7 +27,7 @@ const MAX_WRITE_IN_CROWD: usize = 4 * 1024;
 /// # Back-pressure
 ///
 /// A write takes at most 64 KiB, and waits while as much waits to be sent on the stream, or the whole connection's bound is
-/// reached; near that bound it takes [no more than 4 KiB](Self::max_write). While nobody reads, the peer is held back by the
+/// reached; near that bound it takes [no more than 4 KiB](Self::poll_room). While nobody reads, the peer is held back by the
 /// window of its stream (RFC 9113 §5.2), and no other stream is. An idle tunnel owns no buffers.
 ///
 /// # The end
@@ -115,9 +115,19 @@ impl Tunnel {
         self.draining
     }
 
-    /// Octets that a write takes at most at the moment: 64 KiB, or 4 where other streams of the connection have much that the peer does
-    /// not take. Who reads no more than that elsewhere, before it writes, has no more in its hands while the write waits.
-    pub fn max_write(&self) -> usize {
+    /// Ready with the octets that the next write takes at most: 64 KiB, or 4 where the streams of the connection have much that the
+    /// peer does not take. There it waits, too, until nothing waits on this stream and the peer takes more. Who asks before it reads
+    /// elsewhere, and reads no more, has next to nothing in hand while the write would wait.
+    ///
+    /// # Errors
+    ///
+    /// As for a write.
+    pub fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.handle.poll_turn(cx))?;
+        Poll::Ready(Ok(self.max_write()))
+    }
+
+    fn max_write(&self) -> usize {
         if self.handle.link().is_crowded() { MAX_WRITE_IN_CROWD } else { MAX_WRITE }
     }
 

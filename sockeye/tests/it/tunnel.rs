@@ -178,13 +178,14 @@ async fn a_refusal_is_whole() {
 }
 
 /// Of a thousand tunnels that their peer does not read, each waits with a little: by the bound of the connection alone it would be
-/// 64 KiB for each of them.
+/// 64 KiB for each of them. Who relays is told not to read for them.
 #[tokio::test]
 async fn tunnels_that_nobody_reads_hold_little_together() {
     const TUNNELS: usize = 1000;
-    let (waiting, taken) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (waiting, taken, held) =
+        (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let handler = {
-        let (waiting, taken) = (waiting.clone(), taken.clone());
+        let (waiting, taken, held) = (waiting.clone(), taken.clone(), held.clone());
         move |mut tunnel: Tunnel| async move {
             let octets = [0; 64 * 1024];
             let mut waits = false;
@@ -194,6 +195,7 @@ async fn tunnels_that_nobody_reads_hold_little_together() {
                     taken.fetch_add(written, Ordering::Relaxed);
                 }
                 if !replace(&mut waits, true) {
+                    held.fetch_add(tunnel.poll_room(cx).is_pending().into(), Ordering::Relaxed);
                     waiting.add_permits(1);
                 }
                 Poll::Pending
@@ -221,4 +223,7 @@ async fn tunnels_that_nobody_reads_hold_little_together() {
     let (least, most) = (3 << 20, (4 << 20) + TUNNELS * 4096);
     let taken = taken.load(Ordering::Relaxed);
     assert!((least..most).contains(&taken), "{taken}");
+    // All but the first hear that nothing more is to be read for them.
+    let held = held.load(Ordering::Relaxed);
+    assert!(held >= TUNNELS - most / (64 * 1024), "{held}");
 }
