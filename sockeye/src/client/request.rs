@@ -92,7 +92,7 @@ impl Client {
     /// unless told [`http2_only`](super::ClientBuilder::http2_only)) or for a request that cannot be sent, such as a CONNECT: nothing
     /// was asked then. [`Error::Application`] with the error of the request's body, where that broke off.
     /// [`Error::Reset`], [`Error::GoAway`], [`Error::Disconnected`] and [`Error::Violation`] where the stream or its connection ended
-    /// before the response, as by this side with ENHANCE_YOUR_CALM where its head is past
+    /// before the response, the last of them where that breaks a rule or a limit, such as
     /// [`max_header_list_size`](crate::Limits::max_header_list_size); [`Error::Connect`] and [`Error::Timeout`] for a step on the way
     /// to a connection.
     pub async fn request<B>(&self, request: Request<B>) -> Result<Response<Body>>
