@@ -396,15 +396,10 @@ impl Half {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Self::Held => {
-                    ready!(writer.poll_room(cx)).map_err(|_| Broken::Writer)?;
+                Self::Held | Self::Moving(_) => {
+                    *self = Self::Held;
+                    let room = ready!(writer.poll_room(cx)).map_err(|_| Broken::Writer)?;
                     *self = Self::Moving(Bytes::new());
-                }
-                Self::Moving(rest) => {
-                    let Poll::Ready(room) = writer.poll_room(cx).map_err(|_| Broken::Writer)? else {
-                        *self = Self::Held;
-                        return Poll::Pending;
-                    };
                     let read =
                         SCRATCH.with_borrow_mut(|scratch| move_some(cx, reader, writer, room, scratch, &mut pass));
                     match read {
@@ -414,7 +409,7 @@ impl Half {
                         }
                         Poll::Ready(Ok(Moved::Octets(octets, left))) => {
                             moved += octets;
-                            *rest = left;
+                            *self = Self::Moving(left);
                         }
                         Poll::Ready(Ok(Moved::End)) => *self = Self::Ending,
                         Poll::Ready(Err(broken)) => return Poll::Ready(Err(broken)),
