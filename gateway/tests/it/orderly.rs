@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
-use sockeye::{Body, Server, websocket};
+use sockeye::{Body, Client, Server, Tunnel, websocket};
 use sockeye_gateway::{AccessLog, Config, Gateway, Live, LogFormat, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -80,6 +80,18 @@ fn config(upstream: &str, protocol: Protocol) -> Config {
     config
 }
 
+/// A stream of HTTP/2 whose octets go on to an upstream of HTTP/1.1 and back, with the `close-timeout` if there is to be one; the client
+/// is to be kept.
+async fn relay(close_timeout: Option<Duration>) -> (Observed, Tunnel, TcpStream, Client) {
+    let (url, listener) = raw_upstream().await;
+    let mut config = config(&url, Protocol::Http1);
+    config.all.close_timeout = close_timeout.map(Into::into);
+    let gateway = Observed::start(config).await;
+    let client = client(gateway.address, Version::HTTP_2);
+    let (tunnel, (_, upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+    (gateway, tunnel, upstream, client)
+}
+
 /// RFC 6455 §7.1.4: a Close each way and the ends behind it are what both wanted, whoever began.
 #[tokio::test]
 async fn a_closing_handshake_is_logged_as_done() {
@@ -109,10 +121,7 @@ async fn a_closing_handshake_is_logged_as_done() {
 #[tokio::test]
 async fn an_end_without_a_close_names_who_left() {
     for upstream_first in [false, true] {
-        let (url, listener) = raw_upstream().await;
-        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
-        let client = client(gateway.address, Version::HTTP_2);
-        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        let (gateway, mut tunnel, mut upstream, _client) = relay(None).await;
         if upstream_first {
             upstream.shutdown().await.unwrap();
             soon(tunnel.read_to_end(&mut Vec::new())).await.unwrap();
@@ -151,10 +160,7 @@ async fn octets_are_counted_while_a_socket_lives() {
 #[tokio::test]
 async fn a_reset_behind_the_other_sides_end_is_none() {
     for upstream_first in [false, true] {
-        let (url, listener) = raw_upstream().await;
-        let gateway = Observed::start(config(&url, Protocol::Http1)).await;
-        let client = client(gateway.address, Version::HTTP_2);
-        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        let (gateway, mut tunnel, mut upstream, _client) = relay(None).await;
         if upstream_first {
             upstream.shutdown().await.unwrap();
             soon(tunnel.read_to_end(&mut Vec::new())).await.unwrap();
@@ -173,10 +179,7 @@ async fn a_reset_behind_the_other_sides_end_is_none() {
 /// servers tell their application of the end only then.
 #[tokio::test]
 async fn an_upstream_that_has_closed_does_not_wait_for_the_clients_end() {
-    let (url, listener) = raw_upstream().await;
-    let gateway = Observed::start(config(&url, Protocol::Http1)).await;
-    let client = client(gateway.address, Version::HTTP_2);
-    let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+    let (gateway, mut tunnel, mut upstream, _client) = relay(None).await;
     tunnel.write_all(b"\x88\x80\0\0\0\0").await.unwrap();
     upstream.write_all(b"\x88\x00").await.unwrap();
     upstream.shutdown().await.unwrap();
@@ -196,12 +199,8 @@ async fn an_upstream_that_has_closed_does_not_wait_for_the_clients_end() {
 async fn the_end_behind_a_clients_close_waits_for_the_upstreams_close() {
     const CLOSE: &[u8] = b"\x88\x82\0\0\0\0\x03\xe8";
     for answers in [true, false] {
-        let (url, listener) = raw_upstream().await;
-        let mut config = config(&url, Protocol::Http1);
-        config.all.close_timeout = Some(Duration::from_millis(if answers { 9000 } else { 400 }).into());
-        let gateway = Observed::start(config).await;
-        let client = client(gateway.address, Version::HTTP_2);
-        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        let time = Duration::from_millis(if answers { 9000 } else { 400 });
+        let (gateway, mut tunnel, mut upstream, _client) = relay(Some(time)).await;
         tunnel.write_all(CLOSE).await.unwrap();
         tunnel.shutdown().await.unwrap();
         let mut heard = vec![0; CLOSE.len()];
@@ -230,12 +229,8 @@ async fn the_end_behind_a_clients_close_waits_for_the_upstreams_close() {
 #[tokio::test]
 async fn who_never_ends_its_half_is_cut_off() {
     for upstream_first in [false, true] {
-        let (url, listener) = raw_upstream().await;
-        let mut config = config(&url, Protocol::Http1);
-        config.all.close_timeout = Some(Duration::from_millis(400).into());
-        let gateway = Observed::start(config).await;
-        let client = client(gateway.address, Version::HTTP_2);
-        let (mut tunnel, (_, mut upstream)) = tokio::join!(open_tunnel(&client), take_socket(&listener));
+        let time = Duration::from_millis(400);
+        let (gateway, mut tunnel, mut upstream, _client) = relay(Some(time)).await;
         let before = tokio::time::Instant::now();
         if upstream_first {
             upstream.write_all(b"\x88\x02\x03\xe8").await.unwrap();
@@ -259,7 +254,8 @@ async fn who_never_ends_its_half_is_cut_off() {
         assert_eq!(end, if upstream_first { "done" } else { "client_left" });
         soon(upstream.read_to_end(&mut Vec::new())).await.ok();
         gateway.counts("open_web_sockets 0").await;
-        gateway.counts(&format!("upstream_open{{upstream=\"{url}\"}} 0")).await;
+        let address = upstream.local_addr().unwrap();
+        gateway.counts(&format!("upstream_open{{upstream=\"http://{address}\"}} 0")).await;
     }
 }
 
