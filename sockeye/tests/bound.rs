@@ -5,8 +5,8 @@
 
 #[allow(unused_imports, reason = "it uses a part")]
 mod common;
+mod heap;
 
-use std::alloc::System;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -19,16 +19,13 @@ use sockeye::socket::Handler;
 use sockeye::{Body, BoxError, Counter, Deflate, Handle, Limits, Message, Server, WebSocket, websocket};
 use sockeye_proto::h2::{Config, StreamId};
 use sockeye_proto::ws::handshake::ClientHandshake;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::DuplexStream;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
 use crate::common::client::generous;
 use crate::common::{Client, Socket, echo, handshake, within};
-
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const MIB: usize = 1 << 20;
 /// As many as `sockeye serve` lets a connection have.
@@ -41,11 +38,6 @@ const SHORT: Duration = Duration::from_secs(5);
 const LONG: Duration = Duration::from_secs(40);
 /// One case at a time counts.
 static ALONE: Mutex<()> = Mutex::const_new(());
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
-}
 
 /// A server whose connections are in memory, so that time, which the tests have paused, goes on only where all are at rest.
 struct Tested {

@@ -3,7 +3,8 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,11 +15,9 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use sockeye::{Result, Server, WebSocket, websocket};
 use sockeye_proto::{Protocol, h2, ws};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const CONNECTIONS: usize = 100;
 const SOCKETS: usize = 20;
@@ -26,11 +25,6 @@ const SOCKETS: usize = 20;
 const MESSAGE: usize = 3000;
 /// Octets of heap for one such connection, of which 16 KiB are its sockets'. With its buffers it would be 170 KiB.
 const MAX: usize = 64 << 10;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
-}
 
 async fn echo(mut socket: WebSocket) -> Result {
     while let Some(message) = socket.recv().await? {

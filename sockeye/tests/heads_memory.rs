@@ -3,7 +3,8 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::SocketAddr;
@@ -13,21 +14,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use sockeye::{Body, Counter, Handle, HttpService, Limits, Result, Server, WebSocket, websocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 const STREAMS: u32 = 1024;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
-}
 
 /// Once nothing has changed for so many hundredths of a second.
 async fn settled(hundredths: usize) -> usize {

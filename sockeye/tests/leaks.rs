@@ -2,26 +2,20 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::time::Duration;
 
 use sockeye::{Client, ClientBuilder, Counter, Handle, Limits, Result, Server, WebSocket, websocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 /// Sockets open at once; more than a connection takes.
 const AT_ONCE: usize = 200;
 /// Octets of heap that may come and go: the queues of the runtime, the tables of the allocator's users.
 const SLACK: usize = 64 << 10;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
-}
 
 fn alive_tasks() -> usize {
     tokio::runtime::Handle::current().metrics().num_alive_tasks()

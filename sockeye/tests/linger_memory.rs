@@ -3,15 +3,14 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::time::Duration;
 
 use sockeye::{Result, Server, WebSocket, websocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const CONNECTIONS: usize = 50;
 /// Octets of heap for one such connection: its task, its streams' tables and 4 KiB of HPACK's at most, and no part of the
@@ -19,11 +18,6 @@ const CONNECTIONS: usize = 50;
 const MAX: usize = 12 << 10;
 /// Octets of a duplex stream's buffers, in which the peer's octets wait: not the connection's.
 const PIPE: usize = 1 << 10;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
-}
 
 async fn echo(mut socket: WebSocket) -> Result {
     while let Some(message) = socket.recv().await? {

@@ -2,26 +2,20 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::time::Duration;
 
 use sockeye::socket::Handler;
 use sockeye::{Limits, Result, Server, WebSocket, websocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const SOCKETS: u32 = 1000;
 /// Octets of heap for one idle socket, its stream and its handler.
 const MAX: usize = 800;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated - stats.bytes_deallocated
-}
 
 async fn echo(mut socket: WebSocket) -> Result {
     while let Some(message) = socket.recv().await? {

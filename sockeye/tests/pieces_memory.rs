@@ -2,29 +2,23 @@
 
 #![cfg(all(feature = "http2", feature = "web-socket"))]
 
-use std::alloc::System;
+mod heap;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use sockeye::{Client, MessageKind, Result, Server, WebSocket, websocket};
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+use crate::heap::live;
 
 const MIB: usize = 1 << 20;
 const MESSAGE: usize = 256 * MIB;
 /// Octets of heap at any time, for both ends of a message of any size: of each the window, which has grown by 1.5 MiB, twice,
 /// the buffers of its task, and a piece at each step.
 const MAX: usize = 8 * MIB;
-
-fn live() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
-}
 
 /// Sends each message back while it comes, and keeps the most that was live.
 async fn forward(socket: WebSocket, most: Arc<AtomicUsize>) -> Result {
