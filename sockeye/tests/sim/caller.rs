@@ -7,8 +7,9 @@ use futures_util::{Stream, stream};
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use sockeye::error::Step;
+use sockeye::error::{Step, Violation};
 use sockeye::{Body, Client, Counter, Error, Reason, Side};
+use sockeye_proto::h2;
 
 use crate::actor::Deliberate;
 use crate::content;
@@ -68,7 +69,9 @@ fn is_excused(world: &World, error: &Error) -> bool {
         Error::Timeout(Step::FreeStream) => true,
         // The other side has given the connection up.
         Error::Disconnected => world.has_counted(Counter::KeepAliveTimeouts),
-        Error::Violation(_) => world.has_cause(&format!("{error:?}")),
+        Error::Violation(Violation::Http2(h2::Violation::NoProgress)) => {
+            world.has_counted(Counter::StreamsWithoutProgress)
+        }
         _ => false,
     };
     is_drained || is_slow || world.links().iter().any(Link::is_lost)

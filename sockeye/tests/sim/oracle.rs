@@ -47,8 +47,7 @@ impl World {
             return;
         }
         let seen = sighting.sides[side];
-        // A message that is with the transport in part counts as if it all waited.
-        let most = (self.settings.stream_send + 2 * largest) as u64 + OUTPUT;
+        let most = (self.settings.stream_send + largest) as u64 + OUTPUT;
         if !self.settings.deflate && octets - seen.octets > most {
             self.fail(socket, side, &format!("{} octets wait, {most} at most should", octets - seen.octets));
         }

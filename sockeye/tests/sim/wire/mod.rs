@@ -43,7 +43,7 @@ pub(crate) struct Sighting {
 pub(crate) struct Seen {
     /// Whole messages that are none of a group's.
     pub(crate) own: usize,
-    /// Octets of payload in the frames of such messages.
+    /// Octets of payload of such messages.
     pub(crate) octets: u64,
     /// Whole messages of groups.
     pub(crate) of_groups: usize,

@@ -119,9 +119,7 @@ impl Frames {
             }
             9 | 10 => {}
             _ => {
-                let first = if frame.first & RSV1 == 0 { start.first().copied() } else { first_inflated(start) };
-                let is_of_group = first == Some(MARK);
-                let kind = self.message.unwrap_or(if is_of_group { Kind::OfGroup } else { Kind::Own });
+                let kind = self.kind(*frame, start);
                 if kind == Kind::Own {
                     self.seen.octets += frame.length;
                 }
@@ -137,10 +135,28 @@ impl Frames {
         Ok(())
     }
 
+    /// Whose message a frame is of, which the start of its payload tells.
+    fn kind(&self, frame: Frame, start: &[u8]) -> Kind {
+        let first = || if frame.first & RSV1 == 0 { start.first().copied() } else { first_inflated(start) };
+        self.message.unwrap_or_else(|| if first() == Some(MARK) { Kind::OfGroup } else { Kind::Own })
+    }
+
+    /// Octets of an own message's frame that is not here as a whole, where they are not compressed.
+    fn octets_in_part(&self) -> u64 {
+        match &self.state {
+            State::Payload { frame, at, start }
+                if frame.first & (8 | RSV1) == 0 && self.kind(*frame, start) == Kind::Own =>
+            {
+                *at
+            }
+            _ => 0,
+        }
+    }
+
     /// Says what was seen of messages and the Close.
     pub(super) fn tell(&self, seen: &mut Seen) {
         let Seen { own, octets, of_groups, close, .. } = self.seen;
-        *seen = Seen { own, octets, of_groups, close, ..*seen };
+        *seen = Seen { own, octets: octets + self.octets_in_part(), of_groups, close, ..*seen };
     }
 }
 
