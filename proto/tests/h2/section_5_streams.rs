@@ -210,7 +210,7 @@ fn reset_keeps_what_arrived() {
     tested.receive(&data(1, false, b"before")).receive(&rst_stream(1, Reason::CANCEL));
     let events = tested.events();
     assert!(
-        matches!(events[..], [Event::Readable(a), Event::Reset { id: b, reason: Reason::CANCEL, remote: true, .. }] if a == id && b == id),
+        matches!(events[..], [Event::Readable(a), Event::Reset { id: b, reason: Reason::CANCEL, remote: true, violation: None }] if a == id && b == id),
         "{events:?}"
     );
     let mut stream = tested.machine.stream(id).unwrap();

@@ -176,8 +176,10 @@ fn goaway_of_the_server() {
     assert_eq!(tested.machine.open(&request, true), Err(OpenError::GoingAway));
     tested.receive(&frame(GOAWAY, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
     let events = tested.events();
-    let [Event::GoAway { last: 1, .. }, Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true, .. }] =
-        events[..]
+    let [
+        Event::GoAway { last: 1, .. },
+        Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true, violation: None },
+    ] = events[..]
     else {
         panic!("{events:?}")
     };

@@ -306,7 +306,7 @@ fn blocked_streams_are_reset() {
     tested.after(Duration::from_secs(1));
     let events = tested.events();
     assert!(
-        matches!(events[..], [Event::Reset { id, remote: false, violation: Some(Violation::NoProgress), .. }] if id == blocked),
+        matches!(events[..], [Event::Reset { id, reason: Reason::CANCEL, remote: false, violation: Some(Violation::NoProgress) }] if id == blocked),
         "{events:?}"
     );
     assert_eq!(tested.sent(), [Sent::RstStream { id: 5, reason: Reason::CANCEL }]);
