@@ -97,8 +97,16 @@ pub trait Machine {
 
 /// The verbs of one stream of a [`Machine`]; for what they promise see [`h2::Stream`].
 pub trait MachineStream {
+    /// All octets received and not read yet, to be read elsewhere.
+    fn take(&mut self) -> BytesMut;
+    /// So many octets of those that were taken have been read: their peer may send as many more.
+    fn credit(&mut self, octets: usize);
     /// All octets received and not read yet.
-    fn read(&mut self) -> BytesMut;
+    fn read(&mut self) -> BytesMut {
+        let octets = self.take();
+        self.credit(octets.len());
+        octets
+    }
     /// Octets received and not read yet.
     fn unread(&self) -> usize;
     /// Octets that the peer may still send.
@@ -246,8 +254,13 @@ impl Machine for h2::Connection {
 
 impl MachineStream for h2::Stream<'_> {
     #[inline]
-    fn read(&mut self) -> BytesMut {
-        self.read()
+    fn take(&mut self) -> BytesMut {
+        self.take()
+    }
+
+    #[inline]
+    fn credit(&mut self, octets: usize) {
+        self.credit(octets);
     }
 
     #[inline]

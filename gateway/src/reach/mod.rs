@@ -111,9 +111,9 @@ const KEPT: Duration = Duration::from_secs(60);
 /// the windows of their own streams, and stops no other.
 const WINDOW: u32 = (1 << 31) - 1;
 
-/// Octets of a stream's window at its start. It grows for a client that keeps up; one that takes nothing of a thousand responses has
-/// no more than 16 MiB stand in these windows.
-const STREAM_WINDOW: u32 = 16 << 10;
+/// Octets of a stream's window at its start. It grows for a client that keeps up; one that takes nothing of a thousand streams has
+/// 8 MiB stand in these windows, beside what waits for it on its own connection.
+const STREAM_WINDOW: u32 = 8 << 10;
 
 /// So many times as long as [`Timeouts::close`] a connection of HTTP/2 itself waits for the second end of a stream. A relay has its
 /// time from the last octet on, and breaks off by itself.

@@ -36,8 +36,9 @@ pub struct Connection {
     role: Role,
     /// Server: the client goes on with other requests if this one gets no tunnel.
     pub(super) persists: bool,
-    /// Octets that may be received and not read: one at least. Of a client that was refused, those that may still be dropped.
-    window: u32,
+    /// Octets that may be unread here: what may be received and not read, which is one at least, less those that are to be read
+    /// elsewhere. Of a client that was refused, those that may still be dropped.
+    pub(super) window: u32,
     /// Octets that may wait to be transmitted: one at least.
     pub(super) max_send_buffer: usize,
     pub(super) date: Option<fn() -> [u8; 29]>,

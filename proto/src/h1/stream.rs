@@ -21,9 +21,15 @@ const QUANTUM: usize = 16 << 10;
 pub struct Stream<'a>(pub(super) &'a mut Connection);
 
 impl MachineStream for Stream<'_> {
-    fn read(&mut self) -> BytesMut {
-        let Connection { unread, buffers, .. } = &mut *self.0;
-        unread.take(batch(buffers), BytesMut::new)
+    fn take(&mut self) -> BytesMut {
+        let Connection { unread, buffers, window, .. } = &mut *self.0;
+        let octets = unread.take(batch(buffers), BytesMut::new);
+        *window -= octets.len() as u32;
+        octets
+    }
+
+    fn credit(&mut self, octets: usize) {
+        self.0.window += octets as u32;
     }
 
     fn unread(&self) -> usize {

@@ -72,6 +72,27 @@ fn the_windows_of_all_streams_fit() {
     }
 }
 
+/// §5.2.1: what is taken, to be read elsewhere, holds back its own stream until it was read, and no other.
+#[test]
+fn what_is_taken_holds_back_its_stream_until_it_is_read() {
+    let limits = |config: &mut Config| (config.max_concurrent_streams, config.max_unread) = (100_000, 65_535);
+    let mut tested = Tested::server_with(Config::default().with(limits));
+    let ids = open(&mut tested, 2000);
+    let windows = |tested: &mut Tested| [0, 1].map(|at| tested.machine.stream(ids[at]).unwrap().recv_window());
+    // Together twice the connection's window.
+    for id in &ids {
+        tested.receive(&data(id.value(), false, &[0; 64]));
+        assert_eq!(tested.machine.stream(*id).unwrap().take().len(), 64);
+        assert_eq!(tested.machine.stream(*id).unwrap().unread(), 0);
+    }
+    assert_eq!(windows(&mut tested), [0, 0]);
+    tested.machine.stream(ids[0]).unwrap().credit(64);
+    let [read, unread] = windows(&mut tested);
+    assert!(read >= 64 && unread == 0, "{read}, {unread}");
+    tested.sent();
+    tested.assert_alive();
+}
+
 /// A reader that keeps up gets a larger window beside however many that nobody reads, also over a slow path.
 #[test]
 fn a_small_window_grows() {

@@ -240,7 +240,7 @@ impl Pulse {
                 return self.wait(self.interval.saturating_sub(age).max(1));
             }
             // A peer may be silent since nobody here reads what it has sent.
-            let may_send = backlog.window >= 0 && backlog.unread <= backlog.window as usize;
+            let may_send = backlog.window > 0 && backlog.unread <= backlog.window as usize;
             let was_blocked = self.unblocked.is_some_and(|at| at + self.tick * age > self.now);
             if may_send && !was_blocked {
                 return true;
@@ -360,8 +360,10 @@ mod tests {
         pulse_asked(&mut look, &cell, ask);
         assert!(!look(give_up, Hearing::Sharp, Backlog { unread: 10, window: 65_525 }), "it has answered");
         pulse_asked(&mut look, &cell, ask);
-        assert!(!look(give_up, Hearing::Sharp, Backlog { unread: 0, window: -1 }), "it may not answer");
-        pulse_asked(&mut look, &cell, ask);
+        for window in [-1, 0] {
+            assert!(!look(give_up, Hearing::Sharp, Backlog { unread: 0, window }), "it may not answer");
+            pulse_asked(&mut look, &cell, ask);
+        }
         assert!(look(give_up, Hearing::Sharp, nothing()));
     }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BytesMut};
 use sockeye_proto::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -59,8 +58,6 @@ const MAX_WRITE_IN_CROWD: usize = 4 * 1024;
 /// ```
 pub struct Tunnel {
     handle: StreamHandle,
-    /// Received and not yet read: what a read had no room for.
-    unread: BytesMut,
     draining: bool,
 }
 
@@ -87,7 +84,7 @@ impl TunnelPeer {
 
 impl Tunnel {
     pub(crate) fn new(handle: StreamHandle) -> Self {
-        Self { handle, unread: BytesMut::new(), draining: false }
+        Self { handle, draining: false }
     }
 
     /// How far the peer is with its half. Octets that came before its end may be unread.
@@ -139,7 +136,7 @@ impl Tunnel {
     }
 
     fn poll_read_some(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while self.unread.is_empty() {
+        loop {
             let read = |octets: &mut [u8]| {
                 let taken = octets.len().min(buffer.remaining());
                 buffer.put_slice(&octets[..taken]);
@@ -152,22 +149,13 @@ impl Tunnel {
             if self.handle.is_listening(cx) {
                 return Poll::Pending;
             }
-            match ready!(self.handle.poll_read(cx, &mut self.unread))? {
-                Input::Octets => {}
-                Input::End => return Poll::Ready(Ok(())),
+            match ready!(self.handle.poll_read_into(cx, buffer))? {
+                Input::Octets | Input::End => return Poll::Ready(Ok(())),
                 Input::Notice(Notice::GoingAway) => self.draining = true,
                 // No member of a group.
                 Input::Notice(Notice::TooSlow) => {}
             }
         }
-        let taken = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread[..taken]);
-        self.unread.advance(taken);
-        if self.unread.is_empty() {
-            // Even when it is empty, a buffer holds memory.
-            self.unread = BytesMut::new();
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -215,6 +203,6 @@ impl Drop for Tunnel {
 
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tunnel").field("peer", &self.peer()).field("unread", &self.unread.len()).finish_non_exhaustive()
+        f.debug_struct("Tunnel").field("peer", &self.peer()).finish_non_exhaustive()
     }
 }

@@ -88,7 +88,7 @@ async fn what_comes_after_our_close_is_dropped() {
     for carrier in Carrier::ALL {
         let mut peer = Socket::open(carrier, server.addr).await;
         let mut socket = sockets.recv().await.unwrap();
-        for _ in 0..20 {
+        for _ in 0..15 {
             peer.send(vec![1; 1000]).await;
         }
         let closed = tokio::spawn(async move { socket.close().await });

@@ -11,10 +11,24 @@ use crate::h2::{Reason, SendError};
 
 /// DATA.
 impl Connection {
-    pub(super) fn read(&mut self, id: StreamId) -> BytesMut {
+    /// Hands over what was not read. The connection's window has it back: others are stopped by none of it.
+    pub(super) fn take(&mut self, id: StreamId) -> BytesMut {
         let unread = self.streams.take_unread(id, self.output.batch());
-        self.give_back(id, unread.len());
+        if !self.life.is_closed() {
+            self.output.give_back(unread.len());
+        }
         unread
+    }
+
+    /// Gives credit back to a stream whose peer may still send.
+    #[inline]
+    pub(super) fn credit(&mut self, id: StreamId, octets: usize) {
+        if self.life.is_closed() {
+            return;
+        }
+        if let Some(increment) = self.streams.give_back(id, octets, &self.clock) {
+            self.output.put_window_update(id.value(), increment);
+        }
     }
 
     /// Puts the buffers into a loan.
@@ -33,20 +47,11 @@ impl Connection {
             self.account_sent(id, sent, true);
         }
         let read = self.streams.settle_unread(id, loan);
-        if read > 0 {
-            self.give_back(id, read);
-        }
-    }
-
-    /// Gives credit back to the connection, and to a stream whose peer may still send.
-    #[inline]
-    fn give_back(&mut self, id: StreamId, octets: usize) {
-        if self.life.is_closed() {
-            return;
-        }
-        self.output.give_back(octets);
-        if let Some(increment) = self.streams.give_back(id, octets, &self.clock) {
-            self.output.put_window_update(id.value(), increment);
+        if read > 0 && !self.life.is_closed() {
+            self.output.give_back(read);
+            if let Some(increment) = self.streams.give_back(id, read, &self.clock) {
+                self.output.put_window_update(id.value(), increment);
+            }
         }
     }
 

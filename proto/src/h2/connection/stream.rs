@@ -55,7 +55,22 @@ impl<'a> Stream<'a> {
 
     /// All DATA received and not read yet, by move. This is what gives window credit back to the peer (RFC 9113 §6.9).
     pub fn read(&mut self) -> BytesMut {
-        self.connection.read(self.id)
+        let octets = self.take();
+        self.credit(octets.len());
+        octets
+    }
+
+    /// All DATA received and not read yet, by move, for a reader elsewhere. The connection's window has them back, and the stream's
+    /// by [`credit`](Self::credit), once they are read: until then the peer may send that much less on this stream
+    /// (RFC 9113 §5.2.1).
+    pub fn take(&mut self) -> BytesMut {
+        self.connection.take(self.id)
+    }
+
+    /// So many octets of those that were [taken](Self::take) have been read: gives the peer of the stream credit for them
+    /// (RFC 9113 §6.9). Nothing happens where the peer has ended its side.
+    pub fn credit(&mut self, octets: usize) {
+        self.connection.credit(self.id, octets);
     }
 
     /// Lends the connection's own buffers out: what was received and not read, where it stands, and room for one DATA frame

@@ -222,7 +222,7 @@ where
             let backlog = || {
                 let stream = machine.stream(slot.id);
                 stream.map_or(Backlog { unread: 0, window: 0 }, |stream| Backlog {
-                    unread: stream.unread(),
+                    unread: stream.unread() + slot.cell.unread(),
                     window: stream.recv_window(),
                 })
             };

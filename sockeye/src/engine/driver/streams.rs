@@ -212,7 +212,9 @@ where
             }
             return;
         }
-        if slot.cell.deliver(|| read(machine, id)) {
+        let Some(mut stream) = machine.stream(id) else { return };
+        if slot.cell.deliver(&mut stream) {
+            drop(stream);
             let start = Start { is_woken: true, ..slot.cell.start() };
             self.look_after(id.slot(), start, now);
         }

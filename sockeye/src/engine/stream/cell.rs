@@ -225,6 +225,11 @@ impl StreamCell {
         !self.is_quiet() && !self.lock().is_tunnel()
     }
 
+    /// Octets that the application has not taken.
+    pub(crate) fn unread(&self) -> usize {
+        self.lock().unread()
+    }
+
     /// What waits on the stream.
     pub(crate) fn waits(&self) -> Waits {
         self.lock().waits()
@@ -332,8 +337,9 @@ impl ArcWake for StreamCell {
 /// The connection's verbs: transitions of the [state](StreamState) under the lock, and who waits is woken without it.
 impl StreamCell {
     /// Gives octets to whoever reads; whether that is the handler, which is the caller's to poll.
-    pub(crate) fn deliver(&self, read: impl FnOnce() -> BytesMut) -> bool {
-        let delivered = self.lock().deliver(read);
+    #[inline]
+    pub(crate) fn deliver(&self, stream: &mut impl MachineStream) -> bool {
+        let delivered = self.lock().deliver(stream);
         match delivered {
             Delivered::Put(Waiter::Handler) => return true,
             Delivered::Put(waiter) => self.wake_one(waiter),

@@ -32,9 +32,11 @@ use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use sockeye_proto::{Loan, MachineStream};
+use tokio::io::ReadBuf;
 
 use super::ends::Input;
-use super::state::Ending;
+use super::state::waiters::Who;
+use super::state::{Ending, StreamState};
 use super::{StreamCell, StreamHandle};
 use crate::engine::members::Sent;
 #[cfg(sockeye_model)]
@@ -154,25 +156,29 @@ impl StreamHandle {
         rest: &mut BytesMut,
         read: impl FnOnce(&mut [u8]) -> (usize, T),
     ) -> Poll<Option<T>> {
-        let cell = self.cell();
-        let mut state = cell.lock();
-        let received = state.receive_few(self.who(cx), rest, read);
-        let wants_refill = state.wants_refill();
-        drop(state);
-        if wants_refill {
-            cell.queue();
-        }
-        received
+        self.receive(cx, |state, who| state.receive_few(who, rest, read))
     }
 
     /// Appends what has arrived, and is not to be read in place, to `input`.
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
-        let mut state = self.cell().lock();
-        let received = state.receive(self.who(cx), input);
-        let wants_refill = state.wants_refill();
+        self.receive(cx, |state, who| state.receive(who, input))
+    }
+
+    /// Reads what has arrived, and is not to be read in place, into `buffer`, as much of it as there is room for.
+    pub(crate) fn poll_read_into(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<Result<Input>> {
+        self.receive(cx, |state, who| state.receive_into(who, buffer))
+    }
+
+    /// Reads by `receive` what waits in the cell; the connection hears of it where it or the peer waits for that.
+    #[inline]
+    fn receive<T>(&self, cx: &mut Context<'_>, receive: impl FnOnce(&mut StreamState, Who<'_>) -> T) -> T {
+        let cell = self.cell();
+        let mut state = cell.lock();
+        let received = receive(&mut state, self.who(cx));
+        let wants_more = state.wants_more();
         drop(state);
-        if wants_refill {
-            self.cell().queue();
+        if wants_more {
+            cell.queue();
         }
         received
     }

@@ -115,13 +115,45 @@ fn what_is_left_waits_with_the_connection() {
     assert_eq!(tunnel.machine.stream(STREAM).unwrap().unread(), 4);
     let cell = tunnel.handle.cell().clone();
     cell.append_frame_with(|| Bytes::from_static(b"waits"));
-    cell.deliver(|| panic!("something waits to be sent"));
+    cell.deliver(&mut tunnel.machine.stream(STREAM).unwrap());
+    assert_eq!(tunnel.machine.stream(STREAM).unwrap().unread(), 4, "something waits to be sent");
     tunnel.look();
-    cell.deliver(|| tunnel.machine.stream(STREAM).unwrap().read());
+    cell.deliver(&mut tunnel.machine.stream(STREAM).unwrap());
     let cx = &mut Context::from_waker(Waker::noop());
     let mut input = BytesMut::new();
     let read = tunnel.handle.poll_read(cx, &mut input);
     assert!(matches!(read, Poll::Ready(Ok(Input::Octets))) && input == "rest");
+}
+
+/// RFC 9113 §5.2.1: the peer gets credit for what was read, and not for what waits in the cell, of which a reader may take a part. A
+/// reader elsewhere has the connection see to that where the peer waits for it, and not for each message.
+#[test]
+fn credit_is_given_for_what_was_read() {
+    const WINDOW: u32 = 65_535;
+    for (octets, peer_waits) in [(100, false), (30_000, false), (40_000, true), (WINDOW as usize, true)] {
+        let mut tunnel = Tunnel::new(b"");
+        let cell = tunnel.handle.cell().clone();
+        let window = |tunnel: &mut Tunnel| tunnel.machine.stream(STREAM).unwrap().recv_window();
+        tunnel.machine.handle_data(Instant::now(), &mut BytesMut::from(&vec![7; octets][..]));
+        cell.deliver(&mut tunnel.machine.stream(STREAM).unwrap());
+        let left = WINDOW as i32 - octets as i32;
+        assert_eq!(window(&mut tunnel), left, "{octets} wait to be read");
+
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut part = vec![0; octets / 2];
+        assert!(tunnel.handle.poll_read_into(cx, &mut ReadBuf::new(&mut part)).is_ready());
+        assert_eq!(cell.start().is_queued, peer_waits, "{octets}");
+        cell.unqueue();
+        tunnel.look();
+        assert_eq!(window(&mut tunnel), left + part.len() as i32, "half of {octets} is read");
+
+        let mut rest = vec![0; octets];
+        let mut rest = ReadBuf::new(&mut rest);
+        assert!(tunnel.handle.poll_read_into(cx, &mut rest).is_ready());
+        assert_eq!(rest.filled().len(), octets - part.len());
+        tunnel.look();
+        assert_eq!(window(&mut tunnel), WINDOW as i32);
+    }
 }
 
 /// A closer that takes note of what it hears.

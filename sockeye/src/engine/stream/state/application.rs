@@ -6,8 +6,9 @@ use std::task::{Poll, Waker};
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode};
 use sockeye_proto::Reason;
+use tokio::io::ReadBuf;
 
-use super::waiters::Who;
+use super::waiters::{Wait, Who};
 use super::{
     CANCEL, Ending, GOING_AWAY, INTERNAL_ERROR, Kind, REFUSED_STREAM, StreamState, Telling, UNEXPECTED_CONDITION,
 };
@@ -35,7 +36,7 @@ impl StreamState {
         may
     }
 
-    /// Appends what has arrived to `input`. Then the connection may be to give [more](Self::wants_refill).
+    /// Appends what has arrived to `input`. Then the connection may be to give [more](Self::wants_more).
     pub(in crate::engine::stream) fn receive(&mut self, who: Who<'_>, input: &mut BytesMut) -> Poll<Result<Input>> {
         if !self.inbox.is_empty() {
             if input.is_empty() {
@@ -64,6 +65,23 @@ impl StreamState {
             Received::Finished => Poll::Ready(Ok(Input::End)),
             Received::Dead(death) => Poll::Ready(Err(death.into())),
         }
+    }
+
+    /// Reads what has arrived into `buffer`, as much of it as there is room for; the others stay. For the rest as
+    /// [`receive`](Self::receive).
+    pub(in crate::engine::stream) fn receive_into(
+        &mut self,
+        who: Who<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<Result<Input>> {
+        if self.inbox.is_empty() {
+            let mut spare = mem::take(&mut self.inbox);
+            return self.receive(who, &mut spare);
+        }
+        let octets = self.inbox.len().min(buffer.remaining());
+        buffer.put_slice(&self.inbox[..octets]);
+        self.inbox.advance(octets);
+        Poll::Ready(Ok(Input::Octets))
     }
 
     /// [`receive`](Self::receive) of no more octets than are worth a look under a lock: `read` takes some off their front, and
@@ -100,10 +118,13 @@ impl StreamState {
         Poll::Ready(Some(value))
     }
 
-    /// Whether somebody waits for octets that the connection keeps.
+    /// Whether the connection is to look at what was read: somebody waits for octets that it keeps, or the peer for credit.
     #[inline]
-    pub(in crate::engine::stream) fn wants_refill(&self) -> bool {
-        self.held_back && self.awaits_octets()
+    pub(in crate::engine::stream) fn wants_more(&self) -> bool {
+        // Nearly never.
+        self.waits.has_one_for_connection()
+            && (self.waits.has(Wait::HeldBack) && self.awaits_octets()
+                || self.waits.has(Wait::Peer) && self.inbox.len() < self.uncredited as usize)
     }
 
     /// Whether all that the peer sends is there; otherwise `who` is woken when something arrives.
@@ -111,7 +132,7 @@ impl StreamState {
         let is_open = self.received == Received::Open;
         if is_open {
             self.put_receiver(who);
-            self.waits.for_end_alone = true;
+            self.waits.set(Wait::ForEndAlone, true);
         }
         !is_open
     }

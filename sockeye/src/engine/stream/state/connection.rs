@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use http::Response;
 use sockeye_proto::{MachineStream, Reason};
 
-use super::waiters::{Waiter, Waiting};
+use super::waiters::{Wait, Waiter, Waiting};
 use super::{Delivered, Exchanged, FAILED, INTERNAL_ERROR, Kind, Look, Next, Notice, StreamState, Telling, Trailers};
 use crate::engine::link::{Flush, Link, Side};
 use crate::engine::stream::ends::{Awaited, Death, Interims, Parting, Received, Sent};
@@ -16,36 +16,59 @@ const ENOUGH: usize = 256 * 1024;
 
 /// The connection's verbs.
 impl StreamState {
-    /// Fills an empty inbox from `read`. While it is in use, and while something waits to be sent and nobody for octets, the
-    /// connection keeps them, and their peer gets no credit for them. Where nobody reads any more, credit for a tunnel's last
-    /// frames lets its peer get to its end.
-    pub(in crate::engine::stream) fn deliver(&mut self, read: impl FnOnce() -> BytesMut) -> Delivered {
+    /// Fills an empty inbox. While it is in use, and while something waits to be sent and nobody for octets, the connection keeps
+    /// them. Where nobody reads any more, credit for a tunnel's last frames lets its peer get to its end.
+    #[inline]
+    pub(in crate::engine::stream) fn deliver(&mut self, stream: &mut impl MachineStream) -> Delivered {
         if self.is_abandoned() && self.is_tunnel() {
             if self.has_heard_enough() {
                 return Delivered::HeldBack;
             }
-            self.hear(read());
+            self.hear(stream.read());
             return Delivered::Heard;
         }
         if !self.takes_octets() {
-            self.held_back = true;
+            self.waits.set(Wait::HeldBack, true);
             return Delivered::HeldBack;
         }
-        self.inbox = read();
+        if self.uncredited > 0 {
+            stream.credit(self.uncredited as usize);
+        }
+        self.inbox = stream.take();
+        self.uncredited = self.inbox.len() as u32;
+        self.note_held_peer(stream);
         self.forget_flush();
         Delivered::Put(self.take_receiver())
     }
 
+    /// Gives the peer credit for what was read (RFC 9113 §6.9). Who reads has this done where the peer waits for it, and else leaves
+    /// it to whatever comes next: most messages are far smaller than a window.
+    fn credit(&mut self, stream: &mut impl MachineStream) {
+        let read = (self.uncredited as usize).saturating_sub(self.inbox.len());
+        if read > 0 {
+            stream.credit(read);
+            self.uncredited -= read as u32;
+            self.note_held_peer(stream);
+        }
+    }
+
+    #[inline]
+    fn note_held_peer(&mut self, stream: &impl MachineStream) {
+        let is_held = i64::from(stream.recv_window()) <= i64::from(self.uncredited);
+        self.waits.set(Wait::Peer, is_held);
+    }
+
     /// The connection keeps octets that have come, for now.
     pub(in crate::engine::stream) fn hold_back(&mut self) {
-        self.held_back = true;
+        self.waits.set(Wait::HeldBack, true);
     }
 
     /// A handler has left octets unread, which the connection keeps: it does not wait for them, though it did before. Whether
     /// another task does.
     pub(in crate::engine::stream) fn leave_unread(&mut self) -> bool {
-        self.held_back = true;
-        self.waits.handler_receives &= self.waits.for_end_alone;
+        self.waits.set(Wait::HeldBack, true);
+        let for_end = self.waits.has(Wait::HandlerReceives) && self.waits.has(Wait::ForEndAlone);
+        self.waits.set(Wait::HandlerReceives, for_end);
         self.awaits_octets()
     }
 
@@ -62,7 +85,7 @@ impl StreamState {
         } else {
             self.inbox.unsplit(rest);
         }
-        self.held_back = false;
+        self.waits.set(Wait::HeldBack, false);
         if trailers.is_some() {
             self.rare().trailers_in = trailers;
         }
@@ -226,10 +249,10 @@ impl StreamState {
                 self.hear(stream.read());
             }
         } else if self.inbox.is_empty() {
-            refill = self.held_back && self.takes_octets();
-            self.held_back &= !refill;
+            refill = self.waits.has(Wait::HeldBack) && self.takes_octets() && self.waits.take(Wait::HeldBack);
             spare = mem::take(&mut self.inbox);
         }
+        self.credit(stream);
         let mut waiting = self.send(stream, &mut spare, link);
         let handler = self.take_rare(|rare| rare.handler.take());
         let look = Look { has_handler: look.has_handler || handler.is_some(), ..look };
@@ -269,7 +292,7 @@ impl StreamState {
         if let (Sent::Dead(death), Received::Open) = (self.sent, self.received) {
             // RFC 9113 §5.4.2: our own reset ends both halves.
             self.received = Received::Dead(death);
-            self.held_back = false;
+            self.waits.set(Wait::HeldBack, false);
             let (sender, receiver) = (self.take_sender(), self.take_receiver());
             return Waiting { sender, receiver, watcher: self.take_watcher() };
         }
@@ -363,7 +386,7 @@ impl StreamState {
             return Waiting::default();
         }
         self.admit_sender(link);
-        let answers = mem::take(&mut self.waits.answers);
+        let answers = self.waits.take(Wait::Answers);
         let receiver = if answers { self.take_receiver() } else { Waiter::Nobody };
         Waiting { sender: self.take_sender(), receiver, watcher: None }
     }

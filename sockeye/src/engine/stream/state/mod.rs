@@ -16,7 +16,7 @@ use std::task::Waker;
 use bytes::BytesMut;
 use http::{HeaderMap, Response, Version};
 
-use self::waiters::{Turn, Waiter, Waiting, WhoWaits};
+use self::waiters::{Turn, Wait, Waiter, Waiting, WhoWaits};
 use super::ends::{Awaited, Closer, ErrorCode, Interims, Notice, Parting, Received, Sent};
 use super::outbox::Outbox;
 use crate::engine::heads::Charge;
@@ -30,8 +30,8 @@ use sockeye_proto::Reason;
 pub(crate) struct StreamState {
     /// Received, and not yet taken by the application.
     inbox: BytesMut,
-    /// The connection keeps octets that have come, since the inbox [takes none](Self::takes_octets).
-    held_back: bool,
+    /// Octets that went into the inbox and that the peer has no credit for. It gets it for those that are read.
+    uncredited: u32,
     received: Received,
     /// To be sent, and not yet taken by the connection.
     outbox: Outbox,
@@ -235,13 +235,14 @@ impl StreamState {
     pub(in crate::engine::stream) fn is_quiet(&self) -> bool {
         let is_empty = self.inbox.is_empty() && self.outbox.is_empty();
         let has_nothing_to_tell = !matches!(self.telling, Telling::Due(_));
-        let is_unasked = !self.held_back && has_nothing_to_tell && self.flush == Flush::None && !self.head_waits();
+        let is_unasked =
+            !self.waits.has(Wait::HeldBack) && has_nothing_to_tell && self.flush == Flush::None && !self.head_waits();
         self.is_open() && is_empty && is_unasked
     }
 
     /// Whether, besides, the handler waits for what is received.
     pub(in crate::engine::stream) fn is_handler_receiving(&self) -> bool {
-        self.waits.handler_receives && !self.waits.for_end_alone
+        self.waits.has(Wait::HandlerReceives) && !self.waits.has(Wait::ForEndAlone)
     }
 
     /// Whether a Ping may be sent: messages go both ways, and all that was sent before is with the connection.
@@ -256,6 +257,11 @@ impl StreamState {
     /// Octets that a sender holds.
     fn pending(&self) -> u32 {
         self.rare.as_ref().map_or(0, |rare| rare.pending)
+    }
+
+    /// Octets in the inbox.
+    pub(in crate::engine::stream) fn unread(&self) -> usize {
+        self.inbox.len()
     }
 
     /// Octets that wait to be sent in the outbox.
@@ -295,7 +301,8 @@ impl StreamState {
 
     /// What must hold whenever nobody is in the middle of a transition.
     pub(in crate::engine::stream) fn check(&self) {
-        let Self { held_back, received, outbox, sent, kind, flush, awaited, .. } = self;
+        let Self { waits, received, outbox, sent, kind, flush, awaited, .. } = self;
+        let held_back = waits.has(Wait::HeldBack);
         debug_assert!(!held_back || *received == Received::Open, "after the peer's end the connection keeps nothing");
         debug_assert!(
             !matches!(sent, Sent::Finished | Sent::Dead(_) | Sent::Resetting(_)) || outbox.is_empty(),
@@ -312,7 +319,7 @@ impl StreamState {
         );
         debug_assert!(*awaited == Awaited::Nothing || *kind != Kind::Exchange, "an exchange is not waited for");
         debug_assert!(*flush != Flush::Done || outbox.is_empty(), "what was sent since is not flushed");
-        debug_assert!(self.rare.as_ref().is_none_or(|rare| rare.sender.is_none() || !self.waits.handler_sends));
+        debug_assert!(self.rare.as_ref().is_none_or(|rare| rare.sender.is_none() || !waits.has(Wait::HandlerSends)));
     }
 
     /// What becomes of the stream. `is_closed` says that the machine has nothing more for it.

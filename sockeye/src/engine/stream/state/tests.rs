@@ -21,6 +21,8 @@ struct Wire {
     room: usize,
     taken: Vec<u8>,
     unread: BytesMut,
+    /// Octets that were taken and not credited.
+    owed: usize,
     responded: bool,
     send_ended: bool,
     recv_ended: bool,
@@ -28,8 +30,14 @@ struct Wire {
 }
 
 impl MachineStream for Wire {
-    fn read(&mut self) -> BytesMut {
+    fn take(&mut self) -> BytesMut {
+        self.owed += self.unread.len();
         self.unread.split()
+    }
+
+    fn credit(&mut self, octets: usize) {
+        assert!(octets <= self.owed, "credit is given once");
+        self.owed -= octets;
     }
 
     fn unread(&self) -> usize {
@@ -306,6 +314,7 @@ impl Case {
         let look = Look { has_handler: false, peers_end: PeersEnd::OfItsHalf };
         let Exchanged { waiting, next, .. } = self.state.exchange(&mut self.wire, &self.link, look);
         self.wake(waiting);
+        assert!(self.wire.owed <= self.state.inbox.len(), "the peer has credit for all that was read");
         self.is_let_go = next == Next::LetGo;
         if self.is_let_go {
             assert!(self.handles == 0 || self.state.is_ended(), "what is held goes on until both halves are over");
@@ -351,8 +360,7 @@ impl Case {
             Watch => drop(self.state.watch(&waker)),
             Deliver => {
                 self.wire.unread.extend_from_slice(b"x");
-                let wire = &mut self.wire;
-                match self.state.deliver(|| wire.read()) {
+                match self.state.deliver(&mut self.wire) {
                     super::Delivered::Put(receiver) => {
                         self.wake(Waiting { receiver, ..Waiting::default() });
                         assert!(self.is_woken(), "who waits hears of what came");
@@ -399,6 +407,7 @@ impl Case {
             ExchangeWithoutRoom => self.exchange(1),
         }
         self.state.check();
+        assert_eq!(self.wire.owed, self.state.uncredited as usize, "what is owed is known");
         let sent = &self.wire.taken;
         let words = sent.iter().filter(|octet| **octet != b'C').copied().collect::<Vec<_>>();
         assert!(self.appended.starts_with(&words), "what is sent goes out once, in its order");

@@ -23,15 +23,57 @@ pub(in crate::engine::stream) enum Waiter {
     Task(Waker),
 }
 
-/// How the handler waits, which takes no waker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct WhoWaits {
-    pub(super) handler_receives: bool,
+/// What waits and takes no waker.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Wait {
+    HandlerReceives = 1,
     /// The receiver, whoever it is, waits for the end of what comes, and takes no octets before.
-    pub(super) for_end_alone: bool,
-    pub(super) handler_sends: bool,
+    ForEndAlone = 2,
+    HandlerSends = 4,
     /// The receiver has an answer that found no room.
-    pub(super) answers: bool,
+    Answers = 8,
+    /// The connection keeps octets that have come, since the inbox [takes none](StreamState::takes_octets).
+    HeldBack = 16,
+    /// The peer may send no more than it is yet to get [credit](StreamState::uncredited) for.
+    Peer = 32,
+}
+
+/// Those that wait: a bit for each, since there are so many streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct WhoWaits(u8);
+
+impl WhoWaits {
+    #[inline]
+    pub(super) fn has(self, wait: Wait) -> bool {
+        self.0 & wait as u8 != 0
+    }
+
+    #[inline]
+    pub(super) fn set(&mut self, wait: Wait, waits: bool) {
+        self.0 = self.0 & !(wait as u8) | if waits { wait as u8 } else { 0 };
+    }
+
+    /// Somebody waits for what comes next, the handler or another.
+    #[inline]
+    fn put_receiver(&mut self, is_handler: bool) {
+        let (handler, end) = (Wait::HandlerReceives as u8, Wait::ForEndAlone as u8);
+        self.0 = self.0 & !(handler | end) | if is_handler { handler } else { 0 };
+    }
+
+    /// Whether the connection is waited for, by whoever receives or by the peer.
+    #[inline]
+    pub(super) fn has_one_for_connection(self) -> bool {
+        self.0 & (Wait::HeldBack as u8 | Wait::Peer as u8) != 0
+    }
+
+    /// Whether it waited: it does no more.
+    #[inline]
+    pub(super) fn take(&mut self, wait: Wait) -> bool {
+        let waited = self.has(wait);
+        self.0 &= !(wait as u8);
+        waited
+    }
 }
 
 /// Whether whoever makes what is sent has to wait before it does.
@@ -52,15 +94,14 @@ impl StreamState {
             (Who::Task(waker), none) => *none = Some(waker.clone()),
             (Who::Handler, before) => *before = None,
         }
-        self.waits.handler_receives = matches!(who, Who::Handler);
-        self.waits.for_end_alone = false;
+        self.waits.put_receiver(matches!(who, Who::Handler));
     }
 
     /// Whether somebody waits for octets, and not for room to answer what the inbox holds.
     #[inline]
     pub(super) fn awaits_octets(&self) -> bool {
-        let waits = self.waits.handler_receives || self.receiver.is_some();
-        waits && !self.waits.for_end_alone && self.inbox.is_empty()
+        let waits = self.waits.has(Wait::HandlerReceives) || self.receiver.is_some();
+        waits && !self.waits.has(Wait::ForEndAlone) && self.inbox.is_empty()
     }
 
     /// Whether octets go into the inbox: not where whoever is to read them waits to send.
@@ -70,7 +111,7 @@ impl StreamState {
 
     pub(super) fn take_receiver(&mut self) -> Waiter {
         match self.receiver.take() {
-            _ if mem::take(&mut self.waits.handler_receives) => Waiter::Handler,
+            _ if self.waits.take(Wait::HandlerReceives) => Waiter::Handler,
             Some(waker) => Waiter::Task(waker),
             None => Waiter::Nobody,
         }
@@ -78,7 +119,7 @@ impl StreamState {
 
     /// Most senders never wait, so that their waker is a rare thing.
     pub(in crate::engine::stream) fn put_sender(&mut self, who: Who<'_>) {
-        self.waits.handler_sends = matches!(who, Who::Handler);
+        self.waits.set(Wait::HandlerSends, matches!(who, Who::Handler));
         match who {
             Who::Handler => drop(self.take_rare(|rare| rare.sender.take())),
             Who::Task(waker) => match &mut self.rare().sender {
@@ -89,7 +130,7 @@ impl StreamState {
     }
 
     pub(super) fn take_sender(&mut self) -> Waiter {
-        if mem::take(&mut self.waits.handler_sends) {
+        if self.waits.take(Wait::HandlerSends) {
             return Waiter::Handler;
         }
         self.take_rare(|rare| rare.sender.take()).map_or(Waiter::Nobody, Waiter::Task)
@@ -115,7 +156,7 @@ impl StreamState {
 
     /// The receiver has an answer, which finds room or waits for some.
     pub(in crate::engine::stream) fn put_answerer(&mut self, who: Who<'_>, has_room: bool) {
-        self.waits.answers = !has_room;
+        self.waits.set(Wait::Answers, !has_room);
         if !has_room {
             self.put_receiver(who);
         }
