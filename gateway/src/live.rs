@@ -30,7 +30,7 @@ use crate::upstreams::{Route, Upstream};
 pub struct Live(Arc<Shared>);
 
 struct Shared {
-    /// By which it knows again what it has forwarded: an obfuscated identifier (RFC 7239 §6.3).
+    /// By which it knows again what it has forwarded: a pseudonym (RFC 9110 §7.6.3).
     name: Box<str>,
     routes: ArcSwap<Routes>,
     /// One at a time, so that each begins with the upstreams of the one before.

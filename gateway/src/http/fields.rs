@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue, VIA};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, Version, request, response};
 use sockeye::Peer;
@@ -72,7 +72,9 @@ pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &P
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     join_cookies(&mut fields);
-    forward(&mut fields, parts, peer, policy, name);
+    forward(&mut fields, parts, peer, policy);
+    // RFC 9110 §7.6.3
+    append(&mut fields, VIA, &format!("{} {name}", via(parts.version)));
     fields
 }
 
@@ -168,7 +170,7 @@ fn join_cookies(fields: &mut HeaderMap) {
 }
 
 /// Says for whom the request goes on (RFC 7239), after what the client's own proxies say where they are trusted.
-fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, policy: &Policy, name: &str) {
+fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, policy: &Policy) {
     if !policy.trust_forwarded {
         let claimed: Vec<_> = fields.keys().filter(|name| is_claim(name)).cloned().collect();
         for name in claimed {
@@ -179,7 +181,7 @@ fn forward(fields: &mut HeaderMap, parts: &request::Parts, peer: Option<&Peer>, 
     let proto = if peer.is_some_and(Peer::is_secure) { "https" } else { "http" };
     let host = authority(&parts.uri, &parts.headers);
     let host = host.as_ref().map(Authority::as_str);
-    append(fields, header::FORWARDED, &forwarded(ip, name, host, proto));
+    append(fields, header::FORWARDED, &forwarded(ip, host, proto));
     if let Some(ip) = ip {
         append(fields, FORWARDED_FOR, &ip.to_string());
     }
@@ -196,13 +198,22 @@ fn is_claim(name: &HeaderName) -> bool {
     name == header::FORWARDED.as_str() || name == REAL_IP.as_str() || name.starts_with("x-forwarded-")
 }
 
-/// Whether a request has been forwarded by the gateway of this name, and so goes round in a circle.
-pub(crate) fn are_by(fields: &HeaderMap, name: &str) -> bool {
-    let elements = fields.get_all(header::FORWARDED).iter().filter_map(|value| value.to_str().ok());
-    elements.flat_map(|value| value.split([',', ';'])).any(|pair| pair.trim().strip_prefix("by=") == Some(name))
+/// Whether a request has been forwarded by the gateway of this name, and so goes round in a circle. No proxy between removes a `Via`
+/// (RFC 9110 §7.6.3), as it may all that says for whom a request is forwarded.
+pub(crate) fn are_via(fields: &HeaderMap, name: &str) -> bool {
+    tokens(fields, &VIA).any(|element| element.split_ascii_whitespace().nth(1) == Some(name))
 }
 
-fn forwarded(ip: Option<IpAddr>, name: &str, host: Option<&str>, proto: &str) -> String {
+/// How a `Via` says in which version a message came.
+fn via(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_2 => "2.0",
+        Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}
+
+fn forwarded(ip: Option<IpAddr>, host: Option<&str>, proto: &str) -> String {
     let who = match ip {
         Some(IpAddr::V4(ip)) => ip.to_string(),
         // RFC 7239 §6: in brackets, and so in quotes.
@@ -210,7 +221,7 @@ fn forwarded(ip: Option<IpAddr>, name: &str, host: Option<&str>, proto: &str) ->
         None => "unknown".to_owned(),
     };
     let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    format!("for={who};by={name}{host};proto={proto}")
+    format!("for={who}{host};proto={proto}")
 }
 
 fn append(fields: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -287,24 +298,25 @@ mod tests {
         let fields = of_request(&parts, None, &Policy::default(), "_us");
         assert!(fields.keys().all(|name| !name.as_str().contains('_')), "CGI knows no hyphen: {fields:?}");
         assert!(!fields.contains_key("x-forwarded-for") && !fields.contains_key("x-forwarded-port"));
-        assert_eq!(fields["forwarded"], "for=unknown;by=_us;host=\"example.com\";proto=http");
+        assert_eq!(fields["forwarded"], "for=unknown;host=\"example.com\";proto=http");
         assert_eq!(fields["x-forwarded-host"], "example.com");
         let trusting = Policy { trust_forwarded: true, ..Policy::default() };
         let fields = of_request(&parts, None, &trusting, "_us");
         assert_eq!(fields["x-forwarded-for"], "1.2.3.4");
-        assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;by=_us;host=\"example.com\";proto=http");
+        assert_eq!(fields["forwarded"], "for=1.2.3.4, for=unknown;host=\"example.com\";proto=http");
     }
 
-    /// RFC 7239 §5.1, §6.3
+    /// RFC 9110 §7.6.3
     #[test]
     fn a_request_that_comes_again_is_known_by_the_gateways_name() {
-        let first = of_request(&parts(&[]), None, &Policy::default(), "_us");
-        assert!(are_by(&first, "_us") && !are_by(&first, "_u") && !are_by(&first, "_other"));
-        let mut again = parts(&[]);
-        again.headers = first;
-        let trusting = Policy { trust_forwarded: true, ..Policy::default() };
-        let behind_another = of_request(&again, None, &trusting, "_other");
-        assert!(are_by(&behind_another, "_us") && are_by(&behind_another, "_other"));
+        let mut again = parts(&[("via", "1.0 fred, HTTP/1.1 p.example (Apache/1.1)"), ("via", "1.1 _inner")]);
+        again.headers = of_request(&again, None, &Policy::default(), "_us");
+        assert_eq!(again.headers["via"], "1.0 fred, HTTP/1.1 p.example (Apache/1.1), 1.1 _inner, 1.1 _us");
+        again.version = Version::HTTP_2;
+        let behind_another = of_request(&again, None, &Policy::default(), "_other");
+        assert!(["_us", "_other", "_inner", "fred", "p.example"].iter().all(|name| are_via(&behind_another, name)));
+        assert!(!are_via(&behind_another, "_u") && !are_via(&behind_another, "(Apache/1.1)"));
+        assert!(behind_another["via"].to_str().unwrap().ends_with(", 2.0 _other"));
     }
 
     /// RFC 9110 §10.2.2

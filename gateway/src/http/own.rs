@@ -12,7 +12,7 @@ use crate::observe::{End, Exchange};
 /// An answer to a request that goes no further. None where it goes on. The gateway has this name.
 pub(crate) fn answer<B>(request: &Request<B>, name: &str) -> Option<fn(Exchange) -> Response<Content>> {
     // RFC 9110 §7.6.3: each time around would take a connection more, until there is none left.
-    if fields::are_by(request.headers(), name) {
+    if fields::are_via(request.headers(), name) {
         return Some(|exchange| {
             let text = "this gateway has forwarded the request before: an upstream of it leads back to it";
             Failure::new(StatusCode::LOOP_DETECTED, text).answer(exchange)

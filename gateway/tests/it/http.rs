@@ -109,24 +109,28 @@ async fn names_that_clients_choose_share_a_connection() {
     assert_eq!(upstream.counter(sockeye::Counter::Connections), 1);
 }
 
-/// An upstream that leads back here, as where a name has come to mean the gateway itself: the circle ends at once.
+/// An upstream that leads back here, as where a name has come to mean the gateway itself: the circle ends at once, also where another
+/// gateway stands in it, which takes away what it does not trust.
 #[tokio::test]
-async fn a_gateway_that_is_its_own_upstream_says_so() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let live = Live::new(&Config::to(format!("http://{address}"))).unwrap();
-    let before_it = gateway(&format!("http://{address}"), Protocol::Http1).await;
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    tokio::spawn(sockeye::Server::new().serve(listener, Gateway::new(live)));
-    for gateway in [address, before_it] {
-        let request = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
-        let response = soon(http_client(true).request(request)).await.unwrap();
-        assert_eq!(response.status(), StatusCode::LOOP_DETECTED);
-        let socket = soon(client(gateway, http::Version::HTTP_2).open("/")).await;
-        assert!(
-            matches!(socket, Err(sockeye::Error::Refused(response)) if response.status() == StatusCode::LOOP_DETECTED)
-        );
+async fn a_gateway_whose_upstream_leads_back_to_it_says_so() {
+    for another_stands_between in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let another = gateway(&format!("http://{address}"), Protocol::Http1).await;
+        let leads_to = if another_stands_between { another } else { address };
+        let live = Live::new(&Config::to(format!("http://{leads_to}"))).unwrap();
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        tokio::spawn(sockeye::Server::new().serve(listener, Gateway::new(live)));
+        for gateway in [address, another] {
+            let request = Request::get(format!("http://{gateway}/")).body(Full::default()).unwrap();
+            let response = soon(http_client(true).request(request)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::LOOP_DETECTED);
+            let socket = soon(client(gateway, http::Version::HTTP_2).open("/")).await;
+            assert!(
+                matches!(socket, Err(sockeye::Error::Refused(response)) if response.status() == StatusCode::LOOP_DETECTED)
+            );
+        }
     }
 }
 
