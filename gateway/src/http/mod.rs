@@ -36,7 +36,7 @@ pub(crate) async fn forward(
     let is_empty = body.is_end_stream();
     let has_trailers = outline.fields.contains_key(TRAILER);
     let mut upload = Upload::new(body, has_trailers, exchange.live().clone());
-    // Once more at the same upstream where a connection ended, and once at another.
+    // Once more at the same upstream where a connection ended; at another once where it may have been seen, and else at any.
     let (mut is_again, mut is_elsewhere) = (false, false);
     loop {
         let (progress, untouched) = (upload.progress(), upload.untouched());
@@ -71,12 +71,12 @@ pub(crate) async fn forward(
             continue;
         }
         lease.failed(&failed);
-        let Some((other, again)) = again.filter(|_| !is_elsewhere).and_then(|again| Some((lease.another()?, again)))
-        else {
+        let goes_on = failed.is_unreached() || !std::mem::replace(&mut is_elsewhere, true);
+        let Some((other, again)) = again.filter(|_| goes_on).and_then(|again| Some((lease.another()?, again))) else {
             exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         };
-        (lease, upload, is_again, is_elsewhere) = (other, again, false, true);
+        (lease, upload, is_again) = (other, again, false);
     }
 }
 

@@ -9,12 +9,14 @@ use super::{Group, Upstream};
 pub struct Lease {
     upstream: Arc<Upstream>,
     group: Arc<Group>,
+    /// Those that were asked before it.
+    tried: Vec<Arc<Upstream>>,
 }
 
 impl Lease {
-    pub(super) fn new(upstream: Arc<Upstream>, group: Arc<Group>) -> Self {
+    pub(super) fn new(upstream: Arc<Upstream>, group: Arc<Group>, tried: Vec<Arc<Upstream>>) -> Self {
         upstream.begin();
-        Self { upstream, group }
+        Self { upstream, group, tried }
     }
 
     /// The upstream gave no answer. After several in a row it rests for a while.
@@ -27,9 +29,11 @@ impl Lease {
         self.upstream.succeeded();
     }
 
-    /// A place at another upstream of the route, for what this one did not take. None where there is no other that may be asked.
+    /// A place at another upstream of the route, for what neither this one nor those before it took. None where there is no other that
+    /// may be asked: one that rests is where this is the first.
     pub fn another(&self) -> Option<Self> {
-        self.group.least_open(Some(&self.upstream))
+        let tried = self.tried.iter().chain([&self.upstream]).cloned().collect();
+        self.group.least_open(tried)
     }
 }
 

@@ -96,23 +96,24 @@ impl Route {
     /// All have failed the check that the configuration asks for.
     pub fn lease(&self) -> Result<Lease, Unavailable> {
         let group = &self.upstreams;
-        group.least_open(None).ok_or_else(|| Unavailable(group.all.clone()))
+        group.least_open(Vec::new()).ok_or_else(|| Unavailable(group.all.clone()))
     }
 }
 
 impl Group {
-    /// The one with the fewest open exchanges, but for one that was tried.
-    fn least_open(self: &Arc<Self>, tried: Option<&Arc<Upstream>>) -> Option<Lease> {
+    /// The one with the fewest open exchanges, but for those that were tried. Behind two of them it is one that is well: where all rest,
+    /// nobody waits for each to time out.
+    fn least_open(self: &Arc<Self>, tried: Vec<Arc<Upstream>>) -> Option<Lease> {
         let now = Instant::now();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
         let (behind, before) = self.all.split_at(first);
         let candidates =
-            before.iter().chain(behind).filter(|upstream| tried.is_none_or(|tried| !Arc::ptr_eq(tried, upstream)));
+            before.iter().chain(behind).filter(|upstream| !tried.iter().any(|tried| Arc::ptr_eq(tried, upstream)));
         let states = candidates.map(|upstream| (upstream, upstream.state(now)));
         let chosen = states
-            .filter(|(_, state)| *state != State::Ill)
+            .filter(|(_, state)| *state == State::Well || *state == State::Resting && tried.len() < 2)
             .min_by_key(|(upstream, state)| (*state == State::Resting, upstream.open()))?;
-        Some(Lease::new(chosen.0.clone(), self.clone()))
+        Some(Lease::new(chosen.0.clone(), self.clone(), tried))
     }
 }
 
@@ -205,6 +206,19 @@ mod tests {
         let first = routes.iter().next().unwrap().lease().unwrap();
         let second = first.another().unwrap();
         assert_ne!(first.reach().target(), second.reach().target());
+        assert!(second.another().is_none(), "each is asked once");
+    }
+
+    #[test]
+    fn behind_two_that_failed_one_that_rests_is_not_waited_for() {
+        let routes = routes(&["http://a:1", "http://b:1", "http://c:1", "http://d:1"]);
+        let route = routes.iter().next().unwrap();
+        let second = route.lease().unwrap().another().unwrap();
+        let third = second.another().unwrap();
+        (0..FAILURES).for_each(|_| third.failed(&"refused"));
+        let fourth = second.another().unwrap();
+        assert_ne!(third.reach().target(), fourth.reach().target());
+        assert!(fourth.another().is_none());
     }
 
     /// Connections, health and what is open stay with an upstream that a new configuration has as before.

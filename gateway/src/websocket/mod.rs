@@ -56,7 +56,6 @@ pub(crate) async fn open(
     }
     let handshake = Handshake::of(&upgrade, peer.as_ref(), policy, exchange.live().name());
     drop(peer);
-    let mut is_repeated = false;
     loop {
         exchange.upstream(lease.reach().shared_target());
         let failed = match ask(&handshake, lease.reach()).await {
@@ -81,9 +80,9 @@ pub(crate) async fn open(
             false => lease.failed(&failed),
         }
         // A handshake that the upstream may have seen may have begun a socket there.
-        let other = if failed.is_unreached() && !is_repeated { lease.another() } else { None };
+        let other = if failed.is_unreached() { lease.another() } else { None };
         let Some(other) = other else { return Failure::of_upstream(&failed).answer(exchange) };
-        (lease, is_repeated) = (other, true);
+        lease = other;
     }
 }
 

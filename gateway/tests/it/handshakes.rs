@@ -3,12 +3,14 @@
 use http::{HeaderMap, Request, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use sockeye::client::TunnelAnswer;
-use sockeye::{Client, Error};
-use sockeye_gateway::Protocol;
+use sockeye::{Client, Error, websocket};
+use sockeye_gateway::{Config, Protocol};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::common::{Place, accept, client, field, gateway, raw_upstream, read_head, soon, take_socket};
+use crate::common::{
+    Place, accept, client, echo, field, gateway, gateway_of, raw_upstream, read_head, soon, take_socket, upstream,
+};
 
 async fn ask(client: &Client, fields: &[(&'static str, &'static str)]) -> TunnelAnswer {
     let mut request = Request::get("http://example.com/chat?a=b").header("sec-websocket-version", "13");
@@ -183,6 +185,21 @@ async fn an_upstream_that_is_down_is_502_until_it_is_back() {
     let listener = TcpListener::from_std(place.listen()).unwrap();
     let (answer, _) = tokio::join!(ask(&client, &[]), take_socket(&listener));
     assert!(matches!(answer, TunnelAnswer::Opened(..)), "{answer:?}");
+}
+
+/// A handshake that nobody has seen goes on until an upstream takes it.
+#[tokio::test]
+async fn a_handshake_passes_by_all_upstreams_that_are_down() {
+    let (down, too) = (Place::new(), Place::new());
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut config = Config::to(down.url());
+        config.all.upstream.extend([too.url(), upstream(websocket(echo)).await]);
+        config.all.to = Some(protocol.to_string());
+        let client = client(gateway_of(&config).await.0, Version::HTTP_2);
+        for _ in 0..6 {
+            soon(client.open("/")).await.unwrap();
+        }
+    }
 }
 
 /// RFC 8441 §3: an upstream that speaks HTTP/2 and does not offer the extended CONNECT gets its WebSockets over HTTP/1.1, and is not

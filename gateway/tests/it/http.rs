@@ -152,11 +152,11 @@ async fn an_upstream_that_is_down_is_502_with_a_reason() {
 /// RFC 9110 §9.2.2: nothing of it has been seen, so that it may be made elsewhere, whatever it does and with all of its content.
 #[tokio::test]
 async fn content_that_no_upstream_has_seen_goes_to_another() {
-    let place = Place::new();
+    let (place, other) = (Place::new(), Place::new());
     let up = upstream(mirror()).await;
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let mut config = Config::to(place.url());
-        config.all.upstream.push(up.clone());
+        config.all.upstream.extend([other.url(), up.clone()]);
         config.all.to = Some(protocol.to_string());
         let gateway = gateway_of(&config).await.0;
         for number in 0..6 {
