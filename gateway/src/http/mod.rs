@@ -33,16 +33,16 @@ pub(crate) async fn forward(
     let interim = Interim::of(&request);
     let (parts, body) = request.into_parts();
     let outline = Outline::of(&parts, &body, policy, exchange.live().name(), interim);
-    let is_empty = body.is_end_stream();
     let has_trailers = outline.fields.contains_key(TRAILER);
     let mut upload = Upload::new(body, has_trailers, exchange.live().clone());
-    // Once more at the same upstream where a connection ended; at another once where it may have been seen, and else at any.
+    // Once more at the same upstream where a connection ended, or took no more; at another once where it may have been seen, and else at any.
     let (mut is_again, mut is_elsewhere) = (false, false);
     loop {
-        let (progress, untouched) = (upload.progress(), upload.untouched());
+        let (progress, content) = (upload.progress(), upload.content());
         exchange.upstream(lease.reach().shared_target());
         let failed = match attempt(&outline, upload, &progress, lease.reach(), is_again).await {
             Ok(mut response) => {
+                content.forget();
                 lease.succeeded();
                 if outline.host.is_none() {
                     fields::lead_back(response.headers_mut(), &outline.fields, lease.reach().target());
@@ -58,19 +58,15 @@ pub(crate) async fn forward(
         }
         // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm, and with all of its content.
         let may_repeat = failed.is_unreached() || parts.method.is_idempotent() && !failed.is_timeout();
-        let untouched = if may_repeat { untouched.take() } else { None };
-        let again = match untouched {
-            Some(body) => Some(Upload::new(body, has_trailers, exchange.live().clone())),
-            None => (may_repeat && is_empty).then(Upload::empty),
-        };
-        if failed.is_of_connection()
-            && !is_again
-            && let Some(again) = again
-        {
+        let again = if may_repeat { content.again() } else { None };
+        let says_nothing = failed.is_of_connection() && !is_again;
+        if says_nothing && let Some(again) = again {
             (is_again, upload) = (true, again);
             continue;
         }
-        lease.failed(&failed);
+        if !says_nothing {
+            lease.failed(&failed);
+        }
         let goes_on = failed.is_unreached() || !std::mem::replace(&mut is_elsewhere, true);
         let Some((other, again)) = again.filter(|_| goes_on).and_then(|again| Some((lease.another()?, again))) else {
             exchange.uploaded(progress.octets());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty};
@@ -21,36 +21,101 @@ use crate::reach;
 /// §10.1.1).
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Octets of content that are kept until the upstream answers: a form or a call, whose stream or connection may end under it.
+const KEPT: usize = 16 << 10;
+
 /// The content of a request as it comes: the server's own, or what a layer before the gateway has made of it.
 pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
 
 /// The content of a request on its way to an upstream.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    untouched: Untouched,
-    /// From when something of it was asked for.
-    body: Option<Incoming>,
+    content: Repeatable,
     progress: Progress,
-    /// Where its octets are counted as they go.
-    live: Option<Live>,
     /// Some while it waits to be admitted.
     patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// The content of an upload, which may be taken from it for another one, as long as all of it is there. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Repeatable(Arc<Mutex<Option<Parts>>>);
+
+/// Content in its parts.
+#[derive(Debug)]
+struct Parts {
+    /// What an upload before this one sent.
+    again: Bytes,
+    /// What follows it.
+    rest: Incoming,
+    /// What went so far, as long as all of it is kept.
+    sent: Option<BytesMut>,
+    /// Where its octets are counted as they go.
+    live: Option<Live>,
     /// Whether its client says that trailers follow (RFC 9110 §6.6.2).
     has_trailers: bool,
 }
 
-/// The content until something of it is asked for: what failed before may go to another upstream with all of it. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Untouched(Arc<Mutex<Option<Incoming>>>);
-
-impl Untouched {
-    pub(crate) fn take(&self) -> Option<Incoming> {
-        self.lock().take()
+impl Repeatable {
+    /// An upload of all of it, and nothing is left for the one before. None where not all of it is there.
+    pub(crate) fn again(&self) -> Option<Upload> {
+        let mut parts = self.lock().take()?;
+        let mut sent = parts.sent.take()?;
+        sent.extend_from_slice(&parts.again);
+        Some(Upload::of(Parts { again: sent.freeze(), sent: Some(BytesMut::new()), ..parts }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
+    /// It has its answer, and is not made again.
+    pub(crate) fn forget(&self) {
+        if let Some(parts) = &mut *self.lock() {
+            parts.sent = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Parts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Parts {
+    fn new(rest: Incoming) -> Self {
+        Self { again: Bytes::new(), rest, sent: Some(BytesMut::new()), live: None, has_trailers: false }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.again.is_empty() {
+            let again = std::mem::take(&mut self.again);
+            self.sent = Some(BytesMut::from(&*again));
+            return Poll::Ready(Some(Ok(Frame::data(again))));
+        }
+        let mut frame = ready!(Pin::new(&mut self.rest).poll_frame(cx));
+        match &mut frame {
+            Some(Ok(frame)) => match frame.data_ref() {
+                Some(data) => self.count(data),
+                None => {
+                    frame.trailers_mut().map(fields::of_trailers);
+                    self.sent = None;
+                }
+            },
+            Some(Err(_)) => self.sent = None,
+            // Whoever takes it again may ask once more.
+            None => self.rest = nothing(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn count(&mut self, octets: &[u8]) {
+        if let Some(live) = &self.live {
+            live.counts().received(octets.len() as u64);
+        }
+        self.sent = self.sent.take().filter(|sent| sent.len() + octets.len() <= KEPT);
+        if let Some(sent) = &mut self.sent {
+            sent.extend_from_slice(octets);
+        }
+    }
+}
+
+fn nothing() -> Incoming {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
 /// What others know of an upload, and may say to it. Clones share it.
@@ -107,26 +172,20 @@ impl Progress {
 
 impl Upload {
     pub(crate) fn new(body: Incoming, has_trailers: bool, live: Live) -> Self {
-        Self { live: Some(live), has_trailers, ..Self::of(body) }
+        Self::of(Parts { live: Some(live), has_trailers, ..Parts::new(body) })
     }
 
     pub(crate) fn empty() -> Self {
-        Self::of(Empty::new().map_err(|never| match never {}).boxed_unsync())
+        Self::of(Parts::new(nothing()))
     }
 
-    fn of(body: Incoming) -> Self {
-        Self {
-            untouched: Untouched(Arc::new(Mutex::new(Some(body)))),
-            body: None,
-            progress: Progress::default(),
-            live: None,
-            patience: None,
-            has_trailers: false,
-        }
+    fn of(parts: Parts) -> Self {
+        let content = Repeatable(Arc::new(Mutex::new(Some(parts))));
+        Self { content, progress: Progress::default(), patience: None }
     }
 
-    pub(crate) fn untouched(&self) -> Untouched {
-        self.untouched.clone()
+    pub(crate) fn content(&self) -> Repeatable {
+        self.content.clone()
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -137,13 +196,6 @@ impl Upload {
     pub(crate) fn wait(&mut self) {
         *self.progress.lock() = Gate::Shut(None);
         self.patience = Some(Box::pin(tokio::time::sleep(PATIENCE)));
-    }
-
-    fn look<T>(&self, look: impl Fn(&Incoming) -> T) -> Option<T> {
-        match &self.body {
-            Some(body) => Some(look(body)),
-            None => self.untouched.lock().as_ref().map(look),
-        }
     }
 
     fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -168,25 +220,17 @@ impl Body for Upload {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         ready!(self.poll_admitted(cx));
-        let Self { untouched, body, .. } = &mut *self;
-        if body.is_none() {
-            *body = untouched.take();
-        }
-        // What has gone to another upstream is no content of this one's, and least of all the whole of it.
-        let Some(body) = body else { return Poll::Ready(Some(Err(sockeye::Error::Closed.into()))) };
-        let mut frame = Pin::new(body).poll_frame(cx);
+        let frame = match &mut *self.content.lock() {
+            Some(parts) => parts.poll_frame(cx),
+            // What has gone to another upstream is no content of this one's, and least of all the whole of it.
+            None => return Poll::Ready(Some(Err(sockeye::Error::Closed.into()))),
+        };
         let shared = &self.progress.0;
         shared.awaits_client.store(frame.is_pending(), Ordering::Relaxed);
-        match &mut frame {
+        match &frame {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    fields::of_trailers(trailers);
-                }
                 let octets = frame.data_ref().map_or(0, Bytes::len) as u64;
                 shared.octets.fetch_add(octets, Ordering::Relaxed);
-                if let Some(live) = &self.live {
-                    live.counts().received(octets);
-                }
             }
             Poll::Ready(Some(Err(error))) => _ = shared.broken.set(reach::Error::content(&**error)),
             Poll::Ready(None) | Poll::Pending => {}
@@ -195,12 +239,17 @@ impl Body for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.look(Body::is_end_stream).unwrap_or(false)
+        self.content.lock().as_ref().is_some_and(|parts| parts.again.is_empty() && parts.rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        // RFC 9112 §7.1.2: behind content of a length nothing can follow.
-        let whole = if self.has_trailers { None } else { self.look(Body::size_hint) };
-        whole.unwrap_or_default()
+        match &*self.content.lock() {
+            // RFC 9112 §7.1.2: behind content of a length nothing can follow.
+            Some(parts) if !parts.has_trailers => match parts.rest.size_hint().exact() {
+                Some(octets) => SizeHint::with_exact(octets.saturating_add(parts.again.len() as u64)),
+                None => SizeHint::default(),
+            },
+            _ => SizeHint::default(),
+        }
     }
 }

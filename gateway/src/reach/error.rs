@@ -20,6 +20,8 @@ enum Kind {
     Invalid,
     /// No octet of a request has been sent.
     Unreached,
+    /// A connection did nothing for the request, as it takes no more of them.
+    Refused,
     /// It chose no HTTP/1.1 by ALPN, and so has seen nothing of a request.
     NotHttp1,
     /// A step took too long: whether anything was sent by then.
@@ -120,9 +122,9 @@ impl Error {
             error @ E::Reset { reason: sockeye::Reason::ENHANCE_YOUR_CALM, by: sockeye::Side::Client } => Self::failed(
                 format!("{target} sent a head of more than 16 KiB or 100 fields, or did not take the content: {error}"),
             ),
-            // RFC 9113 §8.7: nothing was done for it.
+            // RFC 9113 §8.7: nothing was done for it; most often the connection is about to end (§6.8).
             error @ E::Reset { reason: sockeye::Reason::REFUSED_STREAM, .. } => {
-                Self::unreached(format!("{target} refused the stream: {error}"))
+                Self { kind: Kind::Refused, text: format!("{target} refused the stream: {error}") }
             }
             error => Self::failed(format!("{target} gave no answer: {error}")),
         }
@@ -172,7 +174,7 @@ impl Error {
 
     /// Whether the upstream has seen nothing of the request, so that it may be made elsewhere.
     pub fn is_unreached(&self) -> bool {
-        matches!(self.kind, Kind::Unreached | Kind::NotHttp1 | Kind::TimedOut { sent: false })
+        matches!(self.kind, Kind::Unreached | Kind::Refused | Kind::NotHttp1 | Kind::TimedOut { sent: false })
     }
 
     /// Whether it speaks HTTP/2, and nothing else.
@@ -183,7 +185,7 @@ impl Error {
     /// Whether it was the end of a connection, as every server ends some: that says nothing of the upstream itself, which another
     /// connection may reach.
     pub(crate) fn is_of_connection(&self) -> bool {
-        matches!(self.kind, Kind::Ended)
+        matches!(self.kind, Kind::Ended | Kind::Refused)
     }
 
     /// Whether a step took too long.

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use http::{Method, Request, StatusCode, Version};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
-use sockeye_gateway::Protocol;
+use sockeye_gateway::{Config, Live, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::common::{client, gateway, open_tunnel, raw_upstream, read_head, soon};
+use crate::common::{client, gateway, gateway_of_live, open_tunnel, raw_upstream, read_head, soon};
 
 /// What an upstream was asked for.
 type Asked = Arc<Mutex<Vec<String>>>;
@@ -104,9 +104,10 @@ const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
-/// Speaks HTTP/2 by hand. The first stream of each connection is answered; at the second, which it has not looked at, the connection
-/// begins to end (RFC 9113 §6.8).
-async fn serve_one_stream(mut stream: TcpStream) -> std::io::Result<()> {
+/// Speaks HTTP/2 by hand. The first stream of each connection is answered; at such a frame of the second, which it has not looked at,
+/// the connection begins to end (RFC 9113 §6.8).
+async fn serve_one_stream(mut stream: TcpStream, last: u8) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
     let mut preface = [0; 24];
     stream.read_exact(&mut preface).await?;
     // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 §3)
@@ -127,11 +128,11 @@ async fn serve_one_stream(mut stream: TcpStream) -> std::io::Result<()> {
                 // `:status: 200` by its number (RFC 7541, Appendix A); a request that has ended has its answer at once.
                 stream.write_all(&frame(HEADERS, 4 | flags & 1, id, &[0x88])).await?;
             }
-            (HEADERS, Some(first)) if id > first => {
+            (_, Some(first)) if kind == last && id > first => {
                 let payload = [first.to_be_bytes(), [0; 4]].concat();
                 stream.write_all(&frame(GOAWAY, 0, 0, &payload)).await?;
             }
-            (DATA, Some(first)) if id == first => stream.write_all(&frame(DATA, 0, id, &payload)).await?,
+            (DATA, Some(first)) if id == first => stream.write_all(&frame(DATA, flags & 1, id, &payload)).await?,
             _ => {}
         }
     }
@@ -142,11 +143,11 @@ fn frame(kind: u8, flags: u8, id: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &id.to_be_bytes(), payload].concat()
 }
 
-async fn upstream_of_one_stream() -> String {
+async fn upstream_of_one_stream(last: u8) -> String {
     let (url, listener) = raw_upstream().await;
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve_one_stream(stream));
+            tokio::spawn(serve_one_stream(stream, last));
         }
     });
     url
@@ -155,7 +156,7 @@ async fn upstream_of_one_stream() -> String {
 /// RFC 9113 §6.8: nothing was done for a stream above the last one that a GOAWAY names, whatever was asked for by it.
 #[tokio::test]
 async fn what_a_goaway_leaves_out_is_made_again() {
-    let url = upstream_of_one_stream().await;
+    let url = upstream_of_one_stream(HEADERS).await;
     let (client, gateway) = (http_client(), gateway(&url, Protocol::Http2).await);
     for method in [Method::GET, Method::POST] {
         for _ in 0..20 {
@@ -164,10 +165,29 @@ async fn what_a_goaway_leaves_out_is_made_again() {
     }
 }
 
+/// The same with content, all of which the upstream gets, and which is thought no less of.
+#[tokio::test]
+async fn content_that_a_goaway_leaves_out_is_sent_again() {
+    let mut config = Config::to(upstream_of_one_stream(DATA).await);
+    config.all.to = Some(Protocol::Http2.to_string());
+    let live = Live::new(&config).unwrap();
+    let (client, (gateway, _handle)) = (http_client(), gateway_of_live(live.clone()).await);
+    for octets in [7, 16 << 10] {
+        for number in 0..20 {
+            let content = bytes::Bytes::from(vec![number; octets]);
+            let request = Request::post(format!("http://{gateway}/")).body(Full::new(content.clone())).unwrap();
+            let response = soon(client.request(request)).await.unwrap();
+            assert_eq!(response.status(), StatusCode::OK, "{octets} octets, {number}");
+            assert!(soon(response.collect()).await.unwrap().to_bytes() == content);
+            assert_eq!(live.upstreams()[0].trouble(), None);
+        }
+    }
+}
+
 /// The same of handshakes.
 #[tokio::test]
 async fn a_socket_that_a_goaway_leaves_out_is_opened_again() {
-    let url = upstream_of_one_stream().await;
+    let url = upstream_of_one_stream(HEADERS).await;
     let client = client(gateway(&url, Protocol::Http2).await, Version::HTTP_2);
     for number in 0..20 {
         let mut tunnel = open_tunnel(&client).await;
