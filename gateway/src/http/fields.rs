@@ -68,6 +68,10 @@ pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &P
     let takes_trailers = tokens(&fields, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
     remove_connections(&mut fields);
     fields.remove(header::HOST);
+    // RFC 9110 §10.1.1: from a client of HTTP/1.0, which does not wait for a 100, it counts for nothing.
+    if parts.version == Version::HTTP_10 {
+        fields.remove(header::EXPECT);
+    }
     if takes_trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
     }
@@ -283,6 +287,17 @@ mod tests {
         assert_eq!(fields["x-end"], "1");
         assert_eq!(fields["content-length"], "5", "it says where the message ends");
         assert_eq!(fields.get_all("te").iter().collect::<Vec<_>>(), ["trailers"]);
+    }
+
+    /// RFC 9110 §10.1.1
+    #[test]
+    fn nobody_waits_for_what_a_client_of_http_1_0_expects() {
+        let mut parts = parts(&[("expect", "100-continue")]);
+        for (version, expects) in [(Version::HTTP_10, false), (Version::HTTP_11, true), (Version::HTTP_2, true)] {
+            parts.version = version;
+            let fields = of_request(&parts, None, &Policy::default(), "_us");
+            assert_eq!(fields.contains_key("expect"), expects, "{version:?}");
+        }
     }
 
     /// RFC 7239 §8.1: who may say anything may lie.
