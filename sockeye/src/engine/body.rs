@@ -232,10 +232,21 @@ impl Received {
             }
             return Poll::Pending;
         };
+        if frame.is_none() {
+            self.link = None;
+        }
         if let (Some(Ok(frame)), Some((_, octets))) = (&frame, &mut self.time) {
             *octets += frame.data_ref().map_or(0, Bytes::len);
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Error::of_hyper)))
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.incoming.is_end_stream()) {
+            link.leave_unread();
+        }
     }
 }
 

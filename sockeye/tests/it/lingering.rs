@@ -166,3 +166,22 @@ async fn an_honest_answer_is_read_whole() {
         assert!(within(socket.recv()).await.unwrap() == Some(message().into()));
     }
 }
+
+/// RFC 9112 §9.6: who sends all of its content before it reads gets its answer, though nobody wanted the content.
+#[tokio::test]
+async fn content_that_is_not_wanted_is_read_until_its_client_has_the_answer() {
+    let refuse =
+        async |_: Request<Body>| Ok::<_, BoxError>(Response::builder().status(413).body(Body::from("too much"))?);
+    let server = start(Server::new(), service_fn(refuse)).await;
+    let mut transport = TcpStream::connect(server.addr).await.unwrap();
+    let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 3 << 20);
+    transport.write_all(head.as_bytes()).await.unwrap();
+    // The answer is there.
+    within(transport.readable()).await.unwrap();
+    for _ in 0..3 << 10 {
+        within(transport.write_all(&[0; 1024])).await.expect("the content is taken");
+    }
+    let mut answer = String::new();
+    within(transport.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("too much"), "{answer}");
+}

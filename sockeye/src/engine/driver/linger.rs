@@ -16,7 +16,7 @@ use crate::engine::link::Limits;
 
 /// Shuts a transport down and reads on to the peer's end, for some time and some octets: a transport that is closed with octets
 /// unread would take back the last that was sent.
-pub(super) struct Linger {
+pub(crate) struct Linger {
     step: Step,
     deadline: Pin<Box<Sleep>>,
 }
@@ -34,7 +34,7 @@ enum Step {
 
 /// What has become of a transport that lingers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lingering {
+pub(crate) enum Lingering {
     /// It goes on.
     On,
     /// The peer has just sent more than it may.
@@ -50,13 +50,13 @@ fn most(limits: &Limits) -> u32 {
 
 impl Linger {
     /// `is_shut_down` says that our half has ended already.
-    pub(super) fn new(limits: &Limits, is_shut_down: bool) -> Self {
+    pub(crate) fn new(limits: &Limits, is_shut_down: bool) -> Self {
         let step = if is_shut_down { Step::Read(most(limits)) } else { Step::Write };
         Self { step, deadline: Box::pin(tokio::time::sleep(limits.close_timeout)) }
     }
 
     /// Goes on towards the transport's end. `read_ended` says that the peer's is known already.
-    pub(super) fn poll_shutdown<T>(
+    pub(crate) fn poll_shutdown<T>(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut T,
@@ -109,7 +109,7 @@ impl Linger {
     }
 
     /// No more than this is left of the time.
-    pub(super) fn hasten(&mut self, time: Duration) {
+    pub(crate) fn hasten(&mut self, time: Duration) {
         if let Some(deadline) = Instant::now().checked_add(time).filter(|deadline| *deadline < self.deadline.deadline())
         {
             self.deadline.as_mut().reset(deadline);
@@ -117,7 +117,7 @@ impl Linger {
     }
 
     /// Ready when there is no more time.
-    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.deadline.as_mut().poll(cx)
     }
 }

@@ -8,7 +8,7 @@ mod crowd;
 mod ending;
 mod farewell;
 mod groups;
-mod linger;
+pub(crate) mod linger;
 mod partings;
 mod streams;
 mod transport;

@@ -44,6 +44,8 @@ pub(crate) struct Link {
     phase: AtomicU8,
     /// The connection's task runs, or will without being woken: it looks at what it is told before it goes to sleep.
     awake: AtomicBool,
+    /// Content of a request that hyper reads was dropped before its end.
+    unread: AtomicBool,
     /// Among all connections of its server or client.
     pub(crate) number: u64,
     /// Shared by all connections of the server.
@@ -104,6 +106,7 @@ impl Link {
             blocked: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Running as u8),
             awake: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             number,
             limits,
             info,
@@ -137,6 +140,16 @@ impl Link {
     /// By when every WebSocket is told of a drain in [`Phase::Spreading`].
     pub(crate) fn told_by(&self) -> Option<Instant> {
         self.listing.told_by()
+    }
+
+    /// Nobody reads the rest of a request's content.
+    pub(crate) fn leave_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether content may come still that nobody reads.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_request(&self) {

@@ -33,6 +33,7 @@ use self::yielding::Yielding;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::driver::Driver;
+use crate::engine::driver::linger::{Linger, Lingering};
 use crate::engine::link::{End, Link, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::now;
@@ -165,7 +166,33 @@ async fn follow(mut transport: ReadAhead<AnyTransport>, next: Next, link: Arc<Li
     }
     // Hyper has done so, but for a connection on which an upgrade was asked for and refused.
     timeout(link.limits.failed_timeout, transport.shutdown()).await.ok();
+    if link.is_unread() {
+        linger(&mut transport, &link).await;
+    }
     Then::Over(Ok(()))
+}
+
+/// RFC 9112 §9.6: a client that still sends the content of a request would fail at that, and not read its answer.
+async fn linger(transport: &mut ReadAhead<AnyTransport>, link: &Link) {
+    let mut linger = Linger::new(&link.limits, true);
+    poll_fn(|cx| {
+        let phase = link.phase();
+        if !link.watch(cx, phase) {
+            cx.waker().wake_by_ref();
+        }
+        let lingering = linger.poll_shutdown(cx, transport, &link.limits, false);
+        if lingering == Lingering::Over {
+            return Poll::Ready(());
+        }
+        if lingering == Lingering::PastLimit {
+            link.metrics().count(Counter::LingersGivenUp);
+        }
+        if lingering == Lingering::PastLimit || phase == Phase::Ending {
+            linger.hasten(link.limits.failed_timeout);
+        }
+        linger.poll_deadline(cx)
+    })
+    .await;
 }
 
 /// The connection's place among those of its server, until it is over: whatever still holds a request of it.
