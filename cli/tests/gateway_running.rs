@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, ChildStderr, Stdio};
 use std::time::Duration;
 
-use common::{Folder, Serving, fetch, program, run};
+use common::{Folder, Serving, fetch, nowhere, program, run};
 use nix::sys::signal::Signal::SIGHUP;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
@@ -145,6 +145,40 @@ fn a_gateway_short_of_files_backs_off_and_is_well_again() {
     gateway.stderr.read_to_string(&mut said).unwrap();
     assert!(said.contains("no connection can be accepted"), "it was short of them: {said}");
     assert!(!said.contains("fails its check") && !said.contains("rests"), "{said}");
+}
+
+/// By default the log has the return of an upstream as well as its rest, and that its check passes as well as that it fails.
+#[test]
+fn the_log_says_that_an_upstream_is_back() {
+    for (check, [gone, back]) in [
+        (&[][..], ["rests", "an upstream is back"]),
+        (&["--check", "/healthy", "--check-interval", "50ms"], ["fails its check", "passes its check again"]),
+    ] {
+        let (url, reserved) = nowhere();
+        let arguments = ["gateway", &url, "--listen", "127.0.0.1:0", "--cleartext", "--access-log", "off"];
+        let mut gateway = Running::start(program(&[&arguments[..], check].concat()));
+        let address = format!("127.0.0.1:{}", gateway.port);
+        let until = |stderr: &mut BufReader<ChildStderr>, word: &str| {
+            let mut line = String::new();
+            while !line.contains(word) {
+                line.clear();
+                assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "{word}");
+            }
+        };
+        (0..3).for_each(|_| _ = fetch(&address, "/").unwrap());
+        until(&mut gateway.stderr, gone);
+        reserved.listen(16).unwrap();
+        let listener = TcpListener::from(reserved);
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                std::thread::spawn(move || answer(connection.unwrap()));
+            }
+        });
+        if check.is_empty() {
+            fetch(&address, "/").unwrap();
+        }
+        until(&mut gateway.stderr, back);
+    }
 }
 
 fn answer(mut connection: TcpStream) {

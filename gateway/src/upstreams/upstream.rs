@@ -129,7 +129,7 @@ impl Upstream {
 
     pub(super) fn succeeded(&self) {
         if self.health(Health::succeeded) {
-            tracing::info!(upstream = %self.reach.target(), "an upstream is back");
+            tracing::warn!(upstream = %self.reach.target(), "an upstream is back");
         }
     }
 
@@ -138,7 +138,7 @@ impl Upstream {
         match self.health(|health| health.checked(found.clone())) {
             false => {}
             true => match found {
-                Ok(()) => tracing::info!(upstream = %target, "an upstream passes its check again"),
+                Ok(()) => tracing::warn!(upstream = %target, "an upstream passes its check again"),
                 Err(why) => tracing::warn!(upstream = %target, reason = why, "an upstream fails its check"),
             },
         }
