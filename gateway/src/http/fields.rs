@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::header::{self, HeaderName, HeaderValue, VIA};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, Version, request, response};
+use hyper::ext::ReasonPhrase;
 use sockeye::Peer;
 
 use crate::policy::Policy;
@@ -82,12 +83,15 @@ pub(crate) fn of_request(parts: &request::Parts, peer: Option<&Peer>, policy: &P
     fields
 }
 
-/// The head of a response as it goes to the client. RFC 9112 §2.3: a version is said by who sends it, and an upstream of HTTP/1.0
+/// The head of a response as it goes to the client, with the reason phrase of HTTP/1.1 (RFC 9112 §4). RFC 9112 §2.3: a version is said by who sends it, and an upstream of HTTP/1.0
 /// would end the client's connection with each answer.
 pub(crate) fn head_of_response(parts: &mut response::Parts) {
     of_response(&mut parts.headers);
     parts.version = Version::default();
+    let reason = parts.extensions.remove::<ReasonPhrase>();
     parts.extensions.clear();
+    // Some clients show it, and hyper has none for a status that is not registered.
+    reason.and_then(|reason| parts.extensions.insert(reason));
 }
 
 /// The fields of a response as they go to the client.

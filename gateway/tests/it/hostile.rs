@@ -320,7 +320,7 @@ async fn another_scheme_is_400() {
     }
 }
 
-/// RFC 9112 §2.3: what an upstream speaks is no matter of the client's, whose connection goes on.
+/// RFC 9112 §2.3: what an upstream speaks is no matter of the client's, whose connection goes on. §4: it may show what a status is called.
 #[tokio::test]
 async fn an_answer_of_http10_is_one_of_the_gateways_own_version() {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -333,9 +333,9 @@ async fn an_answer_of_http10_is_one_of_the_gateways_own_version() {
         client.write_all(request).await.unwrap();
         let (mut upstream, _) = soon(listener.accept()).await.unwrap();
         soon(read_head(&mut upstream)).await;
-        upstream.write_all(b"HTTP/1.0 404 Not Found\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        upstream.write_all(b"HTTP/1.0 520 Not Our Day\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         let answer = soon(read_head(&mut client)).await;
-        assert!(answer.starts_with("HTTP/1.1 404 ") && !answer.contains("close"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 520 Not Our Day\r\n") && !answer.contains("close"), "{answer}");
     }
 }
 
