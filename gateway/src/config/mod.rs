@@ -2,6 +2,7 @@
 
 mod build;
 mod error;
+mod list;
 mod route;
 mod time;
 
@@ -35,8 +36,8 @@ use crate::log::LogFormat;
 /// # }
 /// ```
 ///
-/// What stands above the first `[[route]]` holds for all of them, but for those that say otherwise. A key that there is none of
-/// is an error, and so is a value that cannot be: a file is taken whole or not at all.
+/// The only one of a list needs no brackets. What stands above the first `[[route]]` holds for all of them, but for those that say
+/// otherwise. A key that there is none of is an error, and so is a value that cannot be: a file is taken whole or not at all.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
@@ -96,7 +97,7 @@ pub struct ProgramConfig {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct File {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::read")]
     listen: Vec<String>,
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -104,7 +105,7 @@ struct File {
     max_connections: Option<u32>,
     max_connections_per_address: Option<u32>,
     keep_places: Option<u32>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::read")]
     keep_for: Vec<String>,
     reuse_port: Option<bool>,
     keep_alive: Option<Time>,
@@ -117,12 +118,12 @@ struct File {
     status_clients: Option<bool>,
     access_log: Option<LogFormat>,
     access_log_file: Option<PathBuf>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::read")]
     upstream: Vec<String>,
     to: Option<String>,
     preserve_host: Option<bool>,
     trust_forwarded: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list::read")]
     origin: Vec<String>,
     connect_timeout: Option<Time>,
     answer_timeout: Option<Time>,
@@ -248,13 +249,20 @@ mod tests {
     }
 
     #[test]
+    fn the_only_one_of_a_list_needs_no_brackets() {
+        let alone = "listen = '[::]:443'\nupstream = 'http://a:1'\norigin = 'any'\n[[route]]\npath = '/b'\nupstream = 'http://b:1'";
+        let listed = "listen = ['[::]:443']\nupstream = ['http://a:1']\norigin = ['any']\n[[route]]\npath = '/b'\nupstream = ['http://b:1']";
+        assert_eq!(Config::parse(alone).unwrap(), Config::parse(listed).unwrap());
+    }
+
+    #[test]
     fn what_is_wrong_in_a_file_is_shown_by_its_line() {
         for (text, line, word) in [
             ("listen = []\nupstreams = []", "line 2", "upstreams"),
             ("drain = \"soon\"", "line 1", "30s"),
             ("[[route]]\npath = \"/\"\nport = 1", "line 3", "port"),
             ("access-log = \"xml\"", "line 1", "xml"),
-            ("upstream = \"http://a\"", "line 1", "sequence"),
+            ("upstream = 3000", "line 1", "a text in quotes, or several in brackets"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(line) && error.contains(word), "{text}: {error}");

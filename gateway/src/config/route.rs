@@ -15,7 +15,7 @@ pub struct RouteConfig {
     pub host: Option<String>,
     /// Where it goes: `http://host:port`, `https://host:port`, `unix:/path/to/socket`. Of several, the one with the fewest open
     /// exchanges.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::list::read")]
     pub upstream: Vec<String>,
     /// The version of HTTP towards them: `h1`, `h2` or `auto`.
     pub to: Option<String>,
@@ -24,7 +24,7 @@ pub struct RouteConfig {
     /// See [`Policy::trust_forwarded`](crate::Policy::trust_forwarded).
     pub trust_forwarded: Option<bool>,
     /// The origins whose pages may open WebSockets; all where there is none, and the upstream decides.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::list::read")]
     pub origin: Vec<String>,
     /// See [`Timeouts::connect`](crate::Timeouts::connect).
     pub connect_timeout: Option<Time>,
