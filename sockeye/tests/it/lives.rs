@@ -399,6 +399,36 @@ async fn a_handler_that_never_receives_is_dropped_in_time() {
     }
 }
 
+/// The same where its connection ends with its stream.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlives_its_connection_is_dropped_in_time() {
+    let http1 = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    let http2 = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", connect(1).as_slice()].concat();
+    for handshake in [http1.as_bytes(), &http2] {
+        let lives = Lives::default();
+        let shared = lives.clone();
+        let server = Server::new();
+        let handle = server.handle();
+        let service = websocket(move |socket: WebSocket| {
+            let life = shared.begin();
+            async move {
+                let _held = (socket, life);
+                pending::<()>().await;
+            }
+        });
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        tokio::spawn(async move { server.serve_connection(ours, service).await });
+        theirs.write_all(handshake).await.unwrap();
+        settle().await;
+        drop(theirs);
+        sleep(Duration::from_millis(4900)).await;
+        assert_eq!((lives.count(), handle.counter(Counter::HandlersDropped)), (1, 0));
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!((lives.count(), handle.counter(Counter::HandlersDropped)), (0, 1));
+    }
+}
+
 /// However many handlers outlive their streams, they are bounded: the oldest is dropped, and nothing is refused.
 #[tokio::test(start_paused = true)]
 async fn handlers_that_outlive_their_streams_are_bounded() {

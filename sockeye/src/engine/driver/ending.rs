@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use http::Version;
@@ -321,11 +321,15 @@ where
         if shut_down && handled {
             return Poll::Ready(());
         }
-        let is_up = linger.poll_deadline(cx);
-        if is_up.is_ready() && !is_written && self.peers_end() == PeersEnd::OfAll {
+        ready!(linger.poll_deadline(cx));
+        if !is_written && self.peers_end() == PeersEnd::OfAll {
             // A WebSocket's last words are cut off with its connection.
             self.link.metrics().count(Counter::CloseTimeouts);
         }
-        is_up
+        for slot in self.streams.iter_mut().filter(|slot| slot.handler.is_some()) {
+            self.link.metrics().count(Counter::HandlersDropped);
+            slot.drop_handler();
+        }
+        Poll::Ready(())
     }
 }
