@@ -41,7 +41,7 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Connections accepted.
+    /// Connections that have said what they speak, after TLS where there is some.
     Connections => "connections",
     /// Requests answered, WebSockets included.
     Requests => "requests",
