@@ -296,6 +296,8 @@ impl Handle {
     /// - Each WebSocket gets its Close 1001 at a moment of its own within `time`. Until then it goes on as ever. The moments are
     ///   spread evenly over all the sockets of a connection and over all connections; nothing about them is random.
     /// - After `time` what is left has [`shutdown_timeout`](crate::Limits::shutdown_timeout) to end. Then it is cut off.
+    /// - A WebSocket says its Close while it is being received from. One that nobody receives from goes on until it is cut off: with
+    ///   1001 where its handler has it, and without a Close (1006) where it was given to another task.
     ///
     /// A server's `serve` returns once all have ended, or their time is up. With a `time` of zero all WebSockets are told at once.
     /// A second `drain` changes nothing; [`shutdown`](Self::shutdown) tells all that are left at once. A client that is drained

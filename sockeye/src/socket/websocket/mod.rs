@@ -30,8 +30,8 @@ pub(crate) use receiving::Incoming;
 /// An open WebSocket (RFC 6455), whatever carries it: a stream of HTTP/2 (RFC 8441) or a connection of HTTP/1.1.
 ///
 /// Pings are answered and the closing handshake is done while [`recv`](Self::recv) or [`close`](Self::close) waits, so
-/// one of them should. Every async function but [`echo`](Self::echo) is cancel safe: dropping its future before it is ready
-/// loses no message and sends none in part.
+/// one of them should: there a server that shuts down says its Close, too. Every async function but [`echo`](Self::echo) is
+/// cancel safe: dropping its future before it is ready loses no message and sends none in part.
 ///
 /// A dropped socket is closed: with code 1000 after its handler returned `Ok`, 1011 after it returned an error, and 1001
 /// where it is dropped without a handler's result.
@@ -189,8 +189,8 @@ impl WebSocket {
     }
 
     /// Sends a message, once there is room for it: while the peer does not read, this waits. Octets wait in a buffer of
-    /// 64 KiB per socket and 4 MiB per connection, or one whole message where that is more. Cancel safe: where the future is
-    /// dropped before it is ready, nothing of the message was sent.
+    /// 64 KiB per socket and 4 MiB per connection, or one whole message of each socket where that is more. Cancel safe: where the
+    /// future is dropped before it is ready, nothing of the message was sent.
     ///
     /// # Errors
     ///
