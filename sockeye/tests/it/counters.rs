@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use sockeye::{Body, BoxError, Counter, Handle, Limits, Server, websocket};
+use sockeye::{Body, BoxError, Counter, Handle, Limits, Rate, Server, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -162,6 +162,60 @@ async fn connection_errors_are_counted() {
     let mut transport = say(&server, &[frame(0, 0, 0, b"DATA on stream 0")]).await;
     within(transport.read_to_end(&mut Vec::new())).await.unwrap();
     counted(&server.handle, Counter::ConnectionErrors, 1).await;
+}
+
+/// The last GOAWAY of what a server said; its code.
+fn goaway(mut said: &[u8]) -> Option<u32> {
+    let mut code = None;
+    while let [a, b, c, kind, _, _, _, _, _, rest @ ..] = said {
+        let (payload, rest) = rest.split_at_checked(u32::from_be_bytes([0, *a, *b, *c]) as usize)?;
+        if *kind == 7 {
+            code = payload[4..8].try_into().ok().map(u32::from_be_bytes);
+        }
+        said = rest;
+    }
+    code
+}
+
+/// Each limit of HTTP/2 is an option, ends the connection that passes it, and is counted by its name and no other.
+#[tokio::test]
+async fn limits_that_end_a_connection_are_counted() {
+    /// ENHANCE_YOUR_CALM (RFC 9113 §7).
+    const CALM: u32 = 11;
+    let few = Rate { burst: 1, per_second: 1 };
+    let soon = Duration::from_millis(30);
+    let begun = frame(1, 0, 1, b"\x82");
+    let reset = [request(1), frame(3, 0, 1, b"\0\0\0\x08"), request(3), frame(3, 0, 3, b"\0\0\0\x08")].concat();
+    let large = [b"\x82\x86\x84\x01\x09localhost\0\x01a\x7f\x81\x02".as_slice(), &[b'b'; 384]].concat();
+    let acknowledged = frame(4, 1, 0, b"");
+    let limits = Limits::new;
+    let too_long = [begun.clone(), frame(9, 0, 1, b"\x86").repeat(2)].concat();
+    let too_wide = [acknowledged.clone(), frame(1, 5, 1, b"\x3f\x46\x82")].concat();
+    let cases = [
+        (limits().max_continuations(1), too_long, Counter::HeaderBlocksTooLarge, CALM),
+        (limits().max_header_list_size(100), frame(1, 5, 1, &large), Counter::HeaderBlocksTooLarge, CALM),
+        (limits(), frame(1, 5, 1, b"\x80"), Counter::HeaderCompressionErrors, 9),
+        (limits().max_hpack_len_decoder(100), too_wide, Counter::HeaderCompressionErrors, 9),
+        (limits().resets(few), reset, Counter::ResetFloods, CALM),
+        (limits().settings(few), frame(4, 0, 0, b"").repeat(5), Counter::SettingsFloods, CALM),
+        (limits().glitches(few), frame(2, 0, 1, b"\0\0\0\0\0").repeat(5), Counter::GlitchFloods, CALM),
+        (limits().overhead(few), frame(8, 0, 0, b"\0\0\0\x01").repeat(9), Counter::OverheadFloods, CALM),
+        (limits().settings_timeout(soon), Vec::new(), Counter::FrameTimeouts, 4),
+        (limits().header_timeout(soon), [acknowledged.clone(), begun].concat(), Counter::FrameTimeouts, CALM),
+        (limits().keep_alive(soon, soon), acknowledged, Counter::KeepAliveTimeouts, 0),
+    ];
+    let counters: Vec<_> = cases.iter().map(|(_, _, counter, _)| *counter).collect();
+    for (limits, frames, counter, code) in cases {
+        let server = silent(limits).await;
+        let mut said = Vec::new();
+        within(say(&server, &[frames]).await.read_to_end(&mut said)).await.unwrap();
+        assert_eq!(goaway(&said), Some(code), "{counter:?}: {}", said.escape_ascii());
+        counted(&server.handle, counter, 1).await;
+        for other in counters.iter().filter(|other| **other != counter) {
+            assert_eq!(server.handle.counter(*other), 0, "{other:?} beside {counter:?}");
+        }
+        counted(&server.handle, Counter::ConnectionErrors, 1).await;
+    }
 }
 
 /// One PING waits for its answer, the second for the first's.

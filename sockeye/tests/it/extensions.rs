@@ -3,8 +3,8 @@
 use axum::Router;
 use sockeye::socket::Extensions as WebSocketExtensions;
 use sockeye::{
-    Counter, Deflate, DeflateContext, Limits, Message, Result, Server, SocketOptions, Upgrade, WebSocket, http2,
-    websocket,
+    Counter, Deflate, DeflateContext, Error, Limits, Message, Rate, Result, Server, SocketOptions, Upgrade, WebSocket,
+    error, http2, websocket,
 };
 use sockeye_proto::ws::handshake::ClientHandshake;
 use sockeye_proto::ws::{self, Event, Role, Violation};
@@ -106,6 +106,32 @@ async fn a_decompression_bomb_is_too_big() {
         socket.send(vec![0; 10_000_000]).await;
         assert_eq!(socket.close_code().await, 1009, "{carrier:?}");
         counted(&server.handle, Counter::MessagesTooBig, n).await;
+    }
+}
+
+/// What compressed messages may become together is a limit of either side: 64 times what came, and here a thousand octets beyond that.
+#[tokio::test]
+async fn what_comes_of_compressed_messages_is_a_limit() {
+    let little = Limits::new().inflation(Rate { burst: 1000, per_second: 0 });
+    let zeros = vec![0; 100_000];
+    for builder in [sockeye::Client::builder().http1_only(), sockeye::Client::builder().http2_only()] {
+        let builder = builder.options(SocketOptions::new().deflate(deflate(false)));
+        let service = websocket(echo).deflate(deflate(false));
+        let server = start(Server::new().limits(little.clone()), service).await;
+        let mut socket = builder.open(&format!("ws://{}/", server.addr)).await.unwrap();
+        socket.send(zeros.clone()).await.unwrap();
+        assert_eq!(within(socket.recv()).await.unwrap(), None);
+        assert_eq!(socket.close_frame().unwrap().code, 1008.into());
+        counted(&server.handle, Counter::InflationFloods, 1).await;
+
+        let server = start_deflating(deflate(false)).await;
+        let client = builder.limits(little.clone()).connect(&format!("ws://{}", server.addr)).await.unwrap();
+        let mut socket = client.open("/").await.unwrap();
+        socket.send(zeros.clone()).await.unwrap();
+        let error = within(socket.recv()).await.unwrap_err();
+        let rule = Violation::InflatedTooMuch;
+        assert!(matches!(error, Error::Violation(error::Violation::WebSocket { violation, .. }) if violation == rule));
+        counted(&client.handle(), Counter::InflationFloods, 1).await;
     }
 }
 
