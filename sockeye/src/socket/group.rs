@@ -38,7 +38,8 @@ use crate::socket::member::Member;
 /// # Who gets what
 ///
 /// A socket gets what is sent from the moment at which [`join`](Self::join) returns until its [`Member`] is dropped, and nothing
-/// that was sent before or after. All members get the messages of a group in one order, in which those of one sender stand as
+/// that was sent before or after. What its connection has not taken by then, or by the socket's Close, it does not get, and nobody
+/// counts it: last words, such as those of a handler that returns, go by the socket's own [`send`](crate::WebSocket::send). All members get the messages of a group in one order, in which those of one sender stand as
 /// they were sent; what is for [one member](Member::send) or for [all but one](Self::send_except) stands in that order too.
 /// What the socket itself has sent before it joins goes before all that the group sends; from then on there is no order between
 /// the two. While a message is [sent in pieces](crate::WebSocket::send_stream), those of the group wait for its end (RFC 6455

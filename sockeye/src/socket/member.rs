@@ -20,8 +20,9 @@ pub struct Member {
 
 impl Member {
     /// Sends a message to this member alone, in its place among those of the group: behind all that was sent to the group
-    /// before, and before all that is sent after. Otherwise as [`Group::send`], and cancel safe as that. For what is to go before all that the group
-    /// sends see [`Group::join_with`].
+    /// before, and before all that is sent after. Otherwise as [`Group::send`], and cancel safe as that. For what is to go before all
+    /// that the group sends see [`Group::join_with`]; what is to be this member's last goes by the socket's own
+    /// [`send`](crate::WebSocket::send), since a member that [leaves](Group#who-gets-what) leaves at once.
     pub fn send(&self, message: impl Into<Message>) -> GroupSend {
         let frame = Frame::new(&message.into());
         let mut sending = Sending::new();
