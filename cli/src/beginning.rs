@@ -1,4 +1,4 @@
-//! The first octets that a server said, by which a protocol is known that is not the one that was spoken to it.
+//! The first octets that a server said, by which a protocol is known that is not the one that was spoken to it; or its alert.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,6 +8,8 @@ use sockeye::Error;
 use sockeye::error::Missing;
 use sockeye_proto::is_tls_alert;
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::words::{of_tls, tls_of};
 
 /// Octets that are kept: enough for a frame's head, and for a line to show.
 const SIZE: usize = 80;
@@ -19,17 +21,21 @@ const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 
 #[derive(Clone, Default)]
-pub(crate) struct Beginning(Vec<u8>);
+pub(crate) struct Beginning {
+    octets: Vec<u8>,
+    /// What TLS said in place of any.
+    refusal: Option<String>,
+}
 
 impl Beginning {
     pub(crate) fn add(&mut self, came: &[u8]) {
-        let room = SIZE - self.0.len();
-        self.0.extend_from_slice(&came[..came.len().min(room)]);
+        let room = SIZE - self.octets.len();
+        self.octets.extend_from_slice(&came[..came.len().min(room)]);
     }
 
     /// What the server said in place of HTTP/2, if it said anything.
     pub(crate) fn other_than_http2(&self) -> Option<String> {
-        match &*self.0 {
+        match &*self.octets {
             [] => None,
             octets if is_http2(octets) => None,
             octets if octets.starts_with(b"HTTP/1.") => Some("the server answered in HTTP/1.x".to_owned()),
@@ -39,8 +45,8 @@ impl Beginning {
 
     /// What the server said in place of HTTP/1.1, if it said anything.
     pub(crate) fn other_than_http1(&self) -> Option<String> {
-        match &*self.0 {
-            [] => None,
+        match &*self.octets {
+            [] => self.refusal.clone(),
             octets if octets.starts_with(b"HTTP/1.") => None,
             octets if is_http2(octets) => Some("the server answered in HTTP/2".to_owned()),
             octets => Some(other(octets)),
@@ -85,9 +91,14 @@ impl<T> Remembering<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Remembering<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.transport).poll_read(cx, buffer))?;
-        self.beginning.lock().unwrap_or_else(PoisonError::into_inner).add(&buffer.filled()[before..]);
-        Poll::Ready(Ok(()))
+        let read = ready!(Pin::new(&mut self.transport).poll_read(cx, buffer));
+        let mut beginning = self.beginning.lock().unwrap_or_else(PoisonError::into_inner);
+        match &read {
+            Ok(()) => beginning.add(&buffer.filled()[before..]),
+            Err(error) => beginning.refusal = tls_of(error).map(of_tls),
+        }
+        drop(beginning);
+        Poll::Ready(read)
     }
 }
 

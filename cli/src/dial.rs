@@ -84,29 +84,25 @@ impl Tls {
 
     fn describe(&self, error: &io::Error) -> String {
         match words::tls_of(error) {
-            Some(error @ rustls::Error::InvalidCertificate(_)) => {
-                format!("{} {}", words::of_tls(error), words::TRUST_ANOTHER)
-            }
-            Some(error @ rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-                format!("{} (--cert FILE shows the server one)", words::of_tls(error))
-            }
             // RFC 7301 §3.2
             Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
                 let offered = self.connector.config().alpn_protocols.join(&b" or "[..]);
                 format!("by ALPN the server does not take {}", String::from_utf8_lossy(&offered))
             }
-            Some(error) => words::of_tls(error),
             // What rustls calls "tls handshake eof".
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
                 "the server ended the connection within the TLS handshake".to_owned()
             }
-            None => describe(error),
+            _ => describe(error),
         }
     }
 }
 
 /// An error in few words, without its number.
 pub(crate) fn describe(error: &io::Error) -> String {
+    if let Some(error) = words::tls_of(error) {
+        return words::of_tls(error);
+    }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut characters = text.chars();

@@ -3,17 +3,24 @@
 use std::fmt::Debug;
 use std::io;
 
-use rustls::{CertificateError, Error, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use sockeye::error::Missing;
 
-/// What to do about a certificate that is not trusted.
-pub(crate) const TRUST_ANOTHER: &str = "(--cacert FILE trusts another issuer, -k takes any certificate)";
-
-/// What went wrong with TLS.
+/// What went wrong with TLS, and what to do about it.
 pub(crate) fn of_tls(error: &Error) -> String {
     match error {
-        Error::InvalidCertificate(error) => format!("invalid peer certificate: {}", of_certificate(error)),
-        Error::AlertReceived(alert) => format!("the server refused TLS: {} (its alert)", spaced(alert)),
+        Error::InvalidCertificate(error) => {
+            let is_issuers = matches!(error, CertificateError::UnknownIssuer | CertificateError::BadSignature);
+            let trust = if is_issuers { "--cacert FILE trusts another issuer, " } else { "" };
+            format!(
+                "invalid peer certificate: {} ({trust}-k takes any certificate but a proxy's)",
+                of_certificate(error)
+            )
+        }
+        Error::AlertReceived(alert) => {
+            let show = if *alert == AlertDescription::CertificateRequired { " (--cert FILE shows it one)" } else { "" };
+            format!("the server refused TLS: {} (its alert){show}", spaced(alert))
+        }
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => not_tls(),
         Error::InvalidMessage(what) => format!("the server sent a TLS message that is broken: {}", spaced(what)),
         Error::PeerIncompatible(what) => format!("the server's TLS does not go with ours: {}", spaced(what)),
@@ -33,6 +40,13 @@ pub(crate) fn not_tls() -> String {
 /// The error of TLS in one of the transport, if it is one.
 pub(crate) fn tls_of(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
+}
+
+/// The error of TLS that led to another, if one did. A server of TLS 1.3 says only after the handshake that it wants another
+/// certificate of its client's, or any (RFC 8446 §4.4.2.4): the alert comes where an answer is read.
+pub(crate) fn tls_behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    let of_transport = error.downcast_ref().and_then(tls_of);
+    of_transport.or_else(|| error.downcast_ref()).or_else(|| tls_behind(error.source()?))
 }
 
 fn of_certificate(error: &CertificateError) -> String {
@@ -107,14 +121,26 @@ mod tests {
         let rows = [
             (
                 certificate(CertificateError::Other(OtherError(Arc::new(CaUsedAsEndEntity)))),
-                "invalid peer certificate: it is an authority's, and not a server's",
+                "invalid peer certificate: it is an authority's, and not a server's (-k takes any certificate but a proxy's)",
             ),
-            (certificate(CertificateError::Expired), "invalid peer certificate: it has expired"),
+            (
+                certificate(CertificateError::UnknownIssuer),
+                "invalid peer certificate: nobody whom this system trusts has issued it (--cacert FILE trusts another issuer, \
+                 -k takes any certificate but a proxy's)",
+            ),
+            (
+                certificate(CertificateError::Expired),
+                "invalid peer certificate: it has expired (-k takes any certificate but a proxy's)",
+            ),
             (
                 certificate(CertificateError::NotValidForNameContext { expected, presented }),
-                "invalid peer certificate: it is for localhost, 127.0.0.1, not for example.com",
+                "invalid peer certificate: it is for localhost, 127.0.0.1, not for example.com (-k takes any certificate but a \
+                 proxy's)",
             ),
-            (certificate(CertificateError::BadEncoding), "invalid peer certificate: bad encoding"),
+            (
+                certificate(CertificateError::BadEncoding),
+                "invalid peer certificate: bad encoding (-k takes any certificate but a proxy's)",
+            ),
             (
                 Error::AlertReceived(AlertDescription::HandshakeFailure),
                 "the server refused TLS: handshake failure (its alert)",

@@ -3,7 +3,7 @@
 mod common;
 
 use std::io::Read as _;
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
 use std::process::Output;
 use std::sync::Arc;
 use std::thread;
@@ -122,6 +122,13 @@ fn the_scheme_to_try_is_said() {
         let said = format!("{}{}", stdout(&output), stderr(&output));
         assert!(said.contains("(try http://)") && !said.contains("try ws://"), "{command:?}: {said}");
     }
+    // What is to be done about its certificate is said once, and -k is nothing that helps.
+    let options = ["-k", "--proxy", &format!("https://{}", secure.address())];
+    for command in COMMANDS {
+        let output = done(command, "ws://sockeye.invalid/", &options, &[]);
+        let said = format!("{}{}", stdout(&output), stderr(&output));
+        assert_eq!(said.matches("-k takes any certificate but a proxy's").count(), 1, "{command:?}: {said}");
+    }
 }
 
 #[test]
@@ -142,16 +149,23 @@ fn secrets_of_sessions_are_left_where_they_are_wanted() {
     }
 }
 
-/// A server that asks for a certificate: what it was shown, for each connection.
-fn asking_server(certificates: &Certificates) -> (u16, thread::JoinHandle<Vec<bool>>) {
+/// TLS of a server that asks for a certificate.
+fn asking(certificates: &Certificates) -> Arc<ServerConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&certificates.ca).unwrap()).unwrap();
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
     let chain = vec![CertificateDer::from_pem_file(&certificates.server[0]).unwrap()];
     let key = PrivateKeyDer::from_pem_file(&certificates.server[1]).unwrap();
-    let config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key).unwrap();
+    let config = ServerConfig::builder().with_client_cert_verifier(verifier).with_single_cert(chain, key);
+    let mut config = config.unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// A server that asks for a certificate: what it was shown, for each connection.
+fn asking_server(certificates: &Certificates) -> (u16, thread::JoinHandle<Vec<bool>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, config) = (listener.local_addr().unwrap().port(), Arc::new(config));
+    let (port, config) = (listener.local_addr().unwrap().port(), asking(certificates));
     let thread = thread::spawn(move || {
         let shown = COMMANDS.map(|_| {
             let (mut client, _) = listener.accept().unwrap();
@@ -185,6 +199,33 @@ fn a_server_that_asks_is_shown_a_certificate() {
         done(&["probe"], "wss://localhost/", &["--cert", &certificates.ca, "--key", &certificates.client[1]], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("do not go together"), "{}", stderr(&output));
+}
+
+/// The alert comes after the handshake (RFC 8446 §4.4.2.4), where the answer to what was asked would be.
+#[test]
+fn a_server_that_wants_a_certificate_is_not_taken_for_one_that_is_broken() {
+    let certificates = Certificates::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, config) = (format!("wss://{}/", listener.local_addr().unwrap()), asking(&certificates));
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut tls) = (client.unwrap(), ServerConnection::new(config.clone()).unwrap());
+            Stream::new(&mut tls, &mut client).read_exact(&mut [0]).unwrap_err();
+            // What the client has said meanwhile is read, or the alert would be lost in a reset.
+            client.shutdown(Shutdown::Write).unwrap();
+            client.read_to_end(&mut Vec::new()).ok();
+        }
+    });
+    let there = url.replacen("127.0.0.1", "localhost", 1);
+    for command in COMMANDS {
+        for version in [&["--http2"][..], &["--http1.1"]] {
+            let version = if command == COMMANDS[1] { &[][..] } else { version };
+            let output = done(command, &there, &[&["--cacert", &certificates.ca][..], version].concat(), &[]);
+            let said = format!("{}{}", stdout(&output), stderr(&output));
+            assert!(said.contains("certificate required (its alert) (--cert FILE"), "{command:?} {version:?}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{command:?} {version:?}: {said}");
+        }
+    }
 }
 
 /// One file with a client's certificate and its key.

@@ -11,6 +11,7 @@ use tokio_util::io::poll_read_buf;
 use super::buffers::ReadBuffer;
 use super::ledger::Ledger;
 use crate::dial::Transport;
+use crate::words::{of_tls, tls_of};
 
 /// A transport, and what drives its machine.
 pub(super) struct Wire<M> {
@@ -18,11 +19,13 @@ pub(super) struct Wire<M> {
     pub(super) pump: Pump<M>,
     /// When something last came.
     now: Instant,
+    /// What TLS said in place of an answer.
+    pub(super) refusal: Option<String>,
 }
 
 impl<M: Machine> Wire<M> {
     pub(super) fn new(transport: Transport, pump: Pump<M>) -> Self {
-        Self { transport, pump, now: Instant::now() }
+        Self { transport, pump, now: Instant::now(), refusal: None }
     }
 
     /// Reads once, where it is time to read, and hands over what came; whether anything did. The ledger's batch begins before
@@ -41,7 +44,10 @@ impl<M: Machine> Wire<M> {
             match read {
                 Ok(0) => self.pump.handle_eof(self.now),
                 Ok(_) => self.pump.handle_input(self.now),
-                Err(_) => self.pump.handle_failure(self.now),
+                Err(error) => {
+                    self.refusal = tls_of(&error).map(of_tls);
+                    self.pump.handle_failure(self.now);
+                }
             }
         }
         buffer.take_back(self.pump.input());

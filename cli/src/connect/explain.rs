@@ -23,6 +23,7 @@ pub(super) fn explain(error: &Error) -> String {
         // What the way to the server has to say names its step itself.
         Error::Connect { step: Step::Connector, source } => words_of(&**source),
         Error::Connect { step, source } => format!("no connection: {step} failed: {}", words_of(&**source)),
+        Error::Io(source) => words::tls_behind(source).map_or_else(|| error.to_string(), words::of_tls),
         error => error.to_string(),
     };
     if let Error::Refused(response) = error {
@@ -30,9 +31,6 @@ pub(super) fn explain(error: &Error) -> String {
         if let Some(line) = body.lines().map(str::trim).find(|line| !line.is_empty()) {
             text.extend([": ", &line.chars().take(MAX_LINE).collect::<String>()]);
         }
-    }
-    if text.contains("invalid peer certificate") {
-        text.extend([" ", words::TRUST_ANOTHER]);
     }
     text
 }

@@ -68,6 +68,9 @@ fn unreachable(problem: &Problem) -> Option<&'static str> {
         Step::Tls if problem.text.contains("-k takes") => {
             "Give the server a certificate for this name by an authority that this system trusts, or probe with -k."
         }
+        Step::Tls if problem.text.contains("(its alert)") => {
+            "Show the server a certificate that it takes (--cert, --key), if it asks for one; else look into its log."
+        }
         Step::Tls if problem.text.contains("ws://") => "Probe the ws:// URL: there is cleartext on this port.",
         Step::Tls => "Check that the server speaks TLS on this port.",
         _ => return None,

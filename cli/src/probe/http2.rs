@@ -14,6 +14,7 @@ use super::dialer::Dialer;
 use super::link::Link;
 use super::tunnel::{Tunnel, describe_end, describe_reset, describe_violation};
 use super::{BODY_SIZE, Result, answered, within};
+use crate::words;
 
 /// What browsers offer by ALPN (RFC 7301).
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -50,7 +51,8 @@ pub(super) async fn connect(dialer: &Dialer<'_>, attempt: &mut Attempt) -> Resul
     let mut link = Link::new(transport, machine, BytesMut::new());
     if let Err(problem) = within(Step::Settings, dialer.timeout, settings(&mut link)).await {
         leave(&mut link, dialer).await;
-        return Err(problem);
+        let refused = link.failure().and_then(words::tls_of).map(|error| Problem::new(Step::Tls, words::of_tls(error)));
+        return Err(refused.unwrap_or(problem));
     }
     attempt.settings = link.machine().peer_settings().map(|settings| Settings::new(settings, start.elapsed()));
     Ok(link)

@@ -201,7 +201,10 @@ impl Connection {
                 self.end(id, reset(reason, violation), ledger);
             }
             Event::Settings if !self.is_offered => self.begin(ledger),
-            Event::Closed(error) => self.end_all(&ended(error), ledger),
+            Event::Closed(error) => {
+                let refused = self.wire.refusal.take().map(|what| Failure::new(Kind::Tls, what));
+                self.end_all(&refused.unwrap_or_else(|| ended(error)), ledger);
+            }
             Event::Pong(_) => {
                 self.beside.is_waiting = false;
                 if let Some(slot) = self.beside.slot {
