@@ -1,16 +1,15 @@
 //! TLS of a client: whom it trusts, who it is, and what it leaves for who debugs.
 
 use std::fs::OpenOptions;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, KeyLogFile, RootCertStore};
 use sockeye::ClientBuilder;
 
+use crate::certificate;
 use crate::notes;
 use crate::usage::Usage;
 
@@ -55,7 +54,8 @@ impl TlsOptions {
         };
         if let Some(chain) = &self.cert {
             let key = self.key.as_ref().unwrap_or(chain);
-            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(identity(chain, key, &config)?));
+            let certified = certificate::load_key(chain, key).map_err(Usage::of)?;
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(certified));
         }
         if let Some(path) = std::env::var_os(KEY_LOG).filter(|path| !path.is_empty()) {
             let opened = OpenOptions::new().append(true).create(true).open(&path);
@@ -77,31 +77,10 @@ impl TlsOptions {
     fn trusted(&self) -> Result<ClientConfig> {
         let Some(path) = &self.cacert else { return Ok(ClientBuilder::system_tls()?) };
         let mut roots = RootCertStore::empty();
-        for certificate in certificates(path)? {
+        for certificate in certificate::read_chain(path).map_err(Usage::of)? {
             let added = roots.add(certificate);
             added.map_err(|error| Usage::new(format!("{} cannot be trusted: {error}", path.display())))?;
         }
         Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
-}
-
-/// The certificates in a file: one at least.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let read = read.map_err(|error| Usage::new(format!("cannot read certificates in {}: {error}", path.display())))?;
-    if read.is_empty() {
-        return Err(Usage::new(format!("there is no certificate in {} (PEM is wanted)", path.display())).into());
-    }
-    Ok(read)
-}
-
-fn identity(chain: &Path, key: &Path, config: &ClientConfig) -> Result<CertifiedKey> {
-    let certificates = certificates(chain)?;
-    let wrong =
-        |error: &dyn std::fmt::Display| Usage::new(format!("cannot read a private key in {}: {error}", key.display()));
-    let der = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(&error))?;
-    let certified = CertifiedKey::from_der(certificates, der, config.crypto_provider());
-    Ok(certified.map_err(|error| {
-        Usage::new(format!("{} and {} do not go together: {error}", chain.display(), key.display()))
-    })?)
 }

@@ -201,6 +201,29 @@ fn a_server_that_asks_is_shown_a_certificate() {
     assert!(stderr(&output).contains("do not go together"), "{}", stderr(&output));
 }
 
+/// What is wrong with a file is said, not what the parser calls it; of a server's as well.
+#[test]
+fn a_key_that_cannot_be_used_says_why() {
+    let certificates = Certificates::new();
+    let [cert, key] = &certificates.client;
+    let encrypted = certificates.folder.write("encrypted.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n");
+    let legacy = "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAA==\n-----END EC PRIVATE KEY-----\n";
+    let legacy = certificates.folder.write("legacy.key", legacy);
+    let rows = [
+        (cert, &encrypted, "is encrypted: openssl pkey"),
+        (cert, &legacy, "is encrypted: openssl pkey"),
+        (cert, cert, "there is none (PEM is wanted)"),
+        (cert, &certificates.server[1], "the key is not that of the first certificate"),
+        (&certificates.folder.path("none").display().to_string(), key, "no such file"),
+    ];
+    for (cert, key, part) in rows {
+        for command in [&["connect", "wss://localhost/"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = run(program(&[command, &["--cert", cert, "--key", key]].concat()), "");
+            assert!(!output.status.success() && stderr(&output).contains(part), "{command:?}: {}", stderr(&output));
+        }
+    }
+}
+
 /// The alert comes after the handshake (RFC 8446 §4.4.2.4), where the answer to what was asked would be.
 #[test]
 fn a_server_that_wants_a_certificate_is_not_taken_for_one_that_is_broken() {
