@@ -23,6 +23,24 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
+/// JSON with the same characters escaped, which RFC 8259 §7 allows in strings for any: its reader sees no difference, and a terminal
+/// does nothing that it is not to do. Between strings there are newlines alone of them.
+pub(crate) fn json(text: &str) -> Cow<'_, str> {
+    let is_harmful = |character| is_harmful(character) && character != '\n';
+    if !text.contains(is_harmful) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        // Each of them is one unit of UTF-16.
+        match is_harmful(character) {
+            true => write!(escaped, "\\u{:04x}", character as u32).unwrap_or_default(),
+            false => escaped.push(character),
+        }
+    }
+    escaped.into()
+}
+
 fn is_harmful(character: char) -> bool {
     // Unicode's categories Cc, Zl and Zp, and its property Bidi_Control.
     character.is_control()
@@ -32,13 +50,23 @@ fn is_harmful(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{json, printable};
 
     #[test]
     fn harmless_text_is_left_as_it_is() {
         for text in ["", "hello", "grüß dich, שלום, 你好 👩‍👩‍👧", r#"{"path": "C:\\x"}"#] {
             assert_eq!(printable(text), text);
         }
+    }
+
+    #[test]
+    fn json_says_the_same_without_controls() {
+        let value = serde_json::json!({ "a": "\x1b[2J\x7f\u{9b}31m\u{202e}\u{2028}\u{61c}", "b": "grüß dich 👩‍👩‍👧" });
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = json(&text);
+        assert!(!escaped.contains(|character| super::is_harmful(character) && character != '\n'), "{escaped}");
+        assert!(escaped.contains("\\u009b31m\\u202e\\u2028\\u061c") && escaped.contains("grüß dich 👩‍👩‍👧"), "{escaped}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What the program says on stderr beside its logs, in the same format.
 
 use std::env;
-use std::io::{IsTerminal as _, Write as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
 use std::sync::OnceLock;
 
 use serde_json::json;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::escape;
 
 /// How logs, warnings and errors are written to stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -31,10 +33,16 @@ pub(crate) fn start(format: Format) {
         Ok(text) => text.parse::<Targets>(),
     };
     let filter = wanted.as_ref().map_or_else(|_| default(), Targets::clone);
-    let logs = tracing_subscriber::fmt::layer().with_writer(stderr).log_internal_errors(false);
+    let logs = tracing_subscriber::fmt::layer().log_internal_errors(false);
     match format {
-        Format::Text => tracing_subscriber::registry().with(filter).with(logs.with_ansi(stderr().is_terminal())).init(),
-        Format::Json => tracing_subscriber::registry().with(filter).with(logs.json().with_ansi(false)).init(),
+        Format::Text => {
+            let logs = logs.with_writer(stderr).with_ansi(stderr().is_terminal());
+            tracing_subscriber::registry().with(filter).with(logs).init();
+        }
+        Format::Json => {
+            let logs = logs.with_writer(|| Escaping).json().with_ansi(false);
+            tracing_subscriber::registry().with(filter).with(logs).init();
+        }
     }
     if let Err(error) = wanted {
         warning(&format!(
@@ -68,6 +76,23 @@ fn say(level: &str, before: &str, text: &str) {
 pub(crate) fn in_json(level: &str, text: &str) -> Option<String> {
     match FORMAT.get().copied().unwrap_or_default() {
         Format::Text => None,
-        Format::Json => Some(json!({ "level": level, "fields": { "message": text }, "target": "sockeye" }).to_string()),
+        Format::Json => {
+            let line = json!({ "level": level, "fields": { "message": text }, "target": "sockeye" }).to_string();
+            Some(escape::json(&line).into_owned())
+        }
+    }
+}
+
+/// A stderr for lines of JSON, each of which comes whole.
+struct Escaping;
+
+impl Write for Escaping {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        stderr().write_all(escape::json(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        stderr().flush()
     }
 }

@@ -5,6 +5,7 @@ mod common;
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
 
+use common::peer::{Http1, Peer};
 use common::{Folder, Serving, program, run, stderr, stdout};
 
 /// All that writes to stdout, each in a way that works.
@@ -182,4 +183,29 @@ fn connect_opens_a_socket_again() {
 fn a_first_connection_that_fails_is_told_at_once() {
     let output = run(program(&["connect", "--reconnect", "ws://127.0.0.1:1/"]), "");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// What others say is said on without what a terminal obeys, in each format that is not a message's own.
+#[test]
+fn nothing_that_a_server_says_commands_a_terminal() {
+    let evil = "\u{9b}31m\u{202e}txt.\u{2028}\u{7f}";
+    let answer =
+        format!("HTTP/1.1 403 Forbidden\r\nx-field: {evil}\r\ncontent-length: 17\r\n\r\n{evil}\u{1b}[2J").into_bytes();
+    let not_http = |evil: &str| format!("SSH-2.0-{evil}\r\n").into_bytes();
+    for octets in [answer, not_http(evil), not_http("\u{202e}")] {
+        let url = Peer { http1: Http1::Says(octets), ..Peer::default() }.listen();
+        for command in [
+            &["connect", "-v", "--http1.1"][..],
+            &["--log-format", "json", "connect", "-v", "--http1.1"],
+            &["probe"],
+            &["probe", "--json"],
+            &["bench", "--http1.1"],
+            &["bench", "--http1.1", "--json"],
+        ] {
+            let output = run(program(&[command, &[&*url]].concat()), "");
+            let said = format!("{}{}", stdout(&output), stderr(&output));
+            let is_evil = |character: char| evil.contains(character) && !character.is_ascii_graphic();
+            assert!(!said.contains(is_evil) && !said.contains('\x1b'), "{command:?}: {said:?}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use self::pace::Rate;
 use self::plan::Plan;
@@ -209,12 +209,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode> {
     limits::make_room(plan.connections)?;
     let outcome = Run::start(plan.clone(), server)?.finish(&arguments).await?;
     let report = report::Report::new(&arguments, &plan, outcome);
-    let printed = if arguments.json {
-        serde_json::to_string_pretty(&report).context("cannot print JSON")?
+    if arguments.json {
+        out::print_json(&report)?;
     } else {
-        report.render(style::colors(stdout().is_terminal()))
-    };
-    out::print(&printed)?;
+        out::print(&report.render(style::colors(stdout().is_terminal())))?;
+    }
     Ok(ExitCode::from(report.status() as u8))
 }
 

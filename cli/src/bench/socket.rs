@@ -12,7 +12,6 @@ use super::failure::{Failure, Kind};
 use super::ledger::{Ledger, Phase};
 use super::messages::mix;
 use super::plan::{Plan, Task};
-use crate::escape::printable;
 
 /// Octets in a message of the server's, however small ours are: merged ones are to be seen.
 const MIN_MESSAGE_LIMIT: usize = 1 << 20;
@@ -326,6 +325,6 @@ fn closed(frame: &CloseFrame) -> Failure {
         CloseCode::NO_STATUS => "the server closed the socket without a code".to_owned(),
         code => format!("the server closed the socket with {code}"),
     };
-    let detail = (!frame.reason.is_empty()).then(|| printable(&frame.reason).into_owned());
+    let detail = (!frame.reason.is_empty()).then(|| frame.reason.to_string());
     Failure { detail, ..Failure::new(Kind::Closed, what) }
 }

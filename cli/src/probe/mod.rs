@@ -19,7 +19,6 @@ use std::io::{IsTerminal as _, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY};
 use http::{HeaderMap, Response};
 use sockeye_proto::ws::handshake::{Accepted, Carrier, ClientHandshake, ResponseError};
@@ -101,12 +100,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     let report = probe(&arguments, &ask).await?;
-    let printed = if arguments.json {
-        serde_json::to_string_pretty(&report).context("cannot print JSON")?
+    if arguments.json {
+        out::print_json(&report)?;
     } else {
-        table::render(&report, style::colors(stdout().is_terminal()))
-    };
-    out::print(&printed)?;
+        out::print(&table::render(&report, style::colors(stdout().is_terminal())))?;
+    }
     Ok(report.verdict.exit_code())
 }
 

@@ -167,9 +167,17 @@ pub(crate) fn version(version: Version) -> &'static str {
 }
 
 fn json(ended: &Ended<'_>) -> String {
-    let mut line = serde_json::to_string(&Line::of(ended)).unwrap_or_default();
-    line.push('\n');
-    line
+    let line = serde_json::to_string(&Line::of(ended)).unwrap_or_default();
+    let mut escaped = String::with_capacity(line.len() + 1);
+    for character in line.chars() {
+        // RFC 8259 §7 lets all be escaped, by the units of UTF-16; what a terminal obeys is, as in a line for people.
+        match !character.is_ascii() && character.escape_debug().len() > 1 {
+            true => character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(escaped, "\\u{unit:04x}")),
+            false => escaped.push(character),
+        }
+    }
+    escaped.push('\n');
+    escaped
 }
 
 fn text(ended: &Ended<'_>) -> String {
@@ -282,6 +290,16 @@ mod tests {
         told.path = "/\u{9b}31m\u{85}\u{2028}\u{202e}caf\u{e9}\"".into();
         let line = text(&Ended { told: &told, end: &End::Done, at: SystemTime::UNIX_EPOCH, took: Duration::ZERO });
         assert!(line.contains("example.com/\\u{9b}31m\\u{85}\\u{2028}\\u{202e}caf\u{e9}\" HTTP/2"), "{line}");
+    }
+
+    #[test]
+    fn a_line_of_json_does_nothing_to_a_terminal() {
+        let mut told = told();
+        told.path = "/\u{9b}31m\u{202e}caf\u{e9}\u{e0001}\"".into();
+        let line = json(&Ended { told: &told, end: &End::Done, at: SystemTime::UNIX_EPOCH, took: Duration::ZERO });
+        assert!(line.contains(r#""/\u009b31m\u202ecafé\udb40\udc01\"""#), "{line}");
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(line["path"], *told.path);
     }
 
     /// Whoever writes may stand still, and nothing else does.

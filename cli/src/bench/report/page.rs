@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::failure::Line;
 use super::super::units::{octets, plural, thousands, time};
 use super::{Beside, Bucket, Cpu, Idle, Load, Memory, Opening, Percentiles, Report, Verdict, per};
+use crate::escape::printable;
 use crate::style::Style;
 
 /// Columns of the longest bar.
@@ -123,7 +124,7 @@ impl Report {
         }
         for Line { what, sockets, first, .. } in &self.failures {
             let first = first.as_ref().map(|first| format!(" (first: {first})")).unwrap_or_default();
-            page.line("", &format!("{}: {what}{first}", plural(*sockets, "socket")));
+            page.line("", &printable(&format!("{}: {what}{first}", plural(*sockets, "socket"))));
         }
     }
 }
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn a_report_says_it_all() {
         let mut failures = Failures::default();
-        failures.add(Failure { detail: Some("octet 3".into()), ..Failure::new(Kind::Mismatch, "octets changed") }, 1);
+        failures.add(Failure { detail: Some("octet 3\x1b[2J".into()), ..Failure::new(Kind::Mismatch, "octets changed") }, 1);
         failures.add(Failure::timeout("TLS"), 1200);
         let text = report(Verdict::Wrong, failures).render(false);
         let expected = [
@@ -207,7 +208,7 @@ mod tests {
             "note        this program was busy all the time",
             "latency     p50 61.0 µs  p90 500 µs  p99 500 µs  p99.9 500 µs  max 500 µs",
             "verdict     what came back is not what was sent\n",
-            "            1,200 sockets: TLS took too long\n            1 socket: octets changed (first: octet 3)\n",
+            "            1,200 sockets: TLS took too long\n            1 socket: octets changed (first: octet 3\\x1b[2J)\n",
         ];
         for part in expected {
             assert!(text.contains(part), "no {part:?} in\n{text}");
