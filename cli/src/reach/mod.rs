@@ -23,12 +23,13 @@ pub(crate) struct ReachOptions {
     /// the environment says: by default wss_proxy or https_proxy for wss://, ws_proxy or http_proxy for ws://, else all_proxy.
     #[arg(short = 'x', long, value_name = "URL")]
     proxy: Option<String>,
-    /// Hosts that no proxy is for, with commas between them: names with all that end in them, addresses, networks, or * for all.
-    /// By default those of no_proxy in the environment.
+    /// Hosts that no proxy is for, with commas between them: names with all that end in them, addresses, networks, or * for all;
+    /// each with a port behind it for that alone. By default those of no_proxy in the environment.
     #[arg(long, visible_alias = "no-proxy", value_name = "HOSTS")]
     noproxy: Option<String>,
-    /// Take these addresses for a host at a port, in place of asking for them; * is any host. May be repeated.
-    #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]")]
+    /// Take these addresses for a host at a port, in place of asking for them; * is any host for which there are none, and
+    /// -HOST:PORT takes back what was said before. May be repeated.
+    #[arg(long, value_name = "HOST:PORT:ADDRESS[,ADDRESS]", allow_hyphen_values = true)]
     resolve: Vec<Resolve>,
     /// Connect to the second host and port where it would be the first; an empty one of the first two stands for any, of the
     /// last two for the same. What is asked for stays the URL's, and so does the name in the certificate. May be repeated.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Addresses of a host at a port.
+/// Addresses of a host at a port; none take back what was said before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolve {
     /// None for any.
@@ -17,11 +17,19 @@ impl FromStr for Resolve {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || "it is such as example.com:443:127.0.0.1, or example.com:443:127.0.0.1,[::1]".to_owned();
-        let (host, rest) = take_host(text).ok_or_else(wrong)?;
-        let (port, addresses) = rest.split_once(':').ok_or_else(wrong)?;
+        let wrong = || {
+            "it is such as example.com:443:127.0.0.1, or example.com:443:127.0.0.1,[::1], or -example.com:443"
+                .to_owned()
+        };
         let address = |text: &str| text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        let addresses: Result<Vec<_>, _> = addresses.split(',').map(address).collect();
+        // With a plus curl forgets it some time, as it does what it has looked up.
+        let (host, rest) = take_host(text.trim_start_matches(['+', '-'])).ok_or_else(wrong)?;
+        let (port, addresses) = match rest.split_once(':') {
+            Some((port, addresses)) if !text.starts_with('-') => (port, addresses.split(',').map(address).collect()),
+            None if text.starts_with('-') => (rest, Ok(Vec::new())),
+            _ => return Err(wrong()),
+        };
+        let addresses: Result<Vec<_>, _> = addresses;
         Ok(Self {
             host: (host != "*").then_some(host).filter(|host| !host.is_empty()),
             port: parse_port(port).ok_or_else(wrong)?,
@@ -56,7 +64,7 @@ impl FromStr for ConnectTo {
     }
 }
 
-/// All of them. The last one that fits counts.
+/// All of them. The last one that fits counts, and one for any host only where none is for this one.
 #[derive(Clone, Debug)]
 pub(super) struct Overrides {
     resolve: Arc<[Resolve]>,
@@ -79,10 +87,11 @@ impl Overrides {
 
     /// The addresses that were given for a host at a port.
     pub(super) fn addresses(&self, host: &str, port: u16) -> Option<Vec<SocketAddr>> {
-        let fits =
-            |rule: &&Resolve| rule.port == port && rule.host.as_deref().is_none_or(|of| of.eq_ignore_ascii_case(host));
-        let rule = self.resolve.iter().rev().find(fits)?;
-        Some(rule.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
+        let at_port = || self.resolve.iter().rev().filter(|rule| rule.port == port);
+        let of_host = |rule: &&Resolve| rule.host.as_deref().is_some_and(|of| of.eq_ignore_ascii_case(host));
+        let rule = at_port().find(of_host).or_else(|| at_port().find(|rule| rule.host.is_none()))?;
+        (!rule.addresses.is_empty())
+            .then(|| rule.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect())
     }
 }
 
@@ -123,6 +132,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_of_a_host_is_taken_back_by_a_minus() {
+        let given = ["a.example:443:192.0.2.1", "+b.example:443:192.0.2.2", "*:443:192.0.2.9", "-a.example:443"];
+        let overrides = overrides(&given, &[]);
+        assert_eq!(overrides.addresses("a.example", 443), None);
+        assert_eq!(
+            overrides.addresses("b.example", 443),
+            Some(vec!["192.0.2.2:443".parse().unwrap()]),
+            "more than any host"
+        );
+        assert_eq!(overrides.addresses("c.example", 443), Some(vec!["192.0.2.9:443".parse().unwrap()]));
+    }
+
+    #[test]
     fn an_empty_part_is_any_or_the_same() {
         let goal = |rule: &str| overrides(&[], &[rule]).goal("example.com", 443);
         assert_eq!(goal("example.com:443:[::1]:8443"), ("::1".to_owned(), 8443));
@@ -135,9 +157,16 @@ mod tests {
 
     #[test]
     fn what_is_neither_says_how_it_is_written() {
-        for text in
-            ["", "example.com", "example.com:443", "example.com:x:127.0.0.1", "example.com:443:localhost", "a:0:::1"]
-        {
+        for text in [
+            "",
+            "example.com",
+            "example.com:443",
+            "example.com:x:127.0.0.1",
+            "example.com:443:localhost",
+            "a:0:::1",
+            "-a",
+            "-a:443:::1",
+        ] {
             assert!(text.parse::<Resolve>().is_err(), "{text}");
         }
         for text in ["", "a:1", "a:1:b", "a:b:c:d", "[::1:1:b:2", "a:1:b:70000"] {

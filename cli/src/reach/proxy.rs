@@ -71,7 +71,7 @@ impl Proxy {
         };
         let Some((source, url)) = given.filter(|(_, url)| !url.is_empty()) else { return Ok(None) };
         let no_proxy = no_proxy.map(str::to_owned).or_else(|| from_environment(&NO_PROXY).map(|(_, hosts)| hosts));
-        if no_proxy.is_some_and(|hosts| is_exempt(&hosts, &target.uri)) {
+        if no_proxy.is_some_and(|hosts| is_exempt(&hosts, &target.uri, target.port)) {
             return Ok(None);
         }
         // The URL may hold a password, and is not repeated.
@@ -182,8 +182,13 @@ fn from_environment(names: &[&'static str]) -> Option<(&'static str, String)> {
     names.filter_map(|name| Some((*name, env::var(name).ok()?))).next()
 }
 
-fn is_exempt(hosts: &str, uri: &Uri) -> bool {
-    let list = hosts.split([',', ' ']).map(|host| host.trim().trim_start_matches('[').trim_end_matches(']'));
+fn is_exempt(hosts: &str, uri: &Uri, port: u16) -> bool {
+    let list = hosts.split([',', ' ']).filter_map(|host| match host.rsplit_once(':') {
+        // Without brackets an IPv6 address has no port behind it.
+        Some((host, of)) if !host.contains(':') || host.ends_with(']') => (of.parse() == Ok(port)).then_some(host),
+        _ => Some(host),
+    });
+    let list = list.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
     let list: Vec<_> = list.filter(|host| !host.is_empty()).collect();
     // A matcher's * is for names alone.
     if list.contains(&"*") {
@@ -334,12 +339,17 @@ mod tests {
             ("example.com", "http://notexample.com/", false),
             ("localhost, 127.0.0.1", "http://127.0.0.1:8080/", true),
             ("localhost 10.0.0.0/8", "http://10.1.2.3/", true),
-            ("[::1]", "http://[::1]:8080/", true),
+            ("[::1],::2", "http://[::1]:8080/", true),
+            ("[::1]:8080", "http://[::1]:8080/", true),
+            ("::1", "http://[::1]:8080/", true),
+            ("example.com:8080", "http://www.example.com:8080/", true),
+            ("example.com:8081,[::1]:8081", "http://example.com:8080/", false),
             ("*", "http://192.0.2.1/", true),
             ("", "http://example.com/", false),
         ];
         for (hosts, uri, expected) in rows {
-            assert_eq!(is_exempt(hosts, &uri.parse().unwrap()), expected, "{hosts:?} {uri}");
+            let uri: http::Uri = uri.parse().unwrap();
+            assert_eq!(is_exempt(hosts, &uri, uri.port_u16().unwrap_or(80)), expected, "{hosts:?} {uri}");
         }
     }
 }

@@ -197,7 +197,10 @@ mod tests {
     #[test]
     fn a_report_says_it_all() {
         let mut failures = Failures::default();
-        failures.add(Failure { detail: Some("octet 3\x1b[2J".into()), ..Failure::new(Kind::Mismatch, "octets changed") }, 1);
+        failures.add(
+            Failure { detail: Some("octet 3\x1b[2J".into()), ..Failure::new(Kind::Mismatch, "octets changed") },
+            1,
+        );
         failures.add(Failure::timeout("TLS"), 1200);
         let text = report(Verdict::Wrong, failures).render(false);
         let expected = [
