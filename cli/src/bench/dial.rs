@@ -38,9 +38,10 @@ impl Plan {
         Ok(Transport::Right(secured))
     }
 
-    /// Tries the place that worked last, then the others.
+    /// Tries the place that worked last, then the others, none of which takes the time of all.
     async fn connect(&self, number: usize) -> io::Result<Stream> {
         let preferred = self.place.load(Ordering::Relaxed);
+        let limit = self.timeout / u32::try_from(self.places.len()).unwrap_or(u32::MAX);
         let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
         for index in (preferred..self.places.len()).chain(0..preferred) {
             let place = &self.places[index];
@@ -48,7 +49,8 @@ impl Plan {
                 Place::Tcp(address) => source(address.ip(), number),
                 Place::Unix(_) => None,
             };
-            result = self.route.connect(place, source).await;
+            result =
+                timeout(limit, self.route.connect(place, source)).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
             if result.is_ok() {
                 self.place.store(index, Ordering::Relaxed);
                 break;
@@ -58,6 +60,9 @@ impl Plan {
     }
 
     fn refusal(&self, error: &io::Error) -> Failure {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Failure::timeout("TCP");
+        }
         let what = match (error.kind(), self.route.via()) {
             (io::ErrorKind::AddrNotAvailable, _) => {
                 "this machine has no free port for another connection to the server (net.ipv4.ip_local_port_range)"

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use tokio::net::lookup_host;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::overrides::Overrides;
 use super::proxy::Proxy;
@@ -130,14 +130,18 @@ impl Route {
     /// All of it, within a time that the look-up, the connection and the proxy share. An error names what did not answer.
     pub(crate) async fn dial(&self, time: Duration) -> io::Result<Stream> {
         let late = |what: &dyn fmt::Display| io::Error::new(io::ErrorKind::TimedOut, format!("{what} does not answer"));
-        let part = time.mul_f64(0.3);
-        let places = timeout(part, self.places()).await.map_err(|_| late(&"the look-up of the name"))??;
-        let limit = part / u32::try_from(places.len()).unwrap_or(u32::MAX);
+        // Just before whoever waits for all of it gives up, and could not say for what.
+        let end = Instant::now() + time.mul_f64(0.95);
+        let places = timeout_at(end, self.places()).await.map_err(|_| late(&"the look-up of the name"))??;
+        let share = time.mul_f64(0.3) / u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let last = places.len() - 1;
         let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for place in places {
-            match timeout(limit, self.connect(&place, None)).await {
+        for (index, place) in places.into_iter().enumerate() {
+            // The last one is all that is left to wait for.
+            let until = if index == last { end } else { Instant::now() + share };
+            match timeout_at(until, self.connect(&place, None)).await {
                 Ok(Ok(stream)) => {
-                    return timeout(part, self.pass(stream)).await.map_err(|_| late(&self.who()))?;
+                    return timeout_at(end, self.pass(stream)).await.map_err(|_| late(&self.who()))?;
                 }
                 Ok(Err(error)) => failed = self.explain(&error),
                 Err(_) => failed = late(&place),
