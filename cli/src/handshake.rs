@@ -42,7 +42,10 @@ impl HandshakeOptions {
 }
 
 fn parse_header(field: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = field.split_once(':').ok_or("a header field is such as 'Authorization: Bearer abc'")?;
+    // With a semicolon curl's users write one that is empty.
+    let empty = || field.strip_suffix(';').map(|name| (name, ""));
+    let (name, value) =
+        field.split_once(':').or_else(empty).ok_or("a header field is such as 'Authorization: Bearer abc'")?;
     let name: HeaderName = name.trim().parse().map_err(|_| format!("{name:?} is no name of a header field"))?;
     let mut value: HeaderValue = value.trim().parse().map_err(|_| format!("no value of the header field {name}"))?;
     value.set_sensitive(hide::is_secret(name.as_str()));
@@ -63,7 +66,9 @@ mod tests {
     fn a_header_field_is_a_name_and_a_value() {
         let (name, value) = parse_header("X-Room:  a: b ").unwrap();
         assert_eq!((name.as_str(), value.to_str().unwrap()), ("x-room", "a: b"));
-        assert_eq!(parse_header("empty:").unwrap().1, "");
+        for field in ["empty:", "empty;"] {
+            assert_eq!(parse_header(field).unwrap().1, "");
+        }
         for field in ["", "name", ": value", "na me: value", "name: a\nb"] {
             assert!(parse_header(field).is_err(), "{field:?}");
         }

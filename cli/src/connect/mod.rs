@@ -209,7 +209,7 @@ async fn converse(arguments: &Arguments, openers: Vec<Opener>, source: Source, c
         let (queue, commands) = mpsc::channel(QUEUE_SIZE);
         queues.push(queue);
         let session = Session {
-            label: (arguments.urls.len() > 1).then(|| target.to_string().into()),
+            label: (arguments.urls.len() > 1).then(|| hide::url(&target.to_string()).into()),
             commands,
             console: console.clone(),
             stopped: stop.stopped(),
@@ -300,7 +300,7 @@ impl Arguments {
             builder = builder.tls(self.reach.tls.client_config()?);
         }
         for (name, value) in &self.handshake.headers() {
-            builder = builder.header(name.as_str(), value.to_str()?);
+            builder = builder.header(name.as_str(), std::str::from_utf8(value.as_bytes())?);
         }
         Ok(builder)
     }

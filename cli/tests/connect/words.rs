@@ -76,14 +76,29 @@ async fn no_secret_is_shown_of_a_handshake() {
     let url = silent().await;
     for version in ["--http2", "--http1.1"] {
         let arguments = ["-v", version, "-H", "authorization: Bearer s3cret", "-H", "cookie: id=s3cret; theme=s3cret"];
-        let (status, text) = connect(&format!("{url}?room=1&access_token=s3cret"), &arguments).await;
+        let url = format!("{url}?room=1&access_token=s3cret");
+        let (status, text) = connect(&url, &arguments).await;
         assert_eq!((status, text.contains("s3cret")), (0, false), "{text}");
+        // With another one each line has its URL before it.
+        let (status, labelled) = connect(&url, &[&arguments[..], &[&*url]].concat()).await;
+        assert_eq!((status, labelled.contains("s3cret")), (0, false), "{labelled}");
         for part in
             ["> authorization: Bearer (hidden)", "cookie: id=(hidden)", "?room=1&access_token=(hidden)", "> GET "]
         {
             let part = if part == "> GET " && version == "--http2" { "> CONNECT " } else { part };
             assert!(text.contains(part), "no {part:?} in\n{text}");
         }
+    }
+}
+
+/// RFC 9110 §5.5: what is no ASCII in a value is the application's affair.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_may_be_no_ascii() {
+    let url = silent().await;
+    for version in ["--http2", "--http1.1"] {
+        let (status, text) = connect(&url, &["-v", version, "-H", "x-name: Zoë", "-H", "x-empty;"]).await;
+        assert_eq!(status, 0, "{version}: {text}");
+        assert!(text.contains("> x-name: Zoë\n") && text.contains("> x-empty: \n"), "{version}: {text}");
     }
 }
 
