@@ -112,6 +112,18 @@ fn there_is_a_page_and_a_completion_for_each_command() {
     assert_eq!(nowhere.status.code(), Some(1));
 }
 
+/// On a terminal of the usual width no line of help is wrapped by the terminal, within a word.
+#[test]
+fn help_fits_a_terminal() {
+    for command in ["serve", "gateway", "connect", "bench", "probe", "completions", "man"] {
+        for option in ["-h", "--help"] {
+            let output = program(&[command, option]).env("COLUMNS", "80").output().unwrap();
+            let widest = stdout(&output).lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(80), "{command} {option}: {widest:?}");
+        }
+    }
+}
+
 #[test]
 fn logs_are_json_where_they_are_to_be() {
     let server = Serving::start(&["--listen", "127.0.0.1:0"]);

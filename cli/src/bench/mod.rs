@@ -45,53 +45,67 @@ use crate::{out, style};
 use sockeye_proto::uri::Target;
 
 const AFTER_HELP: &str = "\
-The server is to send every message back as it is; `sockeye serve` does so at /echo. All sockets
-are opened first. Then each sends a message, and the next one as soon as that has come back (--depth
-of them at a time): a closed loop, whose latencies are those of a server under as much load as it
-takes. With --rate messages are due at even times whether or not the server keeps up, and latency
-counts from when a message was due, so that a server that stalls cannot hide it: an open loop, with
-no bound on what is in flight unless --depth sets one.
+The server is to send every message back as it is; `sockeye serve` does
+so at /echo. All sockets are opened first. Then each sends a message, and
+the next one as soon as that has come back (--depth of them at a time): a
+closed loop, whose latencies are those of a server under as much load as
+it takes. With --rate messages are due at even times whether or not the
+server keeps up, and latency counts from when a message was due, so that
+a server that stalls cannot hide it: an open loop, with no bound on what
+is in flight unless --depth sets one.
 
-With --broadcast the server is to send what comes on one socket to all sockets that are open on the
-path, the sender's own included. Only the first socket sends; in a closed loop a message follows when
-the one before has arrived everywhere. Messages, latencies and processor time are counted for each
-arrival. With --beside, --silent or --stall each connection has more sockets, which are there to be in
-the way: they are opened and closed with the others, and fail like them, but are in none of the
-figures. What goes on beside sends a DATA frame, and the next one when the server has answered a PING
-behind it: so nobody waits in our own queue. A socket that stalls reads nothing: after the first
-65,535 octets the server has no window for it.
+With --broadcast the server is to send what comes on one socket to all
+sockets that are open on the path, the sender's own included. Only the
+first socket sends; in a closed loop a message follows when the one
+before has arrived everywhere. Messages, latencies and processor time are
+counted for each arrival. With --beside, --silent or --stall each
+connection has more sockets, which are there to be in the way: they are
+opened and closed with the others, and fail like them, but are in none of
+the figures. What goes on beside sends a DATA frame, and the next one
+when the server has answered a PING behind it: so nobody waits in our own
+queue. A socket that stalls reads nothing: after the first 65,535 octets
+the server has no window for it.
 
-A message is a piece of a random pattern, another one for each socket and each turn. What is merged,
-split, lost, repeated, changed or out of order ends its socket and is reported with the first
-difference.
+A message is a piece of a random pattern, another one for each socket and
+each turn. What is merged, split, lost, repeated, changed or out of order
+ends its socket and is reported with the first difference.
 
 Exit status:
   0    every message came back as it was sent
-  1    no socket could be opened, this machine cannot do what was asked, or stdout takes no more
+  1    no socket could be opened, this machine cannot do what was asked,
+       or stdout takes no more
   2    the arguments are wrong
-  3    sockets were refused, broke off, or had to wait longer than --timeout; or no message came back
-       while it was measured
+  3    sockets were refused, broke off, or had to wait longer than
+       --timeout; or no message came back while it was measured
   4    what came back is not what was sent
-  130  a second Ctrl-C; the first one ends the measurement early, and reports what was measured
+  130  a second Ctrl-C; the first one ends the measurement early, and
+       reports what was measured
 
-With --json the report is one object; what does not apply is null, and fields are only ever added:
-  url, http, connections, sockets (in all), size, binary, threads, interrupted, broadcast,
-  silent, stall
+With --json the report is one object; what does not apply is null, and
+fields are only ever added:
+  url, http, connections, sockets (in all), size, binary, threads,
+  interrupted, broadcast, silent, stall
   depth     null: no bound
   rate      null: a closed loop
   verdict   ok, failures, wrong, nothing_opened, nothing_came
   answered  messages that came back at any time, measured or not
-  opening   connections, sockets (those of --beside and --stall too), seconds, sockets_per_second,
-            server_us_per_socket and own_us_per_socket (of processor time)
-  load      seconds, messages, messages_per_second, octets_per_second (of payload, one way),
-            latency_us and, in an open loop, lateness_us, of sending, which is a part of it (each
-            mean, p50, p90, p99, p99_9, max), histogram (a list of up_to_us, messages)
+  opening   connections, sockets (those of --beside and --stall too),
+            seconds, sockets_per_second, server_us_per_socket and
+            own_us_per_socket (of processor time)
+  load      seconds, messages, messages_per_second, octets_per_second (of
+            payload, one way), latency_us and, in an open loop,
+            lateness_us, of sending, which is a part of it (each mean,
+            p50, p90, p99, p99_9, max), histogram (a list of up_to_us,
+            messages)
   beside    size, messages, octets_per_second (of payload, one way)
-  idle      seconds, exchange_seconds, answered and answered_after (sockets, before and after)
-  cpu       server_us_per_message, server_cores, own_us_per_message, own_cores
+  idle      seconds, exchange_seconds, answered and answered_after
+            (sockets, before and after)
+  cpu       server_us_per_message, server_cores, own_us_per_message,
+            own_cores
   memory    before, after (octets of the server's), per_socket
-  failures  a list, the most frequent first, of kind (connect, tls, not_offered, refused, broken,
-            closed, violation, timeout, mismatch), what, sockets, first (the first one's details)";
+  failures  a list, the most frequent first, of kind (connect, tls,
+            not_offered, refused, broken, closed, violation, timeout,
+            mismatch), what, sockets, first (the first one's details)";
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]

@@ -49,25 +49,30 @@ In a terminal a line is a message, and these are commands:
   /pong [TEXT]            send a Pong, which is not answered
   /close [CODE [REASON]]  close, with 1000 unless another code is given
   //TEXT                  send /TEXT
-Ctrl-D closes with 1000, Ctrl-C with 1001. Control characters that are received are shown
-escaped, binary messages in hexadecimal.
+Ctrl-D closes with 1000, Ctrl-C with 1001. Control characters that are
+received are shown escaped, binary messages in hexadecimal.
 
-In a pipe stdin is data alone: each line a message, or with --binary each piece read (of at most
-64 KiB) a binary message. The payload of what is received goes to stdout as it is, with a newline
-after each message unless there is --binary; all else goes to stderr. After the end of stdin
-messages are received until none has come for --wait seconds (where stdin was empty from the
-start: until the server closes), and then the socket is closed with 1000.
+In a pipe stdin is data alone: each line a message, or with --binary each
+piece read (of at most 64 KiB) a binary message. The payload of what is
+received goes to stdout as it is, with a newline after each message
+unless there is --binary; all else goes to stderr. After the end of stdin
+messages are received until none has come for --wait seconds (where stdin
+was empty from the start: until the server closes), and then the socket
+is closed with 1000.
 
-Several URLs of the same origin share a connection where there is HTTP/2. What is sent goes to
-all of them, what is received has its URL before it.
+Several URLs of the same origin share a connection where there is HTTP/2.
+What is sent goes to all of them, what is received has its URL before it.
 
 Exit status, the highest where there are several sockets:
-  0    the socket was closed cleanly: by this side, or by the server with 1000, 1001 or no code
+  0    the socket was closed cleanly: by this side, or by the server with
+       1000, 1001 or no code
   1    no connection, stdin cannot be sent, or stdout takes no more
   2    the arguments are wrong
-  3    the server refused the WebSocket, or does not speak the HTTP version asked for
+  3    the server refused the WebSocket, or does not speak the HTTP
+       version asked for
   4    the server closed with another code
-  5    the socket broke off without a Close, or a rule of the protocol was broken
+  5    the socket broke off without a Close, or a rule of the protocol
+       was broken
   6    with -1: no message came
   130  a second Ctrl-C, which does not wait for the server";
 

@@ -43,28 +43,35 @@ type Result<T = (), E = Problem> = std::result::Result<T, E>;
 const AFTER_HELP: &str = "\
 Exit status, and what --json calls it in verdict.kind:
   0  WebSockets work over HTTP/2: works, works_over_http2_only
-  1  there is no connection to the server: unreachable; or stdout takes no more
+  1  there is no connection to the server: unreachable; or stdout takes
+     no more
   2  the arguments are wrong
-  3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2 comes without extended
-     CONNECT), http2_not_spoken
-  4  something is wrong: refused_over_http2 (extended CONNECT is offered and refused),
-     faulty_over_http2 (WebSockets open over HTTP/2, but do not go on or end as they should),
-     faulty_over_http1 (they do over HTTP/1.1, and HTTP/2 works or is not there)
+  3  WebSockets work over HTTP/1.1 alone: not_offered_over_http2 (HTTP/2
+     comes without extended CONNECT), http2_not_spoken
+  4  something is wrong: refused_over_http2 (extended CONNECT is offered
+     and refused), faulty_over_http2 (WebSockets open over HTTP/2, but do
+     not go on or end as they should), faulty_over_http1 (they do over
+     HTTP/1.1, and HTTP/2 works or is not there)
   5  WebSockets work over neither: does_not_work
 
-Wrong is what a page of Chromium or Firefox would notice: no answer to a Ping, no Close frame, a
-Close with an error's code, sockets without an answer though SETTINGS allow them. What only one
-client would see is a note. The message is sent as it is: to a server that closes with an error
+Wrong is what a page of Chromium or Firefox would notice: no answer to a
+Ping, no Close frame, a Close with an error's code, sockets without an
+answer though SETTINGS allow them. What only one client would see is a
+note. The message is sent as it is: to a server that closes with an error
 for it give another one by --message, or none.
 
-The JSON has the fields url, verdict (kind, text, next_step, notes), and http2 and http1, the two
-connections: address, via, connect_ms, tls (version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
-alone: enable_connect_protocol, max_concurrent_streams, initial_window_size, max_frame_size,
-max_header_list_size, header_table_size, ms), handshake (status, accepted, subprotocol,
-extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code, reason, by_server, end,
-ended_first, clean, ms), sockets (HTTP/2 alone, of those asked for at once on another connection:
-asked, opened, refused, unanswered), close_with_end_stream (as close; of one of them, closed as
-Chromium does) and problems (step, text). What does not apply is null. Fields are only ever added.";
+The JSON has the fields url, verdict (kind, text, next_step, notes), and
+http2 and http1, the two connections: address, via, connect_ms, tls
+(version, cipher_suite, alpn, verified, handshake_ms), settings (HTTP/2
+alone: enable_connect_protocol, max_concurrent_streams,
+initial_window_size, max_frame_size, max_header_list_size,
+header_table_size, ms), handshake (status, accepted, subprotocol,
+extensions, headers, body, ms), ping_ms, echo_ms, messages, close (code,
+reason, by_server, end, ended_first, clean, ms), sockets (HTTP/2 alone,
+of those asked for at once on another connection: asked, opened, refused,
+unanswered), close_with_end_stream (as close; of one of them, closed as
+Chromium does) and problems (step, text). What does not apply is null.
+Fields are only ever added.";
 
 #[derive(clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
