@@ -49,6 +49,20 @@ pub(crate) fn tls_behind<'a>(error: &'a (dyn std::error::Error + 'static)) -> Op
     of_transport.or_else(|| error.downcast_ref()).or_else(|| tls_behind(error.source()?))
 }
 
+/// Why hyper has no answer.
+pub(crate) fn of_hyper(error: &hyper::Error) -> String {
+    let source = std::error::Error::source(error);
+    // What TLS calls the end of TCP without a close_notify.
+    let is_cut = source
+        .and_then(|source| source.downcast_ref::<io::Error>())
+        .is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+    if error.is_incomplete_message() || error.is_canceled() || is_cut {
+        return "the server ended the connection without an answer".to_owned();
+    }
+    let source = source.map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
+}
+
 fn of_certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),

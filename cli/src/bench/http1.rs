@@ -21,6 +21,7 @@ use super::socket::{Received, Socket};
 use super::worker::Worker;
 use crate::beginning::Remembering;
 use crate::dial::Transport;
+use crate::words::of_hyper;
 
 /// Octets that may wait to be written before another message is added.
 const MAX_OUTPUT: usize = 64 << 10;
@@ -63,7 +64,7 @@ async fn upgrade(worker: &Worker, transport: Transport) -> Result<(Transport, By
     let (transport, beginning) = Remembering::new(transport);
     let broken = |error: hyper::Error| {
         let other = beginning.lock().unwrap_or_else(PoisonError::into_inner).other_than_http1();
-        Failure::new(Kind::Broken, other.unwrap_or_else(|| error.to_string()))
+        Failure::new(Kind::Broken, other.unwrap_or_else(|| of_hyper(&error)))
     };
     let request = handshake.request(carrier).map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
     let request: Request<Empty<Bytes>> = request.map(|()| Empty::new());

@@ -38,6 +38,11 @@ pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Atte
         {
             "Probe the wss:// URL: there is TLS on this port."
         }
+        ((OverHttp2::Faulty(_), http2), (OverHttp1::Fails(_), http1))
+            if page_field(http2).is_some() && matches!(status(http1), Some(200..=299 | 404)) =>
+        {
+            refused_by_status(200)
+        }
         ((OverHttp2::Faulty(_), attempt), _) | (_, (OverHttp1::Faulty(_), attempt)) => faulty(attempt),
         (_, (OverHttp1::Fails(_), http1)) => match status(http1).or_else(|| status(http2.1)) {
             Some(status) => refused_by_status(status),
@@ -92,6 +97,7 @@ fn refused_over_http2(attempt: &Attempt) -> &'static str {
         Some(401 | 403) => {
             "Check whether the server asks for other credentials or another Origin over HTTP/2 (-H, -o) than over HTTP/1.1."
         }
+        Some(status @ (300..=399 | 429 | 500)) => refused_by_status(status),
         Some(502..=504) => {
             "Check what the proxy speaks to the server behind it: an extended CONNECT needs HTTP/2 there, or a proxy that \
              makes an upgrade of it."
@@ -123,8 +129,11 @@ fn faulty(attempt: &Attempt) -> &'static str {
     }
     let Some(close) = &attempt.close else { return "Look into the server's log for what ended the connection." };
     let chromium = attempt.close_with_end_stream.as_ref();
+    let log = "Look into the server's log for the error that ended it.";
     match close.code {
-        None | Some(1011..=1014) => "Look into the server's log for the error that ended it.",
+        Some(1011..=1014) => log,
+        // What broke no rule, and nobody had asked to end.
+        None if close.by_server && !attempt.problems.iter().any(|problem| problem.text.contains("broke a rule")) => log,
         Some(1008 | 3000..) if close.by_server => {
             "Give the server what its code and its reason ask for, such as credentials (-H), an Origin (-o), a subprotocol (-s) \
              or another --message."
@@ -132,11 +141,11 @@ fn faulty(attempt: &Attempt) -> &'static str {
         Some(1002..=1010) if close.by_server => {
             "If the server wants other messages than the probe's, give one by --message, or none by --message ''."
         }
-        Some(_) if attempt.sockets.is_some_and(|sockets| sockets.opened < sockets.asked) => {
+        _ if attempt.sockets.is_some_and(|sockets| sockets.opened < sockets.asked) => {
             "Have the server's SETTINGS_MAX_CONCURRENT_STREAMS say how many WebSockets it really takes, or switch extended \
              CONNECT off for pages with more than a few."
         }
-        Some(_) if chromium.is_some_and(|close| close.code.is_none()) => {
+        _ if chromium.is_some_and(|close| close.code.is_none()) => {
             "Have the server answer a Close whose frame has END_STREAM (an update may do), or switch extended CONNECT off."
         }
         _ => "Report it to whoever makes the server, with this output (--json has all of it).",

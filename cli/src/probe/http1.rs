@@ -22,6 +22,7 @@ use super::tunnel::Tunnel;
 use super::{BODY_SIZE, Result, answered, within};
 use crate::beginning::Remembering;
 use crate::dial::Transport;
+use crate::words::of_hyper;
 
 /// Does all of it, and fails where it cannot go on.
 pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &str, attempt: &mut Attempt) -> Result {
@@ -51,7 +52,7 @@ pub(super) async fn probe(dialer: &Dialer<'_>, ask: &ClientHandshake, message: &
     };
     attempt.handshake = Some(handshake);
     let upgraded = within(Step::Handshake, dialer.timeout, async {
-        hyper::upgrade::on(response).await.map_err(|error| describe_hyper(&error))
+        hyper::upgrade::on(response).await.map_err(|error| of_hyper(&error))
     });
     let parts = upgraded
         .await?
@@ -71,9 +72,9 @@ async fn exchange(
     request: Request<Empty<Bytes>>,
 ) -> Result<Response<Incoming>, String> {
     let connected = http1::handshake(TokioIo::new(transport)).await;
-    let (mut sender, connection) = connected.map_err(|error| describe_hyper(&error))?;
+    let (mut sender, connection) = connected.map_err(|error| of_hyper(&error))?;
     tokio::spawn(connection.with_upgrades());
-    sender.send_request(request).await.map_err(|error| describe_hyper(&error))
+    sender.send_request(request).await.map_err(|error| of_hyper(&error))
 }
 
 /// The beginning of a refusal's content.
@@ -85,12 +86,4 @@ async fn read_body(response: Response<Incoming>, body: &mut BytesMut) {
             _ => return,
         }
     }
-}
-
-fn describe_hyper(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_canceled() {
-        return "the server ended the connection without an answer".to_owned();
-    }
-    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
-    format!("{error}{}", source.unwrap_or_default())
 }

@@ -89,11 +89,15 @@ fn failed(error: hyper::Error) -> Error {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return Error::Disconnected;
     }
+    let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
     // What `Bounded` found out, where hyper has it as an error of the transport.
-    let found =
-        error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref());
+    let found = transport.and_then(|transport| transport.get_ref()?.downcast_ref());
     if let Some(Error::NotOffered(missing)) = found {
         return Error::NotOffered(*missing);
+    }
+    // TLS without a close_notify, which few servers send.
+    if transport.is_some_and(|transport| transport.kind() == io::ErrorKind::UnexpectedEof) {
+        return Error::Disconnected;
     }
     Error::Io(io::Error::other(error))
 }

@@ -2,11 +2,14 @@
 
 use std::error::Error as _;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::Response;
 use sockeye::error::{Error, Fault, Missing, Step};
-use sockeye::{Reason, Side, http2, socket};
+use sockeye::{Client, Reason, Side, http2, socket};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 fn refused(status: u16) -> Error {
     Error::Refused(Box::new(Response::builder().status(status).body(Bytes::new()).unwrap()))
@@ -109,5 +112,41 @@ fn an_end_names_its_reason_and_its_side() {
     ];
     for (error, text) in rows {
         assert_eq!(error.to_string(), text);
+    }
+}
+
+/// Many servers end TLS without the close_notify that RFC 8446 §6.1 asks for, which tokio-rustls has as an error of its own.
+#[tokio::test]
+async fn an_end_before_the_answer_is_no_other_with_tls() {
+    for is_cut in [true, false] {
+        let builder = Client::builder().http1_only().connector(move |_| async move { Ok(Ends { is_cut }) });
+        let client = builder.connect("ws://example.com/").await.unwrap();
+        let error = client.open("/").await.unwrap_err();
+        assert!(matches!(error, Error::Disconnected), "{is_cut}: {error:?}");
+    }
+}
+
+/// A transport that takes what is written, and then ends.
+struct Ends {
+    is_cut: bool,
+}
+
+impl AsyncRead for Ends {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(if self.is_cut { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
+    }
+}
+
+impl AsyncWrite for Ends {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }
