@@ -154,7 +154,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
         metrics::serve(listener, handle.clone(), hub.clone())?;
     }
     if let Some(first) = listeners::first_address(&listeners)? {
-        out::print(&format!("a page that opens WebSockets at once: {}", link(scheme, first)))?;
+        let has_page = arguments.dir.is_some_and(|folder| folder.join("index.html").is_file());
+        let (what, path) =
+            if has_page { ("the folder's page", "/") } else { ("a page that opens WebSockets at once", START) };
+        out::print(&format!("{what}: {}", link(scheme, first, path)))?;
     }
     systemd::ready();
 
@@ -172,11 +175,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<()> {
     Ok(server.serve(listeners, service).await?)
 }
 
-/// Where a browser on this machine finds the page, whose sockets open at once. The name is one of the certificate's.
-fn link(scheme: &str, address: SocketAddr) -> String {
+/// Where a browser on this machine finds a page. The name is one of the certificate's.
+fn link(scheme: &str, address: SocketAddr, path: &str) -> String {
     let (ip, port) = (address.ip(), address.port());
     match ip.is_loopback() || ip.is_unspecified() {
-        true => format!("{scheme}://localhost:{port}{START}"),
-        false => format!("{scheme}://{address}{START}"),
+        true => format!("{scheme}://localhost:{port}{path}"),
+        false => format!("{scheme}://{address}{path}"),
     }
 }

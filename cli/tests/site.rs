@@ -101,6 +101,8 @@ fn files_have_their_types_beside_the_echo() {
         ("/data/a%20b.txt", "text/plain; charset=utf-8", "grüß dich"),
         ("/.well-known/a.txt", "text/plain; charset=utf-8", "known"),
     ];
+    let page = format!("the folder's page: http://localhost:{}/", serving.address().port());
+    assert_eq!(serving.said.last(), Some(&page), "there is no other to start sockets");
     for (path, content_type, content) in rows {
         let (head, got) = get(serving.address(), path);
         assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {head}");

@@ -78,7 +78,7 @@ impl Serving {
         let mut process = command.args(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let mut said = Vec::new();
-        while said.last().is_none_or(|line: &String| !line.contains("?start")) {
+        while said.last().is_none_or(|line: &String| !line.contains(" page")) {
             let mut line = String::new();
             assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended after {said:?}");
             said.push(line.trim_end().to_owned());
