@@ -74,7 +74,8 @@ Exit status, the highest where there are several sockets:
   5    the socket broke off without a Close, or a rule of the protocol
        was broken
   6    with -1: no message came
-  130  a second Ctrl-C, which does not wait for the server";
+  130  Ctrl-C before a socket was open, or a second one, which does not
+       wait for the server";
 
 #[derive(clap::Args)]
 #[command(after_long_help = AFTER_HELP)]
