@@ -1,15 +1,17 @@
 //! TLS of a client: whom it trusts, who it is, and what it leaves for who debugs.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use anyhow::Result;
 use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, KeyLogFile, RootCertStore};
+use rustls::{ClientConfig, KeyLog, RootCertStore};
 use sockeye::ClientBuilder;
 
 use crate::certificate;
+use crate::dial::describe;
 use crate::notes;
 use crate::usage::Usage;
 
@@ -59,8 +61,9 @@ impl TlsOptions {
         }
         if let Some(path) = std::env::var_os(KEY_LOG).filter(|path| !path.is_empty()) {
             let opened = OpenOptions::new().append(true).create(true).open(&path);
-            opened.map_err(|error| Usage::new(format!("cannot write {}, by {KEY_LOG}: {error}", path.display())))?;
-            config.key_log = Arc::new(KeyLogFile::new());
+            let cannot = format!("cannot write {}, by {KEY_LOG}", path.display());
+            let file = opened.map_err(|error| Usage::new(format!("{cannot}: {}", describe(&error))))?;
+            config.key_log = Arc::new(Secrets { file, cannot, has_failed: Once::new() });
         }
         Ok(config)
     }
@@ -82,5 +85,24 @@ impl TlsOptions {
             added.map_err(|error| Usage::new(format!("{} cannot be trusted: {error}", path.display())))?;
         }
         Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// Where secrets go. A disk that is full is told of, which rustls' own log keeps to itself.
+#[derive(Debug)]
+struct Secrets {
+    file: File,
+    cannot: String,
+    has_failed: Once,
+}
+
+impl KeyLog for Secrets {
+    fn log(&self, label: &str, client_random: &[u8], secret: &[u8]) {
+        let hex = |octets: &[u8]| octets.iter().map(|octet| format!("{octet:02x}")).collect::<String>();
+        let line = format!("{label} {} {}\n", hex(client_random), hex(secret));
+        // In one piece, beside those of other threads and programs: the file is appended to.
+        if let Err(error) = (&self.file).write_all(line.as_bytes()) {
+            self.has_failed.call_once(|| notes::warning(&format!("{}: {}", self.cannot, describe(&error))));
+        }
     }
 }

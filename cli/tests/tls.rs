@@ -146,6 +146,11 @@ fn secrets_of_sessions_are_left_where_they_are_wanted() {
         let nowhere = [("SSLKEYLOGFILE", "/nowhere/keys")];
         let output = done(command, &url, &["--cacert", &certificates.ca], &nowhere);
         assert_eq!(output.status.code(), Some(2), "{command:?}");
+        if cfg!(target_os = "linux") {
+            let full = [("SSLKEYLOGFILE", "/dev/full")];
+            let output = done(command, &url, &["--cacert", &certificates.ca], &full);
+            assert_eq!(stderr(&output).matches("warning: cannot write /dev/full").count(), 1, "{}", stderr(&output));
+        }
     }
 }
 
