@@ -2,9 +2,10 @@
 
 mod common;
 
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Output};
 
-use common::proxies::{self, Proxy};
+use common::proxies::{self, Greet, Proxy};
 use common::{Folder, Serving, program, run, stderr, stdout};
 
 /// The three commands, each as short as it gets, and what shows that it worked.
@@ -127,6 +128,25 @@ fn what_a_proxy_refuses_says_what_to_do() {
         let wrong = done(start(command, NOWHERE, &["--proxy", "ftp://localhost"]));
         assert_eq!(wrong.status.code(), Some(2), "{command:?}");
         assert!(stderr(&wrong).contains("socks5://"), "{}", stderr(&wrong));
+    }
+}
+
+/// A reset, which what is left unread makes, is no answer that is no HTTP.
+#[test]
+fn a_proxy_that_gives_no_answer_is_told_from_one_that_speaks_another_protocol() {
+    let resets: Greet = |client, _| Ok(client.read(&mut [0])? == 0);
+    let speaks: Greet = |client, _| {
+        client.write_all(b"SSH-2.0-proxy\r\n\r\n")?;
+        io::copy(client, &mut io::sink())?;
+        Ok(false)
+    };
+    for (greet, expected) in [(resets, "without an answer"), (speaks, "its answer is no HTTP/1.1")] {
+        let proxy = Proxy::start(([127, 0, 0, 1], 1).into(), greet);
+        for (command, _) in COMMANDS {
+            let output = done(start(command, NOWHERE, &["--proxy", &format!("http://{}", proxy.address)]));
+            let said = format!("{}{}", stdout(&output), stderr(&output));
+            assert!(output.status.code() == Some(1) && said.contains(expected), "{command:?}: {said}");
+        }
     }
 }
 

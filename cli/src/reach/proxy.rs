@@ -1,6 +1,7 @@
 //! Proxies: which one is for a server, and how it is asked for a way there. CONNECT is spoken by hyper, SOCKS 5 by tokio-socks.
 
 use std::env;
+use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -212,9 +213,15 @@ async fn connect(stream: Stream, place: &str, authorization: Option<&HeaderValue
         request = request.header(PROXY_AUTHORIZATION, authorization);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let no_answer = |error: hyper::Error| match error.is_incomplete_message() {
-        true => "it ended the connection without an answer".to_owned(),
-        false => format!("its answer is no HTTP/1.1: {error}"),
+    let no_answer = |error: hyper::Error| {
+        // What is cancelled names what ended the connection before.
+        let error = error.source().and_then(|source| source.downcast_ref()).unwrap_or(&error);
+        let is_of_transport = error.source().is_some_and(|source| source.is::<io::Error>());
+        // By a FIN, a reset, or an alert of TLS, as where it wants a certificate.
+        match is_of_transport || error.is_incomplete_message() || error.is_canceled() {
+            true => "it ended the connection without an answer".to_owned(),
+            false => format!("its answer is no HTTP/1.1: {error}"),
+        }
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
     tokio::spawn(connection.with_upgrades());
