@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::escape;
+use crate::style;
 
 /// How logs, warnings and errors are written to stderr.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -36,7 +37,7 @@ pub(crate) fn start(format: Format) {
     let logs = tracing_subscriber::fmt::layer().log_internal_errors(false);
     match format {
         Format::Text => {
-            let logs = logs.with_writer(stderr).with_ansi(stderr().is_terminal());
+            let logs = logs.with_writer(stderr).with_ansi(style::colors(stderr().is_terminal()));
             tracing_subscriber::registry().with(filter).with(logs).init();
         }
         Format::Json => {

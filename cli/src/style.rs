@@ -27,7 +27,14 @@ impl Style {
     }
 }
 
-/// Whether colours are wanted on a terminal: by NO_COLOR (<https://no-color.org>) they are not.
+/// Whether colours are wanted on a terminal: by NO_COLOR (<https://no-color.org>) they are not, and a dumb one has none.
 pub(crate) fn colors(is_terminal: bool) -> bool {
-    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    is_terminal && !is_unwanted && !is_dumb()
+}
+
+/// Whether the terminal can only show lines, one after another: those that the line editor does not take.
+pub(crate) fn is_dumb() -> bool {
+    let name = std::env::var_os("TERM").unwrap_or_default();
+    ["dumb", "cons25", "emacs"].iter().any(|dumb| name.eq_ignore_ascii_case(dumb))
 }

@@ -32,7 +32,7 @@ use self::session::{Manner, Session};
 use self::stop::{INTERRUPTED, Stop, stop_on_signals};
 use crate::handshake::{HandshakeOptions, parse_seconds};
 use crate::reach::ReachOptions;
-use crate::{hide, notes};
+use crate::{hide, notes, style};
 use sockeye_proto::uri::Target;
 
 /// What may wait for one socket.
@@ -149,7 +149,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let stop = Stop::new();
     stop_on_signals(stop.clone())?;
     let openers = Opener::for_all(&arguments, &arguments.builder()?)?;
-    let (screen, console, source) = if stdin().is_terminal() && stdout().is_terminal() {
+    let (screen, console, source) = if stdin().is_terminal() && stdout().is_terminal() && !style::is_dumb() {
         let (editor, printer, end) = LineEditor::new(stop.clone())?;
         let (screen, console) = Screen::above(printer, end);
         (screen, console, Source::Editor(Box::new(editor)))

@@ -173,3 +173,53 @@ fn nothing_from_the_network_reaches_a_terminal_raw() {
         assert!(!log.contains(raw), "{raw:?} in {log:?}");
     }
 }
+
+/// As Emacs and some consoles have: without an editor a line is a message, or a command, all the same.
+#[test]
+fn a_terminal_that_moves_no_cursor_takes_lines() {
+    let server = common::Serving::cleartext();
+    let (pty, pts) = open().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye")).args(["connect", &server.url()]);
+    for name in common::variables() {
+        command = command.env_remove(name);
+    }
+    let mut process = command.env("TERM", "dumb").spawn(pts).unwrap();
+    (&pty).write_all(b"hello\n").unwrap();
+    let (mut shown, mut part) = (String::new(), [0; 4096]);
+    while let Ok(length @ 1..) = (&pty).read(&mut part) {
+        shown.push_str(std::str::from_utf8(&part[..length]).unwrap());
+        // As the terminal shows what is typed, and as it comes back.
+        if shown.matches("hello").count() == 2 && !shown.contains("/close") {
+            (&pty).write_all(b"/close 1000\n").unwrap();
+        }
+    }
+    assert_eq!(process.wait().unwrap().code(), Some(0), "{shown}");
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+}
+
+/// NO_COLOR is for reports and for logs.
+#[test]
+fn colors_are_where_they_are_wanted() {
+    for (variables, has_colors) in [
+        (&[("TERM", "xterm")][..], true),
+        (&[("TERM", "xterm"), ("NO_COLOR", "1")], false),
+        (&[("TERM", "dumb")], false),
+    ] {
+        let (mut pty, pts) = open().unwrap();
+        let url = common::peer::Peer::default().listen();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockeye")).args(["probe", &url]);
+        for name in common::variables().chain(["NO_COLOR".to_owned()]) {
+            command = command.env_remove(name);
+        }
+        let mut process = command.env("RUST_LOG", "nonsense=").envs(variables.iter().copied()).spawn(pts).unwrap();
+        let mut shown = Vec::new();
+        let mut part = [0; 4096];
+        while let Ok(length @ 1..) = pty.read(&mut part) {
+            shown.extend_from_slice(&part[..length]);
+        }
+        process.wait().unwrap();
+        let shown = String::from_utf8(shown).unwrap();
+        assert!(shown.contains("WebSockets work"), "{shown}");
+        assert_eq!(shown.contains('\x1b'), has_colors, "{variables:?}: {shown:?}");
+    }
+}
