@@ -1,7 +1,7 @@
 //! The content of a request on its way, and when it may go.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Octets of content that are kept until the upstream answers: a form or a call, whose stream or connection may end under it.
 const KEPT: usize = 16 << 10;
+/// The same of all requests of the process together, past which no more is kept: an upstream may let any number wait.
+const ALL_KEPT: usize = 4 << 20;
+
+static ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// The content of a request as it comes: the server's own, or what a layer before the gateway has made of it.
 pub(crate) type Incoming = UnsyncBoxBody<Bytes, BoxError>;
@@ -48,20 +52,50 @@ struct Parts {
     /// What follows it.
     rest: Incoming,
     /// What went so far, as long as all of it is kept.
-    sent: Option<BytesMut>,
+    sent: Option<Kept>,
     /// Where its octets are counted as they go.
     live: Option<Live>,
     /// Whether its client says that trailers follow (RFC 9110 §6.6.2).
     has_trailers: bool,
 }
 
+/// Octets of an upload that went.
+#[derive(Debug, Default)]
+struct Kept {
+    octets: BytesMut,
+    /// What they are counted as among [`ALL`].
+    counted: usize,
+}
+
+impl Kept {
+    /// With these as well; none where that is too much.
+    fn with(mut self, octets: &[u8]) -> Option<Self> {
+        let counted = octets.len();
+        if self.octets.len() + counted > KEPT {
+            return None;
+        }
+        self.counted += counted;
+        if ALL.fetch_add(counted, Ordering::Relaxed) + counted > ALL_KEPT {
+            return None;
+        }
+        self.octets.extend_from_slice(octets);
+        Some(self)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        ALL.fetch_sub(self.counted, Ordering::Relaxed);
+    }
+}
+
 impl Repeatable {
     /// An upload of all of it, and nothing is left for the one before. None where not all of it is there.
     pub(crate) fn again(&self) -> Option<Upload> {
         let mut parts = self.lock().take()?;
-        let mut sent = parts.sent.take()?;
+        let mut sent = std::mem::take(&mut parts.sent.take()?.octets);
         sent.extend_from_slice(&parts.again);
-        Some(Upload::of(Parts { again: sent.freeze(), sent: Some(BytesMut::new()), ..parts }))
+        Some(Upload::of(Parts { again: sent.freeze(), sent: Some(Kept::default()), ..parts }))
     }
 
     /// It has its answer, and is not made again.
@@ -78,13 +112,13 @@ impl Repeatable {
 
 impl Parts {
     fn new(rest: Incoming) -> Self {
-        Self { again: Bytes::new(), rest, sent: Some(BytesMut::new()), live: None, has_trailers: false }
+        Self { again: Bytes::new(), rest, sent: Some(Kept::default()), live: None, has_trailers: false }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if !self.again.is_empty() {
             let again = std::mem::take(&mut self.again);
-            self.sent = Some(BytesMut::from(&*again));
+            self.sent = Kept::default().with(&again);
             return Poll::Ready(Some(Ok(Frame::data(again))));
         }
         let mut frame = ready!(Pin::new(&mut self.rest).poll_frame(cx));
@@ -107,10 +141,7 @@ impl Parts {
         if let Some(live) = &self.live {
             live.counts().received(octets.len() as u64);
         }
-        self.sent = self.sent.take().filter(|sent| sent.len() + octets.len() <= KEPT);
-        if let Some(sent) = &mut self.sent {
-            sent.extend_from_slice(octets);
-        }
+        self.sent = self.sent.take().and_then(|sent| sent.with(octets));
     }
 }
 
@@ -251,5 +282,20 @@ impl Body for Upload {
             },
             _ => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_a_bound_for_each_and_for_all() {
+        let kept = || Kept::default().with(&[7; KEPT]);
+        assert!(kept().unwrap().with(b"x").is_none());
+        let all: Vec<_> = std::iter::from_fn(kept).collect();
+        assert_eq!(all.len(), ALL_KEPT / KEPT);
+        drop(all);
+        assert_eq!(ALL.load(Ordering::Relaxed), 0);
     }
 }
