@@ -133,8 +133,8 @@ impl Route {
         // Just before whoever waits for all of it gives up, and could not say for what.
         let end = Instant::now() + time.mul_f64(0.95);
         let places = timeout_at(end, self.places()).await.map_err(|_| late(&"the look-up of the name"))??;
-        let share = time.mul_f64(0.3) / u32::try_from(places.len()).unwrap_or(u32::MAX);
-        let last = places.len() - 1;
+        let share = time.mul_f64(0.3) / u32::try_from(places.len().max(1)).unwrap_or(u32::MAX);
+        let last = places.len().saturating_sub(1);
         let mut failed = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for (index, place) in places.into_iter().enumerate() {
             // The last one is all that is left to wait for.

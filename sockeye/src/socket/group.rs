@@ -39,11 +39,13 @@ use crate::socket::member::Member;
 ///
 /// A socket gets what is sent from the moment at which [`join`](Self::join) returns until its [`Member`] is dropped, and nothing
 /// that was sent before or after. What its connection has not taken by then, or by the socket's Close, it does not get, and nobody
-/// counts it: last words, such as those of a handler that returns, go by the socket's own [`send`](crate::WebSocket::send). All members get the messages of a group in one order, in which those of one sender stand as
-/// they were sent; what is for [one member](Member::send) or for [all but one](Self::send_except) stands in that order too.
-/// What the socket itself has sent before it joins goes before all that the group sends; from then on there is no order between
-/// the two. While a message is [sent in pieces](crate::WebSocket::send_stream), those of the group wait for its end (RFC 6455
-/// §5.4).
+/// counts it: what a handler says before it returns goes by the socket's own [`send`](crate::WebSocket::send). What was sent to
+/// all before a handler in its connection's task closes goes before its Close.
+///
+/// All members get the messages of a group in one order, in which those of one sender stand as they were sent; what is for
+/// [one member](Member::send) or for [all but one](Self::send_except) stands in that order too. What the socket itself has sent
+/// before it joins goes before all that the group sends; from then on there is no order between the two. While a message is
+/// [sent in pieces](crate::WebSocket::send_stream), those of the group wait for its end (RFC 6455 §5.4).
 ///
 /// Members with [compression](crate::SocketOptions::deflate) get what it is worth for compressed once for all of them, on whichever
 /// connections they are, and once for each size of window. To whom messages may refer to those before them

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use sockeye::{CloseCode, Error, Group, Message, MessageKind, Server};
+use sockeye::{CloseCode, Error, Group, Message, MessageKind, Server, WebSocket};
 
-use crate::common::{Carrier, Socket, hand_over, open, pair, settle, start, within};
+use tokio::sync::watch;
+
+use crate::common::{Carrier, Socket, hand_over, open, pair, settle, start, start_websocket, within};
 
 /// What is for one member stands in its place among what is for all.
 #[tokio::test]
@@ -22,6 +24,46 @@ async fn what_is_for_one_stands_in_the_groups_order() {
     }
     for text in ["first", "second"] {
         assert_eq!(other_peer.message().await, text.into());
+    }
+}
+
+/// What was sent to all before a handler is told to close its socket goes before its Close.
+#[tokio::test]
+async fn last_words_to_all_go_before_the_closes_that_follow() {
+    const SOCKETS: usize = 10;
+    let (group, (close, closing)) = (Group::new(), watch::channel(false));
+    let server = {
+        let group = group.clone();
+        start_websocket(move |mut socket: WebSocket| {
+            let (group, mut closing) = (group.clone(), closing.clone());
+            async move {
+                let _member = group.join(&socket)?;
+                tokio::select! {
+                    _ = async { closing.wait_for(|closing| *closing).await.map(drop) } => socket.close().await,
+                    message = socket.recv() => message.map(drop),
+                }
+            }
+        })
+    };
+    let server = server.await;
+    for carrier in Carrier::ALL {
+        close.send(false).unwrap();
+        let mut peers = Vec::new();
+        for _ in 0..SOCKETS {
+            peers.push(Socket::open(carrier, server.addr).await);
+        }
+        while group.len() < SOCKETS {
+            tokio::task::yield_now().await;
+        }
+        group.send("the last").await;
+        close.send(true).unwrap();
+        for peer in &mut peers {
+            assert_eq!(peer.message().await, "the last".into(), "{carrier:?}");
+            assert_eq!(peer.close_code().await, 1000);
+        }
+        while !group.is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

@@ -199,8 +199,10 @@ where
             self.stamp = pulse.stamp(now);
         }
         let phase = self.phase;
+        // What was told before any handler runs: one may close its socket because of the same, and no message follows a Close.
+        let mut progress = self.send_handed() | self.send_frames();
         self.follow(now);
-        let mut progress = match self.broken_off {
+        progress |= match self.broken_off {
             BrokenOff::Nowhere => {
                 let received = self.receive(cx, now);
                 let opened = self.open(cx);
