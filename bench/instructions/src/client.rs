@@ -56,20 +56,23 @@ impl Server {
     /// What the client writes as long as not all sockets are open, and each has sent one message.
     fn answer(&mut self, octets: &[u8]) {
         let Stage::Opening { machine, ids, received } = &mut self.stage else { return };
-        machine.handle_data(Instant::now(), &mut BytesMut::from(octets));
-        while let Some(event) = machine.poll_event() {
-            match event {
-                Event::Request { id, .. } => {
-                    let mut stream = machine.stream(id).expect("it has just begun");
-                    stream.respond(&Response::new(()), false).expect("no other response");
-                    ids.push(id);
+        let (mut input, mut output) = (BytesMut::from(octets), BytesMut::from(&self.unread[..]));
+        // The machine may leave something until its events are heard, and its answers out.
+        while !input.is_empty() {
+            machine.handle_data(Instant::now(), &mut input);
+            while let Some(event) = machine.poll_event() {
+                match event {
+                    Event::Request { id, .. } => {
+                        let mut stream = machine.stream(id).expect("it has just begun");
+                        stream.respond(&Response::new(()), false).expect("no other response");
+                        ids.push(id);
+                    }
+                    Event::Readable(id) => *received += machine.stream(id).expect("it is open").read().len(),
+                    _ => {}
                 }
-                Event::Readable(id) => *received += machine.stream(id).expect("it is open").read().len(),
-                _ => {}
             }
+            machine.poll_transmit(&mut output);
         }
-        let mut output = BytesMut::from(&self.unread[..]);
-        machine.poll_transmit(&mut output);
         self.unread = output.freeze();
         let message = frame(self.load.octets);
         if *received == self.load.sockets * (message.len() + KEY) {
