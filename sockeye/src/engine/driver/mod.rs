@@ -200,7 +200,7 @@ where
         }
         let phase = self.phase;
         // What was told before any handler runs: one may close its socket because of the same, and no message follows a Close.
-        let mut progress = self.send_handed() | self.send_frames();
+        let mut progress = self.link.has_news() && (self.send_handed() | self.send_frames());
         self.follow(now);
         progress |= match self.broken_off {
             BrokenOff::Nowhere => {
