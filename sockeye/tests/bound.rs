@@ -146,7 +146,8 @@ async fn attack(server: &Tested, window: u32, sent: &[Bytes], compressed: bool, 
 #[tokio::test(start_paused = true)]
 async fn echoes_that_nobody_reads() {
     let _alone = ALONE.lock().await;
-    for window in [65_535] {
+    // In which no echo has room.
+    for window in [16_000] {
         let server = Tested::new(echo);
         let sent = octets(&server, &[compressible(), compressible()], true).await;
         assert!((20_000..60_000).contains(&(sent.len() / 2)), "{} octets", sent.len());
