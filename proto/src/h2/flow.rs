@@ -55,13 +55,23 @@ pub(super) struct RecvWindow {
     size: u32,
     /// Octets read and not yet credited.
     returned: u32,
+    /// Octets taken and not yet read. Checks alone need it, and there are millions of streams.
+    #[cfg(debug_assertions)]
+    taken: u32,
     /// When credit was last given, in milliseconds of the connection's life.
     updated_at: u32,
 }
 
 impl RecvWindow {
     pub(super) fn new(credit: u32, size: u32) -> Self {
-        Self { credit: credit as i32, size, returned: 0, updated_at: 0 }
+        Self {
+            credit: credit as i32,
+            size,
+            returned: 0,
+            #[cfg(debug_assertions)]
+            taken: 0,
+            updated_at: 0,
+        }
     }
 
     /// Takes the octets of a DATA frame, its padding included; false where the window does not allow them, nor so many more.
@@ -72,6 +82,27 @@ impl RecvWindow {
             self.credit -= octets as i32;
         }
         fits
+    }
+
+    /// Books octets that are to be read elsewhere.
+    #[inline]
+    pub(super) fn take(&mut self, octets: usize) {
+        #[cfg(debug_assertions)]
+        {
+            self.taken += octets as u32;
+        }
+        let _ = octets;
+    }
+
+    /// Books that so many of them were read.
+    #[inline]
+    pub(super) fn return_taken(&mut self, octets: usize) {
+        #[cfg(debug_assertions)]
+        {
+            assert!(octets <= self.taken as usize, "what is credited was taken");
+            self.taken -= octets as u32;
+        }
+        let _ = octets;
     }
 
     /// Gives back what was read. Returns the WINDOW_UPDATE to send, once half of the window has gathered.
@@ -114,6 +145,15 @@ impl RecvWindow {
     /// Octets read and not yet credited.
     pub(super) fn returned(&self) -> u32 {
         self.returned
+    }
+
+    /// Octets taken and not yet read, where that is known.
+    pub(super) fn taken(&self) -> Option<u32> {
+        #[cfg(debug_assertions)]
+        let taken = Some(self.taken);
+        #[cfg(not(debug_assertions))]
+        let taken = None;
+        taken
     }
 }
 

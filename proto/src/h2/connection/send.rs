@@ -14,15 +14,28 @@ impl Connection {
     /// Hands over what was not read. The connection's window has it back: others are stopped by none of it.
     pub(super) fn take(&mut self, id: StreamId) -> BytesMut {
         let unread = self.streams.take_unread(id, self.output.batch());
-        if !self.life.is_closed() {
-            self.output.give_back(unread.len());
-        }
+        self.give_back(unread.len());
         unread
+    }
+
+    /// Gives the connection's window back what is not held here any more.
+    #[inline]
+    fn give_back(&mut self, octets: usize) {
+        if !self.life.is_closed() {
+            self.output.give_back(octets);
+        }
+    }
+
+    /// Gives credit back to a stream whose peer may still send, for octets that were [taken](Self::take).
+    #[inline]
+    pub(super) fn credit(&mut self, id: StreamId, octets: usize) {
+        self.streams.return_taken(id, octets);
+        self.give_credit(id, octets);
     }
 
     /// Gives credit back to a stream whose peer may still send.
     #[inline]
-    pub(super) fn credit(&mut self, id: StreamId, octets: usize) {
+    fn give_credit(&mut self, id: StreamId, octets: usize) {
         if self.life.is_closed() {
             return;
         }
@@ -47,11 +60,9 @@ impl Connection {
             self.account_sent(id, sent, true);
         }
         let read = self.streams.settle_unread(id, loan);
-        if read > 0 && !self.life.is_closed() {
-            self.output.give_back(read);
-            if let Some(increment) = self.streams.give_back(id, read, &self.clock) {
-                self.output.put_window_update(id.value(), increment);
-            }
+        if read > 0 {
+            self.give_back(read);
+            self.give_credit(id, read);
         }
     }
 

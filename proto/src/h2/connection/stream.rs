@@ -55,9 +55,7 @@ impl<'a> Stream<'a> {
 
     /// All DATA received and not read yet, by move. This is what gives window credit back to the peer (RFC 9113 §6.9).
     pub fn read(&mut self) -> BytesMut {
-        let octets = self.take();
-        self.credit(octets.len());
-        octets
+        crate::MachineStream::read(self)
     }
 
     /// All DATA received and not read yet, by move, for a reader elsewhere. The connection's window has them back, and the stream's

@@ -39,7 +39,12 @@ impl Streams {
                 let credit = i64::from(entry.recv_window.credit());
                 let uncredited = entry.unread.len() as i64 + i64::from(entry.recv_window.returned());
                 let window = i64::from(entry.recv_window.size()) + i64::from(self.initial_credit - self.initial_window);
-                assert!(credit + uncredited <= window, "octets of a window are made");
+                match entry.recv_window.taken().map(i64::from) {
+                    Some(taken) => {
+                        assert_eq!(credit + uncredited + taken, window, "octets of a window are lost or made")
+                    }
+                    None => assert!(credit + uncredited <= window, "octets of a window are made"),
+                }
             }
         }
         self.pool.check(growth);

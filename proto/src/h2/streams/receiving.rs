@@ -106,7 +106,18 @@ impl Streams {
     /// All DATA of a stream that was not read, by move, or copied from the batch.
     pub(in crate::h2) fn take_unread(&mut self, id: StreamId, batch: &[u8]) -> BytesMut {
         let spare = || self.spares.pop().unwrap_or_default();
-        self.slots[id.slot()].unread.take(batch, spare)
+        let entry = &mut self.slots[id.slot()];
+        let unread = entry.unread.take(batch, spare);
+        entry.recv_window.take(unread.len());
+        unread
+    }
+
+    /// Books that so many octets of those that were taken have been read.
+    #[inline]
+    pub(in crate::h2) fn return_taken(&mut self, id: StreamId, octets: usize) {
+        if let Some(entry) = self.slots.get_mut(id.slot()).filter(|entry| entry.id == id.value()) {
+            entry.recv_window.return_taken(octets);
+        }
     }
 
     /// Puts what was not read into a loan, or says where in the batch it stands.

@@ -121,10 +121,8 @@ impl StreamState {
     /// Whether the connection is to look at what was read: somebody waits for octets that it keeps, or the peer for credit.
     #[inline]
     pub(in crate::engine::stream) fn wants_more(&self) -> bool {
-        // Nearly never.
-        self.waits.has_one_for_connection()
-            && (self.waits.has(Wait::HeldBack) && self.awaits_octets()
-                || self.waits.has(Wait::Peer) && self.inbox.len() < self.uncredited as usize)
+        let is_awaited = self.waits.has(Wait::HeldBack) && self.awaits_octets();
+        is_awaited || self.waits.has(Wait::Peer) && self.inbox.len() < self.uncredited as usize
     }
 
     /// Whether all that the peer sends is there; otherwise `who` is woken when something arrives.

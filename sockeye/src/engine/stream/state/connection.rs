@@ -31,31 +31,24 @@ impl StreamState {
             self.waits.set(Wait::HeldBack, true);
             return Delivered::HeldBack;
         }
-        if self.uncredited > 0 {
-            stream.credit(self.uncredited as usize);
-        }
+        self.credit(stream);
         self.inbox = stream.take();
         self.uncredited = self.inbox.len() as u32;
-        self.note_held_peer(stream);
+        let is_held = i64::from(stream.recv_window()) <= i64::from(self.uncredited);
+        self.waits.set(Wait::Peer, is_held);
         self.forget_flush();
         Delivered::Put(self.take_receiver())
     }
 
     /// Gives the peer credit for what was read (RFC 9113 §6.9). Who reads has this done where the peer waits for it, and else leaves
     /// it to whatever comes next: most messages are far smaller than a window.
+    #[inline]
     fn credit(&mut self, stream: &mut impl MachineStream) {
         let read = (self.uncredited as usize).saturating_sub(self.inbox.len());
         if read > 0 {
             stream.credit(read);
             self.uncredited -= read as u32;
-            self.note_held_peer(stream);
         }
-    }
-
-    #[inline]
-    fn note_held_peer(&mut self, stream: &impl MachineStream) {
-        let is_held = i64::from(stream.recv_window()) <= i64::from(self.uncredited);
-        self.waits.set(Wait::Peer, is_held);
     }
 
     /// The connection keeps octets that have come, for now.

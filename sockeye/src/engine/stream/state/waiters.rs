@@ -35,7 +35,7 @@ pub(super) enum Wait {
     Answers = 8,
     /// The connection keeps octets that have come, since the inbox [takes none](StreamState::takes_octets).
     HeldBack = 16,
-    /// The peer may send no more than it is yet to get [credit](StreamState::uncredited) for.
+    /// The peer could send no more, as octets came last, than it was yet to get [credit](StreamState::uncredited) for.
     Peer = 32,
 }
 
@@ -52,19 +52,6 @@ impl WhoWaits {
     #[inline]
     pub(super) fn set(&mut self, wait: Wait, waits: bool) {
         self.0 = self.0 & !(wait as u8) | if waits { wait as u8 } else { 0 };
-    }
-
-    /// Somebody waits for what comes next, the handler or another.
-    #[inline]
-    fn put_receiver(&mut self, is_handler: bool) {
-        let (handler, end) = (Wait::HandlerReceives as u8, Wait::ForEndAlone as u8);
-        self.0 = self.0 & !(handler | end) | if is_handler { handler } else { 0 };
-    }
-
-    /// Whether the connection is waited for, by whoever receives or by the peer.
-    #[inline]
-    pub(super) fn has_one_for_connection(self) -> bool {
-        self.0 & (Wait::HeldBack as u8 | Wait::Peer as u8) != 0
     }
 
     /// Whether it waited: it does no more.
@@ -94,7 +81,8 @@ impl StreamState {
             (Who::Task(waker), none) => *none = Some(waker.clone()),
             (Who::Handler, before) => *before = None,
         }
-        self.waits.put_receiver(matches!(who, Who::Handler));
+        self.waits.set(Wait::HandlerReceives, matches!(who, Who::Handler));
+        self.waits.set(Wait::ForEndAlone, false);
     }
 
     /// Whether somebody waits for octets, and not for room to answer what the inbox holds.
