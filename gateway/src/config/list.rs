@@ -1,3 +1,5 @@
+//! Lists in a file.
+
 use std::fmt;
 
 use serde::de::value::SeqAccessDeserializer;

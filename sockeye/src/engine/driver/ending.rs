@@ -12,7 +12,7 @@ use sockeye_proto::{Machine, MachineStream as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::farewell::{Farewells, Parting};
-use super::linger::{Linger, Lingering};
+use super::linger::Linger;
 use super::streams::{Streams, find, read};
 use super::transport::{Abort, Reading};
 use super::{Application, Driver, IDLE};
@@ -306,15 +306,7 @@ where
         let shut_down = match &mut self.transport {
             _ if !is_written => false,
             None => true,
-            Some(transport) => match linger.poll_shutdown(cx, transport, &self.link.limits, read_ended) {
-                Lingering::On => false,
-                Lingering::PastLimit => {
-                    self.link.metrics().count(Counter::LingersGivenUp);
-                    linger.hasten(self.link.limits.failed_timeout);
-                    false
-                }
-                Lingering::Over => true,
-            },
+            Some(transport) => linger.poll_shutdown(cx, transport, &self.link, read_ended),
         };
         // A socket that is held elsewhere has in its cell all that there will be.
         let handled = self.streams.iter_mut().all(|slot| slot.handler.is_none());

@@ -12,7 +12,8 @@ use tokio_util::io::poll_read_buf;
 
 use super::yield_now;
 use crate::engine::buffers;
-use crate::engine::link::Limits;
+use crate::engine::link::{Limits, Link};
+use crate::engine::metrics::Counter;
 
 /// Shuts a transport down and reads on to the peer's end, for some time and some octets: a transport that is closed with octets
 /// unread would take back the last that was sent.
@@ -32,17 +33,6 @@ enum Step {
     Done,
 }
 
-/// What has become of a transport that lingers.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lingering {
-    /// It goes on.
-    On,
-    /// The peer has just sent more than it may.
-    PastLimit,
-    /// The transport is at its end.
-    Over,
-}
-
 /// In 32 bits, since every idle connection has room for them.
 fn most(limits: &Limits) -> u32 {
     u32::try_from(limits.linger).unwrap_or(u32::MAX)
@@ -55,36 +45,36 @@ impl Linger {
         Self { step, deadline: Box::pin(tokio::time::sleep(limits.close_timeout)) }
     }
 
-    /// Goes on towards the transport's end. `read_ended` says that the peer's is known already.
+    /// Goes on towards the transport's end; whether it is there. `read_ended` says that the peer's is known already. A peer that sends
+    /// more than it may has a moment left.
     pub(crate) fn poll_shutdown<T>(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut T,
-        limits: &Limits,
+        link: &Link,
         read_ended: bool,
-    ) -> Lingering
+    ) -> bool
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
         if self.step == Step::Write {
             self.step = match Pin::new(&mut *transport).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => Step::Read(most(limits)),
+                Poll::Ready(Ok(())) => Step::Read(most(&link.limits)),
                 Poll::Ready(Err(_)) => Step::Done,
-                Poll::Pending => return Lingering::On,
+                Poll::Pending => return false,
             };
         }
         if read_ended {
             self.step = Step::Done;
         }
-        match self.step {
-            Step::Read(left) => self.read(cx, transport, left),
-            Step::Write | Step::Hold => Lingering::On,
-            Step::Done => Lingering::Over,
+        if let Step::Read(left) = self.step {
+            self.read(cx, transport, link, left);
         }
+        self.step == Step::Done
     }
 
     /// Reads once, and lets others have their turn: what comes is of no use to anybody.
-    fn read<T: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, transport: &mut T, left: u32) -> Lingering {
+    fn read<T: AsyncRead + Unpin>(&mut self, cx: &mut Context<'_>, transport: &mut T, link: &Link, left: u32) {
         let mut discarded = BytesMut::new();
         buffers::fill(&mut discarded);
         let read = poll_read_buf(Pin::new(transport), cx, &mut (&mut discarded).limit(buffers::SIZE));
@@ -94,17 +84,14 @@ impl Linger {
             Poll::Ready(Ok(octets @ 1..)) if octets < left as usize => {
                 self.step = Step::Read(left - octets as u32);
                 yield_now(cx);
-                Lingering::On
             }
             Poll::Ready(Ok(1..)) => {
                 self.step = Step::Hold;
-                Lingering::PastLimit
+                link.metrics().count(Counter::LingersGivenUp);
+                self.hasten(link.limits.failed_timeout);
             }
-            Poll::Ready(_) => {
-                self.step = Step::Done;
-                Lingering::Over
-            }
-            Poll::Pending => Lingering::On,
+            Poll::Ready(_) => self.step = Step::Done,
+            Poll::Pending => {}
         }
     }
 

@@ -33,7 +33,7 @@ use self::yielding::Yielding;
 use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::driver::Driver;
-use crate::engine::driver::linger::{Linger, Lingering};
+use crate::engine::driver::linger::Linger;
 use crate::engine::link::{End, Link, Phase};
 use crate::engine::metrics::Counter;
 use crate::engine::now;
@@ -180,14 +180,10 @@ async fn linger(transport: &mut ReadAhead<AnyTransport>, link: &Link) {
         if !link.watch(cx, phase) {
             cx.waker().wake_by_ref();
         }
-        let lingering = linger.poll_shutdown(cx, transport, &link.limits, false);
-        if lingering == Lingering::Over {
+        if linger.poll_shutdown(cx, transport, link, false) {
             return Poll::Ready(());
         }
-        if lingering == Lingering::PastLimit {
-            link.metrics().count(Counter::LingersGivenUp);
-        }
-        if lingering == Lingering::PastLimit || phase == Phase::Ending {
+        if phase == Phase::Ending {
             linger.hasten(link.limits.failed_timeout);
         }
         linger.poll_deadline(cx)
