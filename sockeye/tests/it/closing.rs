@@ -92,6 +92,10 @@ async fn what_comes_after_our_close_is_dropped() {
             peer.send(vec![1; 1000]).await;
         }
         let closed = tokio::spawn(async move { socket.close().await });
+        // The window has no room for these before.
+        for _ in 15..20 {
+            peer.send(vec![1; 1000]).await;
+        }
         assert_eq!(peer.close_code().await, 1000);
         within(closed).await.unwrap().unwrap();
     }

@@ -147,24 +147,27 @@ async fn what_a_reader_leaves_is_skipped() {
     for carrier in Carrier::ALL {
         let mut peer = Socket::open(carrier, server.addr).await;
         let mut socket = sockets.recv().await.unwrap();
-        for n in 0..5_u8 {
-            peer.send(vec![n; 3_000]).await;
-        }
-        within(async {
-            assert_eq!(socket.recv().await.unwrap(), Some(vec![0; 3_000].into()));
+        // More than the window has room for.
+        let send = async {
+            for n in 0..5_u8 {
+                peer.send(vec![n; 10_000]).await;
+            }
+            peer.send("next").await;
+        };
+        let receive = async {
+            assert_eq!(socket.recv().await.unwrap(), Some(vec![0; 10_000].into()));
             let mut message = socket.recv_stream().await.unwrap().unwrap();
             assert_eq!(message.kind(), MessageKind::Binary);
             assert_eq!(message.next().await.unwrap().unwrap().as_bytes()[0], 1);
             // The reader goes away, and another comes.
             let mut message = socket.recv_stream().await.unwrap().unwrap();
             assert_eq!(message.next().await.unwrap().unwrap().as_bytes()[0], 2);
-            assert_eq!(socket.recv().await.unwrap(), Some(vec![3; 3_000].into()));
+            assert_eq!(socket.recv().await.unwrap(), Some(vec![3; 10_000].into()));
             // One that is forgotten is gone as well.
             mem::forget(socket.recv_stream().await.unwrap());
-            peer.send("next").await;
             assert_eq!(socket.recv().await.unwrap(), Some("next".into()));
-        })
-        .await;
+        };
+        within(async { tokio::join!(send, receive) }).await;
     }
 }
 
