@@ -69,8 +69,10 @@ async fn upgrade(worker: &Worker, transport: Transport) -> Result<(Transport, By
     let request = handshake.request(carrier).map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
     let request: Request<Empty<Bytes>> = request.map(|()| Empty::new());
     let (mut sender, connection) = http1::handshake(TokioIo::new(transport)).await.map_err(broken)?;
+    // Queued before the connection runs, so that what ends the connection at once is told with the request.
+    let response = sender.send_request(request);
     tokio::task::spawn_local(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(broken)?;
+    let response = response.await.map_err(broken)?;
     handshake.check(carrier, &response).map_err(refused)?;
     let upgraded = hyper::upgrade::on(response).await.map_err(broken)?;
     match upgraded.downcast::<TokioIo<Remembering<Transport>>>() {

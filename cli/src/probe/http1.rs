@@ -73,8 +73,10 @@ async fn exchange(
 ) -> Result<Response<Incoming>, String> {
     let connected = http1::handshake(TokioIo::new(transport)).await;
     let (mut sender, connection) = connected.map_err(|error| of_hyper(&error))?;
+    // Queued before the connection runs, so that what ends the connection at once is told with the request.
+    let response = sender.send_request(request);
     tokio::spawn(connection.with_upgrades());
-    sender.send_request(request).await.map_err(|error| of_hyper(&error))
+    response.await.map_err(|error| of_hyper(&error))
 }
 
 /// The beginning of a refusal's content.

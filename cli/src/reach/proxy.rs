@@ -224,8 +224,10 @@ async fn connect(stream: Stream, place: &str, authorization: Option<&HeaderValue
         }
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(no_answer)?;
+    // Queued before the connection runs, so that what ends the connection at once is told with the request.
+    let response = sender.send_request(request);
     tokio::spawn(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(no_answer)?;
+    let response = response.await.map_err(no_answer)?;
     match response.status() {
         status if status.is_success() => {
             let upgraded = hyper::upgrade::on(response).await.map_err(no_answer)?;

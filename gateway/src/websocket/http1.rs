@@ -1,5 +1,7 @@
 //! Towards an upstream over HTTP/1.1: an upgrade on a connection of its own (RFC 6455 §4.1), by hyper.
 
+use std::iter::successors;
+
 use http::header::{CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Empty;
@@ -64,18 +66,23 @@ fn request(handshake: &Handshake, target: &Target, key: &Key) -> Result<Request<
 }
 
 async fn send(stream: Stream, request: Request<Empty<Bytes>>, target: &Target) -> Result<Response<Incoming>, Error> {
-    let failed =
-        |error: hyper::Error| Error::failed(format!("{target} gave no answer to the WebSocket handshake: {error}"));
+    let failed = |error: hyper::Error| {
+        let cause = successors(Some(&error as &dyn std::error::Error), |error| error.source()).last();
+        let cause = cause.map(ToString::to_string).unwrap_or_default();
+        Error::failed(format!("{target} gave no answer to the WebSocket handshake: {cause}"))
+    };
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
     let (mut sender, connection) = builder.handshake(TokioIo::new(Turns::new(stream))).await.map_err(failed)?;
+    // Queued before the connection runs, so that what ends the connection at once is told with the request.
+    let response = sender.send_request(request);
     // It ends when the sender and the response are gone, or gives its transport away.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to an upstream ended");
         }
     });
-    sender.send_request(request).await.map_err(failed)
+    response.await.map_err(failed)
 }
 
 /// The rules of a 101 (RFC 6455 §4.1).

@@ -31,13 +31,15 @@ pub(super) async fn send(
     let mut builder = http1::Builder::new();
     builder.max_header_size(max_head).max_buf_size(max_head.saturating_mul(2).max(MIN_HYPER_SIZE));
     let (mut sender, connection) = builder.handshake(TokioIo::new(Bounded::new(transport))).await.map_err(failed)?;
+    // Queued before the connection runs, so that what ends the connection at once is told with the request.
+    let response = sender.try_send_request(request);
     // It ends when the sender and the response are gone.
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "an HTTP/1.1 connection ended");
         }
     });
-    sender.try_send_request(request).await.map_err(|error| {
+    response.await.map_err(|error| {
         // What hyper gives back it has not begun to send.
         let was_sent = error.message().is_none();
         Unanswered { error: failed(error.into_error()), was_sent }
@@ -86,10 +88,16 @@ fn failed(error: hyper::Error) -> Error {
     if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         return Error::handshake(error);
     }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
+    // A request that was not begun is cancelled, and names what ended the connection before.
+    let source = error::Error::source(&error);
+    let ended = source.and_then(|source| source.downcast_ref::<hyper::Error>());
+    let transport = ended.map_or(source, error::Error::source).and_then(|source| source.downcast_ref::<io::Error>());
+    if transport.is_none() && ended.is_some_and(|ended| !ended.is_incomplete_message() && !ended.is_closed()) {
+        return Error::handshake("the server spoke before it was asked");
+    }
+    if transport.is_none() && (error.is_incomplete_message() || error.is_closed() || error.is_canceled()) {
         return Error::Disconnected;
     }
-    let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
     // What `Bounded` found out, where hyper has it as an error of the transport.
     let found = transport.and_then(|transport| transport.get_ref()?.downcast_ref());
     if let Some(Error::NotOffered(missing)) = found {

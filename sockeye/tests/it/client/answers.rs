@@ -255,6 +255,21 @@ async fn what_was_not_offered_fails_the_handshake_over_http1() {
     assert_eq!((handshake_error(opened), read), (ResponseError::Protocol, 0));
 }
 
+/// A server of another protocol may have spoken before the request is sent.
+#[tokio::test(start_paused = true)]
+async fn who_speaks_first_is_no_server_of_http1() {
+    let (builder, mut wires) = wires();
+    let client = builder.connect(URL).await.unwrap();
+    let serving = async {
+        // The first is found unfit before it is asked anything.
+        for _ in 0..2 {
+            wires.next().await.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+        }
+    };
+    let (opened, _) = within(async { tokio::join!(client.open("/").into_future(), serving) }).await;
+    assert!(matches!(opened, Err(Error::Handshake(_))), "{opened:?}");
+}
+
 /// A head that is no HTTP, and one without end.
 #[tokio::test(start_paused = true)]
 async fn a_head_that_is_none() {
