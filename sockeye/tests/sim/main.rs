@@ -37,7 +37,7 @@ use crate::actor::Deliberate;
 use crate::trace::{Telling, Told};
 
 /// Seeds of a plain `cargo test`.
-const FEW: u64 = 300;
+const FEW: u64 = 100;
 /// Seeds that fail, after which no more are tried.
 const ENOUGH: u64 = 20;
 
