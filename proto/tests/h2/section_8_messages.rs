@@ -112,6 +112,18 @@ fn request_pseudo_header_fields() {
     assert_eq!(assert_well_formed(&options).uri().path(), "*");
 }
 
+/// §8.3.1, RFC 9110 §7.2: `:authority` and `host` hold one host, perhaps with a port, as Host has to over HTTP/1.1.
+#[test]
+fn an_authority_is_a_host_and_a_port() {
+    for authority in ["localhost:", "localhost:8080", "[::1]", "[::1]:80", "host_name"] {
+        assert_well_formed(&replaced(GET, ":authority", authority));
+    }
+    for authority in [":80", "a:x", "a:+80", "a:65536", "a:80x", "a,b", "[::1]x", "[::g]"] {
+        assert_malformed(&replaced(GET, ":authority", authority));
+        assert_malformed(&with(&without(GET, ":authority"), &[("host", authority)]));
+    }
+}
+
 /// §8.3.1: `host` says the same as `:authority`, or takes its place.
 #[test]
 fn host_and_authority() {
@@ -131,6 +143,8 @@ fn connect() {
     let request = assert_well_formed(&connect);
     assert_eq!((request.method(), request.uri().to_string()), (&Method::CONNECT, "example.com:443".into()));
     assert_malformed(&connect[..1]);
+    // RFC 9110 §9.3.6: it names a port.
+    assert_malformed(&replaced(&connect, ":authority", "example.com"));
     assert_malformed(&with(&connect, &[(":path", "/")]));
     assert_malformed(&with(&connect, &[(":scheme", "https")]));
     assert_malformed(&with(&connect[..1], &[("host", "example.com:443")]));

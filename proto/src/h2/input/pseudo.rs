@@ -5,7 +5,7 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Method, Uri, header};
 
 use crate::h2::Violation;
-use crate::uri::default_port;
+use crate::uri::{default_port, is_host_and_port};
 
 /// The pseudo-header fields that are defined.
 #[derive(Clone, Copy)]
@@ -44,6 +44,10 @@ impl PseudoHeaders {
             if scheme.is_some() || path.is_some() || authority.is_none() {
                 return Err(Violation::ConnectPseudoHeaders);
             }
+            // RFC 9110 §9.3.6
+            if authority.as_ref().and_then(Authority::port_u16).is_none() {
+                return Err(Violation::Authority);
+            }
             check_host(authority.as_ref(), None, headers)?;
             parts.authority = authority;
             return Uri::from_parts(parts).map_err(|_| Violation::Authority);
@@ -79,9 +83,9 @@ fn parse_path(path: Bytes, method: &Method) -> Result<PathAndQuery, Violation> {
     PathAndQuery::from_maybe_shared(path).map_err(|_| Violation::Path)
 }
 
-/// RFC 9113 §8.3.1: no user information.
+/// A host, and perhaps a port (RFC 9110 §7.2), as over HTTP/1.1. User information has no place here (RFC 9113 §8.3.1).
 fn parse_authority(authority: Bytes) -> Result<Authority, Violation> {
-    if authority.contains(&b'@') {
+    if !is_host_and_port(&authority) {
         return Err(Violation::Authority);
     }
     Authority::from_maybe_shared(authority).map_err(|_| Violation::Authority)
