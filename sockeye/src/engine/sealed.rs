@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rustls::PeerMisbehaved;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsStream;
 
@@ -39,12 +40,24 @@ impl<T> Sealed<T> {
         taken > BURST && taken - BURST > self.content.saturating_mul(RATIO)
     }
 
-    fn give_up(&self) -> io::Error {
+    fn count(&self) {
         if let Some(listing) = &self.listing {
             listing.metrics().count(Counter::TlsFloods);
         }
-        io::Error::new(io::ErrorKind::InvalidData, "TLS records without content")
     }
+}
+
+/// Whether rustls ended the connection by a limit of its own.
+fn is_flood(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(
+        error,
+        Some(rustls::Error::PeerMisbehaved(
+            PeerMisbehaved::TooManyKeyUpdateRequests
+                | PeerMisbehaved::TooManyRenegotiationRequests
+                | PeerMisbehaved::TooManyWarningAlertsReceived
+        ))
+    )
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sealed<T> {
@@ -53,7 +66,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for Sealed<T> {
         let read = Pin::new(&mut self.tls).poll_read(cx, buffer);
         self.content += (buffer.filled().len() - before) as u64;
         if self.has_too_little_content() {
-            return Poll::Ready(Err(self.give_up()));
+            self.count();
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "TLS records without content")));
+        }
+        if matches!(&read, Poll::Ready(Err(error)) if is_flood(error)) {
+            self.count();
         }
         read
     }

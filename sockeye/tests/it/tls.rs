@@ -210,12 +210,13 @@ async fn a_flood_of_key_updates_ends_its_connection() {
     let mut stream = secure.connect(&["h2"]).await.unwrap();
     stream.write_all(&[HELLO, UNKNOWN].concat()).await.unwrap();
     within(ask_for_keys(&mut stream, usize::MAX)).await;
-    assert_eq!(secure.running.handle.counter(Counter::TlsFloods), 0, "rustls has seen to it");
+    // rustls has seen to it.
+    counted(&secure.running.handle, Counter::TlsFloods, 1).await;
     let mut stream = secure.connect(&["h2"]).await.unwrap();
     stream.write_all(&[HELLO, UNKNOWN].concat()).await.unwrap();
     let asked = within(ask_for_keys(&mut stream, 30)).await;
     assert!(asked > 3_000, "{asked}");
-    counted(&secure.running.handle, Counter::TlsFloods, 1).await;
+    counted(&secure.running.handle, Counter::TlsFloods, 2).await;
 }
 
 /// Records as small as can be are honest, be they as many as they like.
