@@ -4,7 +4,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
-use sockeye::{Body, BoxError, Counter, Handle, Limits, Rate, Server, websocket};
+use sockeye::{Body, BoxError, Counter, Handle, Limits, Rate, Server, WebSocket, websocket};
 use sockeye_proto::h2::Reason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -242,15 +242,20 @@ async fn streams_without_progress_are_counted() {
 /// Also over HTTP/1.1, where the connection is what is cut off.
 #[tokio::test]
 async fn close_timeouts_are_counted() {
-    let server =
-        start(Server::new().limits(Limits::new().close_timeout(Duration::from_millis(30))), websocket(async |_| ()))
-            .await;
-    for carrier in Carrier::ALL {
-        let mut socket = Socket::open(carrier, server.addr).await;
-        // The peer answers nothing.
-        assert_eq!(socket.ending().await, Ending::End);
-        let expected = server.handle.counter(Counter::CloseTimeouts) + 1;
-        counted(&server.handle, Counter::CloseTimeouts, expected).await;
+    for waits in [false, true] {
+        let service = websocket(async move |mut socket: WebSocket| {
+            if waits {
+                socket.close().await.unwrap_err();
+            }
+        });
+        let limits = Limits::new().close_timeout(Duration::from_millis(30));
+        let server = start(Server::new().limits(limits), service).await;
+        for (count, carrier) in (1..).zip(Carrier::ALL) {
+            let mut socket = Socket::open(carrier, server.addr).await;
+            // The peer answers nothing.
+            assert_eq!(socket.ending().await, Ending::End);
+            counted(&server.handle, Counter::CloseTimeouts, count).await;
+        }
     }
 }
 

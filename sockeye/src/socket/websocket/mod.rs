@@ -312,6 +312,11 @@ impl WebSocket {
             Err(_) => {
                 self.mark_ended();
                 self.finish();
+                // Over HTTP/2 it counts as its stream is reset.
+                let link = self.0.handle.link();
+                if link.info.version != Version::HTTP_2 {
+                    link.metrics().count(Counter::CloseTimeouts);
+                }
                 Err(Error::Timeout(Step::Closing))
             }
         }
