@@ -44,11 +44,11 @@ impl<M: Machine> Link<M> {
         self.failure.as_ref()
     }
 
-    /// Why the server reset a stream, or has the machine say so: what a GOAWAY gives up is reset with REFUSED_STREAM, and
-    /// the GOAWAY is the reason then.
+    /// Why the server reset a stream, or has the machine say so: what a GOAWAY gives up is reset with REFUSED_STREAM, or with its
+    /// error where it was answered, and the GOAWAY is the reason then.
     pub(super) fn reset_by_server(&self, reason: Reason) -> Ending {
         match self.goaway {
-            Some(goaway) if reason == Reason::REFUSED_STREAM => {
+            Some(goaway) if reason == Reason::REFUSED_STREAM || reason == goaway => {
                 Ending::Broken(describe_end(Some(ConnectionError::GoAway(goaway))))
             }
             _ => Ending::Reset(reason),

@@ -192,6 +192,26 @@ fn goaway_of_the_server() {
     assert_eq!(tested.sent(), [Sent::GoAway { last: 0, reason: Reason::NO_ERROR }]);
 }
 
+/// §6.8, §8.7: REFUSED_STREAM says that nothing was done. What was answered is told the error, and is not to be tried again.
+#[test]
+fn a_stream_that_was_answered_ends_by_the_error_of_the_goaway() {
+    let mut tested = Tested::client();
+    let request = get("https://example.com/");
+    let (answered, waiting) = (tested.open(&request, true), tested.open(&request, true));
+    tested.receive(&headers(answered.value(), false, &[(":status", "200")]));
+    tested.events();
+    tested.receive(&frame(GOAWAY, 0, 0, &[0, 0, 0, 0, 0, 0, 0, 11]));
+    let ends: Vec<_> = tested
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::Reset { id, reason, remote: true, violation: None } => Some((id, reason)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ends, [(answered, Reason::ENHANCE_YOUR_CALM), (waiting, Reason::REFUSED_STREAM)]);
+}
+
 /// §6.8: a peer may lower the last stream, but not for ever; a server has no streams that it would name.
 #[test]
 fn goaway_flood() {

@@ -5,7 +5,7 @@ use crate::h2::events::Events;
 use crate::h2::frame::{Frame, flag, read_u31};
 use crate::h2::output::Output;
 use crate::h2::peer::{GoAway, Peer};
-use crate::h2::streams::{Ending, Streams};
+use crate::h2::streams::{Ending, Side, Streams};
 use crate::h2::{DRAIN, Event, KEEP_ALIVE, Reason, StreamId, Violation};
 
 /// SETTINGS (RFC 9113 §6.5) that acknowledge nothing.
@@ -95,20 +95,24 @@ pub(in crate::h2) fn handle_goaway(
     events.push(Event::GoAway { last, reason });
     // That takes a look at each stream, so it is not for a server's peer to ask for: none of the streams there is the server's.
     if before.as_ref().is_none_or(|before| last < before.last) && streams.numbers().are_ours_above(last) {
-        drop_streams_above(last, streams, events);
+        drop_streams_above(last, reason, streams, events);
     }
     // One more follows where the first let everything in; a peer has no reason for many.
     if before.is_some() { Ok(Effect::Nothing) } else { Ok(Effect::Taken) }
 }
 
-/// The peer did nothing for these streams of ours (RFC 9113 §6.8).
-fn drop_streams_above(last: u32, streams: &mut Streams, events: &mut Events) {
+/// The peer did nothing for these streams of ours (RFC 9113 §6.8). One that it has answered is no such stream, whatever it says, and
+/// goes by the connection's error.
+fn drop_streams_above(last: u32, error: Reason, streams: &mut Streams, events: &mut Events) {
     let is_above = |id: &StreamId| id.value() > last && streams.numbers().is_ours(id.value());
     let above: Vec<_> = streams.ids().filter(is_above).collect();
     for id in above {
-        if !streams.slot(id.slot).state().is_closed() {
+        let state = streams.slot(id.slot).state();
+        if !state.is_closed() {
+            let is_answered = state.recv() != Side::Head && error != Reason::NO_ERROR;
+            let reason = if is_answered { error } else { Reason::REFUSED_STREAM };
             streams.close(id.slot, Ending::ResetByPeer);
-            events.push(Event::Reset { id, reason: Reason::REFUSED_STREAM, remote: true, violation: None });
+            events.push(Event::Reset { id, reason, remote: true, violation: None });
         }
     }
 }
