@@ -132,8 +132,11 @@ struct Shared {
     dialer: Dialer,
     /// For requests over HTTP/1.1.
     pool: Pool,
-    /// For WebSockets and requests over HTTP/2, if that may be.
-    client: Option<sockeye::Client>,
+    /// For WebSockets over HTTP/2, if that may be.
+    tunnels: Option<sockeye::Client>,
+    /// For requests over HTTP/2, on connections of their own: of many that clients give up at once an upstream thinks that they are
+    /// an attack, and ends the connection with all that is on it (CVE-2023-44487).
+    requests: Option<sockeye::Client>,
     /// The upstream did not choose HTTP/2.
     http1_requests: Lately,
     /// It did not offer the extended CONNECT.
@@ -165,13 +168,15 @@ impl Reach {
         let dialer = Dialer::new(target, tls, timeouts)?;
         let pool = Pool::new(&dialer, timeouts);
         let may_be_http2 = protocol == Protocol::Http2 || protocol == Protocol::Auto && dialer.target().is_secure();
-        let client = if may_be_http2 { Some(client(&dialer, tls, protocol, timeouts)?) } else { None };
+        let client = || may_be_http2.then(|| client(&dialer, tls, protocol, timeouts)).transpose();
+        let (tunnels, requests) = (client()?, client()?);
         Ok(Self(Arc::new(Shared {
             protocol,
             timeouts: *timeouts,
             dialer,
             pool,
-            client,
+            tunnels,
+            requests,
             http1_requests: Lately::default(),
             http1_sockets: Lately::default(),
         })))
@@ -221,7 +226,7 @@ impl Reach {
 
     /// By which version of HTTP the next request goes. Where that is the upstream's choice, it is found out by connecting.
     pub(crate) async fn version(&self) -> Result<Version, Error> {
-        let Some(client) = &self.0.client else { return Ok(Version::HTTP_11) };
+        let Some(client) = &self.0.requests else { return Ok(Version::HTTP_11) };
         if self.0.protocol == Protocol::Http2 {
             return Ok(Version::HTTP_2);
         }
@@ -240,7 +245,7 @@ impl Reach {
 
     /// Makes a request by its version: `afresh` where a kept connection of HTTP/1.1 has ended under it.
     pub(crate) async fn request(&self, request: Request<Upload>, afresh: bool) -> Result<Response<Source>, Error> {
-        match &self.0.client {
+        match &self.0.requests {
             Some(client) if request.version() == Version::HTTP_2 => match client.request(request).await {
                 Ok(response) => Ok(response.map(Source::Sockeye)),
                 Err(error) if self.0.protocol == Protocol::Auto && asks_for_http1(&error) => {
@@ -259,7 +264,7 @@ impl Reach {
 
     /// What opens WebSockets over HTTP/2, where that may do.
     pub(crate) fn tunnels(&self) -> Option<&sockeye::Client> {
-        self.0.client.as_ref().filter(|_| !self.0.http1_sockets.is_so())
+        self.0.tunnels.as_ref().filter(|_| !self.0.http1_sockets.is_so())
     }
 
     /// It does not do: the upstream did not offer the extended CONNECT.

@@ -1,20 +1,23 @@
 //! Requests to upstreams of HTTP/2.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use http::{Request, Response};
+use futures_util::future::join_all;
+use http::{Method, Request, Response, Version};
 use rustls::ServerConfig;
-use sockeye::{Body, Limits, Server};
+use sockeye::{Body, Counter, Limits, Rate, Server, websocket};
 use sockeye_gateway::{Config, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
 
-use crate::common::{gateway, gateway_of, raw_upstream, soon};
+use crate::common::{client, echo, gateway, gateway_of, raw_upstream, soon};
 
 /// Sends the head of a GET.
 async fn ask(gateway: std::net::SocketAddr) -> TcpStream {
@@ -49,6 +52,42 @@ async fn the_window_of_a_connection_is_the_largest() {
             break;
         }
     }
+}
+
+/// What clients ask for and give up ends nobody's WebSocket, even where the upstream ends the connection for it (CVE-2023-44487).
+#[tokio::test]
+async fn requests_that_are_given_up_end_no_websocket() {
+    const REQUESTS: u32 = 40;
+    let asked = Arc::new(Semaphore::new(0));
+    let arrived = asked.clone();
+    let site = tower::service_fn(move |request: Request<Body>| {
+        let arrived = arrived.clone();
+        async move {
+            if request.method() == Method::CONNECT {
+                return websocket(echo).call(request).await;
+            }
+            arrived.add_permits(1);
+            pending().await
+        }
+    });
+    let (url, listener) = raw_upstream().await;
+    let server = Server::new().limits(Limits::new().resets(Rate { burst: REQUESTS / 2, per_second: 0 }));
+    let upstream = server.handle();
+    tokio::spawn(async move { server.serve(listener, site).await });
+    let client = client(gateway(&url, Protocol::Http2).await, Version::HTTP_2);
+    let mut socket = soon(client.open("/")).await.unwrap();
+    soon(async {
+        tokio::select! {
+            _ = join_all((0..REQUESTS).map(|_| client.request(Request::new(Body::empty())))) => panic!("nobody answers"),
+            all = asked.acquire_many(REQUESTS) => all.unwrap().forget(),
+        }
+        while upstream.counter(Counter::ResetFloods) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    socket.send("still there").await.unwrap();
+    assert_eq!(soon(socket.recv()).await.unwrap(), Some("still there".into()));
 }
 
 /// What is wrong with an upstream, or with what was said of it, is told with what to do.
