@@ -98,6 +98,10 @@ impl Outline {
             Some(octets) if fields.contains_key(CONTENT_LENGTH) && !fields.contains_key(TRAILER) => {
                 fields.insert(CONTENT_LENGTH, octets.into());
             }
+            // RFC 9110 §8.6: some servers answer 411 to what has content by its meaning, and does not say that there is none.
+            Some(0) if [Method::POST, Method::PUT, Method::PATCH].contains(&parts.method) && body.is_end_stream() => {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
             _ => _ = fields.remove(CONTENT_LENGTH),
         }
         own::count_down(&parts.method, &mut fields);

@@ -255,6 +255,31 @@ async fn a_length_goes_on_once() {
     assert_eq!(seen.matches("content-length: 0\r\n").count(), 1, "{seen}");
 }
 
+/// RFC 9110 §8.6
+#[tokio::test]
+async fn what_may_have_content_says_that_it_has_none() {
+    let (url, seen) = recording_upstream().await;
+    let gateway = gateway(&url, Protocol::Http1).await;
+    let length = || {
+        let seen = String::from_utf8(std::mem::take(&mut *seen.lock().unwrap())).unwrap();
+        assert!(!seen.contains("transfer-encoding"), "{seen}");
+        crate::common::field(&seen, "content-length").map(str::to_owned)
+    };
+    for (method, said) in
+        [("POST", Some("0")), ("PUT", Some("0")), ("PATCH", Some("0")), ("GET", None), ("DELETE", None)]
+    {
+        let head = format!("{method} / HTTP/1.1\r\nhost: x\r\n\r\n");
+        exchange(gateway, head.as_bytes()).await;
+        assert_eq!(length().as_deref(), said, "{method} of HTTP/1.1");
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+        octets.extend(headers(1, &[(":method", method), (":scheme", "http"), (":authority", "x"), (":path", "/a")]));
+        stream.write_all(&octets).await.unwrap();
+        soon(until_answered(&mut stream)).await;
+        assert_eq!(length().as_deref(), said, "{method} of HTTP/2");
+    }
+}
+
 /// RFC 9110 §7.1: a request to the server as a whole goes to the upstream as a whole.
 #[tokio::test]
 async fn options_of_a_server_are_the_upstreams() {
