@@ -86,10 +86,11 @@ impl End {
 }
 
 /// A request, or a WebSocket, on its way through. It is counted and logged when it is dropped; one of which nobody said how it ended
-/// ended because its client left.
+/// ended because its client left, or was cut off.
 pub struct Exchange {
     live: Live,
     told: Arc<Told>,
+    peer: Option<Peer>,
     end: End,
     counted: Counted,
 }
@@ -176,7 +177,8 @@ impl Exchange {
             received: Octets::default(),
             sent: Octets::default(),
         };
-        Self { live: live.clone(), told: Arc::new(told), end: End::ClientLeft, counted: Counted::Request }
+        let (told, peer) = (Arc::new(told), peer.cloned());
+        Self { live: live.clone(), told, peer, end: End::ClientLeft, counted: Counted::Request }
     }
 
     #[cfg(test)]
@@ -258,6 +260,9 @@ impl Told {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.peer.as_ref().is_some_and(Peer::is_cut_off) {
+            self.ended(End::Drained);
+        }
         let counts = self.live.counts();
         match self.counted {
             Counted::Request => counts.end_request(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Request, Response, Version};
 use http_body_util::BodyExt as _;
-use sockeye::{Body, Client, Server, Tunnel, websocket};
+use sockeye::{Body, Client, Limits, Server, Tunnel, websocket};
 use sockeye_gateway::{AccessLog, Config, Gateway, Live, LogFormat, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,11 +40,15 @@ impl Write for Lines {
 
 impl Observed {
     async fn start(config: Config) -> Self {
+        Self::start_in(Server::new(), config).await
+    }
+
+    async fn start_in(server: Server, config: Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (live, log) = (Live::new(&config).unwrap(), Lines::default());
         live.log_to(AccessLog::to(LogFormat::Text, log.clone()).unwrap());
-        tokio::spawn(Server::new().serve(listener, Gateway::new(live.clone())));
+        tokio::spawn(server.serve(listener, Gateway::new(live.clone())));
         Self { address, live, log }
     }
 
@@ -132,6 +136,47 @@ async fn an_end_without_a_close_names_who_left() {
             upstream.shutdown().await.unwrap();
         }
         assert_eq!(gateway.end().await, if upstream_first { "upstream_left" } else { "client_left" });
+    }
+}
+
+/// Asks for something, and waits for all of it.
+async fn ask(gateway: SocketAddr, version: Version) {
+    if version == Version::HTTP_2 {
+        let client = client(gateway, version);
+        let response = client.request(Request::get("http://example.com/").body(Body::empty()).unwrap()).await;
+        response.unwrap().into_body().collect().await.ok();
+    } else {
+        let mut stream = TcpStream::connect(gateway).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: example.com\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.ok();
+    }
+}
+
+/// A client that is still there as a drain is over did not leave.
+#[tokio::test]
+async fn what_is_cut_off_behind_a_drain_is_logged_as_drained() {
+    const PART: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\npart";
+    for version in VERSIONS {
+        let (url, listener) = raw_upstream().await;
+        let start = || async {
+            let server = Server::new().limits(Limits::new().shutdown_timeout(Duration::from_millis(100)));
+            (server.handle(), Observed::start_in(server, config(&url, Protocol::Http1)).await)
+        };
+        for answer in ["", PART] {
+            let (handle, gateway) = start().await;
+            tokio::spawn(ask(gateway.address, version));
+            let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+            soon(read_head(&mut upstream)).await;
+            upstream.write_all(answer.as_bytes()).await.unwrap();
+            handle.shutdown();
+            assert_eq!(gateway.end().await, "drained", "a request of {version:?} that got {answer:?}");
+        }
+        let (handle, gateway) = start().await;
+        let client = client(gateway.address, version);
+        let (socket, (_, _upstream)) = tokio::join!(soon(client.open("/")), take_socket(&listener));
+        let _socket = socket.unwrap();
+        handle.shutdown();
+        assert_eq!(gateway.end().await, "drained", "a WebSocket of {version:?} that answers no Close");
     }
 }
 

@@ -8,7 +8,7 @@ use http::Version;
 #[cfg(feature = "tls")]
 use rustls::pki_types::CertificateDer;
 
-use crate::engine::link::Link;
+use crate::engine::link::{Link, Phase};
 use crate::engine::registry::ConnectionStats;
 use crate::engine::stream::StreamCell;
 
@@ -67,6 +67,13 @@ impl Peer {
     /// Whether the connection is encrypted by TLS.
     pub fn is_secure(&self) -> bool {
         self.link.info.secure
+    }
+
+    /// Whether our own side cuts the connection off, as the time of a [`drain`](crate::Handle::drain) or a
+    /// [`shutdown`](crate::Handle::shutdown) is over: so what answers a request can tell, as it is dropped, that its client did not
+    /// leave.
+    pub fn is_cut_off(&self) -> bool {
+        self.link.phase() == Phase::Ending
     }
 }
 
