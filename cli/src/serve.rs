@@ -99,11 +99,13 @@ pub(crate) struct Arguments {
 }
 
 fn parse_origin(origin: &str) -> Result<String, String> {
-    let is_origin = |uri: &http::Uri| uri.scheme().is_some() && uri.authority().is_some() && uri.path() == "/";
+    let is_origin = |uri: &http::Uri| {
+        uri.scheme().is_some() && uri.host().is_some_and(|host| !host.contains('*')) && uri.path() == "/"
+    };
     match origin.parse::<http::Uri>() {
         _ if matches!(origin, "any" | "null") => Ok(origin.to_owned()),
         Ok(uri) if is_origin(&uri) && !origin.ends_with('/') => Ok(origin.to_owned()),
-        _ => Err("an origin is a scheme and a host, such as https://example.com, or any".to_owned()),
+        _ => Err("an origin is a scheme and a whole host, such as https://example.com, or any".to_owned()),
     }
 }
 

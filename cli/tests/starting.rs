@@ -48,6 +48,7 @@ fn what_makes_no_sense_is_refused() {
         (&["--cert", "/nonexistent.pem"][..], "--key"),
         (&["--no-such-option"], "--no-such-option"),
         (&["--listen", "nowhere"], "nowhere"),
+        (&["--origin", "https://*.example.com"], "a whole host"),
     ] {
         let words = refuses(arguments);
         assert!(words.contains(part), "{arguments:?}: {words}");

@@ -231,6 +231,7 @@ mod tests {
             (with(|config| config.host = Some("*.example.com".into())), "one alone"),
             (with(|config| config.origin = vec!["example.com".into()]), "such as https://example.com"),
             (with(|config| config.origin = vec!["wss://example.com".into()]), "such as https://example.com"),
+            (with(|config| config.origin = vec!["https://*.example.com".into()]), "a whole host"),
             (with(|config| config.to = Some("h3".into())), "to: \"h3\""),
             (with(|config| config.check = Some("healthy".into())), "check: \"healthy\""),
         ] {

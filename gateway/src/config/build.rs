@@ -153,16 +153,17 @@ fn policy(config: &RouteConfig) -> Result<Policy, ConfigError> {
     })
 }
 
-/// RFC 6454 §6.2: a scheme, a host, a port, and nothing behind it. It is a page's, and so never that of a WebSocket.
+/// RFC 6454 §6.2: a scheme, a host, a port, and nothing behind it. It is a page's, and so never that of a WebSocket; nor is it a pattern.
 fn origin(text: &str) -> Result<String, ConfigError> {
     let is_pages = |scheme: &str| !matches!(scheme, "ws" | "wss");
+    let is_whole = |host: &str| !host.contains('*');
     let is_origin =
-        |uri: &Uri| uri.scheme_str().is_some_and(is_pages) && uri.authority().is_some() && uri.path() == "/";
+        |uri: &Uri| uri.scheme_str().is_some_and(is_pages) && uri.host().is_some_and(is_whole) && uri.path() == "/";
     match text.parse::<Uri>() {
         _ if text == "null" => Ok(text.to_owned()),
         Ok(uri) if is_origin(&uri) && !text.ends_with('/') => Ok(text.to_owned()),
         _ => Err(ConfigError::new(format!(
-            "origin: {text:?} is none, which is a scheme and a host, such as https://example.com, or any"
+            "origin: {text:?} is none, which is a scheme and a whole host, such as https://example.com, or any"
         ))),
     }
 }
