@@ -10,7 +10,7 @@ use http::uri::Authority;
 use http::{Method, Request, StatusCode, Version};
 use sockeye::Peer;
 
-use crate::http::fields;
+use crate::http::{Progress, fields};
 use crate::live::Live;
 use crate::reach::Target;
 use crate::upstreams::Route;
@@ -91,6 +91,7 @@ pub struct Exchange {
     live: Live,
     told: Arc<Told>,
     peer: Option<Peer>,
+    upload: Option<Progress>,
     end: End,
     counted: Counted,
 }
@@ -178,7 +179,7 @@ impl Exchange {
             sent: Octets::default(),
         };
         let (told, peer) = (Arc::new(told), peer.cloned());
-        Self { live: live.clone(), told, peer, end: End::ClientLeft, counted: Counted::Request }
+        Self { live: live.clone(), told, peer, upload: None, end: End::ClientLeft, counted: Counted::Request }
     }
 
     #[cfg(test)]
@@ -229,9 +230,9 @@ impl Exchange {
         self.live.counts().sent(octets);
     }
 
-    /// All that an [upload](crate::http::Upload) took on, which it has counted itself.
-    pub(crate) fn uploaded(&mut self, octets: u64) {
-        self.told.received.set(octets);
+    /// Its content goes on by this upload, which counts it itself.
+    pub(crate) fn uploads(&mut self, upload: &Progress) {
+        self.upload = Some(upload.clone());
     }
 
     /// Octets that went either way so far.
@@ -262,6 +263,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         if self.peer.as_ref().is_some_and(Peer::is_cut_off) {
             self.ended(End::Drained);
+        }
+        if let Some(upload) = &self.upload {
+            self.told.received.set(upload.octets());
         }
         let counts = self.live.counts();
         match self.counted {

@@ -120,7 +120,6 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        self.exchange.uploaded(self.upload.octets());
         // The head of the response is out: nothing is to be sent for its sake any more.
         self.upload.admit();
     }

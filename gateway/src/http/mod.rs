@@ -40,6 +40,7 @@ pub(crate) async fn forward(
     loop {
         let (progress, content) = (upload.progress(), upload.content());
         exchange.upstream(lease.reach().shared_target());
+        exchange.uploads(&progress);
         let failed = match attempt(&outline, upload, &progress, lease.reach(), is_again).await {
             Ok(mut response) => {
                 content.forget();
@@ -53,7 +54,6 @@ pub(crate) async fn forward(
             Err(failed) => progress.broken().cloned().unwrap_or(failed),
         };
         if failed.is_of_client() || failed.is_of_gateway() {
-            exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         }
         // RFC 9110 §9.2.2: what the upstream may have seen is made again where that does no harm, and with all of its content.
@@ -69,7 +69,6 @@ pub(crate) async fn forward(
         }
         let goes_on = failed.is_unreached() || !std::mem::replace(&mut is_elsewhere, true);
         let Some((other, again)) = again.filter(|_| goes_on).and_then(|again| Some((lease.another()?, again))) else {
-            exchange.uploaded(progress.octets());
             return Failure::of_upstream(&failed).answer(exchange);
         };
         (lease, upload, is_again) = (other, again, false);

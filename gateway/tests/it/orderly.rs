@@ -54,6 +54,11 @@ impl Observed {
 
     /// How the next exchange ended.
     async fn end(&self) -> String {
+        self.line().await.split("s ").last().unwrap().trim().to_owned()
+    }
+
+    /// What is logged of the next exchange.
+    async fn line(&self) -> String {
         let text = async {
             loop {
                 let octets = std::mem::take(&mut *self.log.0.lock().unwrap());
@@ -63,8 +68,7 @@ impl Observed {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let text = soon(text).await;
-        text.split("s ").last().unwrap().trim().to_owned()
+        soon(text).await
     }
 
     async fn counts(&self, line: &str) {
@@ -354,6 +358,22 @@ async fn swallow(request: Request<Body>) -> Result<Response<Body>, Infallible> {
     // It knows that content broke off, and answers all the same.
     request.into_body().collect().await.ok();
     Ok(Response::new(Body::empty()))
+}
+
+/// What went on counts, also where nobody waits for an answer any more.
+#[tokio::test]
+async fn what_was_sent_by_a_client_that_left_is_logged() {
+    let (url, listener) = raw_upstream().await;
+    let gateway = Observed::start(config(&url, Protocol::Http1)).await;
+    let mut client = TcpStream::connect(gateway.address).await.unwrap();
+    client.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\npart").await.unwrap();
+    let (mut upstream, _) = soon(listener.accept()).await.unwrap();
+    soon(read_head(&mut upstream)).await;
+    soon(upstream.read_exact(&mut [0; 4])).await.unwrap();
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    let line = gateway.line().await;
+    assert!(line.contains(" in 4 out 0 ") && line.trim_end().ends_with("client_left"), "{line}");
 }
 
 /// What a client does not send whole is no upstream's fault: none rests for it, and the client is told what it did.
