@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use sockeye::{Reason, Tunnel};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncWrite as _, ReadBuf};
 use tokio::time::Sleep;
 
 use super::boundary::Boundary;
@@ -160,6 +160,7 @@ impl<U: End> Relay<U> {
         }
         if self.to_client.is_stuck()
             && let Poll::Ready(reason) = End::poll_broken(upstream, cx)
+            && !self.to_client.goes_on_behind(reason)
         {
             self.break_off(observe::End::UpstreamReset, reason);
             return Poll::Ready(());
@@ -255,6 +256,9 @@ impl<U: End> Relay<U> {
                 if self.poll_to_client(cx).is_ready() || self.to_client.is_over() {
                     return Poll::Pending;
                 }
+                if self.to_client.goes_on_behind(self.upstreams_reason()) {
+                    return Poll::Pending;
+                }
                 self.break_off_upstreams();
                 Poll::Ready(())
             }
@@ -309,15 +313,22 @@ impl<U: End> Relay<U> {
         }
     }
 
+    fn upstreams_reason(&self) -> Reason {
+        self.ends.as_ref().map_or(Reason::CANCEL, |(_, upstream)| upstream.reason())
+    }
+
     fn break_off_upstreams(&mut self) {
-        let reason = self.ends.as_ref().map_or(Reason::CANCEL, |(_, upstream)| upstream.reason());
-        self.break_off(observe::End::UpstreamReset, reason);
+        self.break_off(observe::End::UpstreamReset, self.upstreams_reason());
     }
 
     /// One end is gone: the other is told so.
     fn break_off(&mut self, end: observe::End, reason: Reason) {
-        let Some((client, upstream)) = self.ends.take() else { return };
+        let Some((mut client, upstream)) = self.ends.take() else { return };
         match end {
+            // RFC 9113 §8.1: it had said all, and what of it waits for the client is to arrive.
+            observe::End::UpstreamReset if reason == Reason::NO_ERROR => {
+                let _ = Pin::new(&mut client).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            }
             observe::End::UpstreamReset => client.abort(reason),
             _ => upstream.abort(reason),
         }
@@ -353,6 +364,11 @@ impl Half {
 
     fn has_ended(&self) -> bool {
         matches!(self, Self::Ending | Self::Over)
+    }
+
+    /// RFC 9113 §8.1: whether what a side had said is still on its way, though it is reset for this reason.
+    fn goes_on_behind(&self, reason: Reason) -> bool {
+        reason == Reason::NO_ERROR && !self.has_ended()
     }
 
     /// Puts octets of our own behind all that was read; whether that goes.

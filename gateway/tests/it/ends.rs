@@ -9,7 +9,7 @@ use sockeye::socket::TunnelPeer;
 use sockeye::{Body, Client, Limits, Reason, Tunnel, Upgrade};
 use sockeye_gateway::{Config, Protocol};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{
     client, gateway, gateway_of, gateway_with_handle, open_tunnel, raw_upstream, read_head, soon, take_socket, upstream,
@@ -77,6 +77,43 @@ async fn an_upstream_of_http2_may_go_on_behind_the_clients_end() {
     let mut words = Vec::new();
     soon(tunnel.read_to_end(&mut words)).await.unwrap();
     assert_eq!(words, b"......");
+}
+
+/// A server of HTTP/2, written by hand, that opens the first WebSocket, and its connection.
+async fn take_stream(listener: &TcpListener) -> TcpStream {
+    const SETTINGS: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x08\0\0\0\x01";
+    const HEADERS: u8 = 1;
+    let (mut stream, _) = soon(listener.accept()).await.unwrap();
+    stream.write_all(SETTINGS).await.unwrap();
+    soon(stream.read_exact(&mut [0; 24])).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        soon(stream.read_exact(&mut head)).await.unwrap();
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        soon(stream.read_exact(&mut vec![0; length])).await.unwrap();
+        if head[3] == HEADERS {
+            break;
+        }
+    }
+    stream.write_all(b"\0\0\x01\x01\x04\0\0\0\x01\x88").await.unwrap();
+    stream
+}
+
+/// RFC 9113 §8.1: servers reset for no error what they have ended, and the other side has not. That takes nothing back.
+#[tokio::test]
+async fn what_was_said_before_a_reset_for_no_error_arrives() {
+    const LAST: &[u8] = b"\x81\x02so\x88\x02\x03\xe8";
+    const DATA: &[u8] = b"\0\0\x08\0\x01\0\0\0\x01";
+    const RST_STREAM: &[u8] = b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\0";
+    for version in [Version::HTTP_11, Version::HTTP_2] {
+        let (url, listener) = raw_upstream().await;
+        let gateway = gateway(&url, Protocol::Http2).await;
+        let (mut client, mut upstream) = tokio::join!(open(gateway, version, false), take_stream(&listener));
+        upstream.write_all(&[DATA, LAST, RST_STREAM].concat()).await.unwrap();
+        let mut words = Vec::new();
+        soon(client.octets().read_to_end(&mut words)).await.expect("a clean end");
+        assert_eq!(words, LAST, "{version:?}");
+    }
 }
 
 /// RFC 9113 §7: CANCEL is what a closed tab sends; the upstream learns of it as a reset, whoever waits for whom.
