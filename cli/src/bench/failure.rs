@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Violation,
     /// No answer in time.
     Timeout,
+    /// Not open yet when Ctrl-C came: nobody's failure.
+    Interrupted,
     /// What came back is not what was sent.
     Mismatch,
 }
@@ -49,6 +51,11 @@ impl Failure {
 
     pub(super) fn timeout(step: &str) -> Self {
         Self::new(Kind::Timeout, format!("{step} took too long"))
+    }
+
+    /// Of a socket that is not open when the opening ends.
+    pub(super) fn unopened() -> Self {
+        Self::timeout("the opening")
     }
 }
 
@@ -89,6 +96,14 @@ impl Failures {
     pub(super) fn merge(&mut self, other: Self) {
         for ((kind, what), Cause { sockets, first }) in other.0 {
             self.add(Failure { kind, what, detail: first }, sockets);
+        }
+    }
+
+    /// The opening ended by Ctrl-C, and not because it took too long.
+    pub(super) fn interrupt_opening(&mut self) {
+        let Failure { kind, what, .. } = Failure::unopened();
+        if let Some(cause) = self.0.remove(&(kind, what)) {
+            self.add(Failure::new(Kind::Interrupted, "not open yet when it was interrupted"), cause.sockets);
         }
     }
 

@@ -105,7 +105,8 @@ fields are only ever added:
   memory    before, after (octets of the server's), per_socket
   failures  a list, the most frequent first, of kind (connect, tls,
             not_offered, refused, broken, closed, violation, timeout,
-            mismatch), what, sockets, first (the first one's details)";
+            mismatch, or interrupted, which is none), what, sockets, first
+            (the first one's details)";
 
 #[derive(clap::Args)]
 #[command(after_help = AFTER_HELP)]

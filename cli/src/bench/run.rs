@@ -123,8 +123,9 @@ impl Run {
         let before = self.used();
         self.open().await;
         let cpu = self.used().since(before);
+        let is_opening_interrupted = self.is_interrupted();
         let (mut load, mut idle) = (None, None);
-        if self.totals().live() > 0 && !self.is_interrupted() {
+        if self.totals().live() > 0 && !is_opening_interrupted {
             if arguments.idle {
                 idle = Some(self.hold(arguments.duration).await);
             } else {
@@ -142,7 +143,10 @@ impl Run {
         self.close().await;
         self.progress.clear();
         let (totals, is_interrupted) = (self.totals(), self.is_interrupted());
-        let (measured, failures) = self.join()?;
+        let (measured, mut failures) = self.join()?;
+        if is_opening_interrupted {
+            failures.interrupt_opening();
+        }
         let load = load.map(|load| Load { measured, ..load });
         let opening = Opening { seconds: totals.last_opened as f64 / 1e9, cpu };
         Ok(Outcome { totals, opening, load, idle, failures, memory, is_interrupted })

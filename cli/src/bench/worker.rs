@@ -65,7 +65,7 @@ impl Worker {
         let mut phases = self.phases.clone();
         tokio::select! {
             biased;
-            _ = phases.wait_for(|step| step.phase != Phase::Opening) => Err(Failure::timeout("the opening")),
+            _ = phases.wait_for(|step| step.phase != Phase::Opening) => Err(Failure::unopened()),
             result = step => result,
         }
     }

@@ -217,3 +217,25 @@ async fn what_was_measured_before_ctrl_c_is_reported() {
     assert_eq!((output.status.code(), &report["interrupted"]), (Some(OK), &true.into()), "{report}");
     assert!(report["load"]["messages"].as_u64().unwrap() > 0, "{report}");
 }
+
+/// Sockets that Ctrl-C finds on their way have not failed, and did not take too long.
+#[tokio::test]
+#[cfg(unix)]
+async fn an_opening_that_ctrl_c_ends_is_no_failure() {
+    for version in ["--http2", "--http1.1"] {
+        // It accepts and says nothing.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        let mut command = program(&["bench", &url, "--timeout", "1h", "--json", version]);
+        let process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let _connection = listener.accept().await.unwrap();
+        interrupt(&process);
+        let output = tokio::task::spawn_blocking(|| process.wait_with_output().unwrap()).await.unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = ["verdict", "failures"].map(|name| report[name].clone());
+        let what = "not open yet when it was interrupted";
+        let lines = serde_json::json!([{ "kind": "interrupted", "what": what, "sockets": 1, "first": null }]);
+        assert_eq!(found, ["nothing_came".into(), lines], "{report}");
+        assert_eq!((output.status.code(), &report["interrupted"]), (Some(FAILURES), &true.into()), "{report}");
+    }
+}

@@ -15,7 +15,7 @@ impl Connection {
         let before = std::mem::replace(&mut self.phase, ledger.phase());
         if self.phase != before {
             if before == Phase::Opening {
-                self.end_opening(&Failure::timeout("the opening"), 0, ledger);
+                self.end_opening(&Failure::unopened(), 0, ledger);
             }
             self.enter(before, ledger);
         }

@@ -130,12 +130,13 @@ impl Report {
         let failures = failures.into_lines();
         let came =
             load.as_ref().map_or(0, |load| load.measured.messages) + idle.as_ref().map_or(0, |idle| idle.answered);
+        let fails = |line: &Line| line.kind != Kind::Interrupted;
         let verdict = match &failures[..] {
             lines if lines.iter().any(|line| line.kind == Kind::Mismatch) => Verdict::Wrong,
-            _ if totals.opened == 0 => Verdict::NothingOpened,
-            [] if came == 0 && !arguments.duration.is_zero() => Verdict::NothingCame,
-            [] => Verdict::Ok,
-            _ => Verdict::Failures,
+            lines if totals.opened == 0 && (lines.is_empty() || lines.iter().any(fails)) => Verdict::NothingOpened,
+            lines if lines.iter().any(fails) => Verdict::Failures,
+            _ if came == 0 && !arguments.duration.is_zero() => Verdict::NothingCame,
+            _ => Verdict::Ok,
         };
         Self {
             url: hide::url(&arguments.url.to_string()),

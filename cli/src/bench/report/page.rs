@@ -131,6 +131,9 @@ impl Report {
 
 impl Report {
     fn nothing_came(&self) -> String {
+        if self.interrupted && self.load.is_none() {
+            return "it was interrupted before a message came back".to_owned();
+        }
         let measured = self.load.as_ref().map_or_else(
             || "in time".to_owned(),
             |load| format!("within the {:.1} s that were measured", load.seconds),
