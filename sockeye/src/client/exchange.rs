@@ -20,7 +20,7 @@ use crate::engine::body::Body;
 use crate::engine::buffers::MIN_HYPER_SIZE;
 use crate::engine::read_ahead::ReadAhead;
 use crate::engine::transport::AnyTransport;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_of_tls};
 
 /// Sends one request on a fresh transport, with a response head of at most `max_head` octets.
 pub(super) async fn send(
@@ -87,6 +87,9 @@ pub(super) async fn read_refusal(response: Response<Incoming>, time: Duration) -
 fn failed(error: hyper::Error) -> Error {
     if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
         return Error::handshake(error);
+    }
+    if is_of_tls(&error) {
+        return Error::Io(io::Error::other(error));
     }
     // A request that was not begun is cancelled, and names what ended the connection before.
     let source = error::Error::source(&error);

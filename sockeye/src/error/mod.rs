@@ -140,9 +140,10 @@ impl Error {
             Self::Connect { source, .. } => match source.downcast_ref::<Self>() {
                 // What a proxy answered.
                 Some(error) => error.fault(),
-                None if is_of_tls(source) => Fault::Peer,
+                None if is_wrong(source) => Fault::Peer,
                 None => Fault::Network,
             },
+            Self::Io(error) if is_of_tls(error) => Fault::Peer,
             Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) => Fault::Network,
             Self::Application(_) => Fault::Application,
         }
@@ -152,11 +153,12 @@ impl Error {
     /// [`Refused`](Self::Refused) the response's `retry-after` may say when.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Io(_) | Self::Disconnected | Self::Abnormal | Self::Timeout(_) => true,
+            Self::Io(error) => !is_of_tls(error),
+            Self::Disconnected | Self::Abnormal | Self::Timeout(_) => true,
             Self::Connect { source, .. } => match source.downcast_ref() {
                 // What a proxy answered.
                 Some(error @ Self::Refused(_)) => error.is_retryable(),
-                _ => !is_of_tls(source),
+                _ => !is_wrong(source),
             },
             Self::Neither { http2, http1 } => http2.is_retryable() || http1.is_retryable(),
             Self::Reset { reason, .. } | Self::GoAway { reason, .. } => PASSING.contains(reason),
@@ -203,6 +205,9 @@ impl Error {
         }
         if error.is_timeout() {
             return Self::Timeout(Step::RequestHead);
+        }
+        if is_of_tls(&error) {
+            return Self::Io(io::Error::other(error));
         }
         let transport = error::Error::source(&error).and_then(|source| source.downcast_ref::<io::Error>());
         match transport.map(io::Error::kind) {
@@ -275,8 +280,22 @@ impl Error {
 }
 
 /// Whether this is a fault in the TLS handshake, such as a certificate that is not trusted, and none of the transport.
-fn is_of_tls(error: &BoxError) -> bool {
+fn is_wrong(error: &BoxError) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::InvalidData)
+}
+
+/// Whether TLS is behind what a transport says, and no network: over TLS 1.3 a server that wants another certificate of its client's
+/// says so by an alert behind the handshake (RFC 8446 §4.4.2.4).
+pub(crate) fn is_of_tls(error: &(dyn error::Error + 'static)) -> bool {
+    #[cfg(feature = "tls")]
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    // The source of an `io::Error` is that of what it wraps.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => is_of_tls(wrapped),
+        None => error.source().is_some_and(is_of_tls),
+    }
 }
 
 impl fmt::Display for Error {

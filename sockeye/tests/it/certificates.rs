@@ -8,8 +8,8 @@ use http::Request;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use sockeye::{Body, Client, Error, Peer, Server};
-use tokio_rustls::TlsConnector;
+use sockeye::{Body, Client, Error, Fault, Peer, Server};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::common::{self, Socket, hand_over, handshake, within};
 
@@ -75,6 +75,35 @@ async fn a_clients_certificate_is_known() {
         let expected = has_certificate.then(|| Arc::from([certificate]));
         assert_eq!(within(requests.recv()).await.unwrap(), expected, "{protocol}");
         assert_eq!(theirs.peer_certificates(), expected, "{protocol}");
+    }
+}
+
+/// A client that lacks the certificate that its server asks for is not to try again, though TLS 1.3 tells it late.
+#[tokio::test]
+async fn a_certificate_that_the_server_misses_is_no_fault_of_the_network() {
+    for is_http2 in [true, false] {
+        let Identities { server, anonymous, certificate, .. } = identities(&[]);
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let mut config = ServerConfig::builder()
+            .with_client_cert_verifier(WebPkiClientVerifier::builder(roots.into()).build().unwrap())
+            .with_cert_resolver(server.cert_resolver.clone());
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let builder = Client::builder().tls(anonymous).connector(move |_| {
+            let (near, far) = tokio::io::duplex(64 * 1024);
+            let accept = acceptor.accept(far).into_fallible();
+            tokio::spawn(async move {
+                // A transport that is kept, or the alert might be lost with it.
+                let _refused = accept.await;
+                std::future::pending::<()>().await;
+            });
+            std::future::ready(Ok(near))
+        });
+        let builder = if is_http2 { builder.http2_only() } else { builder.http1_only() };
+        let error = within(builder.open("wss://localhost/").into_future()).await.unwrap_err();
+        assert!(error.to_string().contains("CertificateRequired"), "{is_http2}: {error:?}");
+        assert_eq!((error.fault(), error.is_retryable()), (Fault::Peer, false), "{error:?}");
     }
 }
 
