@@ -33,8 +33,14 @@ impl Report {
         if let Some(idle) = &self.idle {
             let Idle { seconds, exchange_seconds, answered, answered_after } = idle;
             let exchanged =
-                format!("{} sockets answered a message within {exchange_seconds:.2} s", thousands(*answered));
-            page.line("idle", &format!("{exchanged}, and {} after {seconds:.1} s", thousands(*answered_after)));
+                format!("{} answered a message within {exchange_seconds:.2} s", plural(*answered, "socket"));
+            // Who interrupts it asks the sockets no more.
+            let after = if self.interrupted {
+                format!("held for {seconds:.1} s")
+            } else {
+                format!("and {} after {seconds:.1} s", thousands(*answered_after))
+            };
+            page.line("idle", &format!("{exchanged}, {after}"));
         }
         if let Some(Memory { before, after, per_socket }) = &self.memory {
             let mut text = format!("server: {} resident, {} before", octets(*after as f64), octets(*before as f64));
@@ -91,7 +97,7 @@ impl Report {
         let Load { seconds, messages, messages_per_second, octets_per_second, .. } = load;
         let rate = thousands(*messages_per_second as u64);
         let through = format!("{rate} messages/s, {}/s each way", octets(*octets_per_second));
-        page.line("throughput", &format!("{through}  ({} messages in {seconds:.1} s)", thousands(*messages)));
+        page.line("throughput", &format!("{through}  ({} in {seconds:.1} s)", plural(*messages, "message")));
         let Cpu { server_us_per_message: server, own_us_per_message: own, server_cores, own_cores } = &self.cpu;
         for (who, each, cores) in [("server", server, server_cores), ("this program", own, own_cores)] {
             if let (Some(each), Some(cores)) = (each, cores) {
@@ -241,6 +247,16 @@ mod tests {
         failures.add(Failure::timeout("an answer"), 1);
         let text = nothing(Verdict::Failures, 0, failures);
         assert!(text.contains("verdict     no message came back, and sockets failed\n"), "{text}");
+    }
+
+    /// Sockets that nobody asked again are not counted as silent.
+    #[test]
+    fn a_hold_that_was_interrupted_says_how_long_it_was() {
+        let mut report = report(Verdict::Ok, Failures::default());
+        report.idle = Some(Idle { seconds: 0.7, exchange_seconds: 0.01, answered: 1, answered_after: 0 });
+        report.interrupted = true;
+        let text = report.render(false);
+        assert!(text.contains("idle        1 socket answered a message within 0.01 s, held for 0.7 s\n"), "{text}");
     }
 
     #[test]
