@@ -99,8 +99,9 @@
 //! + where sockets are in groups: group_send_buffer                        2 MiB
 //! ```
 //!
-//! which is 15.3 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB), and 19.7 MiB with 100,000
-//! streams, or 17.3 MiB with groups, and 21.7 MiB with both, each by its setting ([`max_unread`](Limits::max_unread),
+//! which is 15.3 MiB with the settings of `sockeye serve` (1024 streams; messages of 1 MiB; heads of 1 MiB, where a `Server`
+//! has 2 MiB by default), and 19.7 MiB with 100,000 streams, or 17.3 MiB with groups, and 21.7 MiB with both,
+//! each by its setting ([`max_unread`](Limits::max_unread),
 //! [`unfinished_messages`](Limits::unfinished_messages), [`connection_send_buffer`](Limits::connection_send_buffer),
 //! [`group_send_buffer`](Limits::group_send_buffer)). The window of a stream is small where there may be many, so that
 //! all fit into `max_unread`, and grows for a handler that keeps up. `sockeye/tests/bound.rs` holds attacks without groups to
