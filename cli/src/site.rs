@@ -70,7 +70,10 @@ impl Asked {
             "/echo" => Self::Socket(head.version),
             "/topics" if site.topics.is_some() && is_get => Self::Chat,
             "/topics.js" if site.topics.is_some() && is_get => Self::Client,
+            "/topics" | "/topics.js" if site.topics.is_some() => Self::Other("GET, HEAD"),
             _ if is_get && has_files => Self::File(Box::new(Request::from_parts(head, ()))),
+            // Whether there is such a file or not.
+            _ if has_files => Self::Other("GET, HEAD"),
             _ => Self::Nothing,
         }
     }

@@ -115,6 +115,30 @@ fn files_have_their_types_beside_the_echo() {
     assert!(get(serving.address(), "/echo").0.starts_with("HTTP/1.1 426 "));
 }
 
+/// RFC 9110 §15.5.6: what is there is not said to be missing where only the method is wrong.
+#[test]
+fn a_file_and_the_chat_are_not_missing_for_another_method() {
+    let folder = folder();
+    let serving = Serving::start(
+        &[
+            &["--cleartext", "--listen", "127.0.0.1:0", "--hub", "local", "--dir"],
+            &[folder.path("site").to_str().unwrap()][..],
+        ]
+        .concat(),
+    );
+    for path in ["/app.js", "/data/", "/topics", "/topics.js", "/topics/a"] {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+        let mut stream = TcpStream::connect(serving.address()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        assert!(
+            response.starts_with("HTTP/1.1 405 ") && response.contains("allow: GET, HEAD\r\n"),
+            "{path}: {response}"
+        );
+    }
+}
+
 /// RFC 9110 §14.2: what is no range that a part can answer is ignored, and so is one of another file than the client knows (§13.1.5).
 #[test]
 fn a_range_is_answered_by_its_part_and_what_is_none_by_the_whole() {
