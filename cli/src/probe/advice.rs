@@ -6,8 +6,8 @@ use super::outcome::{OverHttp1, OverHttp2, odd_status, page_field};
 const TAKE_CONNECT: &str = "Let the server's route take an extended CONNECT (:protocol websocket), or have the server not offer \
                             it: without SETTINGS_ENABLE_CONNECT_PROTOCOL browsers open WebSockets over HTTP/1.1.";
 
-const CHOOSE: &str = "Have the server choose among what the handshake offers alone (RFC 6455 §4.2.2), or offer the subprotocol \
-                      that it wants (-s).";
+const CHOOSE: &str = "Have the server choose among what the handshake offers alone (RFC 6455 §4.2.2); a subprotocol that it \
+                      wants is offered by -s.";
 
 /// The next step for whoever runs the server, or the probe; none where all is well.
 pub(super) fn next_step(http2: (&OverHttp2, &Attempt), http1: (&OverHttp1, &Attempt)) -> Option<String> {
